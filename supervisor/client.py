@@ -1,0 +1,82 @@
+"""The caller's end of the queues to the supervisor: one message there, one reply back, correlated by id.
+
+Used by the API process only, by many of its threads at once. One thread reads the replies and wakes whoever waits;
+when the channel breaks, every waiter fails at once.
+"""
+
+import itertools
+import threading
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from multiprocessing.queues import SimpleQueue
+
+from supervisor.errors import DeadlineExceeded, RequestError, Unavailable
+from supervisor.messages import Answer, Body, Reply, Request
+
+# The deadlines nest: first lease (<= 20 s) < worker < supervisor < this < the engine's 30 s.
+CALL_DEADLINE_SECONDS = 28.0
+
+
+class Client:
+    """Calls the supervisor from any thread."""
+
+    def __init__(self, requests: "SimpleQueue[Request]", replies: "SimpleQueue[Reply]") -> None:
+        """The queues must have been made before the fork and have no other user at this end."""
+        self._requests = requests
+        self._replies = replies
+        self._ids = itertools.count(1)
+        self._lock = threading.Lock()
+        self._waiting: dict[int, Future[Answer]] = {}
+        self._broken = False
+
+    def start(self) -> None:
+        """Starts the reading thread; after the last fork, as threads do not survive one."""
+        threading.Thread(target=self._read, name="replies", daemon=True).start()
+
+    def call(self, body: Body, deadline: float = CALL_DEADLINE_SECONDS) -> Answer:
+        """The supervisor's answer.
+
+        Raises the RequestError that it answered with, DeadlineExceeded after `deadline` seconds, or Unavailable.
+        """
+        future: Future[Answer] = Future()
+        request = Request(next(self._ids), body)
+        with self._lock:
+            if self._broken:
+                raise Unavailable("the plugin's supervisor is gone")
+            self._waiting[request.id] = future
+        try:
+            self._requests.put(request)
+            return future.result(deadline)
+        except FutureTimeout:
+            raise DeadlineExceeded(
+                f"no answer from the supervisor to {type(body).__name__} in {deadline:.0f} s"
+            ) from None
+        except OSError as error:
+            raise Unavailable(f"the channel to the supervisor broke: {error}") from error
+        finally:
+            with self._lock:
+                self._waiting.pop(request.id, None)
+
+    def _read(self) -> None:
+        try:
+            while True:
+                self._deliver(self._replies.get())
+        except (EOFError, OSError):
+            self._fail_all()
+
+    def _deliver(self, reply: Reply) -> None:
+        with self._lock:
+            future = self._waiting.pop(reply.id, None)
+        if future is None:
+            return  # its caller's deadline has passed
+        if isinstance(reply.result, RequestError):
+            future.set_exception(reply.result)
+        else:
+            future.set_result(reply.result)
+
+    def _fail_all(self) -> None:
+        with self._lock:
+            self._broken = True
+            waiting, self._waiting = self._waiting, {}
+        for future in waiting.values():
+            future.set_exception(Unavailable("the plugin's supervisor is gone"))

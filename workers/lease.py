@@ -1,0 +1,64 @@
+"""The DHCPv4 lease as the rest of the plugin sees it: validated, typed, immutable.
+
+Owns the precedence between the route options (RFC 3442). Must not know where a lease came from, how it is stored
+or how it is brought onto a link.
+"""
+
+import time
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+DEFAULT_DESTINATION = IPv4Network("0.0.0.0/0")
+
+
+def boottime() -> float:
+    """Seconds since boot, suspend included: lease timers must neither stop in a suspend nor jump with the wall clock."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route of a lease; `next_hop` is None where the destination is on the link itself."""
+
+    destination: IPv4Network
+    next_hop: IPv4Address | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """What one DHCPACK granted.
+
+    `duration` is in seconds, None for an infinite lease (option 51 = 0xffffffff); `obtained` is `boottime()` at the
+    ACK. `classless` holds option 121 (or 249, its private twin), `static` option 33, `routers` option 3.
+    """
+
+    address: IPv4Interface
+    server: IPv4Address | None
+    duration: int | None
+    obtained: float
+    routers: tuple[IPv4Address, ...] = ()
+    classless: tuple[Route, ...] = ()
+    static: tuple[Route, ...] = ()
+    dns: tuple[IPv4Address, ...] = ()
+    domain: str | None = None
+    mtu: int | None = None
+
+    @property
+    def expires(self) -> float | None:
+        """`boottime()` at which the address must no longer be used; None for an infinite lease."""
+        return None if self.duration is None else self.obtained + self.duration
+
+    @property
+    def gateway(self) -> IPv4Address | None:
+        """The default gateway: a default in option 121 wins over option 3 (RFC 3442); our own address is none."""
+        if self.classless:
+            candidates = [r.next_hop for r in self.classless if r.destination == DEFAULT_DESTINATION]
+        else:
+            candidates = list(self.routers)
+        return next((c for c in candidates if c is not None and c != self.address.ip), None)
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """The routes beside the default: option 121 replaces option 33 (RFC 3442)."""
+        candidates = self.classless or self.static
+        return tuple(r for r in candidates if r.destination != DEFAULT_DESTINATION and r.next_hop != self.address.ip)

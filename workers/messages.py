@@ -1,0 +1,154 @@
+"""What a worker is told and what it reports: the whole contract between the supervisor and one endpoint's process.
+
+Messages travel over one pipe per worker, as pickles of these frozen dataclasses. Times are `boottime()` seconds.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import IPv4Address
+
+from workers.lease import Lease, Route
+
+LINK_ID_LENGTH = 12  # IFNAMSIZ allows 15 characters, three of them are our prefix
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSpec:
+    """All that a worker needs to know to make an endpoint; fixed for the endpoint's life.
+
+    `mac` is the container end's address in every packet; `lease_timeout` the budget of the first lease in seconds;
+    `requested` goes out as option 50 and `hostname` as option 12.
+    """
+
+    network_id: str
+    endpoint_id: str
+    bridge: str
+    mac: str
+    lease_timeout: float
+    requested: IPv4Address | None = None
+    hostname: str | None = None
+    skip_routes: bool = False
+
+    @property
+    def host_link(self) -> str:
+        """The end of the veth pair that is a port of the bridge."""
+        return f"dh-{self.endpoint_id[:LINK_ID_LENGTH]}"
+
+    @property
+    def container_link(self) -> str:
+        """The end that Docker moves into the sandbox and renames there; it gets this name back before DeleteEndpoint."""
+        return f"dc-{self.endpoint_id[:LINK_ID_LENGTH]}"
+
+
+# What a worker is told.
+
+
+@dataclass(frozen=True, slots=True)
+class Attach:
+    """Join was answered: wait for the link to arrive in the sandbox at `path`, enter it and keep the lease there."""
+
+    path: str
+    hostname: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """The container's host name became known after the client had started; the server is to learn it."""
+
+    hostname: str
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """The container goes: release the lease from inside the sandbox, leave the sandbox, report `Left`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove the link (releasing a lease that is still held), report `Deleted` and exit."""
+
+
+Command = Attach | Rename | Leave | Delete
+
+
+# What a worker reports.
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """The link exists and the first lease is held; `bridge_routes` are the static routes of the host's bridge."""
+
+    lease: Lease
+    bridge_routes: tuple[Route, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CreateFailed:
+    """The endpoint could not be made; everything was rolled back. `reason` is for the user."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """The worker is in the sandbox, where the link is now called `interface`."""
+
+    interface: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClientStarted:
+    """A persistent udhcpc runs with this pid."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseObtained:
+    """A DHCPACK: the lease was confirmed or changed, and the link has been brought to it."""
+
+    lease: Lease
+
+
+class Trouble(StrEnum):
+    """What can go wrong with a lease that is held."""
+
+    NAK = "nak"  # the server refused the lease (RFC 2131 section 3.1)
+    NO_ANSWER = "no answer"  # a round of DISCOVERs without an OFFER
+    LOST = "lost"  # udhcpc gave the lease up
+    CLIENT_DIED = "client died"  # udhcpc exited; it is started again
+    LINK_GONE = "link gone"  # the interface vanished from the sandbox
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTrouble:
+    """A lease is in danger; `detail` says what was seen."""
+
+    kind: Trouble
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """The sandbox was left; `released` tells whether a DHCPRELEASE has gone out."""
+
+    released: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """The link is gone; the worker exits."""
+
+
+Report = Created | CreateFailed | Attached | ClientStarted | LeaseObtained | LeaseTrouble | Left | Deleted
+
+
+# A probe is a worker without an endpoint: asked once, for CreateNetwork.
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeReport:
+    """What the kernel says about a bridge: `error` why it cannot be used, `warnings` what will hurt later."""
+
+    error: str | None
+    warnings: tuple[str, ...] = ()
