@@ -1,0 +1,178 @@
+"""Docker's JSON: requests of the plugin protocol into the supervisor's messages, its answers back.
+
+The only module that knows the engine's field names and what engines put into them. Names are matched exactly and
+unknown fields are ignored, as new engines add some. Sources: moby, libnetwork's `docs/remote.md` and
+`drivers/remote/api/api.go`, and recorded requests of real engines. Must not know HTTP.
+"""
+
+import posixpath
+import re
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv4Interface
+
+from api.fields import Fields, Json, decode
+from supervisor.errors import InvalidRequest
+from supervisor.messages import (
+    Answer,
+    Body,
+    CreateEndpoint,
+    CreateNetwork,
+    DeleteEndpoint,
+    DeleteNetwork,
+    Done,
+    EndpointCreated,
+    IpamPool,
+    Join,
+    Joined,
+    Leave,
+    OperInfo,
+    OperValues,
+)
+
+# Answered without asking anybody: nothing of these calls is our state, so their bodies are not even looked at.
+# "local" is the scope of `docker network create` without swarm; "global" connectivity says that addresses are
+# reachable from other hosts. Pools and port mappings are the DHCP server's and nobody's: there is nothing to do.
+FIXED_ANSWERS: dict[str, Json] = {
+    "Plugin.Activate": {"Implements": ["NetworkDriver"]},
+    "NetworkDriver.GetCapabilities": {"Scope": "local", "ConnectivityScope": "global"},
+    "NetworkDriver.AllocateNetwork": {"Options": {}},
+    "NetworkDriver.FreeNetwork": {},
+    "NetworkDriver.ProgramExternalConnectivity": {},
+    "NetworkDriver.RevokeExternalConnectivity": {},
+    "NetworkDriver.DiscoverNew": {},
+    "NetworkDriver.DiscoverDelete": {},
+}
+
+_NO_BODY = (
+    "the request came without its body: the engine repeats a call whose connection broke, or whose time ran out, "
+    "without the body. If a container failed to start, start the container again"
+)
+_RESERVED = "com.docker.network."
+_ID = re.compile(r"[0-9a-z]{12,64}")
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+_SANDBOX_KEY = re.compile(r"(/[^/]+)*/netns/[0-9A-Za-z][0-9A-Za-z_.-]*")
+
+
+def parse(method: str, body: bytes) -> Body:
+    """The message for a call of one of PARSERS; raises InvalidRequest."""
+    if not body.strip():
+        raise InvalidRequest(_NO_BODY)
+    return PARSERS[method](decode(body))
+
+
+def _id(request: Fields, key: str) -> str:
+    value = request.required_text(key)
+    if not _ID.fullmatch(value):
+        raise request.refused(key, "an id of 12 to 64 lower-case letters and digits")
+    return value
+
+
+def _mac(interface: Fields) -> str | None:
+    """Lower case; a group address cannot be an interface's own (IEEE 802: lowest bit of the first octet)."""
+    value = interface.text("MacAddress")
+    if value is None:
+        return None
+    mac = value.lower()
+    if not _MAC.fullmatch(mac) or int(mac[:2], 16) & 1 or mac == "00:00:00:00:00:00":
+        raise interface.refused("MacAddress", "a unicast MAC address like 02:00:5e:10:00:01")
+    return mac
+
+
+def _address(interface: Fields) -> IPv4Interface | None:
+    if interface.text("AddressIPv6") is not None:
+        raise interface.refused("AddressIPv6", "empty, as IPv6 addresses are not supported")
+    value = interface.text("Address")
+    if value is None:
+        return None
+    refused = interface.refused("Address", "an IPv4 address with prefix length like 192.0.2.7/24")
+    try:
+        address = IPv4Interface(value)
+    except ValueError:
+        raise refused from None
+    if str(address) != value:  # a netmask, a host mask or no prefix at all
+        raise refused
+    return address
+
+
+def _sandbox_key(request: Fields) -> str:
+    """The folder depends on dockerd's `--exec-root`; the last two components do not."""
+    value = request.required_text("SandboxKey")
+    if not _SANDBOX_KEY.fullmatch(value) or posixpath.normpath(value) != value:
+        raise request.refused("SandboxKey", "an absolute path that ends in /netns/<name>")
+    return value
+
+
+def _exposed_ports(options: Fields) -> frozenset[tuple[int, int]]:
+    ports = options.items(f"{_RESERVED}endpoint.exposedports")
+    return frozenset((port.number("Proto", 255), port.number("Port", 65535)) for port in ports)
+
+
+def _create_network(request: Fields) -> CreateNetwork:
+    pools = request.items("IPv4Data") + request.items("IPv6Data")
+    return CreateNetwork(
+        network_id=_id(request, "NetworkID"),
+        options=request.fields("Options").fields(f"{_RESERVED}generic").texts(),
+        pools=tuple(IpamPool(pool.required_text("AddressSpace"), pool.required_text("Pool")) for pool in pools),
+    )
+
+
+def _create_endpoint(request: Fields) -> CreateEndpoint:
+    interface, options = request.fields("Interface"), request.fields("Options")
+    return CreateEndpoint(
+        network_id=_id(request, "NetworkID"),
+        endpoint_id=_id(request, "EndpointID"),
+        mac=_mac(interface),
+        address=_address(interface),
+        options=options.texts(ignored_prefix=_RESERVED),
+        exposed_ports=_exposed_ports(options),
+    )
+
+
+def _join(request: Fields) -> Join:
+    return Join(_id(request, "NetworkID"), _id(request, "EndpointID"), _sandbox_key(request))
+
+
+PARSERS: dict[str, Callable[[Fields], Body]] = {
+    "NetworkDriver.CreateNetwork": _create_network,
+    "NetworkDriver.DeleteNetwork": lambda request: DeleteNetwork(_id(request, "NetworkID")),
+    "NetworkDriver.CreateEndpoint": _create_endpoint,
+    "NetworkDriver.DeleteEndpoint": lambda request: DeleteEndpoint(
+        _id(request, "NetworkID"), _id(request, "EndpointID")
+    ),
+    "NetworkDriver.EndpointOperInfo": lambda request: OperInfo(_id(request, "NetworkID"), _id(request, "EndpointID")),
+    "NetworkDriver.Join": _join,
+    "NetworkDriver.Leave": lambda request: Leave(_id(request, "NetworkID"), _id(request, "EndpointID")),
+}
+
+
+def encode(answer: Answer) -> Json:
+    """The reply to a call of one of PARSERS. An empty object is a reply, an empty body is an error to the engine."""
+    match answer:
+        case Done():
+            return {}
+        case EndpointCreated(address, mac):
+            filled = {"Address": address, "MacAddress": mac}
+            return {"Interface": {key: str(value) for key, value in filled.items() if value is not None}}
+        case Joined():
+            return _encode_joined(answer)
+        case OperValues(values):
+            return {"Value": values}
+        case _:
+            raise TypeError(f"{type(answer).__name__} is no answer to a call of the plugin protocol")
+
+
+def _encode_joined(joined: Joined) -> Json:
+    """Without a gateway the engine would add a second interface, on docker_gwbridge, unless told not to."""
+    gateway = {"DisableGatewayService": True} if joined.gateway is None else {"Gateway": str(joined.gateway)}
+    return {
+        "InterfaceName": {"SrcName": joined.source, "DstPrefix": joined.prefix},
+        "StaticRoutes": [
+            {"Destination": str(route.destination), **_encode_next_hop(route.next_hop)} for route in joined.routes
+        ],
+        **gateway,
+    }
+
+
+def _encode_next_hop(next_hop: IPv4Address | None) -> Json:
+    """RouteType is libnetwork's types.NEXTHOP (0) or types.CONNECTED (1)."""
+    return {"RouteType": 1} if next_hop is None else {"RouteType": 0, "NextHop": str(next_hop)}

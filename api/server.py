@@ -1,0 +1,133 @@
+"""The API process: gunicorn over the supervisor's listening socket.
+
+    supervisor ── fork ──► master (gunicorn's arbiter) ── fork ──► worker (threads; the application)
+                                                                     │ requests  ▲ replies
+
+The unit lives and dies as one: when the worker is gone the master exits, when the master is gone the kernel kills
+the worker, and when the channel to the supervisor breaks the worker stops. The supervisor then starts another unit
+with fresh queues, as a queue whose reader was killed may be locked for ever. Must not know the engine's protocol.
+"""
+
+import ctypes
+import logging
+import os
+import signal
+import threading
+from collections.abc import Mapping
+from multiprocessing.queues import SimpleQueue
+from pathlib import Path
+from typing import Any
+
+import falcon
+from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+from gunicorn.errors import HaltServer
+from gunicorn.http.errors import ParseException
+from gunicorn.workers.base import Worker
+
+from api.app import create_app
+from api.http_worker import JsonThreadWorker
+from supervisor.client import Client
+from supervisor.messages import Reply, Request
+
+# More than containers that one host starts at once; a thread is made when all others are busy.
+THREADS = 64
+# gunicorn kills a worker that has not reported for so long; its event loop does every second, busy threads or not.
+HEARTBEAT_TIMEOUT_SECONDS = 60
+# What is in flight at a stop gets so long; the engine kills a plugin after 10 s.
+STOP_TIMEOUT_SECONDS = 2
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 gunicorn makes an unpredictable name in it and unlinks that at once
+
+_log = logging.getLogger(__name__)
+
+
+def run(listener_fd: int, requests: "SimpleQueue[Request]", replies: "SimpleQueue[Reply]") -> None:
+    """Serves until SIGTERM; leaves with SystemExit: 0 after a SIGTERM, 1 when the worker has gone.
+
+    To be called in a child of its own. `listener_fd` is the listening unix socket, whose file stays; the queues must
+    have no other user at this end. Logging must have been set up.
+    """
+    _close_far_ends(requests, replies)
+    _Server(os.dup(listener_fd), Client(requests, replies)).run()
+
+
+def _close_far_ends(requests: "SimpleQueue[Request]", replies: "SimpleQueue[Reply]") -> None:
+    """There is no end of file for the reader of a pipe that it could write to itself."""
+    requests._reader.close()  # type: ignore[attr-defined]
+    replies._writer.close()  # type: ignore[attr-defined]
+
+
+class _Server(BaseApplication):
+    def __init__(self, listener_fd: int, client: Client) -> None:
+        """`listener_fd` is gunicorn's from here on: it closes it."""
+        self._listener_fd = listener_fd
+        self._client = client
+        super().__init__()
+
+    def load_config(self) -> None:
+        for name, value in self._settings().items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Any:  # noqa: ANN401 gunicorn's type for a WSGI application
+        app = create_app(self._client)
+        app.add_error_handler(ParseException, _malformed_body)
+        return app
+
+    def _settings(self) -> Mapping[str, object]:
+        return {
+            "bind": f"fd://{self._listener_fd}",
+            "worker_class": JsonThreadWorker,
+            "workers": 1,
+            "threads": THREADS,
+            "keepalive": 0,  # the engine replays a request without its body when a kept connection turns out closed
+            "timeout": HEARTBEAT_TIMEOUT_SECONDS,
+            "graceful_timeout": STOP_TIMEOUT_SECONDS,
+            "control_socket_disable": True,  # its thread and gunicorn's fork do not go together
+            "worker_tmp_dir": str(_SHARED_MEMORY) if _SHARED_MEMORY.is_dir() else None,
+            "errorlog": None,  # no handler of its own, see _on_starting
+            "loglevel": "warning",
+            "proc_name": "docker-net-dhcp-api",
+            "on_starting": _on_starting,
+            "pre_fork": _pre_fork,
+            "post_fork": _post_fork,
+            "post_worker_init": self._post_worker_init,
+        }
+
+    def _post_worker_init(self, worker: Worker) -> None:
+        """Threads do not survive a fork, so the client's is started after the last one."""
+        before = set(threading.enumerate())
+        self._client.start()
+        (reader,) = set(threading.enumerate()) - before
+        threading.Thread(target=_stop_with, args=(reader,), name="channel", daemon=True).start()
+
+
+def _malformed_body(
+    _req: falcon.Request, _resp: falcon.Response, error: ParseException, _params: dict[str, str]
+) -> None:
+    """A chunked body is parsed while the application reads it."""
+    raise falcon.HTTPBadRequest(description=f"malformed HTTP request: {error}")
+
+
+def _on_starting(arbiter: Arbiter) -> None:
+    arbiter.systemd = True  # gunicorn's word for: the socket's file belongs to somebody else, do not unlink it
+    logging.getLogger("gunicorn.error").propagate = True
+
+
+def _pre_fork(_arbiter: Arbiter, worker: Worker) -> None:
+    if worker.age > 1:
+        raise HaltServer("the API's worker has gone", 1)
+
+
+def _post_fork(arbiter: Arbiter, worker: Worker) -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != worker.ppid:  # the master died before it could be watched
+        raise SystemExit(1)
+
+
+def _stop_with(reader: threading.Thread) -> None:
+    """A SIGTERM makes gunicorn's worker answer what is in flight, then exit."""
+    reader.join()
+    _log.error("the channel to the supervisor broke")
+    os.kill(os.getpid(), signal.SIGTERM)
