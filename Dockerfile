@@ -1,0 +1,57 @@
+# The plugin's root file system: Python, the locked wheels, busybox for udhcpc and its script, and the libraries that
+# these load. It is put together file by file in the build stage, so nothing has to be removed afterwards.
+#
+# The build context may hold build/host/{pip.conf,ca-certificates.crt,apt.conf}: how this machine reaches its package
+# registries. They stay in the build stage.
+ARG BASE_IMAGE=debian:trixie-slim
+FROM ${BASE_IMAGE} AS build
+WORKDIR /build
+COPY requirements.lock build/host* ./
+
+RUN export DEBIAN_FRONTEND=noninteractive; \
+    if [ -e apt.conf ]; then cp apt.conf /etc/apt/apt.conf.d/99host; fi; \
+    apt-get update -q && apt-get install -q -y --no-install-recommends busybox python3 python3-pip \
+      python3-setuptools
+
+# Python as /usr/bin/python3 and its library, without what a plugin has no use for: test suites, editors, installers,
+# terminal and GUI modules.
+RUN set -eu; version=$(python3 -c 'import sys; print("python%d.%d" % sys.version_info[:2])'); \
+    mkdir -p /rootfs/usr/bin /rootfs/usr/lib64 /rootfs/usr/lib "/rootfs/usr/local/lib/$version/dist-packages" \
+      /rootfs/dev /rootfs/proc /rootfs/sys /rootfs/run/docker/plugins /rootfs/tmp /rootfs/root /rootfs/etc \
+      /rootfs/var/lib/net-dhcp; \
+    ln -s bin /rootfs/usr/sbin; \
+    for dir in bin lib lib64 sbin; do ln -s "usr/$dir" "/rootfs/$dir"; done; \
+    ln -s /run /rootfs/var/run; chmod 1777 /rootfs/tmp; \
+    touch /rootfs/etc/hosts /rootfs/etc/hostname /rootfs/etc/resolv.conf; \
+    echo 'root:x:0:0:root:/root:/bin/sh' > /rootfs/etc/passwd; echo 'root:x:0:' > /rootfs/etc/group; \
+    cp -L /usr/bin/python3 /usr/bin/busybox /rootfs/usr/bin/; \
+    for applet in sh udhcpc; do ln -s busybox "/rootfs/usr/bin/$applet"; done; \
+    cp -a "/usr/lib/$version" /rootfs/usr/lib/; cd "/rootfs/usr/lib/$version"; \
+    rm -rf __pycache__ test idlelib tkinter turtledemo turtle.py ensurepip lib2to3 pydoc.py pydoc_data pdb.py doctest.py \
+      config-* venv curses dbm sqlite3/dump.py EXTERNALLY-MANAGED LICENSE.txt \
+      lib-dynload/readline.* lib-dynload/_curses* lib-dynload/_dbm* lib-dynload/_gdbm* lib-dynload/_tkinter* \
+      lib-dynload/*test*; \
+    python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash -s /rootfs /rootfs/usr/lib
+
+RUN set -eu; site=$(echo /rootfs/usr/local/lib/python3*/dist-packages); \
+    if [ -e pip.conf ]; then export PIP_CONFIG_FILE=/build/pip.conf; fi; \
+    python3 -m pip install --quiet --no-cache-dir --no-compile --only-binary :all: --require-hashes --target "$site" \
+      -r requirements.lock; \
+    find "$site" -depth \( -name tests -o -name bin -o -name '*.pyi' \) -exec rm -rf {} +; \
+    python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash -s /rootfs "$site"; \
+    find /rootfs -type f \( -name '*.so*' -o -path /rootfs/usr/bin/\* \) -exec ldd {} + \
+      | sed -nE 's,^(.*=>)?[[:space:]]*(/lib[^ ]+) .*,\2,p' | sort -u | xargs cp -L --parents -t /rootfs
+
+COPY pyproject.toml LICENSE ./
+COPY api api
+COPY supervisor supervisor
+COPY workers workers
+RUN set -eu; site=$(echo /rootfs/usr/local/lib/python3*/dist-packages); \
+    python3 -m pip install --quiet --no-cache-dir --no-compile --no-index --no-build-isolation --no-deps \
+      --root-user-action ignore --target /build/ours .; \
+    cp -a ours/. "$site"; \
+    python3 -m compileall -q --invalidation-mode unchecked-hash -s /rootfs "$site/api" "$site/supervisor" "$site/workers"
+
+FROM scratch
+COPY --from=build /rootfs /
+ENTRYPOINT ["/usr/bin/python3", "-I", "-m", "supervisor"]

@@ -1,0 +1,95 @@
+"""Builds the plugin: the Dockerfile's image, exported beside config.json as `docker plugin create` takes it.
+
+An engine that is there already (DOCKER_HOST's or the default one) does the work; otherwise one of our own, in the
+machine's network namespace but without any network settings of its own, whose data root is kept as the build's cache.
+"""
+
+import fcntl
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.lab.base import ensure_base
+from tests.lab.command import CommandFailed, run
+from tests.lab.engine import Docker, Engine
+from tests.lab.settings import write_settings
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = ROOT / "build"
+PLUGIN = BUILD / "plugin"
+IMAGE = "net-dhcp-rootfs"
+SIZE_LIMIT = 120  # MB
+NETWORKLESS = {"bridge": "none", "iptables": False, "ip-forward": False}
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
+
+
+def build_plugin() -> None:
+    """Make build/plugin/{config.json,rootfs}; prints the size of the root file system."""
+    BUILD.mkdir(exist_ok=True)
+    with (BUILD / "plugin.lock").open("w") as lock, _engine() as docker:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _build_image(docker)
+        _export(docker)
+    size = sum(path.lstat().st_size for path in (PLUGIN / "rootfs").rglob("*") if path.is_file()) / 1e6
+    print(f"==> {PLUGIN.relative_to(ROOT)}: root file system of {size:.1f} MB", flush=True)
+    if size > SIZE_LIMIT:
+        raise CommandFailed(f"the root file system has {size:.1f} MB, more than {SIZE_LIMIT}")
+
+
+@contextmanager
+def _engine() -> Iterator[Docker]:
+    """An engine to build with."""
+    present = Docker()
+    if present.answers():
+        yield present
+        return
+    if os.environ.get("DOCKER_HOST"):
+        raise CommandFailed(f"no engine answers at DOCKER_HOST={os.environ['DOCKER_HOST']}")
+    engine = Engine(BUILD / "engine")
+    with _exclusive(engine):
+        yield engine.docker
+
+
+@contextmanager
+def _exclusive(engine: Engine) -> Iterator[None]:
+    """Our build engine, started, for one build at a time: a data root has one dockerd."""
+    engine.directory.mkdir(parents=True, exist_ok=True)
+    with (engine.directory / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        engine.stop()  # what a killed build may have left
+        engine.start(NETWORKLESS)
+        try:
+            yield
+        finally:
+            engine.stop()
+
+
+def _build_image(docker: Docker) -> None:
+    """docker build, its output shown as it comes."""
+    write_settings(BUILD / "host")
+    base = os.environ.get("BASE_IMAGE") or ensure_base(docker, BUILD)
+    proxies = [f"--build-arg={name}" for name in PROXIES if name in os.environ]
+    print("==> the plugin's image (docker build)", flush=True)
+    argv = docker.argv("build", "--network=host", f"--build-arg=BASE_IMAGE={base}", *proxies, "--tag", IMAGE, ROOT)
+    done = subprocess.run(argv, env=os.environ | {"DOCKER_BUILDKIT": "0"}, stdin=subprocess.DEVNULL, check=False)
+    if done.returncode:
+        raise CommandFailed(f"docker build: exit status {done.returncode}")
+
+
+def _export(docker: Docker) -> None:
+    """Replace build/plugin as a whole, so that a half-made one is never taken for good."""
+    fresh = BUILD / "plugin.new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    (fresh / "rootfs").mkdir(parents=True)
+    container = docker("create", IMAGE)
+    try:
+        run("sh", "-ec", '"$@" | tar -xC "$0"', fresh / "rootfs", *docker.argv("export", container))
+    finally:
+        docker("rm", container)
+    (fresh / "rootfs" / ".dockerenv").unlink(missing_ok=True)
+    shutil.copyfile(ROOT / "config.json", fresh / "config.json")
+    shutil.rmtree(PLUGIN, ignore_errors=True)
+    fresh.rename(PLUGIN)

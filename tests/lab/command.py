@@ -1,0 +1,40 @@
+"""Running commands and waiting for what they bring about. Knows no command in particular."""
+
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+POLL_INTERVAL = 0.02  # seconds; a file or a socket of another process cannot be waited for otherwise
+
+
+class CommandFailed(Exception):
+    """A command exited non-zero; the text holds the command and what it printed."""
+
+
+class NotReached(Exception):
+    """What was waited for did not come about within its deadline."""
+
+
+def run(
+    *argv: str | Path, stdin: bytes | None = None, env: Mapping[str, str] | None = None, timeout: float = 120
+) -> str:
+    """The command's standard output without the trailing newline; raises CommandFailed."""
+    words = [str(word) for word in argv]
+    done = subprocess.run(words, input=stdin, env=env, timeout=timeout, capture_output=True, check=False)
+    if done.returncode:
+        output = (done.stdout + done.stderr).decode(errors="replace").strip()
+        raise CommandFailed(f"{' '.join(words)}: exit status {done.returncode}: {output}")
+    return done.stdout.decode(errors="replace").rstrip("\n")
+
+
+def wait_until(predicate: Callable[[], T], what: str, timeout: float) -> T:
+    """The predicate's first true value; raises NotReached, which names `what`, after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while not (value := predicate()):
+        if time.monotonic() >= deadline:
+            raise NotReached(f"waited {timeout:.0f} s for {what}")
+        time.sleep(POLL_INTERVAL)
+    return value

@@ -1,0 +1,171 @@
+"""A Docker Engine of our own: dockerd with its own data root, /run and, in the laboratory, network namespace.
+
+dockerd runs in a private mount namespace whose /run is the directory `run` beside its data, so each path inside is the
+default one (/var/run/docker.sock, /var/run/docker/netns) and the socket is reachable from outside. All its mounts
+vanish with the namespace.
+"""
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.lab.command import CommandFailed, run, wait_until
+from tests.lab.process import Process, processes, spawn
+
+START_TIMEOUT = 60.0  # seconds; the first start makes the data root, and others may be busy
+TASKS = "docker/containerd/daemon/io.containerd.runtime.v2.task"
+# sysfs shows the network namespace of whoever mounted it, and a fresh one lacks the cgroup mounts below.
+FRESH_SYSFS = """
+mount --rbind /sys/fs/cgroup "$0/cgroup"
+mount -t sysfs sysfs /sys
+mount --rbind "$0/cgroup" /sys/fs/cgroup
+"""
+OWN_RUN = """
+mount --bind "$0/run" /run
+exec "$@"
+"""
+
+
+class EngineFailed(Exception):
+    """dockerd ended or did not answer; the text holds the end of its log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Docker:
+    """The docker command, speaking to one engine; None is the one that DOCKER_HOST or the default names."""
+
+    host: str | None = None
+
+    def argv(self, *args: str | Path) -> list[str]:
+        """The command line, for those who start it themselves."""
+        return ["docker", *(["--host", self.host] if self.host else []), *map(str, args)]
+
+    def __call__(self, *args: str | Path, stdin: bytes | None = None, timeout: float = 120) -> str:
+        """Standard output; raises CommandFailed. BuildKit is off: it needs a component that Debian 12 lacks."""
+        return run(*self.argv(*args), stdin=stdin, env=os.environ | {"DOCKER_BUILDKIT": "0"}, timeout=timeout)
+
+    def answers(self) -> bool:
+        """Is there an engine?"""
+        try:
+            return bool(self("version", "--format", "{{.Server.Version}}"))
+        except CommandFailed:
+            return False
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """`directory` holds all that the engine leaves on disk; `netns` names its network namespace, None the host's."""
+
+    directory: Path
+    netns: str | None = None
+
+    @property
+    def run_directory(self) -> Path:
+        """What the engine and its plugins see as /run."""
+        return self.directory / "run"
+
+    @property
+    def socket(self) -> Path:
+        """The API's socket as seen from outside."""
+        return self.run_directory / "docker.sock"
+
+    @property
+    def log(self) -> Path:
+        """dockerd's log, its plugins' output included."""
+        return self.directory / "dockerd.log"
+
+    @property
+    def docker(self) -> Docker:
+        """The docker command for this engine."""
+        return Docker(f"unix://{self.socket}")
+
+    @property
+    def process(self) -> Process | None:
+        """dockerd, if it runs."""
+        try:
+            pid, started = map(int, self._record.read_text().split())
+        except FileNotFoundError:
+            return None
+        recorded = Process(pid, started)
+        return recorded if recorded.alive else None
+
+    def start(self, options: Mapping[str, object] | None = None) -> None:
+        """Start dockerd with these settings of daemon.json; returns when its API answers. Raises EngineFailed."""
+        for name in ("run", "cgroup", "data"):
+            (self.directory / name).mkdir(parents=True, exist_ok=True)
+        self._carry_resolver()
+        defaults = {"data-root": str(self.directory / "data"), "exec-opts": ["native.cgroupdriver=cgroupfs"]}
+        settings = {**defaults, **(options or {})}
+        config = self.directory / "daemon.json"
+        config.write_text(json.dumps(settings))
+        process = spawn(self.inside("dockerd", "--config-file", str(config)), self.log)
+        self._record.write_text(f"{process.pid} {process.started}")
+        wait_until(lambda: self._ready(process), "the engine's API", START_TIMEOUT)
+
+    def stop(self) -> None:
+        """Stop dockerd, its containers and plugins, also after it has crashed. The data root stays."""
+        if process := self.process:
+            process.stop()
+        for leftover in self.leftovers():
+            leftover.kill(signal.SIGKILL)
+        wait_until(lambda: not self.leftovers(), "the end of the engine's processes", 10)
+        self._record.unlink(missing_ok=True)
+        shutil.rmtree(self.run_directory, ignore_errors=True)  # sockets and tasks of the dead
+
+    def kill(self) -> None:
+        """SIGKILL for dockerd alone: a crash."""
+        if process := self.process:
+            process.kill(signal.SIGKILL)
+
+    def leftovers(self) -> list[Process]:
+        """Every process of the engine, its containers and its plugins."""
+        return [*self._of_mount_namespace(), *self._of_tasks()]
+
+    def inside(self, *argv: str) -> list[str]:
+        """The command line that runs `argv` in the engine's network namespace and a new mount namespace like its own."""
+        enter = ["nsenter", f"--net=/run/netns/{self.netns}"] if self.netns else []
+        script = FRESH_SYSFS + OWN_RUN if self.netns else OWN_RUN
+        unshare = ["unshare", "--mount", "--propagation", "private"]
+        return [*enter, *unshare, "sh", "-ec", script, str(self.directory), *argv]
+
+    @property
+    def _record(self) -> Path:
+        return self.directory / "dockerd.pid"
+
+    def _ready(self, process: Process) -> bool:
+        if not process.alive:
+            lines = self.log.read_text(errors="replace").splitlines()[-15:]
+            raise EngineFailed("dockerd ended:\n" + "\n".join(lines))
+        return self.socket.exists() and self.docker.answers()
+
+    def _carry_resolver(self) -> None:
+        """A resolv.conf that is a link into /run (systemd-resolved's) would vanish under our own /run."""
+        real = Path("/etc/resolv.conf").resolve()
+        if real.is_relative_to("/run") and real.exists():
+            copy = self.run_directory / real.relative_to("/run")
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(real, copy)
+
+    def _of_mount_namespace(self) -> Iterator[Process]:
+        """Processes whose /run is ours: dockerd, containerd and the shims."""
+        for process in processes():
+            try:
+                if os.path.samefile(f"/proc/{process.pid}/root/run", self.run_directory):  # noqa: PTH121  (magic link)
+                    yield process
+            except OSError:
+                continue  # it has gone, is a kernel thread, or has no /run: not ours
+
+    def _of_tasks(self) -> Iterator[Process]:
+        """Processes in the cgroup of one of our containers or plugins."""
+        ids = {task.name for task in (self.run_directory / TASKS).glob("*/*")}
+        for process in processes() if ids else ():
+            try:
+                groups = Path(f"/proc/{process.pid}/cgroup").read_text()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if any(task in groups for task in ids):
+                yield process

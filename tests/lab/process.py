@@ -1,0 +1,81 @@
+"""Daemons of the laboratory: started detached, remembered by pid and start time, stopped by just that identity."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.lab.command import NotReached, wait_until
+
+STOP_TIMEOUT = 20.0  # seconds; an engine stops its containers first
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process whose pid cannot be mistaken for a later one's. `started` is in clock ticks since boot."""
+
+    pid: int
+    started: int
+
+    @classmethod
+    def of(cls, pid: int) -> "Process | None":
+        """The running process with this pid; a zombie does not run."""
+        stat = _stat(pid)
+        return cls(pid, int(stat[19])) if stat and stat[0] != "Z" else None
+
+    @property
+    def alive(self) -> bool:
+        """Does it still run? Reaps it if it was a child of ours."""
+        _reap(self.pid)
+        return Process.of(self.pid) == self
+
+    def kill(self, signum: signal.Signals) -> None:
+        """Send a signal, unless the process has gone."""
+        if self.alive:
+            os.kill(self.pid, signum)
+
+    def stop(self, timeout: float = STOP_TIMEOUT) -> None:
+        """SIGTERM, then SIGKILL after `timeout` seconds."""
+        self.kill(signal.SIGTERM)
+        try:
+            wait_until(lambda: not self.alive, f"the end of process {self.pid}", timeout)
+        except NotReached:
+            self.kill(signal.SIGKILL)
+            wait_until(lambda: not self.alive, f"the end of process {self.pid} after SIGKILL", 5)
+
+
+def spawn(argv: list[str], log: Path) -> Process:
+    """Start a daemon in a session of its own with both outputs appended to `log`."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    actions = [
+        (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, str(log), flags, 0o644),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    pid = os.posix_spawnp(argv[0], argv, os.environ, file_actions=actions, setsid=True)
+    process = Process.of(pid)
+    if process is None:
+        raise NotReached(f"{argv[0]} ended at once; see {log}")
+    return process
+
+
+def processes() -> Iterator[Process]:
+    """Every process that runs now."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and (process := Process.of(int(entry.name))):
+            yield process
+
+
+def _stat(pid: int) -> list[str] | None:
+    """The fields of /proc/PID/stat from the third, the state, on (proc(5)); the second may hold blanks."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def _reap(pid: int) -> None:
+    with suppress(ChildProcessError):  # somebody else's child, or reaped already
+        os.waitpid(pid, os.WNOHANG)
