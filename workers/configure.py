@@ -1,0 +1,113 @@
+"""A lease brought onto a link: address, connected route, default gateway, the other routes.
+
+Owns the order of the changes and the announcement of a new address; what is to change is `workers.routes`' to say.
+Must not know where the lease came from.
+"""
+
+import errno
+import socket
+import struct
+from collections.abc import Iterator
+from dataclasses import replace
+from ipaddress import IPv4Address
+
+from workers.lease import Lease, Route
+from workers.netlink import Netlink, NetlinkError
+from workers.netns import promote_secondaries
+from workers.routes import (
+    RTPROT_DHCP,
+    RTPROT_KERNEL,
+    Difference,
+    KernelRoute,
+    LinkState,
+    describe,
+    difference,
+    lost,
+)
+from workers.rtnl import Link
+
+ETH_P_IP, ETH_P_ARP = 0x0800, 0x0806
+BROADCAST_MAC = b"\xff" * 6
+
+
+def configure(interface: str, previous: Lease | None, lease: Lease, *, skip_routes: bool) -> tuple[str, ...]:
+    """Brings `interface`, in the present namespace, to what `lease` says; one sentence for each change, none if none.
+
+    `previous` is the lease that the link was brought to before: what it named is ours to replace, and all other
+    addresses and routes stay. A lease's route that the kernel refuses costs that route only and gets a sentence too.
+    Raises NetlinkError if the link is gone or its address cannot be changed.
+    """
+    with Netlink() as netlink:
+        link = netlink.require_link(interface)
+        before = _state(netlink, link)
+        changes = difference(before, previous, lease, skip_routes=skip_routes)
+        return tuple(_apply(netlink, link, before, changes, lease))
+
+
+def _state(netlink: Netlink, link: Link) -> LinkState:
+    routes = netlink.routes()
+    return LinkState(
+        addresses=netlink.addresses(link.index),
+        routes=tuple(r for r in routes if r.index == link.index),
+        elsewhere=frozenset(r.route.destination for r in routes if r.index != link.index),
+    )
+
+
+def _apply(netlink: Netlink, link: Link, before: LinkState, changes: Difference, lease: Lease) -> Iterator[str]:
+    if changes.add_address is not None:
+        netlink.add_address(link, changes.add_address)
+        yield f"address {changes.add_address} added"
+    for route in changes.add_routes:
+        yield _add(netlink, link, _lease_route(route, lease))
+    for found in changes.delete_routes:
+        netlink.delete_route(link, found)
+        yield f"{describe(found.route)} removed"
+    if changes.delete_address is not None:
+        _promote(link)
+        netlink.delete_address(link, changes.delete_address)
+        yield f"address {changes.delete_address} removed"
+        for found in lost(before, _state(netlink, link), changes):
+            yield _add(netlink, link, _moved(found, changes.delete_address.ip, lease.address.ip))
+    if changes.add_address is not None:
+        yield _announced(link, changes.add_address.ip)
+
+
+def _lease_route(route: Route, lease: Lease) -> KernelRoute:
+    """The connected route looks as the kernel makes it, so that it goes with its address."""
+    if route.destination == lease.address.network:
+        return KernelRoute(route, index=None, protocol=RTPROT_KERNEL, source=lease.address.ip)
+    return KernelRoute(route, index=None, protocol=RTPROT_DHCP)
+
+
+def _moved(route: KernelRoute, old: IPv4Address, new: IPv4Address) -> KernelRoute:
+    """A route whose source is the old address cannot exist without it; the new one is what it stands for."""
+    return replace(route, source=new if route.source == old else route.source)
+
+
+def _add(netlink: Netlink, link: Link, route: KernelRoute) -> str:
+    try:
+        netlink.add_route(link, route)
+    except NetlinkError as error:
+        return str(error)  # one bad route of a server must not cost the container the rest of its lease
+    return f"{describe(route.route)} added"
+
+
+def _promote(link: Link) -> None:
+    try:
+        promote_secondaries(link.name)
+    except OSError as error:
+        raise NetlinkError(f"keeping the other addresses of {link.name}", error.errno or errno.EIO) from error
+
+
+def _announced(link: Link, address: IPv4Address) -> str:
+    """Tells the neighbours by one ARP Announcement (RFC 5227 section 2.3), lest their caches hold the old owner."""
+    mac = bytes.fromhex(link.mac.replace(":", ""))
+    ethernet = BROADCAST_MAC + mac + struct.pack("!H", ETH_P_ARP)
+    arp = struct.pack("!HHBBH6s4s6s4s", 1, ETH_P_IP, 6, 4, 1, mac, address.packed, bytes(6), address.packed)
+    try:
+        # Protocol 0 receives nothing: closing such a socket does not make the kernel wait out a grace period.
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0) as wire:
+            wire.sendto(ethernet + arp, (link.name, 0))
+    except OSError as error:
+        return f"address {address} could not be announced: {error}"  # caches expire by themselves
+    return f"address {address} announced"

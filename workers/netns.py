@@ -1,0 +1,113 @@
+"""Network namespaces and the sysctls that belong to them.
+
+The only file that calls setns, unshare and mount. Must not know what a namespace is used for. A process enters a
+namespace as a whole, so whoever calls this has one thread.
+"""
+
+import ctypes
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+CLONE_NEWNET = 0x40000000
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 0x2, 0x4, 0x8, 0x20, 0x1000
+
+SYSCTLS = Path("/proc/sys")
+
+_libc = ctypes.CDLL(None, use_errno=True)  # os.setns and os.unshare came with Python 3.12
+
+
+def _checked(result: int, what: str) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+
+
+class Namespace:
+    """An open descriptor of a network namespace; it keeps the namespace alive until it is closed."""
+
+    __slots__ = ("_fd",)
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def enter(self) -> None:
+        """Moves the calling process into the namespace; raises OSError."""
+        _checked(_libc.setns(self._fd, CLONE_NEWNET), "entering a network namespace")
+
+    @contextmanager
+    def visit(self) -> Iterator[None]:
+        """Spends the `with` block in the namespace and returns to where the process was, whatever happens."""
+        with current() as home:
+            self.enter()
+            try:
+                yield
+            finally:
+                home.enter()
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+def open_namespace(path: str) -> Namespace:
+    """The namespace bound at `path`; raises OSError while there is none."""
+    return Namespace(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+
+
+def current() -> Namespace:
+    """The namespace that the process is in now."""
+    return open_namespace("/proc/self/ns/net")
+
+
+def new_namespace() -> Namespace:
+    """A namespace with nothing in it but a loopback that is down; it ends when it is closed. Raises OSError."""
+    with current() as home:
+        _checked(_libc.unshare(CLONE_NEWNET), "making a network namespace")
+        try:
+            return current()
+        finally:
+            home.enter()
+
+
+def make_sysctls_writable() -> None:
+    """Lets this mount namespace write /proc/sys, which the engine mounts read-only into a managed plugin.
+
+    Left as it is where the mount namespace is init's: the host's own mounts are not ours to change. Raises OSError.
+    """
+    flags = os.statvfs(SYSCTLS).f_flag
+    if not flags & os.ST_RDONLY or Path("/proc/self/ns/mnt").samefile("/proc/1/ns/mnt"):
+        return
+    kept = sum(
+        mount
+        for stat, mount in ((os.ST_NOSUID, MS_NOSUID), (os.ST_NODEV, MS_NODEV), (os.ST_NOEXEC, MS_NOEXEC))
+        if flags & stat
+    )
+    remount = MS_REMOUNT | MS_BIND | kept
+    _checked(_libc.mount(None, os.fsencode(SYSCTLS), None, ctypes.c_ulong(remount), None), f"remounting {SYSCTLS}")
+
+
+def disable_ipv6(link: str) -> None:
+    """Keeps a link of this namespace from taking router advertisements and making addresses; raises OSError.
+
+    Holds until the link leaves the namespace: it gets fresh IPv6 settings where it arrives.
+    """
+    settings = SYSCTLS / "net/ipv6/conf"
+    with suppress(FileNotFoundError):  # a kernel booted with ipv6.disable=1 has none of this tree
+        settings.joinpath(link, "disable_ipv6").write_text("1")
+
+
+def promote_secondaries(link: str) -> None:
+    """Lets the other addresses of a subnet outlive its first one (ip-sysctl: promote_secondaries); raises OSError."""
+    (SYSCTLS / "net/ipv4/conf" / link / "promote_secondaries").write_text("1")

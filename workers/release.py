@@ -1,0 +1,144 @@
+"""DHCPRELEASE (RFC 2131 section 4.4.6): how every lease is given back, whoever obtained it.
+
+Owns the packet and the proof that it has left. Must not know why a lease ends.
+"""
+
+import os
+import select
+import socket
+import struct
+import time
+from ipaddress import IPv4Address
+
+from pyroute2.dhcp.dhcp4msg import dhcp4msg
+from pyroute2.dhcp.enums.dhcp import MessageType
+
+from workers.configure import configure
+from workers.lease import Lease
+from workers.netlink import Netlink, NetlinkError
+from workers.netns import Namespace, disable_ipv6, new_namespace
+
+CLIENT_PORT, SERVER_PORT = 68, 67
+BOOTP_MINIMUM = 300  # octets; relays and servers may drop less (RFC 1542 section 2.1)
+
+# Linux: asm-generic/socket.h, linux/in.h, linux/net_tstamp.h, linux/errqueue.h
+SO_TIMESTAMPING = 37
+IP_RECVERR = 11
+SOF_TIMESTAMPING_SOFTWARE, SOF_TIMESTAMPING_TX_SCHED, SOF_TIMESTAMPING_OPT_TSONLY = 1 << 4, 1 << 8, 1 << 11
+SO_EE_ORIGIN_TIMESTAMPING = 4
+EXTENDED_ERROR = struct.Struct("=IBBBBII")  # sock_extended_err: errno, origin, type, code, padding, info, data
+
+
+class ReleaseError(Exception):
+    """The lease could not be given back; the text says what was awaited."""
+
+
+def release(interface: str, lease: Lease, mac: str, timeout: float = 2.0) -> None:
+    """Sends one DHCPRELEASE from the leased address, which must be on `interface`, in the present namespace.
+
+    `mac` is the client's hardware address and its identifier. Returns when the packet has been handed to the link,
+    hence after the next hop's address was resolved: a link removed right afterwards does not take it along.
+    Raises ReleaseError, after `timeout` seconds at the latest.
+    """
+    server = lease.server
+    if server is None:
+        raise ReleaseError(f"the lease of {lease.address.ip} names no server to release it to")
+    deadline = time.monotonic() + timeout
+    try:
+        with _client_socket(interface, lease.address.ip) as client:
+            client.connect((str(server), SERVER_PORT))
+            client.send(release_message(lease.address.ip, server, mac))
+            left = _has_left(client, deadline)
+    except OSError as error:
+        raise ReleaseError(f"releasing {lease.address.ip} to {server} over {interface}: {error.strerror}") from error
+    if not left:
+        raise ReleaseError(
+            f"releasing {lease.address.ip} to {server} over {interface}: "
+            f"the next hop did not answer ARP within {timeout:g} s"
+        )
+
+
+def release_detached(container_link: str, lease: Lease, mac: str, timeout: float = 2.0) -> None:
+    """Sends the DHCPRELEASE for a link that lies without an address in the present namespace, and removes the link.
+
+    The leased address is never put on the host: the link goes into a namespace of its own for it. The process is
+    back in its namespace afterwards. Raises ReleaseError; a link that could be moved is removed then, too.
+    """
+    try:
+        with new_namespace() as scratch:
+            _move(container_link, scratch)
+            with scratch.visit():
+                _release_and_remove(container_link, lease, mac, timeout)
+    except (NetlinkError, OSError) as error:
+        raise ReleaseError(f"releasing {lease.address.ip} over {container_link}: {error}") from error
+
+
+def release_message(address: IPv4Address, server: IPv4Address, mac: str) -> bytes:
+    """The UDP payload; the client identifier is the one that udhcpc sends by default, as servers compare it."""
+    message = dhcp4msg(
+        {
+            "op": 1,
+            "xid": int.from_bytes(os.urandom(4), "big"),
+            "ciaddr": str(address),
+            "chaddr": mac,
+            "options": {
+                "message_type": MessageType.RELEASE,
+                "server_id": str(server),
+                "client_id": {"type": 1, "key": mac},
+            },
+        }
+    )
+    return bytes(message.encode().buf).ljust(BOOTP_MINIMUM, b"\0")
+
+
+def _move(container_link: str, scratch: Namespace) -> None:
+    with Netlink() as netlink:
+        netlink.move_link(netlink.require_link(container_link), scratch)
+
+
+def _release_and_remove(container_link: str, lease: Lease, mac: str, timeout: float) -> None:
+    with Netlink() as netlink:
+        try:
+            disable_ipv6(container_link)
+            netlink.raise_link(netlink.require_link(container_link))
+            configure(container_link, None, lease, skip_routes=False)
+            release(container_link, lease, mac, timeout)
+        finally:
+            netlink.delete_link(container_link)
+
+
+def _client_socket(interface: str, address: IPv4Address) -> socket.socket:
+    """Asks for a report of each packet's departure; SO_REUSEADDR as udhcpc may hold the port."""
+    client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    try:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
+        client.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
+        report = SOF_TIMESTAMPING_TX_SCHED | SOF_TIMESTAMPING_SOFTWARE | SOF_TIMESTAMPING_OPT_TSONLY
+        client.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, report)
+        client.bind((str(address), CLIENT_PORT))
+    except OSError:
+        client.close()
+        raise
+    return client
+
+
+def _has_left(client: socket.socket, deadline: float) -> bool:
+    """Waits for the packet's departure; raises OSError when the kernel reports that it cannot leave."""
+    poller = select.poll()
+    poller.register(client, 0)  # the error queue wakes up by POLLERR, which is always polled for
+    while (left := deadline - time.monotonic()) > 0:
+        if poller.poll(left * 1000) and _departure_reported(client):
+            return True
+    return False
+
+
+def _departure_reported(client: socket.socket) -> bool:
+    _, ancillary, _, _ = client.recvmsg(0, 512, socket.MSG_ERRQUEUE)
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.IPPROTO_IP, IP_RECVERR):
+            number, origin, *_ = EXTENDED_ERROR.unpack_from(data)
+            if origin == SO_EE_ORIGIN_TIMESTAMPING:
+                return True
+            raise OSError(number, os.strerror(number))
+    return False
