@@ -54,9 +54,12 @@ def run(listener_fd: int, requests: "SimpleQueue[Request]", replies: "SimpleQueu
 
 
 def _close_far_ends(requests: "SimpleQueue[Request]", replies: "SimpleQueue[Reply]") -> None:
-    """There is no end of file for the reader of a pipe that it could write to itself."""
-    requests._reader.close()  # type: ignore[attr-defined]
-    replies._writer.close()  # type: ignore[attr-defined]
+    """There is no end of file for the reader of a pipe that it could write to itself.
+
+    The ends are no public attributes: SimpleQueue itself can only close both.
+    """
+    requests._reader.close()  # type: ignore[attr-defined]  # see above
+    replies._writer.close()  # type: ignore[attr-defined]  # see above
 
 
 class _Server(BaseApplication):
