@@ -11,7 +11,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from multiprocessing.queues import SimpleQueue
 
 from supervisor.errors import DeadlineExceeded, RequestError, Unavailable
-from supervisor.messages import Answer, Body, Reply, Request
+from supervisor.messages import Answer, Body, GetHealth, Reply, Request
 
 # The deadlines nest: first lease (<= 20 s) < worker < supervisor < this < the engine's 30 s.
 CALL_DEADLINE_SECONDS = 28.0
@@ -30,7 +30,8 @@ class Client:
         self._broken = False
 
     def start(self) -> None:
-        """Starts the reading thread; after the last fork, as threads do not survive one."""
+        """Starts the reading thread; after the last fork, as threads do not survive one. Says hello: we are ready."""
+        self._requests.put(Request(0, GetHealth()))
         threading.Thread(target=self._read, name="replies", daemon=True).start()
 
     def call(self, body: Body, deadline: float = CALL_DEADLINE_SECONDS) -> Answer:

@@ -204,10 +204,21 @@ class EndpointList:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerView:
-    """One process of the plugin. `cpu` is in seconds of both modes since its start, `rss` and `pss` in bytes.
+class Cost:
+    """What a process costs: `cpu` in seconds of both modes since its start, `rss` and `pss` in bytes."""
 
-    `role` is supervisor, api, watcher, worker or udhcpc; what cannot be read (the process has just gone) is None.
+    cpu: float
+    rss: int
+    pss: int
+    descriptors: int
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """One process of the plugin; `started` is in Unix seconds. `cost` is None where it has just gone.
+
+    `role` is supervisor, api, watcher, worker or udhcpc; `restarts` counts those of a child of the supervisor's.
     """
 
     name: str
@@ -217,11 +228,7 @@ class WorkerView:
     endpoint_id: str | None
     restarts: int
     started: float | None
-    cpu: float | None
-    rss: int | None
-    pss: int | None
-    descriptors: int | None
-    threads: int | None
+    cost: Cost | None
 
 
 @dataclass(frozen=True, slots=True)

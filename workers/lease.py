@@ -12,7 +12,7 @@ DEFAULT_DESTINATION = IPv4Network("0.0.0.0/0")
 
 
 def boottime() -> float:
-    """Seconds since boot, suspend included: lease timers must neither stop in a suspend nor jump with the wall clock."""
+    """Seconds since boot, suspend included: timers neither stop in a suspend nor jump with the wall clock."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 

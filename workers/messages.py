@@ -36,8 +36,15 @@ class EndpointSpec:
 
     @property
     def container_link(self) -> str:
-        """The end that Docker moves into the sandbox and renames there; it gets this name back before DeleteEndpoint."""
+        """The end that Docker moves into the sandbox, renames there, and brings back before DeleteEndpoint."""
         return f"dc-{self.endpoint_id[:LINK_ID_LENGTH]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Where a worker that died had been: its successor finds the link made and the lease held."""
+
+    lease: Lease
 
 
 # What a worker is told.
@@ -45,7 +52,10 @@ class EndpointSpec:
 
 @dataclass(frozen=True, slots=True)
 class Attach:
-    """Join was answered: wait for the link to arrive in the sandbox at `path`, enter it and keep the lease there."""
+    """Join was answered: wait for the link to arrive in the sandbox at `path`, enter it and keep the lease there.
+
+    `path` is as this process can open it; `hostname` replaces the one in the specification where it is known now.
+    """
 
     path: str
     hostname: str | None
@@ -60,7 +70,10 @@ class Rename:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """The container goes: release the lease from inside the sandbox, leave the sandbox, report `Left`."""
+    """The container goes: release the lease from inside the sandbox, leave the sandbox, report `Left`.
+
+    A sandbox that was not entered yet stays unentered; its lease is released at `Delete`.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +129,7 @@ class Trouble(StrEnum):
     NAK = "nak"  # the server refused the lease (RFC 2131 section 3.1)
     NO_ANSWER = "no answer"  # a round of DISCOVERs without an OFFER
     LOST = "lost"  # udhcpc gave the lease up
+    INVALID = "unusable answer"  # what the server sent cannot be a lease
     CLIENT_DIED = "client died"  # udhcpc exited; it is started again
     LINK_GONE = "link gone"  # the interface vanished from the sandbox
 

@@ -1,0 +1,32 @@
+"""The plugin's entry point: `python3 -I -m supervisor`. Binds the socket first, then imports what is heavy."""
+
+import argparse
+import os
+from pathlib import Path
+
+from supervisor.listener import listen
+
+PLUGIN_SOCKET = Path("/run/docker/plugins/net-dhcp.sock")
+ENGINE_SOCKET = "/var/run/docker.sock"
+
+
+def main() -> None:
+    """Serves until SIGTERM."""
+    parser = argparse.ArgumentParser(prog="supervisor", description="Docker network driver plugin net-dhcp")
+    parser.add_argument("--socket", type=Path, default=PLUGIN_SOCKET, help="where dockerd reaches the plugin")
+    parser.add_argument("--engine", default=ENGINE_SOCKET, help="where the plugin reaches dockerd")
+    arguments = parser.parse_args()
+    listener = listen(arguments.socket)
+
+    from supervisor import log
+    from supervisor.core import Supervisor
+    from workers.netns import make_sysctls_writable
+
+    log.configure(os.environ.get("LOG_LEVEL", "INFO"))
+    make_sysctls_writable()
+    Supervisor(listener, arguments.engine).run()
+    arguments.socket.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    main()

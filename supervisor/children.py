@@ -1,0 +1,252 @@
+"""Fork and reap. The only file that makes processes and takes their exit statuses.
+
+After a fork the child, in this order, takes default signals, closes what belongs to the supervisor and to its
+siblings, asks to die with its parent, takes its name and a clean environment, and only then does its work.
+"""
+
+import ctypes
+import importlib
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from typing import NoReturn, Protocol
+
+from supervisor.childstate import ChildEvent, ChildState, after
+from supervisor.loop import Loop
+from workers.backoff import Backoff
+
+PR_SET_PDEATHSIG = 1
+PR_SET_NAME = 15  # cut to 15 characters by the kernel
+PR_SET_CHILD_SUBREAPER = 36
+KEPT_ENVIRONMENT = ("PATH", "LANG", "TZ")
+Target = str | Callable[..., None]
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+log = logging.getLogger(__name__)
+
+
+class End(Protocol):
+    """One end of a channel."""
+
+    def close(self) -> None:
+        """Gives the descriptor back."""
+
+
+@dataclass(slots=True, eq=False)
+class Child:
+    """A process of ours, over all its restarts. `pid` is None while none runs; `started` is a Unix time.
+
+    `on_message` gets what the child sends over its channel, `on_exit` its exit status (negative: the signal).
+    """
+
+    name: str
+    role: str
+    on_message: Callable[[object], None]
+    on_exit: Callable[[int], None]
+    backoff: Backoff = field(default_factory=Backoff)
+    state: ChildState = ChildState.STOPPED
+    pid: int | None = None
+    started: float | None = None
+    restarts: int = -1
+    channel: Connection | None = None
+    pidfd: int = -1
+    spawned: float = 0.0
+    ends: tuple[End, ...] = ()
+
+    def advance(self, event: ChildEvent) -> None:
+        """Takes the event; raises RefusedEvent where it does not belong."""
+        self.state = after(self.state, event)
+
+    def send(self, message: object) -> None:
+        """To the child. What cannot be delivered is dropped: `on_exit` is about to say why."""
+        if self.channel is not None:
+            try:
+                self.channel.send(message)
+            except OSError as error:
+                log.warning("%s does not take messages: %s", self.name, error)
+
+
+class Nursery:
+    """All children. `private` are descriptors of the supervisor that no child may keep."""
+
+    def __init__(self, loop: Loop, private: Iterable[End]) -> None:
+        self._loop = loop
+        self._private = tuple(private)
+        self._children: dict[int, Child] = {}
+        LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+    @property
+    def children(self) -> tuple[Child, ...]:
+        """Those with a living process."""
+        return tuple(self._children.values())
+
+    def spawn(
+        self,
+        child: Child,
+        target: Target,
+        *arguments: object,
+        channel: Connection | None = None,
+        ours: tuple[End, ...] = (),
+        theirs: tuple[End, ...] = (),
+        keep: End | None = None,
+    ) -> None:
+        """Forks `child` to run `target(*arguments)`; a string is imported after the fork ("module:function").
+
+        `channel` and `ours` are the supervisor's ends, `theirs` the child's; `keep` is a private descriptor that
+        this one needs.
+        """
+        child.advance(ChildEvent.SPAWN)
+        child.ends = ours if channel is None else (channel, *ours)
+        parent = os.getpid()
+        sys.stdout.flush()
+        pid = os.fork()
+        if pid == 0:
+            self._become(child, keep, parent, target, arguments)
+        for end in theirs:
+            end.close()
+        child.pid, child.channel, child.spawned = pid, channel, time.monotonic()
+        child.started = time.time()
+        child.restarts += 1
+        child.pidfd = os.pidfd_open(pid)
+        self._children[pid] = child
+        self._loop.watch(child.pidfd, lambda: self._exited(child))
+        if channel is not None:
+            self._loop.watch(channel, lambda: self._receive(child))
+
+    def _become(
+        self,
+        child: Child,
+        keep: End | None,
+        parent: int,
+        target: Target,
+        arguments: tuple[object, ...],
+    ) -> NoReturn:
+        status = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+                signal.signal(number, signal.SIG_DFL)
+            self._close_foreign(child, keep)
+            LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            LIBC.prctl(PR_SET_NAME, child.name.encode(), 0, 0, 0)
+            if os.getppid() != parent:
+                os._exit(1)  # it died before the kernel knew that we want to follow
+            kept = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
+            os.environ.clear()
+            os.environ.update(kept)
+            run = _imported(target) if isinstance(target, str) else target
+            run(*arguments)
+            status = 0
+        except SystemExit as error:
+            status = error.code if isinstance(error.code, int) else 1
+        except BaseException:
+            log.exception("%s ended with an error", child.name)
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+
+    def _close_foreign(self, child: Child, keep: End | None) -> None:
+        for end in (*self._private, *child.ends):
+            if end is not keep:
+                end.close()
+        for sibling in self._children.values():
+            os.close(sibling.pidfd)
+            for end in sibling.ends:
+                end.close()
+
+    def _receive(self, child: Child) -> None:
+        """Takes one message; at the end of the channel the exit status is about to follow."""
+        channel = child.channel
+        if channel is None:
+            return
+        try:
+            message = channel.recv()
+        except (EOFError, OSError):
+            self._loop.forget(channel)
+            channel.close()
+            child.channel = None
+            return
+        if child.state is ChildState.STARTING:
+            child.advance(ChildEvent.READY)
+        child.on_message(message)
+
+    def _exited(self, child: Child) -> None:
+        while child.channel is not None and child.channel.poll():
+            self._receive(child)  # last words first
+        info = os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED | os.WNOHANG)
+        if info is None:
+            return
+        self._bury(child)
+        status = info.si_status if info.si_code == os.CLD_EXITED else -info.si_status
+        child.advance(ChildEvent.EXIT)
+        child.on_exit(status)
+        self.reap_orphans()  # its zombie may have hidden others
+
+    def _bury(self, child: Child) -> None:
+        assert child.pid is not None
+        del self._children[child.pid]
+        self._loop.forget(child.pidfd)
+        os.close(child.pidfd)
+        if child.channel is not None:
+            self._loop.forget(child.channel)
+        for end in child.ends:
+            end.close()
+        child.pid, child.channel, child.ends = None, None, ()
+
+    def respawn_later(self, child: Child, spawn: Callable[[], None]) -> float:
+        """Calls `spawn` after the child's backoff; gives the seconds until then."""
+        delay = child.backoff.failed(time.monotonic() - child.spawned)
+
+        def due() -> None:
+            if child.state is ChildState.BACKOFF:  # not stopped meanwhile
+                spawn()
+
+        self._loop.call_later(delay, due)
+        return delay
+
+    def stop(self, child: Child, number: signal.Signals) -> None:
+        """The child is not wanted any more; `on_exit` comes when it is gone."""
+        if child.state not in (ChildState.STOPPED, ChildState.STOPPING):
+            child.advance(ChildEvent.STOP)
+            self.kill(child, number)
+
+    def hang_up(self, child: Child) -> None:
+        """Stops a child by the end of its channel, which it takes as the supervisor's end."""
+        if child.state not in (ChildState.STOPPED, ChildState.STOPPING):
+            child.advance(ChildEvent.STOP)
+        if child.channel is not None:
+            self._loop.forget(child.channel)
+            child.channel.close()
+            child.channel = None
+
+    def kill(self, child: Child, number: signal.Signals) -> None:
+        """A signal by pidfd: it cannot hit a stranger that has the same pid by now."""
+        if child.pid is not None:
+            signal.pidfd_send_signal(child.pidfd, number)
+
+    def reap_orphans(self) -> None:
+        """Takes the statuses of processes that became our children when a child of ours died."""
+        while (pid := _zombie()) is not None and pid not in self._children:
+            os.waitpid(pid, 0)
+            log.info("reaped orphan %d", pid)
+
+
+def _zombie() -> int | None:
+    """The pid of some child whose status can be taken; it is not taken yet."""
+    try:
+        info = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+    return None if info is None else info.si_pid
+
+
+def _imported(path: str) -> Callable[..., None]:
+    module, _, name = path.partition(":")
+    target: Callable[..., None] = getattr(importlib.import_module(module), name)
+    return target

@@ -1,0 +1,231 @@
+"""The supervisor: the root of the tree, one thread, the owner of all state.
+
+    api ──requests──► ┌────────────┐ ──commands──► worker [endpoint]
+        ◄──replies─── │ supervisor │ ◄──reports───
+    watcher ──facts─► └────────────┘ ◄── signals, deadlines, exit statuses
+
+Everything comes together in one Loop. It routes: what a network or an endpoint does is in their modules.
+"""
+
+import logging
+import os
+import secrets
+import socket
+import time
+import uuid
+from collections.abc import Callable
+from signal import SIGCHLD, SIGINT, SIGKILL, SIGTERM
+from typing import cast
+
+from supervisor.children import Nursery
+from supervisor.endpoints import Endpoint, Plant
+from supervisor.engine import Engine, Fact
+from supervisor.errors import NotFound, RequestError, Unavailable
+from supervisor.identity import Identifier
+from supervisor.jobs import ask
+from supervisor.loop import Loop, Signals
+from supervisor.messages import (
+    CreateEndpoint,
+    CreateNetwork,
+    DeleteEndpoint,
+    DeleteNetwork,
+    Done,
+    EndpointList,
+    GetHealth,
+    Health,
+    Join,
+    Leave,
+    ListEndpoints,
+    ListWorkers,
+    OperInfo,
+    OperValues,
+    Request,
+    WorkerList,
+)
+from supervisor.networks import Networks
+from supervisor.observe import sample_tree
+from supervisor.options import parse_endpoint_options
+from supervisor.services import Api, Respond, Watcher
+from supervisor.views import problems, view_endpoint, view_workers
+from workers.hostname import legal_hostname
+from workers.messages import EndpointSpec
+
+SAMPLE_DEADLINE_SECONDS = 10.0
+STOP_DEADLINE_SECONDS = 5.0  # dockerd kills after 10
+LOCAL_MAC_PREFIX = "02"  # locally administered, unicast: IEEE 802, clause 8
+
+log = logging.getLogger(__name__)
+
+
+class Supervisor:
+    """The plugin. `run` returns when it was told to stop and all children are gone."""
+
+    def __init__(self, listener: socket.socket, engine_socket: str) -> None:
+        self._loop = Loop()
+        self._signals = Signals(SIGTERM, SIGINT, SIGCHLD)
+        self._nursery = Nursery(self._loop, (listener, *self._signals.ends))
+        self._engine = Engine()
+        self._identifier = Identifier(self._engine)
+        self._networks = Networks(self._nursery, self._loop, self._engine)
+        self._endpoints: dict[str, Endpoint] = {}
+        self._plant = Plant(self._nursery, self._loop, self._engine, self._identifier, self._forget)
+        self._api = Api(self._nursery, self._loop, listener, self._on_request)
+        self._watcher = Watcher(self._nursery, engine_socket, self._on_fact)
+        self._instance = uuid.uuid4().hex
+        self._started = time.monotonic()
+        self._stopping = False
+
+    def run(self) -> None:
+        """Serves until SIGTERM or SIGINT."""
+        self._loop.watch(self._signals.reader, self._on_signal)
+        self._api.start()
+        self._watcher.start()
+        log.info("started, instance %s", self._instance)
+        while not (self._stopping and not self._nursery.children):
+            self._loop.step()
+        log.info("stopped")
+
+    def _on_signal(self) -> None:
+        numbers = self._signals.drain()
+        self._nursery.reap_orphans()
+        if numbers & {SIGTERM, SIGINT} and not self._stopping:
+            self._stop()
+
+    def _stop(self) -> None:
+        """What is being made is undone; the leases of running containers are kept: they live on without us."""
+        log.info("stopping; %d endpoints keep their leases", len(self._endpoints))
+        self._stopping = True
+        for endpoint in tuple(self._endpoints.values()):
+            endpoint.abandon()
+        self._api.stop()
+        self._watcher.stop()
+        self._loop.call_later(STOP_DEADLINE_SECONDS, self._kill_all)
+
+    def _kill_all(self) -> None:
+        for child in self._nursery.children:
+            log.error("%s does not end and is killed", child.name)
+            self._nursery.kill(child, SIGKILL)
+
+    def _on_fact(self, fact: object) -> None:
+        self._engine.learn(cast(Fact, fact))
+        for endpoint in self._endpoints.values():
+            endpoint.engine_changed()
+
+    def _on_request(self, request: Request, respond: Respond) -> None:
+        if self._stopping:
+            respond(Unavailable("the plugin is stopping"))
+            return
+        try:
+            HANDLERS[type(request.body)](self, request.body, respond)
+        except RequestError as error:
+            respond(error)
+
+    def _create_network(self, body: CreateNetwork, respond: Respond) -> None:
+        self._networks.create(body, respond)
+
+    def _delete_network(self, body: DeleteNetwork, respond: Respond) -> None:
+        """The engine forgets the network whatever we answer, so its endpoints go too."""
+        for endpoint in tuple(self._endpoints.values()):
+            if endpoint.spec.network_id == body.network_id:
+                endpoint.delete()
+        self._networks.delete(body.network_id)
+        respond(Done())
+
+    def _create_endpoint(self, body: CreateEndpoint, respond: Respond) -> None:
+        endpoint = self._endpoints.get(body.endpoint_id)
+        if endpoint is None:
+            endpoint = self._new_endpoint(body)
+            self._endpoints[body.endpoint_id] = endpoint
+        endpoint.create(respond)
+
+    def _new_endpoint(self, body: CreateEndpoint) -> Endpoint:
+        options = self._networks.get(body.network_id).options
+        requested = parse_endpoint_options(body.options).requested
+        taken = {e.identity.id for e in self._endpoints.values() if e.identity and e.spec.network_id == body.network_id}
+        identity = self._identifier.at_create(body, taken)
+        spec = EndpointSpec(
+            network_id=body.network_id,
+            endpoint_id=body.endpoint_id,
+            bridge=options.bridge,
+            mac=body.mac or _random_mac(),
+            lease_timeout=options.lease_timeout,
+            requested=body.address.ip if body.address else requested,
+            hostname=legal_hostname(identity.hostname) if identity else None,
+            skip_routes=options.skip_routes,
+        )
+        return Endpoint(spec, body, identity, self._plant)
+
+    def _forget(self, endpoint: Endpoint) -> None:
+        self._endpoints.pop(endpoint.spec.endpoint_id, None)
+
+    def _join(self, body: Join, respond: Respond) -> None:
+        self._known(body.endpoint_id).join(body.sandbox_key, respond)
+
+    def _leave(self, body: Leave, respond: Respond) -> None:
+        endpoint = self._endpoints.get(body.endpoint_id)
+        if endpoint is None:
+            respond(Done())
+        else:
+            endpoint.leave(respond)
+
+    def _delete_endpoint(self, body: DeleteEndpoint, respond: Respond) -> None:
+        endpoint = self._endpoints.get(body.endpoint_id)
+        if endpoint is None:
+            respond(Done())
+        else:
+            endpoint.delete(respond)
+
+    def _oper_info(self, body: OperInfo, respond: Respond) -> None:
+        view = view_endpoint(self._known(body.endpoint_id), self._engine)
+        shown = {"mac": view.mac, "address": view.address, "server": view.server, "lease_state": view.lease_state}
+        respond(OperValues({name: str(value) for name, value in shown.items() if value is not None}))
+
+    def _known(self, endpoint_id: str) -> Endpoint:
+        try:
+            return self._endpoints[endpoint_id]
+        except KeyError:
+            raise NotFound(f"endpoint {endpoint_id[:12]} is not known to this plugin") from None
+
+    def _health(self, _: GetHealth, respond: Respond) -> None:
+        found = problems(self._endpoints.values())
+        uptime = time.monotonic() - self._started
+        counts = len(self._networks), len(self._endpoints)
+        respond(Health(not found, found, self._instance, uptime, *counts, self._engine.connected))
+
+    def _list_endpoints(self, _: ListEndpoints, respond: Respond) -> None:
+        endpoints = sorted(self._endpoints.values(), key=lambda e: e.spec.endpoint_id)
+        respond(EndpointList(tuple(view_endpoint(e, self._engine) for e in endpoints)))
+
+    def _list_workers(self, _: ListWorkers, respond: Respond) -> None:
+        def sampled(samples: object | None) -> None:
+            children = (self._api.child, self._watcher.child, *(e.child for e in self._endpoints.values()))
+            found = samples if isinstance(samples, tuple) else ()
+            respond(WorkerList(view_workers(found, children, tuple(self._endpoints.values()))))
+
+        ask(
+            self._nursery,
+            self._loop,
+            "nd-sampler",
+            sample_tree,
+            os.getpid(),
+            deadline=SAMPLE_DEADLINE_SECONDS,
+            answer=sampled,
+        )
+
+
+def _random_mac() -> str:
+    return ":".join((LOCAL_MAC_PREFIX, *(f"{byte:02x}" for byte in secrets.token_bytes(5))))
+
+
+HANDLERS: dict[type, Callable[..., None]] = {
+    CreateNetwork: Supervisor._create_network,
+    DeleteNetwork: Supervisor._delete_network,
+    CreateEndpoint: Supervisor._create_endpoint,
+    DeleteEndpoint: Supervisor._delete_endpoint,
+    OperInfo: Supervisor._oper_info,
+    Join: Supervisor._join,
+    Leave: Supervisor._leave,
+    GetHealth: Supervisor._health,
+    ListEndpoints: Supervisor._list_endpoints,
+    ListWorkers: Supervisor._list_workers,
+}

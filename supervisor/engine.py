@@ -1,0 +1,117 @@
+"""What is known of the Docker Engine: facts that the watcher pushes, and the questions they answer.
+
+Never asks the engine anything. All of it may be missing or late: it is a help, never a condition for an answer.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT_DATA_ROOT = "/var/lib/docker"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFound:
+    """The pid of dockerd, whose view of the file system is `/proc/<pid>/root`."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConnected:
+    """Its API answers; `data_root` is a path as dockerd sees it."""
+
+    data_root: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLost:
+    """The connection to its API ended."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSeen:
+    """A container, with the ids of its live endpoints."""
+
+    id: str
+    name: str
+    hostname: str
+    endpoints: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerGone:
+    """It was removed."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSeen:
+    """A network; `bridge` is the interface where the engine itself hands out addresses."""
+
+    id: str
+    name: str
+    bridge: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkGone:
+    """It was removed."""
+
+    id: str
+
+
+Fact = EngineFound | EngineConnected | EngineLost | ContainerSeen | ContainerGone | NetworkSeen | NetworkGone
+
+
+class Engine:
+    """The sum of the facts."""
+
+    def __init__(self) -> None:
+        self.pid: int | None = None
+        self.connected = False
+        self.data_root = DEFAULT_DATA_ROOT
+        self.containers: dict[str, ContainerSeen] = {}
+        self.networks: dict[str, NetworkSeen] = {}
+
+    def learn(self, fact: Fact) -> None:
+        """Takes one fact in."""
+        match fact:
+            case EngineFound(pid):
+                self.pid = pid
+            case EngineConnected(data_root, _):
+                self.connected, self.data_root = True, data_root
+                self.containers.clear()
+                self.networks.clear()
+            case EngineLost():
+                self.connected = False
+            case ContainerSeen(id=key):
+                self.containers[key] = fact
+            case ContainerGone(id=key):
+                self.containers.pop(key, None)
+            case NetworkSeen(id=key):
+                self.networks[key] = fact
+            case NetworkGone(id=key):
+                self.networks.pop(key, None)
+
+    def path(self, seen_by_dockerd: str) -> Path | None:
+        """Where we find a path of dockerd's; None while dockerd's pid is not known."""
+        if self.pid is None:
+            return None
+        return Path(f"/proc/{self.pid}/root") / seen_by_dockerd.lstrip("/")
+
+    def network_name(self, network_id: str) -> str | None:
+        """Its name, once known."""
+        network = self.networks.get(network_id)
+        return network.name if network else None
+
+    def owner_of_bridge(self, bridge: str) -> str | None:
+        """The name of the network on which the engine hands out addresses over `bridge`."""
+        return next((n.name for n in self.networks.values() if n.bridge == bridge), None)
+
+    def container_of(self, endpoint_id: str) -> ContainerSeen | None:
+        """The container that has this endpoint."""
+        return next((c for c in self.containers.values() if endpoint_id in c.endpoints), None)

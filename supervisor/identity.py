@@ -1,0 +1,117 @@
+"""Which container a request is for, found in the engine's files without asking the engine.
+
+The engine mounts a container's root before it asks for the endpoint, and marks it running after the answer: the one
+that is mounted, not running, configured for this network and without an endpoint there is the one being started.
+Where that leaves more than one, or a file has another form, the answer is None: an identity is a help, never guessed.
+Reads through /proc/<pid of dockerd>/root, which takes CAP_SYS_PTRACE.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from supervisor.engine import Engine
+from supervisor.messages import CreateEndpoint
+
+# overlay2 mounts by a mount id of its own, the containerd image store by the container's id.
+MOUNTED = re.compile(r"/overlay2/([0-9a-z-]+)/merged |/rootfs/overlayfs/([0-9a-f]{64}) ")
+PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A container: its id, its name without the slash, its host name."""
+
+    id: str
+    name: str
+    hostname: str
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """The parts of a container's configuration that tell it from others."""
+
+    identity: Identity
+    running: bool
+    networks: frozenset[str]
+    exposed_ports: frozenset[tuple[int, int]]
+
+
+class Identifier:
+    """Remembers which mount belongs to which container; that never changes."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._by_mount: dict[str, str] = {}
+
+    def at_create(self, request: CreateEndpoint, taken: set[str]) -> Identity | None:
+        """The container being started; `taken` are the ids of those with a live endpoint on this network."""
+        network = self._engine.network_name(request.network_id)
+        if network is None:
+            return None
+        candidates = [
+            c for c in self._mounted() if not c.running and network in c.networks and c.identity.id not in taken
+        ]
+        if len(candidates) > 1:
+            candidates = [c for c in candidates if c.exposed_ports == request.exposed_ports]
+        return candidates[0].identity if len(candidates) == 1 else None
+
+    def at_join(self, endpoint_id: str) -> Identity | None:
+        """The container that the engine's own store names with the endpoint; it is written before Join."""
+        store = self._engine.path(f"{self._engine.data_root}/network/files/local-kv.db")
+        try:
+            content = store.read_bytes() if store else b""
+        except OSError:
+            return None  # another form of engine; the watcher will tell, later
+        names = set(re.findall(rb'"id":"%b"[^{}]*?"name":"([^"]+)"' % endpoint_id.encode(), content))
+        if len(names) != 1:
+            return None
+        name = names.pop().decode("utf-8", "replace")
+        return next((c.identity for c in self._mounted() if c.identity.name == name), None)
+
+    def _mounted(self) -> Iterator[Configuration]:
+        try:
+            mounts = Path(f"/proc/{self._engine.pid}/mountinfo").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return
+        for mount_id, container_id in MOUNTED.findall(mounts):
+            known = container_id or self._container_of_mount(mount_id)
+            configuration = self._configuration(known) if known else None
+            if configuration is not None:
+                yield configuration
+
+    def _container_of_mount(self, mount_id: str) -> str | None:
+        if mount_id not in self._by_mount:
+            self._learn_mounts()
+        return self._by_mount.get(mount_id)
+
+    def _learn_mounts(self) -> None:
+        root = self._engine.path(f"{self._engine.data_root}/image/overlay2/layerdb/mounts")
+        known = set(self._by_mount.values())
+        try:
+            for directory in root.iterdir() if root else ():
+                if directory.name not in known:
+                    mount_id = (directory / "mount-id").read_text(encoding="ascii").strip()
+                    self._by_mount[mount_id] = directory.name
+        except OSError:
+            return  # a container was removed meanwhile, or another storage driver is in use
+
+    def _configuration(self, container_id: str) -> Configuration | None:
+        path = self._engine.path(f"{self._engine.data_root}/containers/{container_id}/config.v2.json")
+        try:
+            return _parse(json.loads(path.read_bytes())) if path else None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None  # removed meanwhile, or another form
+
+
+def _parse(config: dict[str, Any]) -> Configuration:
+    exposed = (port.partition("/")[::2] for port in config["Config"].get("ExposedPorts") or {})
+    return Configuration(
+        Identity(config["ID"], config["Name"].lstrip("/"), config["Config"]["Hostname"]),
+        running=config["State"]["Running"],
+        networks=frozenset(config["NetworkSettings"]["Networks"] or ()),
+        exposed_ports=frozenset((PROTOCOLS[protocol], int(port)) for port, protocol in exposed),
+    )

@@ -1,0 +1,33 @@
+"""A question that must not be answered in the supervisor's thread: forked, asked once, gone."""
+
+from collections.abc import Callable
+from multiprocessing import Pipe
+from signal import SIGKILL
+
+from supervisor.children import Child, Nursery
+from supervisor.loop import Loop
+
+
+def ask(
+    nursery: Nursery,
+    loop: Loop,
+    name: str,
+    target: Callable[..., None],
+    *arguments: object,
+    deadline: float,
+    answer: Callable[[object | None], None],
+) -> None:
+    """Runs `target(*arguments, channel)` in a process of its own; `answer` gets the one message that it sends.
+
+    `answer` gets None where the process ended without a message or was killed after `deadline` seconds.
+    """
+    messages: list[object] = []
+
+    def ended(_: int) -> None:
+        timer.cancel()
+        answer(messages[0] if messages else None)
+
+    child = Child(name, "job", on_message=messages.append, on_exit=ended)
+    ours, theirs = Pipe()
+    nursery.spawn(child, target, *arguments, theirs, channel=ours, theirs=(theirs,))
+    timer = loop.call_later(deadline, lambda: nursery.kill(child, SIGKILL))

@@ -1,0 +1,109 @@
+"""Docker's networks that are ours: what was asked for, and the checks before one is accepted."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+
+from supervisor.children import Nursery
+from supervisor.engine import Engine
+from supervisor.errors import Conflict, Failed, InvalidRequest, NotFound
+from supervisor.jobs import ask
+from supervisor.loop import Loop
+from supervisor.messages import CreateNetwork, Done
+from supervisor.options import NetworkOptions, parse_network_options, require_null_ipam
+from supervisor.services import Respond
+from workers.messages import BridgeReport
+from workers.probe import probe_bridge
+
+PROBE_DEADLINE_SECONDS = 5.0
+DEFAULT_BRIDGES = ("docker0", "docker_gwbridge")  # the engine's own, before the watcher has learnt of them
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """One network; `id` is Docker's."""
+
+    id: str
+    options: NetworkOptions
+
+
+class Networks:
+    """All of them, by id."""
+
+    def __init__(self, nursery: Nursery, loop: Loop, engine: Engine) -> None:
+        self._nursery = nursery
+        self._loop = loop
+        self._engine = engine
+        self._networks: dict[str, Network] = {}
+
+    def __len__(self) -> int:
+        return len(self._networks)
+
+    def __iter__(self) -> Iterator[Network]:
+        return iter(self._networks.values())
+
+    def get(self, network_id: str) -> Network:
+        """Raises NotFound with what to do: the engine never tells about a network twice."""
+        try:
+            return self._networks[network_id]
+        except KeyError:
+            raise NotFound(
+                f"network {network_id[:12]} is not known to this plugin: remove it and create it again "
+                "(docker network rm, docker network create)"
+            ) from None
+
+    def create(self, body: CreateNetwork, respond: Respond) -> None:
+        """Checks all that can be checked, the bridge itself in a process of its own. Raises RequestError."""
+        require_null_ipam(body.pools)
+        network = Network(body.network_id, parse_network_options(body.options))
+        if self._networks.get(network.id) == network:
+            respond(Done())
+            return
+        self._refuse_conflict(network)
+
+        def probed(report: object | None) -> None:
+            respond(self._accept(network, report))
+
+        name = network.options.bridge
+        ask(self._nursery, self._loop, "nd-probe", _probe, name, deadline=PROBE_DEADLINE_SECONDS, answer=probed)
+
+    def delete(self, network_id: str) -> None:
+        """Also for one that is not known."""
+        if self._networks.pop(network_id, None):
+            log.info("network deleted", extra={"network": network_id})
+
+    def _accept(self, network: Network, report: object | None) -> Done | InvalidRequest | Failed:
+        if not isinstance(report, BridgeReport):
+            return Failed(f"bridge {network.options.bridge} could not be looked at; the plugin's log says why")
+        if report.error:
+            return InvalidRequest(f"option bridge: {report.error}")
+        for warning in report.warnings:
+            log.warning(warning, extra={"network": network.id, "interface": network.options.bridge})
+        self._networks[network.id] = network
+        log.info("network created", extra={"network": network.id, "interface": network.options.bridge})
+        return Done()
+
+    def _refuse_conflict(self, network: Network) -> None:
+        bridge = network.options.bridge
+        if network.options.ignore_conflicts:
+            return
+        for other in self:
+            if other.options.bridge == bridge and other.id != network.id:
+                name = self._engine.network_name(other.id) or other.id[:12]
+                raise Conflict(
+                    f"option bridge: {bridge} is already used by network {name}; use that network, "
+                    "or add -o ignore_conflicts=true"
+                )
+        owner = self._engine.owner_of_bridge(bridge) or (bridge if bridge in DEFAULT_BRIDGES else None)
+        if owner is not None:
+            raise Conflict(
+                f"option bridge: Docker itself hands out the addresses on {bridge} (network {owner}); "
+                "use a bridge that your LAN is on, or add -o ignore_conflicts=true"
+            )
+
+
+def _probe(bridge: str, channel: Connection) -> None:
+    channel.send(probe_bridge(bridge))

@@ -1,0 +1,100 @@
+"""The options that users give: what is allowed, what it means, what a refusal says."""
+
+import re
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from supervisor.errors import InvalidRequest
+from supervisor.messages import IpamPool
+
+DEFAULT_LEASE_TIMEOUT = 10.0
+MIN_LEASE_TIMEOUT = 1.0
+MAX_LEASE_TIMEOUT = 20.0  # the engine gives a plugin 30 s, and clean-up comes after the last packet
+DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m)?")
+UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
+BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+INTERFACE = re.compile(r"[^\s/:]{1,15}")  # dev_valid_name() in the kernel
+NETWORK_OPTIONS = ("bridge", "ignore_conflicts", "lease_timeout", "skip_routes")
+ENDPOINT_OPTIONS = ("ip",)
+RIGHT_COMMAND = "docker network create -d net-dhcp --ipam-driver null -o bridge=BRIDGE NAME"
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkOptions:
+    """`lease_timeout` in seconds."""
+
+    bridge: str
+    lease_timeout: float = DEFAULT_LEASE_TIMEOUT
+    ignore_conflicts: bool = False
+    skip_routes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointOptions:
+    """`requested` is the address to ask for with option 50."""
+
+    requested: IPv4Address | None = None
+
+
+def require_null_ipam(pools: tuple[IpamPool, ...]) -> None:
+    """Raises InvalidRequest where Docker would hand out addresses itself."""
+    if any(pool.address_space != "null" for pool in pools):
+        raise InvalidRequest(
+            "addresses come from the LAN's DHCP server, so Docker must not assign any: "
+            f"use the null IPAM driver, without --subnet and --gateway: {RIGHT_COMMAND}"
+        )
+
+
+def parse_network_options(options: dict[str, str]) -> NetworkOptions:
+    """From `docker network create -o key=value`. Raises InvalidRequest, which names the option."""
+    _refuse_unknown(options, NETWORK_OPTIONS)
+    bridge = options.get("bridge", "")
+    if not bridge:
+        raise InvalidRequest(f"option bridge is missing: which bridge is the LAN on? {RIGHT_COMMAND}")
+    if not INTERFACE.fullmatch(bridge) or bridge in (".", ".."):
+        raise InvalidRequest(f"option bridge: {bridge!r} cannot be the name of an interface")
+    return NetworkOptions(
+        bridge=bridge,
+        lease_timeout=_lease_timeout(options.get("lease_timeout")),
+        ignore_conflicts=_boolean(options, "ignore_conflicts"),
+        skip_routes=_boolean(options, "skip_routes"),
+    )
+
+
+def parse_endpoint_options(options: dict[str, str]) -> EndpointOptions:
+    """From `--network name=NET,driver-opt=key=value`. Raises InvalidRequest, which names the option."""
+    _refuse_unknown(options, ENDPOINT_OPTIONS)
+    if "ip" not in options:
+        return EndpointOptions()
+    try:
+        address = IPv4Address(options["ip"].partition("/")[0])
+    except ValueError:
+        raise InvalidRequest(f"option ip: {options['ip']!r} is no IPv4 address") from None
+    if address.is_unspecified or address.is_multicast or address.is_loopback or address.is_reserved:
+        raise InvalidRequest(f"option ip: {address} cannot be the address of a container")
+    return EndpointOptions(address)
+
+
+def _refuse_unknown(options: dict[str, str], allowed: tuple[str, ...]) -> None:
+    for key in options:
+        if key not in allowed:
+            raise InvalidRequest(f"unknown option {key!r}; allowed here: {', '.join(allowed)}")
+
+
+def _boolean(options: dict[str, str], key: str) -> bool:
+    text = options.get(key, "false")
+    if text.lower() not in BOOLEANS:
+        raise InvalidRequest(f"option {key}: {text!r} is neither true nor false")
+    return BOOLEANS[text.lower()]
+
+
+def _lease_timeout(text: str | None) -> float:
+    if text is None:
+        return DEFAULT_LEASE_TIMEOUT
+    match = DURATION.fullmatch(text)
+    if match is None:
+        raise InvalidRequest(f"option lease_timeout: {text!r} is no duration such as 10s, 1500ms or 0.5m")
+    seconds = float(match[1]) * UNIT_SECONDS[match[2]]
+    if seconds < MIN_LEASE_TIMEOUT:
+        raise InvalidRequest(f"option lease_timeout: {text} is too short for DHCP; at least {MIN_LEASE_TIMEOUT:g}s")
+    return min(seconds, MAX_LEASE_TIMEOUT)

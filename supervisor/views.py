@@ -1,0 +1,103 @@
+"""What operators see: the plugin's state as plain values."""
+
+import time
+from collections.abc import Iterable, Mapping
+
+from supervisor.children import Child
+from supervisor.endpoints import Endpoint
+from supervisor.engine import Engine
+from supervisor.leasestate import LeaseState, lease_state
+from supervisor.messages import EndpointView, WorkerView
+from supervisor.observe import Sample
+from workers.lease import Lease, boottime
+
+
+def view_endpoint(endpoint: Endpoint, engine: Engine) -> EndpointView:
+    """One row of the list of endpoints."""
+    lease, spec, identity = endpoint.lease, endpoint.spec, endpoint.identity
+    return EndpointView(
+        endpoint_id=spec.endpoint_id,
+        network_id=spec.network_id,
+        network=engine.network_name(spec.network_id),
+        bridge=spec.bridge,
+        container_id=identity.id if identity else None,
+        container=identity.name if identity else None,
+        hostname=identity.hostname if identity else None,
+        phase=endpoint.phase,
+        interface=endpoint.interface,
+        host_link=spec.host_link,
+        mac=spec.mac,
+        address=lease.address if lease else None,
+        gateway=lease.gateway if lease else None,
+        server=lease.server if lease else None,
+        lease_state=lease_state(lease, boottime()) if lease else None,
+        lease_seconds=lease.duration if lease else None,
+        obtained=endpoint.obtained,
+        renewed=endpoint.renewed,
+        expires=_wall_clock(lease) if lease else None,
+        last_trouble=endpoint.last_trouble,
+        worker_pid=endpoint.child.pid,
+        udhcpc_pid=endpoint.udhcpc_pid,
+    )
+
+
+def problems(endpoints: Iterable[Endpoint]) -> tuple[str, ...]:
+    """Why the plugin is not well: one sentence for each endpoint whose lease is in danger."""
+    return tuple(text for endpoint in endpoints if (text := _problem(endpoint)) is not None)
+
+
+def _problem(endpoint: Endpoint) -> str | None:
+    name = endpoint.identity.name if endpoint.identity else endpoint.spec.endpoint_id[:12]
+    state = lease_state(endpoint.lease, boottime()) if endpoint.lease else None
+    if state in (LeaseState.REBINDING, LeaseState.EXPIRED):
+        return f"{name}: lease {state}, last trouble: {endpoint.last_trouble or 'none seen'}"
+    if endpoint.child.pid is None:
+        return f"{name}: its worker has died and is started again"
+    return None
+
+
+def view_workers(
+    samples: Iterable[Sample], children: Iterable[Child], endpoints: Iterable[Endpoint]
+) -> tuple[WorkerView, ...]:
+    """The list of processes: those that live, as sampled, and our children that wait for their next start."""
+    by_pid = {child.pid: child for child in children if child.pid is not None}
+    owners = {endpoint.child.name: endpoint.spec.endpoint_id for endpoint in endpoints}
+    clients = {e.udhcpc_pid: e.spec.endpoint_id for e in endpoints if e.udhcpc_pid is not None}
+    living = tuple(
+        _child_view(by_pid[s.pid], owners, s) if s.pid in by_pid else _other_view(s, by_pid, clients) for s in samples
+    )
+    waiting = tuple(_child_view(child, owners, None) for child in children if child.pid is None)
+    return living + waiting
+
+
+def _child_view(child: Child, owners: Mapping[str, str], sample: Sample | None) -> WorkerView:
+    return WorkerView(
+        name=child.name,
+        role=child.role,
+        state=child.state,
+        pid=child.pid,
+        endpoint_id=owners.get(child.name),
+        restarts=max(0, child.restarts),
+        started=child.started,
+        cost=sample.cost if sample else None,
+    )
+
+
+def _other_view(sample: Sample, by_pid: Mapping[int, Child], clients: Mapping[int, str]) -> WorkerView:
+    """The supervisor itself, gunicorn's worker, a udhcpc, or an orphan."""
+    parent = by_pid.get(sample.parent)
+    role = "udhcpc" if sample.pid in clients else parent.role if parent else "supervisor"
+    return WorkerView(
+        name=sample.name,
+        role=role,
+        state="running",
+        pid=sample.pid,
+        endpoint_id=clients.get(sample.pid),
+        restarts=0,
+        started=sample.started,
+        cost=sample.cost,
+    )
+
+
+def _wall_clock(lease: Lease) -> float | None:
+    return None if lease.expires is None else time.time() + lease.expires - boottime()

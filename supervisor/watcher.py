@@ -1,0 +1,125 @@
+"""The engine watcher's process: follows the Docker Engine's API and pushes what it learns.
+
+The only file that knows the docker SDK; it is imported in the watcher's process only. Nothing waits for it: it may
+hang for as long as dockerd does.
+"""
+
+import logging
+import socket
+import struct
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from typing import Any
+
+import docker
+from docker.errors import DockerException, NotFound
+from requests.exceptions import RequestException
+
+from supervisor.engine import (
+    ContainerGone,
+    ContainerSeen,
+    EngineConnected,
+    EngineFound,
+    EngineLost,
+    Fact,
+    NetworkGone,
+    NetworkSeen,
+)
+from supervisor.observe import pids_named
+from workers.backoff import Backoff
+
+API_TIMEOUT_SECONDS = 60
+UCRED = struct.Struct("3i")  # pid, uid, gid: unix(7), SO_PEERCRED
+BRIDGE_NAME = "com.docker.network.bridge.name"
+DAEMON = "dockerd"
+
+log = logging.getLogger(__name__)
+
+
+def run(socket_path: str, channel: Connection) -> None:
+    """Watches until the supervisor is gone."""
+    backoff = Backoff(first=0.5)
+    while not channel.poll():
+        try:
+            channel.send(EngineFound(_engine_pid(socket_path)))
+            _follow(socket_path, channel)
+            reason = "the engine closed the stream of events"
+        except (DockerException, RequestException, OSError) as error:
+            reason = str(error)
+        channel.send(EngineLost(reason))
+        channel.poll(backoff.failed(0))
+
+
+def _engine_pid(socket_path: str) -> int:
+    """Of dockerd. Under socket activation the socket's maker is systemd, so the name decides. Raises OSError."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.connect(socket_path)
+        peer = UCRED.unpack(probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size))[0]
+    daemons = pids_named(DAEMON)
+    if peer in daemons:
+        return int(peer)
+    if len(daemons) == 1:
+        return daemons[0]
+    raise OSError(f"{socket_path} belongs to process {peer}, and {len(daemons)} processes are called {DAEMON}")
+
+
+def _follow(socket_path: str, channel: Connection) -> None:
+    client = docker.DockerClient(base_url=f"unix://{socket_path}", version="auto", timeout=API_TIMEOUT_SECONDS)
+    try:
+        info = client.info()
+        events = client.events(decode=True, filters={"type": ["container", "network"]})
+        try:
+            channel.send(EngineConnected(info["DockerRootDir"], info["ServerVersion"]))
+            for fact in _everything(client):
+                channel.send(fact)
+            for event in events:
+                for fact in _consequences(client, event):
+                    channel.send(fact)
+        finally:
+            events.close()
+    finally:
+        client.close()
+
+
+def _everything(client: docker.DockerClient) -> Iterator[Fact]:
+    for network in client.api.networks():
+        yield _network(network)
+    for container in client.api.containers(all=True):
+        yield from _container(client, container["Id"])
+
+
+def _consequences(client: docker.DockerClient, event: dict[str, Any]) -> Iterator[Fact]:
+    kind, action = event.get("Type"), event.get("Action", "")
+    actor = event.get("Actor", {})
+    if kind == "container" and action in ("start", "rename", "die", "destroy"):
+        yield from _container(client, actor["ID"])
+    elif kind == "network" and action == "destroy":
+        yield NetworkGone(actor["ID"])
+    elif kind == "network" and action == "create":
+        try:
+            yield _network(client.api.inspect_network(actor["ID"]))
+        except NotFound:
+            yield NetworkGone(actor["ID"])
+    elif kind == "network" and action in ("connect", "disconnect") and "container" in actor.get("Attributes", {}):
+        yield from _container(client, actor["Attributes"]["container"])
+
+
+def _network(network: dict[str, Any]) -> NetworkSeen:
+    options = network.get("Options") or {}
+    bridge = options.get(BRIDGE_NAME, "br-" + network["Id"][:12]) if network.get("Driver") == "bridge" else None
+    return NetworkSeen(network["Id"], network["Name"], bridge)
+
+
+def _container(client: docker.DockerClient, container_id: str) -> Iterator[Fact]:
+    try:
+        seen = client.api.inspect_container(container_id)
+    except NotFound:
+        yield ContainerGone(container_id)
+        return
+    endpoints = (n.get("EndpointID") for n in (seen["NetworkSettings"].get("Networks") or {}).values())
+    yield ContainerSeen(
+        id=seen["Id"],
+        name=seen["Name"].lstrip("/"),
+        hostname=seen["Config"].get("Hostname", ""),
+        endpoints=tuple(e for e in endpoints if e),
+    )

@@ -1,0 +1,271 @@
+"""One endpoint's process, from CreateEndpoint to DeleteEndpoint.
+
+    commands ──► ┌────────┐ ◄── netlink notifications (the link moved, an address came)
+    reports  ◄── │ worker │ ◄── udhcpc's events and log
+                 └────────┘
+It makes the link, obtains the first lease, follows the link into the sandbox, keeps the lease there, releases it at
+Leave and removes the link at Delete. One thread; it waits in one place only, but for the first lease. End of file on
+the channel means that the supervisor is gone: the worker ends and releases nothing, as the container lives on.
+"""
+
+import logging
+import socket
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection, wait
+from typing import cast
+
+from workers import netns
+from workers.acquire import Cancelled, NoLease, acquire
+from workers.keeper import Keeper, Source
+from workers.lease import Lease
+from workers.messages import (
+    Attach,
+    Attached,
+    Command,
+    Created,
+    CreateFailed,
+    Delete,
+    Deleted,
+    EndpointSpec,
+    LeaseTrouble,
+    Leave,
+    Left,
+    Rename,
+    Report,
+    Resume,
+    Trouble,
+)
+from workers.netlink import Link, Netlink, NetlinkError, change_feed, drain
+from workers.release import ReleaseError, release, release_detached
+
+log = logging.getLogger(__name__)
+
+
+def run(spec: EndpointSpec, channel: Connection, resume: Resume | None = None) -> None:
+    """The process's whole life; returns when the endpoint is deleted, could not be made, or the supervisor is gone."""
+    worker = Worker(spec, channel)
+    if resume is not None:
+        worker.hold(resume.lease)
+    elif not worker.create():
+        return
+    worker.serve()
+
+
+def remove(spec: EndpointSpec, channel: Connection, _: Resume | None = None) -> None:
+    """Removes what a worker that died while it made the endpoint left behind; its lease, if any, is not known."""
+    with Netlink() as netlink:
+        netlink.delete_link(spec.host_link)
+    channel.send(Deleted())
+
+
+class Worker:
+    """The endpoint as this process sees it."""
+
+    def __init__(self, spec: EndpointSpec, channel: Connection) -> None:
+        self._spec = spec
+        self._channel = channel
+        self._home = netns.current()
+        self._keeper: Keeper | None = None
+        self._owed = False
+        self._attach: Attach | None = None
+        self._inside = False
+        self._interface: str | None = None
+        self._feed: socket.socket | None = None
+        self._done = False
+
+    def create(self) -> bool:
+        """Makes the link and obtains the first lease; after a failure everything is as before."""
+        try:
+            with Netlink() as netlink:
+                self._make_pair(netlink)
+            self.hold(acquire(self._spec, self._channel))
+            with Netlink() as netlink:
+                routes = () if self._spec.skip_routes else netlink.bridge_routes(self._spec.bridge)
+        except (NetlinkError, NoLease, Cancelled, OSError) as error:
+            self._roll_back()
+            self._report(CreateFailed(str(error) or "the endpoint was deleted while it was being made"))
+            return False
+        self._report(Created(self.lease, routes))
+        return True
+
+    def _make_pair(self, netlink: Netlink) -> None:
+        spec = self._spec
+        netlink.create_pair(
+            host_link=spec.host_link, container_link=spec.container_link, mac=spec.mac, bridge=spec.bridge
+        )
+
+    def hold(self, lease: Lease) -> None:
+        """From now on this lease is ours to keep and to release."""
+        self._keeper = Keeper(self._spec, lease, self._report)
+        self._owed = True
+
+    @property
+    def lease(self) -> Lease:
+        """What the server last acknowledged."""
+        return self._held.lease
+
+    @property
+    def _held(self) -> Keeper:
+        assert self._keeper is not None
+        return self._keeper
+
+    def serve(self) -> None:
+        """Waits and reacts until the endpoint is deleted."""
+        while not self._done:
+            sources = self._sources()
+            for ready in cast(list[Source], wait(list(sources), self._timeout())):
+                if ready in self._sources():  # an earlier one of this round may have closed it
+                    sources[ready]()
+            retry_at = self._held.retry_at
+            if retry_at is not None and retry_at <= time.monotonic():
+                self._held.start()
+
+    def _sources(self) -> dict[Source, Callable[[], None]]:
+        sources: dict[Source, Callable[[], None]] = {self._channel: self._on_command}
+        sources.update(self._held.sources())
+        if self._feed is not None:
+            sources[self._feed] = self._on_kernel_change
+        return sources
+
+    def _timeout(self) -> float | None:
+        retry_at = self._held.retry_at
+        return None if retry_at is None else max(0.0, retry_at - time.monotonic())
+
+    def _report(self, report: Report) -> None:
+        try:
+            self._channel.send(report)
+        except OSError:
+            self._done = True  # the supervisor is gone, and so is whoever would read this
+
+    def _on_command(self) -> None:
+        try:
+            command: Command = self._channel.recv()
+        except (EOFError, OSError):
+            self._held.stop()
+            self._done = True
+            return
+        match command:
+            case Attach():
+                self._on_attach(command)
+            case Rename():
+                self._held.rename(command.hostname)
+            case Leave():
+                self._on_leave()
+            case Delete():
+                self._on_delete()
+
+    def _on_attach(self, command: Attach) -> None:
+        self._attach = command
+        self._watch()
+        self._advance()
+
+    def _on_leave(self) -> None:
+        self._attach = None
+        self._held.stop()
+        released = self._interface is not None and self._release_inside(self._interface)
+        self._go_home()
+        self._report(Left(released))
+
+    def _release_inside(self, interface: str) -> bool:
+        self._owed = False  # a server that cannot be told now cannot be told a second later either
+        try:
+            release(interface, self.lease, self._spec.mac)
+        except ReleaseError as error:
+            log.warning("lease not released: %s", error, extra={"interface": interface})
+            return False
+        return True
+
+    def _on_delete(self) -> None:
+        self._attach = None
+        self._held.stop()
+        self._go_home()
+        self._roll_back()
+        self._report(Deleted())
+        self._done = True
+
+    def _roll_back(self) -> None:
+        """The lease is given back, the link removed. Never fails: what cannot be undone is logged."""
+        try:
+            if self._owed:
+                self._release_from_outside()
+            with Netlink() as netlink:
+                netlink.delete_link(self._spec.host_link)
+        except (NetlinkError, ReleaseError, OSError) as error:
+            log.warning("clean-up of %s is incomplete: %s", self._spec.host_link, error)
+
+    def _release_from_outside(self) -> None:
+        """A link that is gone, with its sandbox, is made again: without one there is no way to tell the server."""
+        self._owed = False
+        with Netlink() as netlink:
+            if netlink.link(self._spec.container_link) is None:
+                netlink.delete_link(self._spec.host_link)
+                self._make_pair(netlink)
+        try:
+            release_detached(self._spec.container_link, self.lease, self._spec.mac)
+        except ReleaseError as error:
+            log.warning("lease not released: %s", error)
+
+    def _on_kernel_change(self) -> None:
+        if self._feed is not None:
+            drain(self._feed)
+        self._advance()
+
+    def _advance(self) -> None:
+        """Goes as far towards keeping the lease in the sandbox as the link has come."""
+        if self._attach is not None and not self._inside:
+            self._enter(self._attach.path)
+        if self._inside and self._interface is None:
+            self._begin()
+        elif self._inside and self._find_link() is None:
+            self._on_link_gone()
+
+    def _enter(self, path: str) -> None:
+        with Netlink() as netlink:
+            if netlink.link(self._spec.container_link) is not None:
+                return  # Docker has not moved it yet
+        try:
+            sandbox = netns.open_namespace(path)
+        except OSError as error:
+            log.warning("the link has gone but its sandbox cannot be opened: %s", error)
+            return
+        sandbox.enter()
+        sandbox.close()
+        self._inside = True
+        self._watch()
+
+    def _begin(self) -> None:
+        link = self._find_link()
+        if link is None or not link.up or self._attach is None:
+            return
+        with Netlink() as netlink:
+            if self.lease.address.ip not in {a.ip for a in netlink.addresses(link.index)}:
+                return
+        self._interface = link.name
+        self._report(Attached(link.name))
+        self._held.begin(link.name, self._attach.hostname)
+
+    def _find_link(self) -> Link | None:
+        with Netlink() as netlink:
+            return netlink.link_by_mac(self._spec.mac)
+
+    def _on_link_gone(self) -> None:
+        self._held.stop()
+        self._report(LeaseTrouble(Trouble.LINK_GONE, f"{self._interface} vanished from the sandbox"))
+        self._attach = None
+        self._go_home()
+
+    def _watch(self) -> None:
+        """Notifications of the namespace that the process is in now."""
+        if self._feed is not None:
+            self._feed.close()
+        self._feed = change_feed()
+
+    def _go_home(self) -> None:
+        """Back into the host's network namespace: a process that stays keeps the sandbox alive."""
+        if self._feed is not None:
+            self._feed.close()
+            self._feed = None
+        if self._inside:
+            self._home.enter()
+        self._inside, self._interface = False, None

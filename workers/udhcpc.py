@@ -1,0 +1,184 @@
+"""BusyBox udhcpc as a child: its arguments, its events, its end. The only file that knows udhcpc's words.
+
+Every option is passed explicitly, since distributions patch the defaults. Events come as NUL-separated records on
+its standard output (see udhcpc-event.sh), its own log on standard error, where sent and refused packets are counted.
+"""
+
+import ctypes
+import logging
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import IPv4Address
+from pathlib import Path
+
+SCRIPT = Path(__file__).with_name("udhcpc-event.sh")
+VENDOR_CLASS = "docker-net-dhcp"
+# Subnet mask, router, DNS, host name, domain, MTU, broadcast, static routes, NTP, lease time, server id, T1, T2,
+# search list, classless routes and Microsoft's copy of them: servers send only what is asked for.
+REQUESTED_OPTIONS = (1, 3, 6, 12, 15, 26, 28, 33, 42, 51, 54, 58, 59, 119, 121, 249)
+RETRY_SECONDS = 2
+KEEP_RETRY_SECONDS = 3
+KEEP_ROUND_PAUSE_SECONDS = 5  # a server that comes back is asked within one round and one pause: 14 s
+STOP_SECONDS = 1.0
+READ_BYTES = 65536
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+log = logging.getLogger(__name__)
+
+
+class EventKind(StrEnum):
+    """What udhcpc calls its script with."""
+
+    DECONFIG = "deconfig"
+    BOUND = "bound"
+    RENEW = "renew"
+    NAK = "nak"
+    LEASEFAIL = "leasefail"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One call of the script; `values` are the server's words, not validated."""
+
+    kind: EventKind
+    values: dict[str, str]
+
+
+@dataclass(slots=True)
+class Counts:
+    """Packets, as far as udhcpc's log tells."""
+
+    discovers: int = 0
+    offers: int = 0
+    naks: int = 0
+    last_words: str = ""
+
+    def note(self, line: str) -> None:
+        """Counts what one line of udhcpc's log says."""
+        self.last_words = line
+        self.discovers += "broadcasting discover" in line or "sending discover" in line
+        self.offers += bool(re.search(r"(broadcasting|sending) select", line))
+        self.naks += "received DHCP NAK" in line
+
+
+@dataclass(frozen=True, slots=True)
+class ClientOptions:
+    """One udhcpc: `once` ends it after the first lease; `requested` goes out as option 50, `hostname` as option 12."""
+
+    interface: str
+    mac: str
+    once: bool
+    requested: IPv4Address | None = None
+    hostname: str | None = None
+
+    def arguments(self) -> list[str]:
+        """The command line. `-B`: an address that is not on the link yet cannot be sent to by unicast."""
+        client_id = "01" + self.mac.replace(":", "")  # hardware type 1 and the address: RFC 2132 section 9.14
+        words = ["udhcpc", "-f", "-i", self.interface, "-s", str(SCRIPT), "-B", "-o", "-V", VENDOR_CLASS]
+        words += ["-x", f"0x3d:{client_id}"]
+        words += [word for option in REQUESTED_OPTIONS for word in ("-O", str(option))]
+        if self.hostname:
+            words += ["-x", f"0x0c:{self.hostname.encode('ascii').hex()}"]
+        if self.requested:
+            words += ["-r", str(self.requested)]
+        if self.once:  # the caller's budget ends it, not a number of packets
+            return [*words, "-q", "-t", "0", "-T", str(RETRY_SECONDS), "-A", "1"]
+        return [*words, "-t", "3", "-T", str(KEEP_RETRY_SECONDS), "-A", str(KEEP_ROUND_PAUSE_SECONDS)]
+
+
+@dataclass(slots=True)
+class Records:
+    """Puts events together from the bytes of a pipe."""
+
+    _pending: bytes = b""
+
+    def feed(self, data: bytes) -> Iterator[Event]:
+        """The events that `data` completes; records that are no event of udhcpc's are logged and dropped."""
+        *records, self._pending = (self._pending + data).split(b"\0\0")
+        for record in records:
+            name, *fields = record.decode("utf-8", "replace").split("\0")
+            if name in EventKind.__members__.values():
+                yield Event(EventKind(name), dict(f.partition("=")[::2] for f in fields))
+            else:
+                log.warning("udhcpc's script reported an unknown event %r", name[:40])
+
+
+class Client:
+    """A running udhcpc in the current network namespace. `events` and `errors` are descriptors to be waited on."""
+
+    def __init__(self, options: ClientOptions) -> None:
+        """Starts it. Raises OSError where busybox is missing."""
+        busybox = shutil.which("busybox")
+        if busybox is None:
+            raise FileNotFoundError("busybox, which brings udhcpc, is not installed")
+        self._process = subprocess.Popen(
+            ["busybox", *options.arguments()],
+            executable=busybox,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={},  # the script inherits it, so nothing foreign may stand in it
+            preexec_fn=_die_with_parent,  # noqa: PLW1509  this process has one thread
+        )
+        assert self._process.stdout
+        assert self._process.stderr
+        self.events = self._process.stdout.fileno()
+        self.errors = self._process.stderr.fileno()
+        os.set_blocking(self.events, False)
+        os.set_blocking(self.errors, False)
+        self.counts = Counts()
+        self._records = Records()
+        self._log_rest = b""
+
+    @property
+    def pid(self) -> int:
+        """Of the udhcpc process."""
+        return self._process.pid
+
+    def read_events(self) -> list[Event] | None:
+        """What has happened since the last call; None when udhcpc has ended."""
+        data = _read(self.events)
+        return None if data is None else list(self._records.feed(data))
+
+    def read_log(self) -> bool:
+        """Takes in udhcpc's own log; False when udhcpc has ended."""
+        data = _read(self.errors)
+        *lines, self._log_rest = (self._log_rest + (data or b"")).split(b"\n")
+        for line in lines:
+            text = line.decode("utf-8", "replace").removeprefix("udhcpc: ")
+            self.counts.note(text)
+            log.debug("udhcpc[%d] %s", self.pid, text)
+        return data is not None
+
+    def stop(self) -> int:
+        """Ends it without a DHCPRELEASE (SIGTERM without -R) and gives its exit status."""
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        for pipe in (self._process.stdout, self._process.stderr):
+            if pipe:
+                pipe.close()
+        return self._process.returncode
+
+
+def _read(descriptor: int) -> bytes | None:
+    """What is there, b"" for nothing yet, None for end of file."""
+    try:
+        return os.read(descriptor, READ_BYTES) or None
+    except BlockingIOError:
+        return b""
+
+
+def _die_with_parent() -> None:
+    """A udhcpc must not outlive its worker: the next one for this endpoint would compete with it."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
