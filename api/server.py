@@ -46,20 +46,11 @@ _log = logging.getLogger(__name__)
 def run(listener_fd: int, requests: "SimpleQueue[Request]", replies: "SimpleQueue[Reply]") -> None:
     """Serves until SIGTERM; leaves with SystemExit: 0 after a SIGTERM, 1 when the worker has gone.
 
-    To be called in a child of its own. `listener_fd` is the listening unix socket, whose file stays; the queues must
-    have no other user at this end. Logging must have been set up.
+    To be called in a child of its own. `listener_fd` is the listening unix socket, whose file stays. The queues must
+    have no other user at this end, and their far ends must be closed here, or the channel's end is never seen. Logging
+    must have been set up.
     """
-    _close_far_ends(requests, replies)
     _Server(os.dup(listener_fd), Client(requests, replies)).run()
-
-
-def _close_far_ends(requests: "SimpleQueue[Request]", replies: "SimpleQueue[Reply]") -> None:
-    """There is no end of file for the reader of a pipe that it could write to itself.
-
-    The ends are no public attributes: SimpleQueue itself can only close both.
-    """
-    requests._reader.close()  # type: ignore[attr-defined]  # see above
-    replies._writer.close()  # type: ignore[attr-defined]  # see above
 
 
 class _Server(BaseApplication):
@@ -91,7 +82,6 @@ class _Server(BaseApplication):
             "worker_tmp_dir": str(_SHARED_MEMORY) if _SHARED_MEMORY.is_dir() else None,
             "errorlog": None,  # no handler of its own, see _on_starting
             "loglevel": "warning",
-            "proc_name": "docker-net-dhcp-api",
             "on_starting": _on_starting,
             "pre_fork": _pre_fork,
             "post_fork": _post_fork,

@@ -38,7 +38,9 @@ def supervise(requests: "SimpleQueue[Request]", replies: "SimpleQueue[Reply]", a
 
 
 def serve(listener_fd: int, requests: "SimpleQueue[Request]", replies: "SimpleQueue[Reply]") -> None:
-    """The child, which alone loads gunicorn, as under the real supervisor."""
+    """The child, which alone loads gunicorn, and has no far ends of the queues, as under the real supervisor."""
+    requests._reader.close()  # type: ignore[attr-defined]  # SimpleQueue itself closes only both ends
+    replies._writer.close()  # type: ignore[attr-defined]  # SimpleQueue itself closes only both ends
     importlib.import_module("api.server").run(listener_fd, requests, replies)
 
 

@@ -1,0 +1,1 @@
+"""The supervisor: its tables, its contract, its children."""
