@@ -90,9 +90,7 @@ class _Server(BaseApplication):
 
     def _post_worker_init(self, worker: Worker) -> None:
         """Threads do not survive a fork, so the client's is started after the last one."""
-        before = set(threading.enumerate())
-        self._client.start()
-        (reader,) = set(threading.enumerate()) - before
+        reader = self._client.start()
         threading.Thread(target=_stop_with, args=(reader,), name="channel", daemon=True).start()
 
 

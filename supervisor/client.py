@@ -29,10 +29,15 @@ class Client:
         self._waiting: dict[int, Future[Answer]] = {}
         self._broken = False
 
-    def start(self) -> None:
-        """Starts the reading thread; after the last fork, as threads do not survive one. Says hello: we are ready."""
+    def start(self) -> threading.Thread:
+        """Starts the reading thread; after the last fork, as threads do not survive one. Says hello: we are ready.
+
+        The thread ends when the channel breaks.
+        """
         self._requests.put(Request(0, GetHealth()))
-        threading.Thread(target=self._read, name="replies", daemon=True).start()
+        thread = threading.Thread(target=self._read, name="replies", daemon=True)
+        thread.start()
+        return thread
 
     def call(self, body: Body, deadline: float = CALL_DEADLINE_SECONDS) -> Answer:
         """The supervisor's answer.
@@ -63,6 +68,8 @@ class Client:
             while True:
                 self._deliver(self._replies.get())
         except (EOFError, OSError):
+            pass  # the supervisor is gone
+        finally:
             self._fail_all()
 
     def _deliver(self, reply: Reply) -> None:
