@@ -5,20 +5,74 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
+# Root's tools (dockerd, dnsmasq, ip) are not on the PATH of every shell.
+export PATH := $(PATH):/usr/sbin:/sbin
 export PYTHONDONTWRITEBYTECODE := 1
 PYTHON ?= python3
+NAME ?= net-dhcp:dev
 VENV := build/venv
 BIN := $(VENV)/bin
+LAB := $(PYTHON) -m tests.lab
+PLUGIN := build/plugin
+# Directories count as well: their times tell that a file was removed.
+SOURCES := $(shell find api supervisor workers -name __pycache__ -prune -o -print) \
+  Dockerfile .dockerignore config.json pyproject.toml requirements.lock
+
+.PHONY: help setup lock plugin install push lab lab-down demo lint check test bench clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
 
+setup: ## install what is missing, from Debian's packages
+	@$(LAB) setup
+
 $(VENV): requirements-dev.lock
+	@$(LAB) setup
 	@echo "==> the development environment in $@"
-	rm -rf $@
-	$(PYTHON) -m venv $@
-	$@/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	touch $@
+	@rm -rf $@
+	@$(PYTHON) -m venv $@
+	@$@/bin/pip install --quiet --quiet --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(PLUGIN): $(SOURCES)
+	@$(LAB) setup
+	@$(LAB) plugin
+	@touch $@
+
+plugin: $(PLUGIN) ## build/plugin/{config.json,rootfs}, as `docker plugin create` takes it
+
+install: $(PLUGIN) ## create and enable the plugin as NAME (net-dhcp:dev) in the engine of DOCKER_HOST
+	@if docker plugin inspect $(NAME) >/dev/null 2>&1; then docker plugin disable $(NAME); docker plugin rm $(NAME); fi
+	docker plugin create $(NAME) $(PLUGIN)
+	docker plugin enable $(NAME)
+
+push: $(PLUGIN) ## push the plugin to a registry as NAME
+	@docker plugin inspect $(NAME) >/dev/null 2>&1 || docker plugin create $(NAME) $(PLUGIN)
+	docker plugin push $(NAME)
+
+lab: $(PLUGIN) ## a LAN with a DHCP server and a Docker Engine with the plugin, left running
+	@$(LAB) up
+
+lab-down: ## remove the lab
+	@$(LAB) down
+
+demo: $(PLUGIN) ## a container with an address from a real DHCP server, start to end
+	@$(LAB) demo
+
+lint: $(VENV) ## linter, formatter, types and import contracts
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+check: lint ## lint and the unit tests
+	@$(BIN)/python -m pytest -m "not netns and not plugin"
+
+test: setup lint $(PLUGIN) ## everything
+	@$(BIN)/python -m pytest
+
+bench: $(VENV) $(PLUGIN) ## measure what an endpoint costs
+	@$(BIN)/python -m benchmarks
 
 lock: $(VENV) ## the lock files from pyproject.toml
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile -q --universal --python-version 3.11 \
@@ -26,4 +80,5 @@ lock: $(VENV) ## the lock files from pyproject.toml
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile -q --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --extra dev pyproject.toml -o requirements-dev.lock
 
-.PHONY: help lock
+clean: lab-down ## remove all that was made
+	@rm -rf build

@@ -1,20 +1,61 @@
-"""The command line behind the Makefile: `python3 -m tests.lab COMMAND`."""
+"""The command line behind the Makefile: `python3 -m tests.lab COMMAND [NAME]`."""
 
 import argparse
+import subprocess
 import sys
+from collections.abc import Callable
 
-from tests.lab.build import build_plugin
-from tests.lab.command import CommandFailed
+from tests.lab.build import PLUGIN, build_plugin
+from tests.lab.command import CommandFailed, NotReached
+from tests.lab.demo import demo
+from tests.lab.engine import EngineFailed
+from tests.lab.lab import Lab
+from tests.lab.network import BRIDGE, SERVER
+from tests.lab.packages import install_missing
+from tests.lab.plugin import Plugin
+
+LAB = "lab"
+DRIVER = "net-dhcp:dev"
+
+
+def up() -> None:
+    """Leave a laboratory running, with the plugin in it, and say how it is used."""
+    lab = Lab(LAB)
+    lab.up()
+    Plugin.install(lab.engine, DRIVER, PLUGIN)
+    print(
+        f"The lab is up, with {DRIVER} enabled. Use its engine from any shell:\n\n"
+        f"    export DOCKER_HOST=unix://{lab.engine.socket}\n"
+        f"    docker network create -d {DRIVER} --ipam-driver null -o bridge={BRIDGE} lan\n"
+        f"    docker run --rm -it --network lan lab-busybox sh\n\n"
+        f"The bridge is {BRIDGE} in the network namespace {lab.network.host}; the DHCP server is {SERVER} in\n"
+        f"{lab.network.lan}. Its log: {lab.dhcp.log_file}\n"
+        f"The engine's log, with the plugin's: {lab.engine.log}\n"
+        "`make lab-down` removes everything."
+    )
+
+
+def down() -> None:
+    """Remove that laboratory."""
+    Lab(LAB).down()
+
+
+COMMANDS: dict[str, Callable[[], None]] = {
+    "setup": install_missing,
+    "plugin": build_plugin,
+    "up": up,
+    "down": down,
+    "demo": demo,
+}
 
 
 def main() -> int:
     """Exit status 1 and the reason on standard error where a command failed."""
     parser = argparse.ArgumentParser(prog="tests.lab", description=__doc__)
-    parser.add_argument("command", choices=["plugin"])
-    parser.parse_args()
+    parser.add_argument("command", choices=COMMANDS)
     try:
-        build_plugin()
-    except CommandFailed as error:
+        COMMANDS[parser.parse_args().command]()
+    except (CommandFailed, NotReached, EngineFailed, subprocess.TimeoutExpired) as error:
         print(f"failed: {error}", file=sys.stderr)
         return 1
     return 0

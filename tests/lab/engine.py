@@ -86,12 +86,7 @@ class Engine:
     @property
     def process(self) -> Process | None:
         """dockerd, if it runs."""
-        try:
-            pid, started = map(int, self._record.read_text().split())
-        except FileNotFoundError:
-            return None
-        recorded = Process(pid, started)
-        return recorded if recorded.alive else None
+        return Process.recorded(self._record)
 
     def start(self, options: Mapping[str, object] | None = None) -> None:
         """Start dockerd with these settings of daemon.json; returns when its API answers. Raises EngineFailed."""
@@ -103,7 +98,7 @@ class Engine:
         config = self.directory / "daemon.json"
         config.write_text(json.dumps(settings))
         process = spawn(self.inside("dockerd", "--config-file", str(config)), self.log)
-        self._record.write_text(f"{process.pid} {process.started}")
+        process.record(self._record)
         wait_until(lambda: self._ready(process), "the engine's API", START_TIMEOUT)
 
     def stop(self) -> None:
@@ -126,7 +121,7 @@ class Engine:
         return [*self._of_mount_namespace(), *self._of_tasks()]
 
     def inside(self, *argv: str) -> list[str]:
-        """The command line that runs `argv` in the engine's network namespace and a new mount namespace like its own."""
+        """The command line that runs `argv` in the engine's network namespace and a mount namespace like its own."""
         enter = ["nsenter", f"--net=/run/netns/{self.netns}"] if self.netns else []
         script = FRESH_SYSFS + OWN_RUN if self.netns else OWN_RUN
         unshare = ["unshare", "--mount", "--propagation", "private"]

@@ -25,6 +25,19 @@ class Process:
         stat = _stat(pid)
         return cls(pid, int(stat[19])) if stat and stat[0] != "Z" else None
 
+    @classmethod
+    def recorded(cls, path: Path) -> "Process | None":
+        """The process that was recorded in this file, if it still runs."""
+        try:
+            process = cls(*map(int, path.read_text().split()))
+        except FileNotFoundError:
+            return None
+        return process if process.alive else None
+
+    def record(self, path: Path) -> None:
+        """Write it down for a later process of ours."""
+        path.write_text(f"{self.pid} {self.started}\n")
+
     @property
     def alive(self) -> bool:
         """Does it still run? Reaps it if it was a child of ours."""

@@ -1,0 +1,72 @@
+"""Containers of the laboratory, as the plugin tests handle them."""
+
+import json
+from dataclasses import dataclass
+from ipaddress import IPv4Interface
+from typing import Any
+
+from tests.lab.command import CommandFailed
+from tests.lab.engine import Docker
+from tests.lab.images import BUSYBOX
+
+Argv = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """The engine's view of a container on one network; `address` is None while it is not attached."""
+
+    endpoint_id: str
+    mac: str
+    address: IPv4Interface | None
+    gateway: str
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container of one engine."""
+
+    docker: Docker
+    name: str
+
+    @classmethod
+    def run(
+        cls, docker: Docker, name: str, *options: str, image: str = BUSYBOX, command: tuple[str, ...] = ()
+    ) -> "Container":
+        """`docker run --detach` with these options; returns when it has started."""
+        docker("run", "--detach", "--name", name, *options, image, *command)
+        return cls(docker, name)
+
+    def exec(self, *argv: str) -> str:
+        """Run a command in it; raises CommandFailed."""
+        return self.docker("exec", self.name, *argv)
+
+    def inspect(self) -> Any:  # noqa: ANN401  (JSON)
+        """What `docker inspect` says."""
+        return json.loads(self.docker("inspect", self.name))[0]
+
+    def attachment(self, network: str) -> Attachment:
+        """Its place on a network."""
+        found = self.inspect()["NetworkSettings"]["Networks"][network]
+        address = IPv4Interface(f"{found['IPAddress']}/{found['IPPrefixLen']}") if found["IPAddress"] else None
+        return Attachment(found["EndpointID"], found["MacAddress"], address, found["Gateway"])
+
+    def stop(self) -> None:
+        """`docker stop`."""
+        self.docker("stop", self.name)
+
+    def start(self) -> None:
+        """`docker start`."""
+        self.docker("start", self.name)
+
+    def restart(self) -> None:
+        """`docker restart`."""
+        self.docker("restart", self.name)
+
+    def remove(self) -> None:
+        """`docker rm --force`; also where `--rm` has removed it already."""
+        try:
+            self.docker("rm", "--force", "--volumes", self.name)
+        except CommandFailed as error:
+            if "No such container" not in str(error):
+                raise

@@ -1,0 +1,150 @@
+"""The LAN's DHCP and DNS server: dnsmasq, with its log read as a list of DHCP messages."""
+
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from tests.lab.command import wait_until
+from tests.lab.network import LAN, LAN_BRIDGE, SERVER, inside
+from tests.lab.process import Process, spawn
+
+LINE = re.compile(
+    r"^(?P<time>\w{3} [ \d]\d [\d:]{8}) dnsmasq-dhcp\[\d+\]: (?:\d+ )?DHCP(?P<kind>[A-Z]+)\(\S+\)"
+    r"(?: (?P<address>\d+\.\d+\.\d+\.\d+))? (?P<mac>[0-9a-f]{2}(?::[0-9a-f]{2}){5})"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """What the server hands out. `lease_time` is in seconds; `extra` are further arguments of dnsmasq."""
+
+    first: IPv4Address = LAN[50]
+    last: IPv4Address = LAN[250]
+    lease_time: int = 120
+    router: IPv4Address | None = SERVER
+    domain: str = "lan"
+    reservations: dict[str, IPv4Address] = field(default_factory=dict)
+    extra: tuple[str, ...] = ()
+
+    def argv(self) -> list[str]:
+        """As dnsmasq takes them; an empty option 3 keeps it from naming itself as the router."""
+        return [
+            f"--dhcp-range={self.first},{self.last},{LAN.netmask},{self.lease_time}",
+            f"--dhcp-option=3{f',{self.router}' if self.router else ''}",
+            f"--domain={self.domain}",
+            f"--local=/{self.domain}/",
+            *(f"--dhcp-host={mac},{address}" for mac, address in self.reservations.items()),
+            *self.extra,
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A DHCP message that the server saw or sent. `time` is in Unix seconds, whole ones; `kind` as in RFC 2131."""
+
+    time: float
+    kind: str
+    mac: str
+    address: IPv4Address | None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLease:
+    """A lease in the server's file, where it is `line`. `expires` is in Unix seconds."""
+
+    expires: int
+    mac: str
+    address: IPv4Address
+    hostname: str | None
+    client_id: str
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class DhcpServer:
+    """dnsmasq in a network namespace; `directory` holds its log and its leases, which outlive a restart."""
+
+    directory: Path
+    netns: str
+    interface: str = LAN_BRIDGE
+
+    @property
+    def log_file(self) -> Path:
+        """Everything since the first start."""
+        return self.directory / "dnsmasq.log"
+
+    @property
+    def lease_file(self) -> Path:
+        """dnsmasq's own format; see `leases`."""
+        return self.directory / "dnsmasq.leases"
+
+    def start(self, options: ServerOptions | None = None) -> None:
+        """Returns when the server listens."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        before = len(self.log())
+        process = spawn(inside(self.netns, *self._argv(options or ServerOptions())), self.directory / "dnsmasq.err")
+        process.record(self._record)
+        wait_until(lambda: "DHCP, IP range" in self.log()[before:], "dnsmasq's first log lines", 10)
+
+    def stop(self) -> None:
+        """The LAN has no DHCP server any more."""
+        if process := Process.recorded(self._record):
+            process.stop()
+        self._record.unlink(missing_ok=True)
+
+    def restart(self, options: ServerOptions | None = None) -> None:
+        """The same leases, other options."""
+        self.stop()
+        self.start(options)
+
+    def log(self) -> str:
+        """The whole log."""
+        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+
+    def messages(self, mac: str | None = None, kind: str | None = None) -> list[Message]:
+        """The DHCP messages in order, of one client and one kind where these are given."""
+        found = (message for message in map(_message, self.log().splitlines()) if message)
+        return [m for m in found if mac in (None, m.mac) and kind in (None, m.kind)]
+
+    def leases(self) -> list[ServerLease]:
+        """What the server has leased out now."""
+        return list(self._leases())
+
+    def _leases(self) -> Iterator[ServerLease]:
+        text = self.lease_file.read_text() if self.lease_file.exists() else ""
+        for line in text.splitlines():
+            expires, mac, address, name, client_id = line.split()
+            yield ServerLease(int(expires), mac, IPv4Address(address), None if name == "*" else name, client_id, line)
+
+    def _argv(self, options: ServerOptions) -> list[str]:
+        return [
+            "dnsmasq",
+            "--keep-in-foreground",
+            "--conf-file=/dev/null",
+            "--user=root",
+            "--no-hosts",
+            "--no-resolv",
+            "--no-ping",
+            "--dhcp-authoritative",
+            "--log-dhcp",
+            "--bind-interfaces",
+            f"--interface={self.interface}",
+            f"--dhcp-leasefile={self.lease_file}",
+            f"--log-facility={self.log_file}",
+            *options.argv(),
+        ]
+
+    @property
+    def _record(self) -> Path:
+        return self.directory / "dnsmasq.pid"
+
+
+def _message(line: str) -> Message | None:
+    if not (match := LINE.match(line)):
+        return None
+    seconds = time.mktime(time.strptime(f"{time.localtime().tm_year} {match['time']}", "%Y %b %d %H:%M:%S"))
+    address = IPv4Address(match["address"]) if match["address"] else None
+    return Message(seconds, match["kind"], match["mac"], address)

@@ -1,0 +1,65 @@
+"""One laboratory: its network, DHCP server and engine, brought up and removed as a whole."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.lab.build import BUILD
+from tests.lab.dhcp import DhcpServer, ServerOptions
+from tests.lab.engine import Engine
+from tests.lab.images import import_images
+from tests.lab.network import Network
+from tests.lab.registry import Registry
+
+LABS = BUILD / "labs"
+
+
+@dataclass(frozen=True, slots=True)
+class Lab:
+    """Everything on disk lies in build/labs/NAME; `down` needs no more than that, whoever called `up`."""
+
+    name: str
+
+    @property
+    def directory(self) -> Path:
+        """Logs, leases and the engine's data."""
+        return LABS / self.name
+
+    @property
+    def network(self) -> Network:
+        """The two namespaces."""
+        return Network(self.name)
+
+    @property
+    def dhcp(self) -> DhcpServer:
+        """The LAN's server."""
+        return DhcpServer(self.directory / "dhcp", self.network.lan)
+
+    @property
+    def engine(self) -> Engine:
+        """The machine's engine."""
+        return Engine(self.directory / "engine", self.network.host)
+
+    @property
+    def registry(self) -> Registry:
+        """A registry on the machine; not started by `up`."""
+        return Registry(self.directory / "registry", self.network.host)
+
+    def up(self, options: ServerOptions | None = None) -> None:
+        """Bring it up with both images in its engine; what was left of an earlier one is removed first."""
+        self.down()
+        self.directory.mkdir(parents=True)
+        self.network.up()
+        self.dhcp.start(options)
+        self.engine.start()
+        self.network.pass_bridged()
+        import_images(self.engine.docker, BUILD)
+
+    def down(self) -> None:
+        """Remove it: containers, plugins, processes, mounts, namespaces, files."""
+        self.engine.stop()
+        self.registry.stop()
+        self.dhcp.stop()
+        self.network.down()
+        if self.directory.exists():
+            shutil.rmtree(self.directory)

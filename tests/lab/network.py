@@ -1,0 +1,87 @@
+"""The laboratory's two network namespaces: the LAN, and the machine whose bridge is plugged into it.
+
+machine (ndh-NAME-host)                LAN (ndh-NAME-lan)
+br-lan 192.168.77.2/24                 lan0 192.168.77.1/24, a bridge: the DHCP server listens here
+  uplink ─────────────── veth ─────────── port
+  (the plugin's links)
+"""
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+from tests.lab.command import run
+
+LAN = IPv4Network("192.168.77.0/24")
+SERVER = IPv4Address("192.168.77.1")
+MACHINE = IPv4Address("192.168.77.2")
+BRIDGE = "br-lan"
+LAN_BRIDGE = "lan0"
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """Named after its laboratory; several stand side by side with the same addresses."""
+
+    name: str
+
+    @property
+    def host(self) -> str:
+        """The machine's namespace."""
+        return f"ndh-{self.name}-host"
+
+    @property
+    def lan(self) -> str:
+        """The LAN's namespace."""
+        return f"ndh-{self.name}-lan"
+
+    def up(self) -> None:
+        """Make both namespaces and the cable between them."""
+        for namespace in (self.host, self.lan):
+            run("ip", "netns", "add", namespace)
+            run("ip", "-n", namespace, "link", "set", "lo", "up")
+        _bridge(self.host, BRIDGE, MACHINE)
+        _bridge(self.lan, LAN_BRIDGE, SERVER)
+        run("ip", "-n", self.host, "link", "add", "uplink", "type", "veth", "peer", "name", "port", "netns", self.lan)
+        _plug(self.host, "uplink", BRIDGE)
+        _plug(self.lan, "port", LAN_BRIDGE)
+        run("ip", "-n", self.host, "route", "add", "default", "via", str(SERVER))
+
+    def down(self) -> None:
+        """Remove them, links included; also what is left of a laboratory that was not brought up whole."""
+        present = [line.split()[0] for line in run("ip", "netns", "list").splitlines()]
+        for namespace in (self.host, self.lan):
+            if namespace in present:
+                run("ip", "netns", "delete", namespace)
+
+    def links(self) -> set[str]:
+        """The names of the machine's links."""
+        lines = run("ip", "-n", self.host, "-oneline", "link", "show").splitlines()
+        return {line.split(":")[1].strip().partition("@")[0] for line in lines}
+
+    def on_host(self, *argv: str | Path) -> str:
+        """Run a command on the machine's network; raises CommandFailed."""
+        return run("nsenter", f"--net=/run/netns/{self.host}", *argv)
+
+    def on_lan(self, *argv: str | Path) -> str:
+        """Run a command on the LAN's network; raises CommandFailed."""
+        return run("nsenter", f"--net=/run/netns/{self.lan}", *argv)
+
+    def pass_bridged(self) -> None:
+        """Let bridged frames pass the engine's FORWARD DROP, where br_netfilter shows them to iptables."""
+        self.on_host("iptables", "-I", "DOCKER-USER", "-i", BRIDGE, "-o", BRIDGE, "-j", "ACCEPT")
+
+
+def inside(namespace: str, *argv: str) -> list[str]:
+    """The command line that runs `argv` in the network namespace; unlike `ip netns exec` it leaves the mounts alone."""
+    return ["nsenter", f"--net=/run/netns/{namespace}", *argv]
+
+
+def _bridge(namespace: str, name: str, address: IPv4Address) -> None:
+    run("ip", "-n", namespace, "link", "add", name, "type", "bridge", "stp_state", "0")
+    run("ip", "-n", namespace, "address", "add", f"{address}/{LAN.prefixlen}", "dev", name)
+    run("ip", "-n", namespace, "link", "set", name, "up")
+
+
+def _plug(namespace: str, port: str, bridge: str) -> None:
+    run("ip", "-n", namespace, "link", "set", port, "master", bridge, "up")

@@ -1,0 +1,105 @@
+"""The plugin as an engine runs it: installed, its log, its processes, its socket."""
+
+import json
+import os
+import re
+import socket
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+from tests.lab.command import run
+from tests.lab.engine import Docker, Engine
+from tests.lab.process import Process, processes
+
+SOCKET = "net-dhcp.sock"
+GET_TIMEOUT = 10.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """An installed plugin; `name` includes the tag, and is the driver's name."""
+
+    engine: Engine
+    name: str
+
+    @classmethod
+    def install(cls, engine: Engine, name: str, definition: Path) -> "Plugin":
+        """Create it from build/plugin and enable it."""
+        engine.docker("plugin", "create", name, definition)
+        engine.docker("plugin", "enable", name)
+        return cls(engine, name)
+
+    @property
+    def docker(self) -> Docker:
+        """The docker command for its engine."""
+        return self.engine.docker
+
+    @property
+    def id(self) -> str:
+        """The engine's id of it, which names its directories and its cgroup."""
+        return self.docker("plugin", "inspect", "--format", "{{.Id}}", self.name)
+
+    def remove(self) -> None:
+        """Disable and remove it; its state goes as well."""
+        self.docker("plugin", "rm", "--force", self.name)
+
+    def log(self) -> list[str]:
+        """The lines it has printed, in order."""
+        wanted = f" plugin={self.id}"
+        text = self.engine.log.read_text(errors="replace")
+        return [_message(line) for line in text.splitlines() if line.endswith(wanted)]
+
+    def processes(self) -> list[Process]:
+        """All of its processes, udhcpc's in the containers' namespaces included."""
+        return [process for process in processes() if self.id in _cgroup(process)]
+
+    def get(self, path: str) -> tuple[int, Any]:
+        """GET on its socket: the status and the JSON of the answer."""
+        connection = _UnixConnection(self.engine.run_directory / "docker" / "plugins" / self.id)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+        finally:
+            connection.close()
+
+
+def variant(definition: Path, directory: Path) -> Path:
+    """The same plugin with another digest: an engine refuses to create a second one of the same content."""
+    run("cp", "--archive", "--link", definition, directory)
+    (directory / "rootfs" / "etc" / "variant").write_text(f"{directory.name}\n")
+    return directory
+
+
+class _UnixConnection(HTTPConnection):
+    """HTTP to the socket in a directory whose path may be longer than the 107 bytes that a socket's may have."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__("plugin", timeout=GET_TIMEOUT)
+        self._directory = directory
+
+    def connect(self) -> None:
+        """Connect by way of a descriptor of the directory."""
+        directory = os.open(self._directory, os.O_PATH)
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        try:
+            self.sock.connect(f"/proc/self/fd/{directory}/{SOCKET}")
+        finally:
+            os.close(directory)
+
+
+def _cgroup(process: Process) -> str:
+    try:
+        return Path(f"/proc/{process.pid}/cgroup").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""  # it has just gone
+
+
+def _message(line: str) -> str:
+    """The text within dockerd's log line: a Go-quoted string, whose escapes are JSON's in all that we print."""
+    match = re.search(r' msg=("(?:[^"\\]|\\.)*"|\S+)', line)
+    text = match[1] if match else line
+    return str(json.loads(text)) if text.startswith('"') else text

@@ -1,0 +1,1 @@
+"""The built plugin in a real Docker Engine."""

@@ -1,0 +1,102 @@
+"""One laboratory for all plugin tests, and what each needs of it. What is missing on the machine fails the tests."""
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab.build import PLUGIN
+from tests.lab.containers import Container
+from tests.lab.dhcp import DhcpServer
+from tests.lab.engine import Docker
+from tests.lab.images import BUSYBOX
+from tests.lab.lab import LABS, Lab
+from tests.lab.leaks import Belongings, assert_no_more
+from tests.lab.network import BRIDGE
+from tests.lab.plugin import Plugin
+
+PREFIX = "test-"
+NETWORK = "lan"
+Run = Callable[..., Container]
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """The network, its DHCP server and an engine."""
+    _remove_abandoned()
+    lab = Lab(f"{PREFIX}{os.getpid()}")
+    try:
+        lab.up()
+        yield lab
+    finally:
+        lab.down()
+
+
+@pytest.fixture(scope="session")
+def plugin(lab: Lab) -> Plugin:
+    """The built plugin, enabled; warmed up by one container, so that what is loaded late is no leak."""
+    plugin = Plugin.install(lab.engine, f"net-dhcp:{lab.name}", PLUGIN)
+    create_network(plugin, "warm-up")
+    Container.run(lab.engine.docker, "warm-up", "--network=warm-up").remove()
+    lab.engine.docker("network", "rm", "warm-up")
+    return plugin
+
+
+@pytest.fixture
+def docker(lab: Lab) -> Docker:
+    """The docker command."""
+    return lab.engine.docker
+
+
+@pytest.fixture
+def dhcp(lab: Lab) -> Iterator[DhcpServer]:
+    """The LAN's server; a test may restart it with other options, the next one finds the usual ones."""
+    yield lab.dhcp
+    lab.dhcp.restart()
+
+
+@pytest.fixture
+def no_leaks(lab: Lab, plugin: Plugin) -> Iterator[None]:
+    """Fails the test after whose end the machine, the server or the plugin holds more than before."""
+    before = Belongings.of(lab, plugin)
+    yield
+    assert_no_more(before, lab, plugin)
+
+
+@pytest.fixture
+def network(plugin: Plugin, no_leaks: None) -> Iterator[str]:
+    """The name of a network of the plugin's on the machine's bridge."""
+    create_network(plugin, NETWORK)
+    yield NETWORK
+    plugin.docker("network", "rm", NETWORK)
+
+
+@pytest.fixture
+def run(network: str, docker: Docker) -> Iterator[Run]:
+    """Starts containers on the network: `run("--cap-drop=ALL", image=SCRATCH)`; removes them after the test."""
+    started: list[Container] = []
+    numbers = itertools.count(1)
+
+    def start(*options: str, name: str | None = None, image: str = BUSYBOX, command: tuple[str, ...] = ()) -> Container:
+        container = Container(docker, name or f"c{next(numbers)}")
+        started.append(container)  # before it is started: one that fails to start is removed as well
+        return Container.run(docker, container.name, f"--network={network}", *options, image=image, command=command)
+
+    yield start
+    for container in started:
+        container.remove()
+
+
+def create_network(plugin: Plugin, name: str, *options: str, bridge: str = BRIDGE) -> None:
+    """As users do it; `options` come before the name."""
+    null_ipam = ("--driver", plugin.name, "--ipam-driver", "null", "--opt", f"bridge={bridge}")
+    plugin.docker("network", "create", *null_ipam, *options, name)
+
+
+def _remove_abandoned() -> None:
+    """Laboratories of test runs that were killed."""
+    for directory in LABS.glob(f"{PREFIX}*"):
+        if not Path(f"/proc/{directory.name.removeprefix(PREFIX)}").exists():
+            Lab(directory.name).down()
