@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-CLONE_NEWNET = 0x40000000
+CLONE_NEWNS, CLONE_NEWNET = 0x20000, 0x40000000
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 0x2, 0x4, 0x8, 0x20, 0x1000
 
 SYSCTLS = Path("/proc/sys")
@@ -82,19 +82,16 @@ def new_namespace() -> Namespace:
 
 
 def make_sysctls_writable() -> None:
-    """Lets this mount namespace write /proc/sys, which the engine mounts read-only into a managed plugin.
+    """Lets this process and its children write /proc/sys, which the engine mounts read-only into a managed plugin.
 
-    Left as it is where the mount namespace is init's: the host's own mounts are not ours to change. Raises OSError.
+    That takes a mount namespace of our own, so that nobody else's /proc/sys is opened. Raises OSError.
     """
     flags = os.statvfs(SYSCTLS).f_flag
-    if not flags & os.ST_RDONLY or Path("/proc/self/ns/mnt").samefile("/proc/1/ns/mnt"):
+    if not flags & os.ST_RDONLY:
         return
-    kept = sum(
-        mount
-        for stat, mount in ((os.ST_NOSUID, MS_NOSUID), (os.ST_NODEV, MS_NODEV), (os.ST_NOEXEC, MS_NOEXEC))
-        if flags & stat
-    )
-    remount = MS_REMOUNT | MS_BIND | kept
+    stays = ((os.ST_NOSUID, MS_NOSUID), (os.ST_NODEV, MS_NODEV), (os.ST_NOEXEC, MS_NOEXEC))
+    remount = MS_REMOUNT | MS_BIND | sum(mount for stat, mount in stays if flags & stat)
+    _checked(_libc.unshare(CLONE_NEWNS), "making a mount namespace")
     _checked(_libc.mount(None, os.fsencode(SYSCTLS), None, ctypes.c_ulong(remount), None), f"remounting {SYSCTLS}")
 
 

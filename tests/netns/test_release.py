@@ -1,0 +1,139 @@
+"""Leases of a real server, given back."""
+
+import time
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Interface
+from pathlib import Path
+
+import pytest
+
+from tests.netns.lan import (
+    BRIDGE,
+    CONTAINER_LINK,
+    HOST_LINK,
+    MAC,
+    SERVER,
+    DhcpServer,
+    addresses,
+    create_pair,
+    obtain_lease,
+    run,
+)
+from workers.lease import Lease
+from workers.netlink import Netlink
+from workers.netns import Namespace
+from workers.release import ReleaseError, release, release_detached
+
+pytestmark = pytest.mark.netns
+
+
+def inode() -> int:
+    return Path("/proc/self/ns/net").stat().st_ino
+
+
+def granted_by(server: IPv4Address) -> Lease:
+    return Lease(IPv4Interface("192.168.77.50/24"), server, 120, 0.0, routers=(SERVER,))
+
+
+def exists(name: str) -> bool:
+    with Netlink() as netlink:
+        return netlink.link(name) is not None
+
+
+def test_release_from_the_container(server: DhcpServer, tmp_path: Path, sandbox: Namespace) -> None:
+    """The server has the address back although link and namespace vanish right after the call."""
+    with sandbox.visit():
+        lease = obtain_lease("eth0", tmp_path)
+        run(f"ip addr add {lease.address} dev eth0")
+        assert MAC in server.leases
+        release("eth0", lease, MAC)
+        run("ip link del eth0")
+
+    server.wait_for(f"DHCPRELEASE({BRIDGE}) {lease.address.ip} {MAC}")
+    assert server.leases == ""
+
+
+def test_detached_release(server: DhcpServer, tmp_path: Path) -> None:
+    """From a link without an address; the process stays at home, the link is gone with both its ends."""
+    create_pair()
+    lease, home = obtain_lease(CONTAINER_LINK, tmp_path), inode()
+
+    release_detached(CONTAINER_LINK, lease, MAC)
+
+    server.wait_for(f"DHCPRELEASE({BRIDGE}) {lease.address.ip} {MAC}")
+    assert server.leases == ""
+    assert inode() == home
+    assert not exists(CONTAINER_LINK)
+    assert not exists(HOST_LINK)
+
+
+def test_detached_release_puts_nothing_on_the_host(server: DhcpServer, tmp_path: Path) -> None:
+    """An address on the host would make it answer for the container: no address notification may be seen there."""
+    create_pair()
+    lease = obtain_lease(CONTAINER_LINK, tmp_path)
+    host = Path("/proc/self/net/fib_trie")
+    seen_before = host.read_text()
+
+    release_detached(CONTAINER_LINK, lease, MAC)
+
+    server.wait_for("DHCPRELEASE")
+    assert addresses(BRIDGE) == [f"{SERVER}/24"]
+    assert host.read_text() == seen_before
+
+
+@pytest.mark.usefixtures("machine")
+def test_detached_release_through_a_router() -> None:
+    """A server in another subnet (a relay granted the lease) is reached by the lease's gateway."""
+    create_pair()
+    far = IPv4Address("10.66.0.1")
+    run(f"ip addr add {far}/32 dev {BRIDGE}")
+    lease = granted_by(far)
+
+    release_detached(CONTAINER_LINK, lease, MAC)
+
+    neighbours = run(f"ip neigh show dev {BRIDGE}")
+    assert f"{lease.address.ip} lladdr {MAC}" in neighbours
+    assert not exists(HOST_LINK)
+
+
+@pytest.mark.usefixtures("machine")
+def test_server_that_is_gone() -> None:
+    """Nobody answers ARP: an error within the time given, that says so; the link is removed all the same."""
+    create_pair()
+    home, begun = inode(), time.monotonic()
+
+    with pytest.raises(
+        ReleaseError, match=r"to 192\.168\.77\.200 over .*: the next hop did not answer ARP within 0\.3 s"
+    ):
+        release_detached(CONTAINER_LINK, granted_by(IPv4Address("192.168.77.200")), MAC, timeout=0.3)
+
+    assert 0.3 <= time.monotonic() - begun < 1.0
+    assert inode() == home
+    assert not exists(CONTAINER_LINK)
+
+
+@pytest.mark.usefixtures("machine")
+def test_lease_without_a_server() -> None:
+    """Without a server identifier there is nobody to tell."""
+    with pytest.raises(ReleaseError, match="names no server"):
+        release(CONTAINER_LINK, replace(granted_by(SERVER), server=None), MAC)
+
+
+@pytest.mark.usefixtures("machine")
+def test_address_that_is_not_on_the_link() -> None:
+    """The packet has to come from the leased address: without it none goes out."""
+    create_pair()
+
+    with pytest.raises(ReleaseError, match="Cannot assign requested address"):
+        release(CONTAINER_LINK, granted_by(SERVER), MAC)
+
+
+@pytest.mark.usefixtures("machine")
+def test_link_that_is_gone() -> None:
+    """Nothing to release over; the process is at home."""
+    home = inode()
+
+    with pytest.raises(ReleaseError, match=f"{CONTAINER_LINK}: there is none"):
+        release_detached(CONTAINER_LINK, granted_by(SERVER), MAC)
+
+    assert inode() == home
