@@ -30,11 +30,11 @@ def run(
     return done.stdout.decode(errors="replace").rstrip("\n")
 
 
-def wait_until(predicate: Callable[[], T], what: str, timeout: float) -> T:
+def wait_until(predicate: Callable[[], T], what: str, timeout: float, interval: float = POLL_INTERVAL) -> T:
     """The predicate's first true value; raises NotReached, which names `what`, after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not (value := predicate()):
         if time.monotonic() >= deadline:
             raise NotReached(f"waited {timeout:.0f} s for {what}")
-        time.sleep(POLL_INTERVAL)
+        time.sleep(interval)
     return value

@@ -1,61 +1,71 @@
 """What a test may leave behind: nothing."""
 
-import os
+import re
+from collections import Counter
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from pathlib import Path
 
 from tests.lab.command import NotReached, wait_until
 from tests.lab.lab import Lab
 from tests.lab.plugin import Plugin
 from tests.lab.process import Process
 
-COUNTED = ("processes", "descriptors", "threads")
 SETTLE_TIMEOUT = 10.0  # seconds; connections are closed and children reaped soon, not at once
+INODE = re.compile(r":\[\d+\]|/proc/\d+")
 
 
 @dataclass(frozen=True, slots=True)
 class Belongings:
-    """The machine's links, the server's leases, and how much the plugin's processes hold."""
+    """What there is, each thing in words, with how often: links, leases, processes, their descriptors and threads."""
 
-    links: frozenset[str]
-    leases: frozenset[IPv4Address]
-    processes: int
-    descriptors: int
-    threads: int
+    counts: Counter[str]
 
     @classmethod
     def of(cls, lab: Lab, plugin: Plugin) -> "Belongings":
-        """As they are now."""
-        found = plugin.processes()
-        return cls(
-            links=frozenset(lab.network.links()),
-            leases=frozenset(lease.address for lease in lab.dhcp.leases()),
-            processes=len(found),
-            descriptors=sum(_entries(process, "fd") for process in found),
-            threads=sum(_entries(process, "task") for process in found),
-        )
+        """The machine's links, the server's leases and what the plugin's processes hold now."""
+        counts = Counter(f"link {name}" for name in lab.network.links())
+        counts.update(f"lease of {lease.address}" for lease in lab.dhcp.leases())
+        for process in plugin.processes():
+            name = _name(process)
+            counts[name] += 1
+            counts[f"{name}'s threads"] += len(_entries(process, "task"))
+            counts.update(f"{name}'s descriptors of {_target(entry)}" for entry in _entries(process, "fd"))
+        return cls(counts)
 
     def more_than(self, before: "Belongings") -> list[str]:
-        """What there is now and was not before, in words."""
-        new = {"links": self.links - before.links, "leases": self.leases - before.leases}
-        named = [f"{what} {', '.join(sorted(map(str, names)))}" for what, names in new.items() if names]
-        counts = {
-            name: (getattr(before, name), getattr(self, name)) for name in ("processes", "descriptors", "threads")
-        }
-        return named + [f"{old} {name} became {now}" for name, (old, now) in counts.items() if now > old]
+        """What there is more of than before, in words."""
+        return [f"{more} more {what}" for what, more in sorted((self.counts - before.counts).items())]
 
 
 def assert_no_more(before: Belongings, lab: Lab, plugin: Plugin) -> None:
     """Fails, naming what has leaked, where the plugin does not come back to what it held before."""
+
+    def leaked() -> list[str]:
+        return Belongings.of(lab, plugin).more_than(before)
+
     try:
-        wait_until(lambda: not Belongings.of(lab, plugin).more_than(before), "the plugin to let go", SETTLE_TIMEOUT)
+        wait_until(lambda: not leaked(), "the plugin to let go", SETTLE_TIMEOUT, interval=0.2)
     except NotReached:
-        leaked = Belongings.of(lab, plugin).more_than(before)
-        raise AssertionError(f"left behind: {'; '.join(leaked)}") from None
+        raise AssertionError(f"left behind: {'; '.join(leaked())}") from None
 
 
-def _entries(process: Process, directory: str) -> int:
+def _name(process: Process) -> str:
     try:
-        return len(os.listdir(f"/proc/{process.pid}/{directory}"))  # noqa: PTH208  (counted, not used)
+        return Path(f"/proc/{process.pid}/comm").read_text().strip()
     except (FileNotFoundError, ProcessLookupError):
-        return 0  # it has just gone
+        return "a process that has just gone"
+
+
+def _entries(process: Process, directory: str) -> list[Path]:
+    try:
+        return list(Path(f"/proc/{process.pid}/{directory}").iterdir())
+    except (FileNotFoundError, ProcessLookupError):
+        return []  # it has just gone
+
+
+def _target(descriptor: Path) -> str:
+    """What it refers to, without the number that tells one pipe or socket from the next."""
+    try:
+        return INODE.sub("", str(descriptor.readlink()))
+    except (FileNotFoundError, ProcessLookupError):
+        return "nothing"  # it has just been closed

@@ -19,27 +19,28 @@ GET_TIMEOUT = 10.0  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """An installed plugin; `name` includes the tag, and is the driver's name."""
+    """An installed plugin; `name` includes the tag, and is the driver's name. `id` names its directories and cgroup."""
 
     engine: Engine
     name: str
+    id: str
 
     @classmethod
     def install(cls, engine: Engine, name: str, definition: Path) -> "Plugin":
         """Create it from build/plugin and enable it."""
         engine.docker("plugin", "create", name, definition)
         engine.docker("plugin", "enable", name)
-        return cls(engine, name)
+        return cls.installed(engine, name)
+
+    @classmethod
+    def installed(cls, engine: Engine, name: str) -> "Plugin":
+        """One that the engine has."""
+        return cls(engine, name, engine.docker("plugin", "inspect", "--format", "{{.Id}}", name))
 
     @property
     def docker(self) -> Docker:
         """The docker command for its engine."""
         return self.engine.docker
-
-    @property
-    def id(self) -> str:
-        """The engine's id of it, which names its directories and its cgroup."""
-        return self.docker("plugin", "inspect", "--format", "{{.Id}}", self.name)
 
     def remove(self) -> None:
         """Disable and remove it; its state goes as well."""
