@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from workers.firewall import drops_forwarded
+from workers.messages import HOST_LINK_PREFIX
 from workers.netlink import Netlink, NetlinkError
 from workers.rtnl import Link
 
 NO_CAUSE = "no cause found on this host; is there a DHCP server on this LAN, and does it serve this MAC address?"
-HOST_LINK_PREFIX = "dh-"  # of EndpointSpec.host_link
 CALL_IPTABLES = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 
 

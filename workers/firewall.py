@@ -16,16 +16,18 @@ from pyroute2.netlink.nfnetlink import NFNL_SUBSYS_NFTABLES, nfgen_msg
 from pyroute2.netlink.nfnetlink.nftsocket import NFT_MSG_GETCHAIN, NFT_MSG_GETRULE
 
 NF_INET_FORWARD = 2
-NF_DROP = 0
+NF_DROP, NF_ACCEPT = 0, 1
 FILTERING_FAMILIES = (1, 2)  # NFPROTO_INET and NFPROTO_IPV4: the ones that bridge netfilter hands frames to
 
 # linux/netfilter_ipv4/ip_tables.h
 IPT_SO_GET_INFO, IPT_SO_GET_ENTRIES = 64, 65
 INFO = struct.Struct("=32sI5I5III")  # name, valid hooks, hook entries, underflows, number of entries, their size
 ENTRIES_OFFSET = 40
-TARGET_OFFSET_AT = 88  # of ipt_entry.target_offset
-VERDICT_AT = 32  # behind the xt_entry_target header
-LEGACY_DROP = -NF_DROP - 1
+OFFSETS = struct.Struct("=HH")  # ipt_entry.target_offset and next_offset
+OFFSETS_AT = 84 + 4  # behind ipt_entry.ip, which is all zeros where any packet matches, and nfcache
+MATCHES_AT = 112  # the size of ipt_entry: where its matches begin, or, without any, its target
+STANDARD_TARGET = struct.Struct("=H29sBi")  # size, name (empty for a verdict), revision, verdict
+LEGACY_DROP, LEGACY_ACCEPT = -NF_DROP - 1, -NF_ACCEPT - 1
 
 LEGACY_TABLES = Path("/proc/self/net/ip_tables_names")
 
@@ -33,9 +35,10 @@ _libc = ctypes.CDLL(None, use_errno=True)  # socket.getsockopt passes nothing in
 
 
 def drops_forwarded(link: str) -> bool:
-    """Is FORWARD's policy DROP, in the present namespace, while no rule at all names `link`?
+    """Is FORWARD's policy DROP, in the present namespace, and nothing there an exception for `link`?
 
-    A rule that names it is taken for the exception that lets its traffic pass. Raises OSError.
+    A rule of FORWARD's that accepts every packet is one; a rule that names `link` is taken for one, wherever it
+    stands. Raises OSError.
     """
     return _nftables_drops(link) or _legacy_drops(link)
 
@@ -44,10 +47,12 @@ def _nftables_drops(link: str) -> bool:
     try:
         with NFTSocket(nfgen_family=0) as nftables:
             chains = nftables.request_get(nfgen_msg(), NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETCHAIN)
-            if not any(map(_is_dropping, chains)):
+            dropping = {_chain(c, "NFTA_CHAIN_NAME", "NFTA_CHAIN_TABLE") for c in chains if _is_dropping(c)}
+            if not dropping:
                 return False
-            rules = nftables.request_get(nfgen_msg(), NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETRULE)
-            return not any(_names(rule.data, link) for rule in rules)
+            rules = tuple(nftables.request_get(nfgen_msg(), NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETRULE))
+            open_chains = {_chain(r, "NFTA_RULE_CHAIN", "NFTA_RULE_TABLE") for r in rules if _accepts_everything(r)}
+            return bool(dropping - open_chains) and not any(_names(rule.data, link) for rule in rules)
     except KernelError as error:
         raise OSError(error.code, os.strerror(error.code)) from error
 
@@ -60,17 +65,44 @@ def _is_dropping(chain: Any) -> bool:  # noqa: ANN401  pyroute2 is untyped
     )
 
 
+def _chain(message: Any, name: str, table: str) -> tuple[int, str, str]:  # noqa: ANN401  pyroute2 is untyped
+    return message["nfgen_family"], message.get_attr(table), message.get_attr(name)
+
+
+def _accepts_everything(rule: Any) -> bool:  # noqa: ANN401  pyroute2 is untyped
+    """Nothing but an accept, and the counter that iptables puts before it."""
+    expressions = {e.get_attr("NFTA_EXPR_NAME"): e for e in rule.get_attr("NFTA_RULE_EXPRESSIONS") or ()}
+    immediate = expressions.get("immediate")
+    if immediate is None or expressions.keys() - {"counter", "immediate"}:
+        return False
+    data = immediate.get_attr("NFTA_EXPR_DATA").get_attr("NFTA_IMMEDIATE_DATA")
+    verdict = data.get_attr("NFTA_DATA_VERDICT")
+    return verdict is not None and verdict.get_attr("NFTA_VERDICT_CODE") == "NF_ACCEPT"
+
+
 def _legacy_drops(link: str) -> bool:
     if "filter" not in _legacy_tables():
         return False
     with socket.socket(socket.AF_INET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.IPPROTO_RAW) as raw:
         info = INFO.unpack(_table_request(raw, IPT_SO_GET_INFO, struct.pack("=32s", b"filter"), INFO.size))
-        policy_at, size = info[7 + NF_INET_FORWARD], info[-1]
+        first, policy, size = info[2 + NF_INET_FORWARD], info[7 + NF_INET_FORWARD], info[-1]
         request = struct.pack("=32sI", b"filter", size)
         entries = _table_request(raw, IPT_SO_GET_ENTRIES, request, ENTRIES_OFFSET + size)[ENTRIES_OFFSET:]
-    (target,) = struct.unpack_from("=H", entries, policy_at + TARGET_OFFSET_AT)
-    (verdict,) = struct.unpack_from("=i", entries, policy_at + target + VERDICT_AT)
-    return verdict == LEGACY_DROP and not _names(entries, link)
+    verdicts = _unconditional_verdicts(entries, first, policy)
+    return verdicts[-1] == LEGACY_DROP and LEGACY_ACCEPT not in verdicts and not _names(entries, link)
+
+
+def _unconditional_verdicts(entries: bytes, first: int, policy: int) -> list[int]:
+    """Of a chain's entries that match any packet, in order; the last is its policy, which such an entry holds."""
+    verdicts = []
+    at = first
+    while at <= policy:
+        target, following = OFFSETS.unpack_from(entries, at + OFFSETS_AT)
+        if target == MATCHES_AT and not any(entries[at : at + OFFSETS_AT - 4]):
+            _, name, _, verdict = STANDARD_TARGET.unpack_from(entries, at + target)
+            verdicts += [verdict] if not name.strip(b"\0") else []
+        at += following
+    return verdicts
 
 
 def _legacy_tables() -> list[str]:

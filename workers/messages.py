@@ -9,7 +9,8 @@ from ipaddress import IPv4Address
 
 from workers.lease import Lease, Route
 
-LINK_ID_LENGTH = 12  # IFNAMSIZ allows 15 characters, three of them are our prefix
+HOST_LINK_PREFIX, CONTAINER_LINK_PREFIX = "dh-", "dc-"
+LINK_ID_LENGTH = 12  # IFNAMSIZ allows 15 characters, three of them are the prefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +33,12 @@ class EndpointSpec:
     @property
     def host_link(self) -> str:
         """The end of the veth pair that is a port of the bridge."""
-        return f"dh-{self.endpoint_id[:LINK_ID_LENGTH]}"
+        return f"{HOST_LINK_PREFIX}{self.endpoint_id[:LINK_ID_LENGTH]}"
 
     @property
     def container_link(self) -> str:
         """The end that Docker moves into the sandbox, renames there, and brings back before DeleteEndpoint."""
-        return f"dc-{self.endpoint_id[:LINK_ID_LENGTH]}"
+        return f"{CONTAINER_LINK_PREFIX}{self.endpoint_id[:LINK_ID_LENGTH]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.netns.lan import BRIDGE, create_pair, run
-from workers.diagnose import HOST_LINK_PREFIX, NO_CAUSE, likely_cause, warnings
-from workers.messages import EndpointSpec
+from workers.diagnose import NO_CAUSE, likely_cause, warnings
 from workers.netlink import NetlinkError
 
 pytestmark = [pytest.mark.netns, pytest.mark.usefixtures("machine")]
@@ -46,12 +45,23 @@ def test_cause(trouble: str, words: str) -> None:
 
 
 @pytest.mark.parametrize("iptables", ["iptables-nft", "iptables-legacy"])
-def test_exception_for_the_bridge_clears_the_packet_filter(iptables: str) -> None:
-    """A host that follows the advice is not accused again."""
+@pytest.mark.parametrize("exception", [f"-I {EXCEPTION}", "-A FORWARD -j ACCEPT"])
+def test_exception_clears_the_packet_filter(iptables: str, exception: str) -> None:
+    """A host that follows the advice, or lets everything pass, is not accused again."""
     run(f"{iptables} -P FORWARD DROP")
-    run(f"{iptables} -I {EXCEPTION}")
+    run(f"{iptables} {exception}")
 
     assert warnings(BRIDGE) == ()
+
+
+@pytest.mark.parametrize("iptables", ["iptables-nft", "iptables-legacy"])
+@pytest.mark.parametrize("rule", ["FORWARD -i eth9 -j ACCEPT", "FORWARD -p tcp -j ACCEPT", "INPUT -j ACCEPT"])
+def test_other_rules_are_no_exception(iptables: str, rule: str) -> None:
+    """What lets some other traffic pass does not let DHCP pass."""
+    run(f"{iptables} -P FORWARD DROP")
+    run(f"{iptables} -A {rule}")
+
+    assert "FORWARD policy is DROP" in likely_cause(BRIDGE)
 
 
 def test_packet_filter_is_innocent_when_bridges_do_not_call_it(bridge_netfilter: Path) -> None:
@@ -77,13 +87,6 @@ def test_containers_ports_are_no_uplink() -> None:
     create_pair()
 
     assert "no uplink" in likely_cause(BRIDGE)
-
-
-def test_containers_ports_are_known_by_their_name() -> None:
-    """The prefix looked for is the one that endpoints give their ports."""
-    spec = EndpointSpec(network_id="n" * 64, endpoint_id="e" * 64, bridge=BRIDGE, mac="", lease_timeout=1.0)
-
-    assert spec.host_link.startswith(HOST_LINK_PREFIX)
 
 
 def test_every_finding_is_a_warning() -> None:
