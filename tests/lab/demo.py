@@ -29,13 +29,9 @@ class Endpoint:
 
 def demo() -> None:
     """Show it on standard output; raises CommandFailed or NotReached with the reason where it does not work."""
-    lab = Lab("demo")
-    try:
-        _step("a LAN with a DHCP server, and a machine with a Docker Engine")
-        lab.up()
+    _step("a LAN with a DHCP server, and a machine with a Docker Engine")
+    with Lab.temporary("demo") as lab:
         _show(lab)
-    finally:
-        lab.down()
 
 
 def _show(lab: Lab) -> None:

@@ -1,6 +1,10 @@
 """One laboratory: its network, DHCP server and engine, brought up and removed as a whole."""
 
+import os
 import shutil
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +16,7 @@ from tests.lab.network import Network
 from tests.lab.registry import Registry
 
 LABS = BUILD / "labs"
+CHECKOUT = f"{zlib.crc32(bytes(BUILD)):08x}"  # laboratories of different checkouts do not touch each other
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +24,20 @@ class Lab:
     """Everything on disk lies in build/labs/NAME; `down` needs no more than that, whoever called `up`."""
 
     name: str
+
+    @classmethod
+    @contextmanager
+    def temporary(cls, kind: str, options: ServerOptions | None = None) -> Iterator["Lab"]:
+        """One that lasts as long as the block; those that killed processes have left are removed as well."""
+        for directory in LABS.glob(f"{kind}-*"):
+            if not Path(f"/proc/{directory.name.removeprefix(f'{kind}-')}").exists():
+                cls(directory.name).down()
+        lab = cls(f"{kind}-{os.getpid()}")
+        try:
+            lab.up(options)
+            yield lab
+        finally:
+            lab.down()
 
     @property
     def directory(self) -> Path:
@@ -28,7 +47,7 @@ class Lab:
     @property
     def network(self) -> Network:
         """The two namespaces."""
-        return Network(self.name)
+        return Network(f"{self.name}-{CHECKOUT}")
 
     @property
     def dhcp(self) -> DhcpServer:

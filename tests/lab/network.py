@@ -21,7 +21,7 @@ LAN_BRIDGE = "lan0"
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """Named after its laboratory; several stand side by side with the same addresses."""
+    """`name` is unique on the machine; several stand side by side with the same addresses."""
 
     name: str
 

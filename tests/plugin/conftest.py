@@ -1,9 +1,7 @@
 """One laboratory for all plugin tests, and what each needs of it. What is missing on the machine fails the tests."""
 
 import itertools
-import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -12,12 +10,11 @@ from tests.lab.containers import Container
 from tests.lab.dhcp import DhcpServer
 from tests.lab.engine import Docker
 from tests.lab.images import BUSYBOX
-from tests.lab.lab import LABS, Lab
+from tests.lab.lab import Lab
 from tests.lab.leaks import Belongings, assert_no_more
 from tests.lab.network import BRIDGE
 from tests.lab.plugin import Plugin
 
-PREFIX = "test-"
 NETWORK = "lan"
 Run = Callable[..., Container]
 
@@ -25,13 +22,8 @@ Run = Callable[..., Container]
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     """The network, its DHCP server and an engine."""
-    _remove_abandoned()
-    lab = Lab(f"{PREFIX}{os.getpid()}")
-    try:
-        lab.up()
+    with Lab.temporary("test") as lab:
         yield lab
-    finally:
-        lab.down()
 
 
 @pytest.fixture(scope="session")
@@ -93,10 +85,3 @@ def create_network(plugin: Plugin, name: str, *options: str, bridge: str = BRIDG
     """As users do it; `options` come before the name."""
     null_ipam = ("--driver", plugin.name, "--ipam-driver", "null", "--opt", f"bridge={bridge}")
     plugin.docker("network", "create", *null_ipam, *options, name)
-
-
-def _remove_abandoned() -> None:
-    """Laboratories of test runs that were killed."""
-    for directory in LABS.glob(f"{PREFIX}*"):
-        if not Path(f"/proc/{directory.name.removeprefix(PREFIX)}").exists():
-            Lab(directory.name).down()
