@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Plant:
-    """What endpoints share; `gone` is called when one has ended."""
+    """What endpoints share; `gone` is called when one has ended, before whoever waits for that is answered."""
 
     nursery: Nursery
     loop: Loop
@@ -164,6 +164,7 @@ class Endpoint:
             case w.Deleted():
                 self._take(Happening.DELETED)
                 self._say("deleted")
+                self._plant.gone(self)
                 self._answer(Phase.DELETING, Done())
 
     def _on_created(self, lease: Lease, routes: tuple[Route, ...]) -> None:
@@ -181,6 +182,7 @@ class Endpoint:
     def _on_failed(self, reason: str) -> None:
         self._say(f"not created: {reason}", logging.ERROR)
         self._take(Happening.FAILED)
+        self._plant.gone(self)
         self._answer(Phase.CREATING, Failed(reason))
         self._answer(Phase.DELETING, Done())
 
@@ -206,9 +208,7 @@ class Endpoint:
 
     def _on_exit(self, status: int) -> None:
         self.udhcpc_pid = None
-        if self.phase is Phase.ABSENT:
-            self._plant.gone(self)
-        elif self.child.state is ChildState.BACKOFF:
+        if self.phase is not Phase.ABSENT and self.child.state is ChildState.BACKOFF:
             self._say(f"worker ended with status {status}", logging.ERROR)
             self._recover(status)
 
