@@ -1,0 +1,222 @@
+"""The engine as the plugin meets it: a silent API, requests in Go's manner, and what libnetwork does with a link.
+
+Run as a program it is the daemon: a process called dockerd that listens, accepts and never answers. Imported it is
+the engine's client side and its containers.
+"""
+
+import ctypes
+import json
+import secrets
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.api.unit import post, reaction
+from tests.lab.command import run
+from tests.lab.network import BRIDGE, Network
+
+PR_SET_NAME = 15
+ACCEPT = "Accept: application/vnd.docker.plugins.v1.2+json"
+AGENT = "User-Agent: Go-http-client/1.1"
+ENGINE_PATIENCE_SECONDS = 30.0
+INTERFACE = "eth0"
+ENDPOINT_OPTIONS = {"com.docker.network.endpoint.exposedports": [], "com.docker.network.portmap": []}
+
+
+def serve_nothing(path: str) -> None:
+    """The daemon's life: every connection is accepted and held."""
+    ctypes.CDLL(None).prctl(PR_SET_NAME, b"dockerd", 0, 0, 0)
+    held = []
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        while True:
+            held.append(listener.accept())
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer of the plugin; `body` is its JSON, `seconds` what it took."""
+
+    status: int
+    body: Any
+    seconds: float
+
+    @property
+    def error(self) -> str:
+        """What the user sees; "" where there is no error."""
+        return str(self.body.get("Err", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class FakeEngine:
+    """Calls the plugin on connections of their own, as the engine does where keep-alive is refused."""
+
+    plugin: Path
+
+    def connect(self) -> socket.socket:
+        """A connection to the plugin; raises OSError."""
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(ENGINE_PATIENCE_SECONDS)
+        connection.connect(str(self.plugin))
+        return connection
+
+    def send(self, method: str, request: Mapping[str, object] | bytes) -> socket.socket:
+        """Sends a call and gives the connection on which its answer will come."""
+        body = request if isinstance(request, bytes) else json.dumps(request).encode()
+        connection = self.connect()
+        connection.sendall(post(f"/NetworkDriver.{method}", body, AGENT, ACCEPT))
+        return connection
+
+    def call(self, method: str, request: Mapping[str, object] | bytes) -> Answer:
+        """One call and its answer."""
+        begun = time.monotonic()
+        with self.send(method, request) as connection:
+            seen = reaction(connection)
+        return Answer(seen.status, seen.json, time.monotonic() - begun)
+
+    def get(self, path: str) -> Any:  # noqa: ANN401  whatever JSON holds
+        """The plugin's ops surface, as curl reads it."""
+        with self.connect() as connection:
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: plugin\r\n\r\n".encode())
+            return reaction(connection).json
+
+    def create_network(self, bridge: str = BRIDGE, **options: str) -> str:
+        """The id of a new network."""
+        network_id = secrets.token_hex(32)
+        answer = self.call("CreateNetwork", network_request(network_id, {"bridge": bridge, **options}))
+        assert answer.status == 200, answer
+        return network_id
+
+    def delete_network(self, network_id: str) -> None:
+        """`docker network rm`."""
+        self.call("DeleteNetwork", {"NetworkID": network_id})
+
+
+def network_request(network_id: str, options: Mapping[str, str]) -> dict[str, object]:
+    """CreateNetwork with the null IPAM driver."""
+    return {
+        "NetworkID": network_id,
+        "Options": {"com.docker.network.enable_ipv6": False, "com.docker.network.generic": dict(options)},
+        "IPv4Data": [{"AddressSpace": "null", "Pool": "0.0.0.0/0"}],
+        "IPv6Data": [],
+    }
+
+
+class Container:
+    """One container with one endpoint. `early_sandbox`: the namespace exists before CreateEndpoint, as from 28 on."""
+
+    def __init__(self, engine: FakeEngine, machine: Network, network_id: str, *, early_sandbox: bool = False) -> None:
+        self._engine = engine
+        self._machine = machine
+        self.network_id = network_id
+        self.endpoint_id = secrets.token_hex(32)
+        self.sandbox = f"{machine.name}-{self.endpoint_id[:8]}"
+        self.mac = ""
+        self.address = ""
+        self._source = ""
+        if early_sandbox:
+            self._make_sandbox()
+
+    @property
+    def request(self) -> dict[str, object]:
+        """CreateEndpoint's body."""
+        interface = {"Address": "", "AddressIPv6": "", "MacAddress": self.mac}
+        return {**self._ids, "Interface": interface, "Options": ENDPOINT_OPTIONS}
+
+    @property
+    def _ids(self) -> dict[str, object]:
+        return {"NetworkID": self.network_id, "EndpointID": self.endpoint_id}
+
+    def create(self) -> Answer:
+        """CreateEndpoint."""
+        answer = self._engine.call("CreateEndpoint", self.request)
+        if answer.status == 200:
+            interface = answer.body["Interface"]
+            self.mac, self.address = interface.get("MacAddress", self.mac), interface["Address"]
+        return answer
+
+    def join(self) -> Answer:
+        """Join alone, as the engine sends it before it touches the link."""
+        options = {"SandboxKey": f"/run/netns/{self.sandbox}", "Options": ENDPOINT_OPTIONS}
+        return self._engine.call("Join", {**self._ids, **options})
+
+    def start(self) -> None:
+        """From CreateEndpoint to a link that is configured in the sandbox."""
+        created = self.create()
+        assert created.status == 200, created
+        joined = self.join()
+        assert joined.status == 200, joined
+        self.attach(joined)
+
+    def attach(self, joined: Answer) -> None:
+        """What libnetwork's osl does after Join, in its order: move, down, name, MAC, address, up, routes, gateway."""
+        if self.sandbox not in run("ip", "netns", "list"):
+            self._make_sandbox()
+        self._source = source = joined.body["InterfaceName"]["SrcName"]
+        run("ip", "-n", self._machine.host, "link", "set", source, "netns", self.sandbox)
+        steps = [
+            f"link set {source} down",
+            f"link set {source} name {INTERFACE}",
+            f"link set {INTERFACE} address {self.mac}",
+            f"addr add {self.address} broadcast + dev {INTERFACE}",
+            f"link set {INTERFACE} up",
+            *(_route(route) for route in joined.body["StaticRoutes"]),
+        ]
+        if gateway := joined.body.get("Gateway"):
+            steps.append(f"route add default via {gateway}")
+        run("ip", "-n", self.sandbox, "-batch", "-", stdin="\n".join(steps).encode())
+
+    def leave(self) -> Answer:
+        """Leave, and then the link comes back to the host under its first name."""
+        answer = self._engine.call("Leave", self._ids)
+        self._detach()
+        return answer
+
+    def delete(self) -> Answer:
+        """DeleteEndpoint, after the end of the sandbox."""
+        self.remove_sandbox()
+        return self._engine.call("DeleteEndpoint", self._ids)
+
+    def stop(self) -> None:
+        """Leave and DeleteEndpoint, as for `docker rm -f`."""
+        self.leave()
+        self.delete()
+
+    def inside(self, *argv: str) -> str:
+        """The output of a command in the container's network."""
+        return run("nsenter", f"--net=/run/netns/{self.sandbox}", *argv)
+
+    @property
+    def view(self) -> dict[str, Any]:
+        """What the plugin says of this endpoint; raises StopIteration where it says nothing."""
+        endpoints = self._engine.get("/v1/endpoints")["endpoints"]
+        return next(dict(e) for e in endpoints if e["endpoint_id"] == self.endpoint_id)
+
+    def _make_sandbox(self) -> None:
+        run("ip", "netns", "add", self.sandbox)
+
+    def _detach(self) -> None:
+        if self._source and INTERFACE in self.inside("ls", "/proc/sys/net/ipv4/conf"):
+            run("ip", "-n", self.sandbox, "link", "set", INTERFACE, "down")
+            run("ip", "-n", self.sandbox, "link", "set", INTERFACE, "name", self._source)
+            run("ip", "-n", self.sandbox, "link", "set", self._source, "netns", f"/run/netns/{self._machine.host}")
+
+    def remove_sandbox(self) -> None:
+        """The engine unmounts the namespace; the kernel ends it with its last user."""
+        if self.sandbox in run("ip", "netns", "list"):
+            run("ip", "netns", "delete", self.sandbox)
+
+
+def _route(route: Mapping[str, object]) -> str:
+    if route["RouteType"] == 1:
+        return f"route add {route['Destination']} dev {INTERFACE} scope link"
+    return f"route add {route['Destination']} via {route['NextHop']}"
+
+
+if __name__ == "__main__":
+    serve_nothing(sys.argv[1])
