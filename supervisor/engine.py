@@ -3,10 +3,15 @@
 Never asks the engine anything. All of it may be missing or late: it is a help, never a condition for an answer.
 """
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from supervisor.foreignroot import resolve
+
 DEFAULT_DATA_ROOT = "/var/lib/docker"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +103,14 @@ class Engine:
                 self.networks.pop(key, None)
 
     def path(self, seen_by_dockerd: str) -> Path | None:
-        """Where we find a path of dockerd's; None while dockerd's pid is not known."""
+        """Where we find a path of dockerd's; None while dockerd's pid is not known, or without the right to look."""
         if self.pid is None:
             return None
-        return Path(f"/proc/{self.pid}/root") / seen_by_dockerd.lstrip("/")
+        try:
+            return resolve(Path(f"/proc/{self.pid}/root"), seen_by_dockerd)
+        except OSError as error:
+            log.warning("dockerd's view of the file system cannot be read (is CAP_SYS_PTRACE missing?): %s", error)
+            return None
 
     def network_name(self, network_id: str) -> str | None:
         """Its name, once known."""

@@ -7,7 +7,7 @@ from multiprocessing.connection import Connection
 
 from supervisor.children import Nursery
 from supervisor.engine import Engine
-from supervisor.errors import Conflict, Failed, InvalidRequest, NotFound
+from supervisor.errors import Conflict, Failed, InvalidRequest, NotFound, RequestError
 from supervisor.jobs import ask
 from supervisor.loop import Loop
 from supervisor.messages import CreateNetwork, Done
@@ -65,7 +65,12 @@ class Networks:
         self._refuse_conflict(network)
 
         def probed(report: object | None) -> None:
-            respond(self._accept(network, report))
+            try:
+                self._accept(network, report)
+            except RequestError as error:
+                respond(error)
+            else:
+                respond(Done())
 
         name = network.options.bridge
         ask(self._nursery, self._loop, "nd-probe", _probe, name, deadline=PROBE_DEADLINE_SECONDS, answer=probed)
@@ -75,16 +80,16 @@ class Networks:
         if self._networks.pop(network_id, None):
             log.info("network deleted", extra={"network": network_id})
 
-    def _accept(self, network: Network, report: object | None) -> Done | InvalidRequest | Failed:
+    def _accept(self, network: Network, report: object | None) -> None:
         if not isinstance(report, BridgeReport):
-            return Failed(f"bridge {network.options.bridge} could not be looked at; the plugin's log says why")
+            raise Failed(f"bridge {network.options.bridge} could not be looked at; the plugin's log says why")
         if report.error:
-            return InvalidRequest(f"option bridge: {report.error}")
+            raise InvalidRequest(f"option bridge: {report.error}")
+        self._refuse_conflict(network)  # again: another network may have been accepted meanwhile
         for warning in report.warnings:
             log.warning(warning, extra={"network": network.id, "interface": network.options.bridge})
         self._networks[network.id] = network
         log.info("network created", extra={"network": network.id, "interface": network.options.bridge})
-        return Done()
 
     def _refuse_conflict(self, network: Network) -> None:
         bridge = network.options.bridge

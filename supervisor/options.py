@@ -1,5 +1,6 @@
 """The options that users give: what is allowed, what it means, what a refusal says."""
 
+import logging
 import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -17,6 +18,8 @@ INTERFACE = re.compile(r"[^\s/:]{1,15}")  # dev_valid_name() in the kernel
 NETWORK_OPTIONS = ("bridge", "ignore_conflicts", "lease_timeout", "skip_routes")
 ENDPOINT_OPTIONS = ("ip",)
 RIGHT_COMMAND = "docker network create -d net-dhcp --ipam-driver null -o bridge=BRIDGE NAME"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,4 +100,6 @@ def _lease_timeout(text: str | None) -> float:
     seconds = float(match[1]) * UNIT_SECONDS[match[2]]
     if seconds < MIN_LEASE_TIMEOUT:
         raise InvalidRequest(f"option lease_timeout: {text} is too short for DHCP; at least {MIN_LEASE_TIMEOUT:g}s")
+    if seconds > MAX_LEASE_TIMEOUT:
+        log.warning("option lease_timeout: %s cut to %gs, as the engine waits 30 s in all", text, MAX_LEASE_TIMEOUT)
     return min(seconds, MAX_LEASE_TIMEOUT)

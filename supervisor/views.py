@@ -1,5 +1,6 @@
 """What operators see: the plugin's state as plain values."""
 
+import os
 import time
 from collections.abc import Iterable, Mapping
 
@@ -84,9 +85,10 @@ def _child_view(child: Child, owners: Mapping[str, str], sample: Sample | None) 
 
 
 def _other_view(sample: Sample, by_pid: Mapping[int, Child], clients: Mapping[int, str]) -> WorkerView:
-    """The supervisor itself, gunicorn's worker, a udhcpc, or an orphan."""
+    """The supervisor itself, gunicorn's worker, a udhcpc, or a process whose parent has died."""
     parent = by_pid.get(sample.parent)
-    role = "udhcpc" if sample.pid in clients else parent.role if parent else "supervisor"
+    adopted = "supervisor" if sample.pid == os.getpid() else "orphan"
+    role = "udhcpc" if sample.pid in clients else parent.role if parent else adopted
     return WorkerView(
         name=sample.name,
         role=role,

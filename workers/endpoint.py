@@ -227,8 +227,8 @@ class Worker:
         try:
             sandbox = netns.open_namespace(path)
         except OSError as error:
-            log.warning("the link has gone but its sandbox cannot be opened: %s", error)
-            return
+            log.debug("the link has gone, its sandbox cannot be opened: %s", error)
+            return  # the container has ended already; Leave or Delete is on its way
         sandbox.enter()
         sandbox.close()
         self._inside = True
