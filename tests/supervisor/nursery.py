@@ -1,0 +1,74 @@
+"""What the tests of real children share: a nursery with its loop, and a child that keeps a diary."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+from signal import SIGKILL
+
+from supervisor.children import LIBC, PR_SET_CHILD_SUBREAPER, Child, Nursery, Target
+from supervisor.loop import Loop
+from workers.backoff import Backoff
+
+PATIENCE_SECONDS = 10.0
+QUICK = 0.01
+
+
+@dataclass
+class Diary:
+    """All that a child did, in its order: messages as they are, exit statuses as ("exit", status)."""
+
+    entries: list[object] = field(default_factory=list)
+
+    def note_exit(self, status: int) -> None:
+        """The child has ended."""
+        self.entries.append(("exit", status))
+
+
+@dataclass
+class Home:
+    """A nursery and the loop that it lives in."""
+
+    loop: Loop = field(default_factory=Loop)
+    private: tuple[Connection, ...] = ()
+    nursery: Nursery = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.nursery = Nursery(self.loop, self.private)
+
+    def child(self, name: str = "nd-test") -> tuple[Child, Diary]:
+        """A child that was not spawned yet."""
+        diary = Diary()
+        return Child(name, "test", diary.entries.append, diary.note_exit, Backoff(first=QUICK)), diary
+
+    def spawn(self, child: Child, target: Target, *arguments: object) -> None:
+        """With a channel, which is the target's last argument."""
+        ours, theirs = Pipe()
+        self.nursery.spawn(child, target, *arguments, theirs, channel=ours, theirs=(theirs,))
+
+    def wait_for(self, done: Callable[[], object]) -> None:
+        """Runs the loop until it is so."""
+        overdue: list[bool] = []
+        timer = self.loop.call_later(PATIENCE_SECONDS, lambda: overdue.append(True))
+        while not done():
+            assert not overdue, "waited in vain"
+            self.loop.step()
+        timer.cancel()
+
+    def close(self) -> None:
+        """Ends all children that are left."""
+        for child in self.nursery.children:
+            self.nursery.kill(child, SIGKILL)
+        self.wait_for(lambda: not self.nursery.children)
+        LIBC.prctl(PR_SET_CHILD_SUBREAPER, 0)  # other tests' orphans are init's again
+
+
+def descriptors() -> dict[int, str]:
+    """Ours, with what each one is."""
+    found = {}
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # the one that the directory is read by
+            found[int(link.name)] = str(link.readlink())
+    return found

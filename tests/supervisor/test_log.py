@@ -1,0 +1,73 @@
+"""The log: one line a record, whatever the text holds."""
+
+import json
+import logging
+import shlex
+import sys
+
+import pytest
+
+from supervisor.log import LogfmtFormatter
+
+
+def _line(message: str, *arguments: object, **extra: object) -> str:
+    record = logging.LogRecord("supervisor.test", logging.WARNING, __file__, 1, message, arguments, None)
+    record.__dict__.update(extra)
+    return LogfmtFormatter().format(record)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "plain",
+        "two words",
+        "",
+        'with "quotes"',
+        "a=b",
+        "line\nfeed",
+        "carriage\r\nreturn",
+        "\x1b[31mred\x07\x00",
+        "back\\slash",
+        "\u2028line separator",
+        "höst",
+        "\ud800 alone",
+        "msg=x level=error",
+    ],
+)
+def test_one_line(text: str) -> None:
+    """Any text stays in its line, in ASCII, and is read back as it was; it cannot add words of its own."""
+    line = _line("%s", text)
+    assert line.isascii()
+    assert line.isprintable()
+    value = line.partition(" msg=")[2]
+    assert (json.loads(value) if value.startswith('"') else value) == text
+    assert value.startswith('"') or not set(value) & set(' ="')
+
+
+def test_words() -> None:
+    """Time, level, source and process come first, then the text, then the fields that the record has, ids cut."""
+    line = _line("attached", network="n" * 64, endpoint="e" * 64, interface="eth0", ms=1.5, other="unseen")
+    words = dict(word.partition("=")[::2] for word in shlex.split(line))
+    assert list(words) == ["time", "level", "source", "pid", "msg", "network", "endpoint", "interface", "ms"]
+    assert words["level"] == "warning"
+    assert words["source"] == "supervisor.test"
+    assert words["network"] == "n" * 12
+    assert words["endpoint"] == "e" * 12
+    assert words["ms"] == "1.5"
+
+
+def test_absent_field() -> None:
+    """A field whose value is not known is left out."""
+    assert "container" not in _line("attached", container=None)
+
+
+def test_exception() -> None:
+    """A traceback is a word of the same line."""
+    try:
+        raise ValueError("first\nsecond")
+    except ValueError:
+        line = LogfmtFormatter().format(
+            logging.LogRecord("supervisor.test", logging.ERROR, __file__, 1, "failed", (), sys.exc_info())
+        )
+    assert "\n" not in line
+    assert "first\\nsecond" in line

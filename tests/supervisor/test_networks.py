@@ -1,0 +1,143 @@
+"""CreateNetwork: what is accepted, and that each refusal says whose the bridge is. The bridge's report is played."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from supervisor import networks as module
+from supervisor.engine import Engine, NetworkSeen
+from supervisor.errors import Conflict, Failed, InvalidRequest, NotFound, RequestError
+from supervisor.messages import Answer, CreateNetwork, Done, IpamPool
+from supervisor.networks import Networks
+from tests.supervisor.nursery import Home
+from workers.messages import BridgeReport
+
+POOLS = (IpamPool("null", "0.0.0.0/0"),)
+
+
+def _probe(name: str) -> BridgeReport:
+    """Three bridges as the kernel might describe them, and one whose description fails."""
+    if name == "br-crash":
+        raise RuntimeError("a bug of ours")
+    if name == "eth0":
+        return BridgeReport("eth0 is not a bridge")
+    return BridgeReport(None, ("br-stp has STP on",) if name == "br-stp" else ())
+
+
+@dataclass
+class Plant:
+    """The networks, and what the engine is known to have."""
+
+    home: Home = field(default_factory=Home)
+    engine: Engine = field(default_factory=Engine)
+
+    def __post_init__(self) -> None:
+        self.networks = Networks(self.home.nursery, self.home.loop, self.engine)
+
+    def create(self, network_id: str, **options: str) -> Answer | RequestError:
+        """The answer to CreateNetwork, however it is given."""
+        answers: list[Answer | RequestError] = []
+        try:
+            self.networks.create(CreateNetwork(network_id, options, POOLS), answers.append)
+        except RequestError as error:
+            return error
+        self.home.wait_for(lambda: answers)
+        return answers[0]
+
+
+@pytest.fixture(name="plant")
+def _plant(monkeypatch: pytest.MonkeyPatch) -> Iterator[Plant]:
+    monkeypatch.setattr(module, "probe_bridge", _probe)
+    plant = Plant()
+    yield plant
+    plant.home.close()
+
+
+def test_create_and_delete(plant: Plant) -> None:
+    """A network is known from its creation to its deletion; deleting what is not known is harmless."""
+    assert plant.create("n1", bridge="br0", skip_routes="true") == Done()
+    assert plant.networks.get("n1").options.skip_routes
+    assert len(plant.networks) == 1
+    plant.networks.delete("n1")
+    plant.networks.delete("n1")
+    assert len(plant.networks) == 0
+    assert plant.create("n2", bridge="br0") == Done()
+
+
+def test_unknown(plant: Plant) -> None:
+    """Who asks for a network that is not known reads what to do about it."""
+    with pytest.raises(NotFound, match="docker network rm"):
+        plant.networks.get("n1")
+
+
+def test_the_same_again(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same request again is done, without another look at the bridge; with other options it is looked at."""
+    assert plant.create("n1", bridge="br0") == Done()
+    monkeypatch.setattr(module, "probe_bridge", lambda _: BridgeReport("looked at again"))
+    assert plant.create("n1", bridge="br0") == Done()
+    again = plant.create("n1", bridge="br0", skip_routes="true")
+    assert isinstance(again, InvalidRequest)
+    assert str(again) == "option bridge: looked at again"
+
+
+@pytest.mark.parametrize(
+    ("bridge", "kind", "text"),
+    [
+        ("eth0", InvalidRequest, "option bridge: eth0 is not a bridge"),
+        ("br-crash", Failed, "bridge br-crash could not be looked at"),
+        ("docker0", Conflict, "option bridge: Docker itself hands out the addresses on docker0"),
+        ("docker_gwbridge", Conflict, "option bridge: Docker itself hands out the addresses on docker_gwbridge"),
+        ("br-ipam", Conflict, r"option bridge: Docker itself hands out the addresses on br-ipam \(network shop\)"),
+        ("br-lan", Conflict, "option bridge: br-lan is already used by network lan; .*ignore_conflicts=true"),
+    ],
+)
+def test_refused(plant: Plant, bridge: str, kind: type[RequestError], text: str) -> None:
+    """A bridge that cannot be used or is somebody else's is refused with the reason, and nothing is remembered."""
+    plant.engine.learn(NetworkSeen("x1", "shop", "br-ipam"))
+    plant.engine.learn(NetworkSeen("n0", "lan", None))
+    assert plant.create("n0", bridge="br-lan") == Done()
+    refusal = plant.create("n1", bridge=bridge)
+    assert isinstance(refusal, kind)
+    with pytest.raises(kind, match=text):
+        raise refusal
+    assert [network.id for network in plant.networks] == ["n0"]
+
+
+@pytest.mark.parametrize("bridge", ["docker0", "br-ipam", "br-lan"])
+def test_ignore_conflicts(plant: Plant, bridge: str) -> None:
+    """Who says so may use a bridge that is somebody else's."""
+    plant.engine.learn(NetworkSeen("x1", "shop", "br-ipam"))
+    assert plant.create("n0", bridge="br-lan") == Done()
+    assert plant.create("n1", bridge=bridge, ignore_conflicts="true") == Done()
+
+
+def test_ignore_conflicts_is_about_others(plant: Plant) -> None:
+    """It does not make a bridge of what is none."""
+    assert isinstance(plant.create("n1", bridge="eth0", ignore_conflicts="true"), InvalidRequest)
+
+
+def test_at_the_same_time(plant: Plant) -> None:
+    """Of two networks that are made at once on one bridge only one comes to be."""
+    answers: list[Answer | RequestError] = []
+    for network_id in ("n1", "n2"):
+        plant.networks.create(CreateNetwork(network_id, {"bridge": "br0"}, POOLS), answers.append)
+    plant.home.wait_for(lambda: len(answers) == 2)
+    answers.sort(key=lambda answer: answer != Done())  # either may come first
+    assert [type(answer) for answer in answers] == [Done, Conflict]
+    assert len(plant.networks) == 1
+
+
+def test_warnings(plant: Plant, caplog: pytest.LogCaptureFixture) -> None:
+    """What will hurt later is logged, with the network's id and the bridge; the network is accepted."""
+    assert plant.create("n1", bridge="br-stp") == Done()
+    (record,) = [r for r in caplog.records if r.levelname == "WARNING"]
+    assert record.getMessage() == "br-stp has STP on"
+    assert record.__dict__["network"] == "n1"
+    assert record.__dict__["interface"] == "br-stp"
+
+
+def test_other_ipam(plant: Plant) -> None:
+    """A network for which Docker would hand out addresses is refused before anything else is looked at."""
+    with pytest.raises(InvalidRequest, match="null IPAM"):
+        plant.networks.create(CreateNetwork("n1", {}, (IpamPool("LocalDefault", "10.0.0.0/8"),)), lambda _: None)
