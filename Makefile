@@ -41,13 +41,21 @@ $(PLUGIN): $(SOURCES)
 
 plugin: $(PLUGIN) ## build/plugin/{config.json,rootfs}, as `docker plugin create` takes it
 
+# An engine refuses to remove a plugin that has networks, and says so.
+define CREATE
+@case "$$(docker plugin inspect --format '{{.Enabled}}' $(NAME) 2>/dev/null || true)" in \
+  true) docker plugin disable $(NAME); docker plugin rm $(NAME);; \
+  false) docker plugin rm $(NAME);; \
+esac
+@$(LAB) create $(NAME)
+endef
+
 install: $(PLUGIN) ## create and enable the plugin as NAME (net-dhcp:dev) in the engine of DOCKER_HOST
-	@if docker plugin inspect $(NAME) >/dev/null 2>&1; then docker plugin disable $(NAME); docker plugin rm $(NAME); fi
-	docker plugin create $(NAME) $(PLUGIN)
+	$(CREATE)
 	docker plugin enable $(NAME)
 
 push: $(PLUGIN) ## push the plugin to a registry as NAME
-	@docker plugin inspect $(NAME) >/dev/null 2>&1 || docker plugin create $(NAME) $(PLUGIN)
+	$(CREATE)
 	docker plugin push $(NAME)
 
 lab: $(PLUGIN) ## a LAN with a DHCP server and a Docker Engine with the plugin, left running

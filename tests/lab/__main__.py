@@ -1,4 +1,4 @@
-"""The command line behind the Makefile: `python3 -m tests.lab COMMAND [NAME]`."""
+"""The command line behind the Makefile: `python3 -m tests.lab COMMAND`."""
 
 import argparse
 import subprocess
@@ -8,11 +8,11 @@ from collections.abc import Callable
 from tests.lab.build import PLUGIN, build_plugin
 from tests.lab.command import CommandFailed, NotReached
 from tests.lab.demo import demo
-from tests.lab.engine import EngineFailed
+from tests.lab.engine import Docker, EngineFailed
 from tests.lab.lab import Lab
 from tests.lab.network import BRIDGE, SERVER
 from tests.lab.packages import install_missing
-from tests.lab.plugin import Plugin
+from tests.lab.plugin import Plugin, create
 
 LAB = "lab"
 DRIVER = "net-dhcp:dev"
@@ -52,9 +52,16 @@ COMMANDS: dict[str, Callable[[], None]] = {
 def main() -> int:
     """Exit status 1 and the reason on standard error where a command failed."""
     parser = argparse.ArgumentParser(prog="tests.lab", description=__doc__)
-    parser.add_argument("command", choices=COMMANDS)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in COMMANDS:
+        commands.add_parser(name)
+    commands.add_parser("create").add_argument("name")
+    arguments = parser.parse_args()
     try:
-        COMMANDS[parser.parse_args().command]()
+        if arguments.command == "create":
+            create(Docker(), arguments.name, PLUGIN)
+        else:
+            COMMANDS[arguments.command]()
     except (CommandFailed, NotReached, EngineFailed, subprocess.TimeoutExpired) as error:
         print(f"failed: {error}", file=sys.stderr)
         return 1

@@ -1,7 +1,8 @@
 """Builds the plugin: the Dockerfile's image, exported beside config.json as `docker plugin create` takes it.
 
-An engine that is there already (DOCKER_HOST's or the default one) does the work; otherwise one of our own, in the
-machine's network namespace but without any network settings of its own, whose data root is kept as the build's cache.
+Root builds with an engine of our own, in the machine's network namespace but without any network settings of its own,
+whose data root is kept as the build's cache: the engine that DOCKER_HOST names may be the laboratory's, which reaches
+no package registry, and nobody's engine is filled with our images. Others build with the engine that they may use.
 """
 
 import fcntl
@@ -42,12 +43,9 @@ def build_plugin() -> None:
 @contextmanager
 def _engine() -> Iterator[Docker]:
     """An engine to build with."""
-    present = Docker()
-    if present.answers():
-        yield present
+    if os.geteuid():
+        yield Docker()
         return
-    if os.environ.get("DOCKER_HOST"):
-        raise CommandFailed(f"no engine answers at DOCKER_HOST={os.environ['DOCKER_HOST']}")
     engine = Engine(BUILD / "engine")
     with _exclusive(engine):
         yield engine.docker

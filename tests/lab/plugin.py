@@ -7,6 +7,7 @@ import socket
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from tests.lab.command import run
@@ -28,7 +29,7 @@ class Plugin:
     @classmethod
     def install(cls, engine: Engine, name: str, definition: Path) -> "Plugin":
         """Create it from build/plugin and enable it."""
-        engine.docker("plugin", "create", name, definition)
+        create(engine.docker, name, definition)
         engine.docker("plugin", "enable", name)
         return cls.installed(engine, name)
 
@@ -67,11 +68,13 @@ class Plugin:
             connection.close()
 
 
-def variant(definition: Path, directory: Path) -> Path:
-    """The same plugin with another digest: an engine refuses to create a second one of the same content."""
-    run("cp", "--archive", "--link", definition, directory)
-    (directory / "rootfs" / "etc" / "variant").write_text(f"{directory.name}\n")
-    return directory
+def create(docker: Docker, name: str, definition: Path) -> None:
+    """Create it, not yet enabled. Its name is in a file, since an engine refuses two plugins of one digest."""
+    with TemporaryDirectory(dir=definition.parent) as directory:
+        copy = Path(directory) / "plugin"
+        run("cp", "--archive", "--link", definition, copy)
+        (copy / "rootfs" / "etc" / "plugin-name").write_text(f"{name}\n")
+        docker("plugin", "create", name, copy)
 
 
 class _UnixConnection(HTTPConnection):
