@@ -72,9 +72,12 @@ def _build_image(docker: Docker) -> None:
     proxies = [f"--build-arg={name}" for name in PROXIES if name in os.environ]
     print("==> the plugin's image (docker build)", flush=True)
     argv = docker.argv("build", "--network=host", f"--build-arg=BASE_IMAGE={base}", *proxies, "--tag", IMAGE, ROOT)
+    previous = docker("images", "--quiet", IMAGE)
     done = subprocess.run(argv, env=os.environ | {"DOCKER_BUILDKIT": "0"}, stdin=subprocess.DEVNULL, check=False)
     if done.returncode:
         raise CommandFailed(f"docker build: exit status {done.returncode}")
+    if previous not in ("", docker("images", "--quiet", IMAGE)):
+        docker("rmi", previous)  # it has lost its name; the build stage's layers, the cache, stay
 
 
 def _export(docker: Docker) -> None:
