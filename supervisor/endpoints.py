@@ -23,6 +23,7 @@ from supervisor.phases import Happening, Phase, RefusedHappening, after
 from supervisor.services import Respond
 from workers import messages as w
 from workers.endpoint import remove, run
+from workers.hostname import legal_hostname
 from workers.lease import Lease, Route
 
 CLEAN_UP_SECONDS = 4.0  # a worker's, after the budget of its first lease
@@ -106,7 +107,7 @@ class Endpoint:
         if self.phase in (Phase.JOINING, Phase.JOINED):
             self._take(Happening.LEAVE)
             self._arm(LEAVE_SECONDS, self._leave_overdue)
-            self.child.send(w.Leave())
+            self._tell(w.Leave())
         if self.phase is Phase.LEAVING:
             self._waiting[Phase.LEAVING].append(respond)
         else:
@@ -121,17 +122,18 @@ class Endpoint:
             self._answer(Phase.CREATING, Failed("the endpoint was deleted while it was being made"))
             self._answer(Phase.LEAVING, Done())
             self._arm(DELETE_SECONDS, self._delete_overdue)
-            self.child.send(w.Delete())
+            self._tell(w.Delete())
 
     def engine_changed(self) -> None:
         """New facts: where the sandbox can be found, which container this is."""
         if self.phase is Phase.JOINING and not self._attach_sent:
             self._attach()
         container = self._plant.engine.container_of(self.spec.endpoint_id)
-        if container is not None:
-            self.identity = Identity(container.id, container.name, container.hostname)
-            if self.phase in (Phase.JOINING, Phase.JOINED):
-                self.child.send(w.Rename(container.hostname))
+        identity = Identity(container.id, container.name, container.hostname) if container else self.identity
+        if identity != self.identity:
+            self.identity = identity
+            if self._hostname and self.phase in (Phase.JOINING, Phase.JOINED):
+                self.child.send(w.Rename(self._hostname))
 
     def abandon(self) -> None:
         """The plugin stops: what is being made is undone, all else lives on without us, its lease unreleased."""
@@ -218,11 +220,8 @@ class Endpoint:
             self._take(Happening.DELETE)
             self._answer(Phase.CREATING, Failed(f"the endpoint's worker died (status {status}); start it again"))
             self._arm(DELETE_SECONDS, self._delete_overdue)
-        if self._waiting[Phase.LEAVING] or self.phase is Phase.DELETING:
-            self._respawn()
-        else:
-            delay = self._plant.nursery.respawn_later(self.child, self._respawn)
-            self._say(f"worker is started again in {delay:g} s", logging.WARNING)
+        delay = self._plant.nursery.respawn_later(self.child, self._respawn)
+        self._say(f"worker is started again in {delay:g} s", logging.WARNING)
 
     def _respawn(self) -> None:
         self._spawn(resume=None if self.lease is None else w.Resume(self.lease))
@@ -231,6 +230,7 @@ class Endpoint:
         elif self.phase is Phase.LEAVING:
             self.child.send(w.Leave())
         elif self.phase is Phase.DELETING:
+            self._arm(DELETE_SECONDS, self._delete_overdue)
             self.child.send(w.Delete())
 
     # Deadlines: the worker must have answered by now.
@@ -241,6 +241,7 @@ class Endpoint:
 
     def _leave_overdue(self) -> None:
         self._say("worker does not leave the sandbox; going on", logging.ERROR)
+        self._take(Happening.LEFT)
         self._answer(Phase.LEAVING, Done())
 
     def _delete_overdue(self) -> None:
@@ -263,7 +264,18 @@ class Endpoint:
         if self.identity is None:
             self.identity = self._plant.identifier.at_join(self.spec.endpoint_id)
         self._attach_sent = True
-        self.child.send(w.Attach(str(path), self.identity.hostname if self.identity else None))
+        self.child.send(w.Attach(str(path), self._hostname))
+
+    def _tell(self, command: w.Leave | w.Delete) -> None:
+        """Somebody waits for this, so a worker that waits for its next start gets it now, and is told then."""
+        if self.child.state is ChildState.BACKOFF:
+            self._respawn()
+        else:
+            self.child.send(command)
+
+    @property
+    def _hostname(self) -> str | None:
+        return legal_hostname(self.identity.hostname) if self.identity else None
 
     def _created_answer(self) -> EndpointCreated:
         assert self.lease is not None
