@@ -1,0 +1,218 @@
+"""An endpoint whose worker and clock are played by the test: what it was told, what it reports, how it dies."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from multiprocessing.connection import Connection
+from pathlib import Path
+from signal import SIGKILL, Signals
+from typing import cast
+
+from supervisor.children import Child, End, Nursery, Target
+from supervisor.childstate import ChildEvent, ChildState
+from supervisor.endpoints import Endpoint, Plant
+from supervisor.engine import ContainerSeen, Engine, EngineFound
+from supervisor.errors import RequestError
+from supervisor.identity import Identifier, Identity
+from supervisor.loop import Callback, Loop, Timer
+from supervisor.messages import Answer, CreateEndpoint
+from supervisor.phases import Phase
+from workers.endpoint import remove
+from workers.lease import Lease, Route
+from workers.messages import Attached, Command, Created, EndpointSpec, Left, Report, Resume
+
+NETWORK, ENDPOINT = "n" * 64, "e" * 64
+MAC = "02:00:00:00:00:01"
+PID = os.getpid()  # a process whose root we may look at
+SANDBOX = "/nowhere/netns/1"
+LEASE = Lease(IPv4Interface("192.0.2.10/24"), IPv4Address("192.0.2.1"), 600, 1.0, (IPv4Address("192.0.2.1"),))
+BRIDGE_ROUTE = Route(IPv4Network("10.1.0.0/16"), IPv4Address("192.0.2.2"))
+IDENTITY = Identity("c1", "web", "web-host")
+
+
+class PlayedLoop(Loop):
+    """Timers that are due when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.set: list[tuple[float, Timer]] = []
+
+    def call_later(self, seconds: float, callback: Callback) -> Timer:
+        """Remembers it."""
+        timer = Timer(callback)
+        self.set.append((self.now + seconds, timer))
+        return timer
+
+    def pass_time(self, seconds: float) -> None:
+        """All that is due by then fires, in its order."""
+        self.now += seconds
+        for entry in sorted(self.set, key=lambda entry: entry[0]):
+            if entry[0] <= self.now:
+                self.set.remove(entry)
+                entry[1].fire()
+
+
+@dataclass
+class Spawned:
+    """A process that was asked for: what it would run, and its end of the channel."""
+
+    removes: bool
+    resume: Resume | None
+    channel: Connection
+
+    def told(self) -> list[Command]:
+        """What it was told since the last call."""
+        commands = []
+        while self.channel.poll():
+            commands.append(self.channel.recv())
+        return commands
+
+
+class PlayedNursery(Nursery):
+    """Makes no process."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self.spawned: list[Spawned] = []
+        self.killed = 0
+        self.hung_up = 0
+
+    def spawn(
+        self,
+        child: Child,
+        target: Target,
+        *arguments: object,
+        channel: Connection | None = None,
+        ours: tuple[End, ...] = (),
+        theirs: tuple[End, ...] = (),
+        keep: End | None = None,
+    ) -> None:
+        """Remembers what was asked for."""
+        child.advance(ChildEvent.SPAWN)
+        child.channel, child.spawned = channel, time.monotonic()
+        _, end, resume = arguments
+        self.spawned.append(Spawned(target is remove, cast(Resume | None, resume), cast(Connection, end)))
+
+    def kill(self, child: Child, number: Signals) -> None:
+        """Remembers it; the test plays the death."""
+        assert number == SIGKILL
+        self.killed += 1
+
+    def hang_up(self, child: Child) -> None:
+        """Remembers it."""
+        self.hung_up += 1
+
+
+class KnownContainer(Identifier):
+    """Finds the container that the test has put there."""
+
+    def __init__(self) -> None:
+        self.found: Identity | None = None
+
+    def at_join(self, endpoint_id: str) -> Identity | None:
+        """What the test has put there."""
+        assert endpoint_id == ENDPOINT
+        return self.found
+
+
+class Answers(list[Answer | RequestError]):
+    """What came back to one caller; it is a `Respond`."""
+
+    def __call__(self, result: Answer | RequestError) -> None:
+        """Takes an answer."""
+        self.append(result)
+
+
+class Puppet:
+    """An endpoint with all strings in the test's hands."""
+
+    def __init__(
+        self,
+        *,
+        identity: Identity | None = None,
+        engine_pid: int | None = PID,
+        mac: str | None = None,
+        address: IPv4Interface | None = None,
+    ) -> None:
+        """`mac` and `address` are those that Docker has filled in."""
+        self.loop = PlayedLoop()
+        self.nursery = PlayedNursery(self.loop)
+        self.engine = Engine()
+        self.container = KnownContainer()
+        self.gone: list[Endpoint] = []
+        if engine_pid is not None:
+            self.engine.learn(EngineFound(engine_pid))
+        plant = Plant(self.nursery, self.loop, self.engine, self.container, self.gone.append)
+        body = CreateEndpoint(NETWORK, ENDPOINT, mac, address, {})
+        self.spec = EndpointSpec(NETWORK, ENDPOINT, "br0", MAC, 10.0)
+        self.endpoint = Endpoint(self.spec, body, identity, plant)
+
+    @property
+    def worker(self) -> Spawned:
+        """The latest one."""
+        return self.nursery.spawned[-1]
+
+    @property
+    def state(self) -> str:
+        """The endpoint's phase."""
+        return self.endpoint.phase
+
+    def ask(self, request: Callable[..., None], *arguments: object) -> Answers:
+        """A request of the engine's."""
+        answers = Answers()
+        request(*arguments, answers)
+        return answers
+
+    def report(self, report: Report) -> None:
+        """The worker's."""
+        if self.endpoint.child.state is ChildState.STARTING:
+            self.endpoint.child.advance(ChildEvent.READY)
+        self.endpoint.child.on_message(report)
+
+    def die(self, status: int = -9) -> None:
+        """The worker's process ends."""
+        self._close()
+        self.endpoint.child.advance(ChildEvent.EXIT)
+        self.endpoint.child.on_exit(status)
+
+    def learn(self, hostname: str, *, endpoints: tuple[str, ...] = (ENDPOINT,)) -> None:
+        """The watcher has seen the container."""
+        self.engine.learn(ContainerSeen("c1", "web", hostname, endpoints))
+        self.endpoint.engine_changed()
+
+    def close(self) -> None:
+        """Gives the descriptors back."""
+        self._close()
+        for spawned in self.nursery.spawned:
+            spawned.channel.close()
+
+    def _close(self) -> None:
+        if self.endpoint.child.channel is not None:
+            self.endpoint.child.channel.close()
+            self.endpoint.child.channel = None
+
+
+def attach_path(puppet: Puppet) -> str:
+    """Where the worker finds SANDBOX."""
+    return str(Path(f"/proc/{puppet.engine.pid}/root{SANDBOX}"))
+
+
+def bring_to(puppet: Puppet, phase: Phase) -> None:
+    """Plays the engine and the worker until the endpoint is there, and forgets what was told on the way."""
+    endpoint, row = puppet.endpoint, list(Phase)
+    steps: dict[Phase, Callable[[], object]] = {
+        Phase.CREATING: lambda: puppet.ask(endpoint.create),
+        Phase.CREATED: lambda: puppet.report(Created(LEASE, (BRIDGE_ROUTE,))),
+        Phase.JOINING: lambda: puppet.ask(endpoint.join, SANDBOX),
+        Phase.JOINED: lambda: puppet.report(Attached("eth0")),
+        Phase.LEAVING: lambda: puppet.ask(endpoint.leave),
+        Phase.LEFT: lambda: puppet.report(Left(released=True)),
+        Phase.DELETING: lambda: puppet.ask(endpoint.delete),
+    }
+    for step in row[1 : row.index(phase) + 1]:
+        steps[step]()
+        assert endpoint.phase is step
+    puppet.worker.told()

@@ -1,0 +1,200 @@
+"""A worker that dies or hangs, in every phase: who waits gets an answer, the successor the right command."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from supervisor.errors import Failed
+from supervisor.messages import Done
+from supervisor.phases import Phase
+from tests.supervisor.puppet import IDENTITY, LEASE, Puppet, attach_path, bring_to
+from workers.messages import Attach, Attached, Command, Delete, Deleted, LeaseObtained, Leave, Left, Resume
+
+BACKOFF = 1.0
+DEADLINE = 30.0  # longer than any
+
+
+@pytest.fixture(name="puppet")
+def _puppet() -> Iterator[Puppet]:
+    puppet = Puppet()
+    yield puppet
+    puppet.close()
+
+
+@pytest.mark.parametrize(
+    ("phase", "command"),
+    [
+        (Phase.CREATED, None),
+        (Phase.JOINING, "attach"),
+        (Phase.JOINED, "attach"),
+        (Phase.LEAVING, Leave()),
+        (Phase.LEFT, None),
+        (Phase.DELETING, Delete()),
+    ],
+)
+def test_successor(puppet: Puppet, phase: Phase, command: Command | str | None) -> None:
+    """After its backoff a successor is started with the lease and told what its predecessor had still to do."""
+    bring_to(puppet, phase)
+    puppet.die()
+    assert len(puppet.nursery.spawned) == 1
+    puppet.loop.pass_time(BACKOFF)
+    assert len(puppet.nursery.spawned) == 2
+    assert (puppet.worker.removes, puppet.worker.resume) == (False, Resume(LEASE))
+    expected = Attach(attach_path(puppet), None) if command == "attach" else command
+    assert puppet.worker.told() == ([] if expected is None else [expected])
+    assert puppet.state == phase
+
+
+def test_successor_has_the_latest_lease(puppet: Puppet) -> None:
+    """It goes on with what the server said last, and with the host name that is known by now."""
+    bring_to(puppet, Phase.JOINED)
+    latest = LeaseObtained(LEASE).lease
+    puppet.report(LeaseObtained(latest))
+    puppet.learn("web_host")
+    puppet.die()
+    puppet.loop.pass_time(BACKOFF)
+    assert puppet.worker.resume == Resume(latest)
+    assert puppet.worker.told() == [Attach(attach_path(puppet), "web-host")]
+    puppet.report(Attached("eth0"))
+    assert puppet.state == "joined"
+
+
+def test_death_while_creating(puppet: Puppet) -> None:
+    """Who waits is told; a successor only removes what was left behind, and then the endpoint is forgotten."""
+    answers = puppet.ask(puppet.endpoint.create)
+    puppet.die(-11)
+    assert isinstance(answers[0], Failed)
+    assert "-11" in str(answers[0])
+    assert puppet.state == "deleting"
+    puppet.loop.pass_time(BACKOFF)
+    assert (puppet.worker.removes, puppet.worker.resume) == (True, None)
+    puppet.report(Deleted())
+    puppet.die(0)
+    assert (len(answers), puppet.gone, len(puppet.nursery.spawned)) == (1, [puppet.endpoint], 2)
+
+
+def test_death_while_creating_and_deletion(puppet: Puppet) -> None:
+    """A Delete that comes while the successor cleans up is answered when that is done."""
+    puppet.ask(puppet.endpoint.create)
+    puppet.die()
+    answers = puppet.ask(puppet.endpoint.delete)
+    puppet.loop.pass_time(BACKOFF)
+    assert answers == []
+    puppet.report(Deleted())
+    assert answers == [Done()]
+
+
+@pytest.mark.parametrize("phase", [Phase.LEAVING, Phase.DELETING])
+def test_death_with_somebody_waiting(puppet: Puppet, phase: Phase) -> None:
+    """Who waits for Leave or Delete is answered by the successor."""
+    bring_to(puppet, Phase.JOINED)
+    answers = puppet.ask(puppet.endpoint.leave if phase is Phase.LEAVING else puppet.endpoint.delete)
+    puppet.die()
+    puppet.loop.pass_time(BACKOFF)
+    assert answers == []
+    puppet.report(Left(released=False) if phase is Phase.LEAVING else Deleted())
+    assert answers == [Done()]
+
+
+@pytest.mark.parametrize("phase", [Phase.LEAVING, Phase.DELETING])
+def test_deaths_one_after_another(puppet: Puppet, phase: Phase) -> None:
+    """Workers that die at once are started ever more slowly, though somebody waits: no storm of processes."""
+    bring_to(puppet, phase)
+    starts = []
+    for _ in range(4):
+        puppet.die(1)
+        before = len(puppet.nursery.spawned)
+        while len(puppet.nursery.spawned) == before:
+            puppet.loop.pass_time(0.5)
+        starts.append(puppet.loop.now)
+    assert starts == [1.0, 3.0, 7.0, 15.0]
+
+
+@pytest.mark.parametrize("phase", [Phase.JOINING, Phase.JOINED])
+def test_leave_in_backoff(puppet: Puppet, phase: Phase) -> None:
+    """A Leave that finds no worker does not wait for the end of the backoff: a successor is started for it."""
+    bring_to(puppet, phase)
+    puppet.die()
+    answers = puppet.ask(puppet.endpoint.leave)
+    assert len(puppet.nursery.spawned) == 2
+    assert puppet.worker.told() == [Leave()]
+    puppet.report(Left(released=False))
+    assert answers == [Done()]
+
+
+@pytest.mark.parametrize("phase", [Phase.CREATED, Phase.JOINED, Phase.LEFT])
+def test_delete_in_backoff(puppet: Puppet, phase: Phase) -> None:
+    """A Delete that finds no worker starts one, which takes the predecessor's lease to release it."""
+    bring_to(puppet, phase)
+    puppet.die()
+    answers = puppet.ask(puppet.endpoint.delete)
+    assert puppet.worker.resume == Resume(LEASE)
+    assert puppet.worker.told() == [Delete()]
+    puppet.report(Deleted())
+    assert answers == [Done()]
+
+
+def test_join_in_backoff(puppet: Puppet) -> None:
+    """A Join that finds no worker is answered; the successor is told of the sandbox."""
+    bring_to(puppet, Phase.CREATED)
+    puppet.die()
+    assert len(puppet.ask(puppet.endpoint.join, "/nowhere/netns/1")) == 1
+    puppet.loop.pass_time(BACKOFF)
+    assert puppet.worker.told() == [Attach(attach_path(puppet), None)]
+
+
+def test_create_overdue(puppet: Puppet) -> None:
+    """A worker that is silent for longer than its budgets is killed, and who waits reads so."""
+    answers = puppet.ask(puppet.endpoint.create)
+    ((seconds, _),) = puppet.loop.set
+    assert seconds == 14.0
+    puppet.loop.pass_time(DEADLINE)
+    assert puppet.nursery.killed == 1
+    puppet.die()
+    assert isinstance(answers[0], Failed)
+
+
+def test_leave_overdue(puppet: Puppet) -> None:
+    """Leave is answered at its deadline and not asked of the worker again; Delete then does what is left."""
+    bring_to(puppet, Phase.JOINED)
+    answers = puppet.ask(puppet.endpoint.leave)
+    puppet.loop.pass_time(DEADLINE)
+    assert answers == [Done()]
+    assert puppet.ask(puppet.endpoint.leave) == [Done()]
+    puppet.report(Left(released=True))
+    deletion = puppet.ask(puppet.endpoint.delete)
+    assert puppet.worker.told() == [Leave(), Delete()]
+    puppet.report(Deleted())
+    assert deletion == [Done()]
+
+
+def test_delete_overdue(puppet: Puppet) -> None:
+    """Delete is answered at its deadline and the worker killed; successors have deadlines of their own."""
+    bring_to(puppet, Phase.LEFT)
+    answers = puppet.ask(puppet.endpoint.delete)
+    puppet.loop.pass_time(DEADLINE)
+    assert (answers, puppet.nursery.killed) == ([Done()], 1)
+    puppet.die()
+    puppet.loop.pass_time(BACKOFF)
+    assert puppet.worker.told() == [Delete()]
+    late = puppet.ask(puppet.endpoint.delete)
+    puppet.loop.pass_time(DEADLINE)
+    assert (late, puppet.nursery.killed) == ([Done()], 2)
+
+
+@pytest.mark.parametrize("phase", [Phase.CREATED, Phase.JOINED, Phase.LEFT])
+def test_deadlines_end_with_their_answers(puppet: Puppet, phase: Phase) -> None:
+    """What was answered in time has no deadline any more."""
+    bring_to(puppet, phase)
+    puppet.loop.pass_time(DEADLINE)
+    assert (puppet.nursery.killed, puppet.state) == (0, phase)
+
+
+def test_identity_survives() -> None:
+    """The successor's sandbox comes with the host name that was known from the start."""
+    puppet = Puppet(identity=IDENTITY)
+    bring_to(puppet, Phase.JOINED)
+    puppet.die()
+    puppet.loop.pass_time(BACKOFF)
+    assert puppet.worker.told() == [Attach(attach_path(puppet), "web-host")]
+    puppet.close()

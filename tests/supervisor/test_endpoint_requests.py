@@ -1,0 +1,215 @@
+"""An endpoint's requests: each in its place, repeated, and out of place."""
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+import pytest
+
+from supervisor.errors import Conflict, Failed
+from supervisor.messages import Done, EndpointCreated, Joined
+from supervisor.phases import Phase
+from tests.supervisor.puppet import (
+    BRIDGE_ROUTE,
+    IDENTITY,
+    LEASE,
+    MAC,
+    PID,
+    SANDBOX,
+    Puppet,
+    attach_path,
+    bring_to,
+)
+from workers.lease import Route
+from workers.messages import Attach, Created, CreateFailed, Delete, Deleted, Leave, Left
+
+CREATED = EndpointCreated(LEASE.address, MAC)
+JOINED = Joined("dc-eeeeeeeeeeee", "eth", IPv4Address("192.0.2.1"), (BRIDGE_ROUTE,))
+BEFORE_DELETING = [phase for phase in Phase if phase not in (Phase.ABSENT, Phase.DELETING)]
+
+
+@pytest.fixture(name="puppet")
+def _puppet() -> Iterator[Puppet]:
+    puppet = Puppet()
+    yield puppet
+    puppet.close()
+
+
+def test_create(puppet: Puppet) -> None:
+    """The answer comes with the worker's report: the address and the MAC that Docker did not give."""
+    answers = puppet.ask(puppet.endpoint.create)
+    assert (puppet.state, answers, puppet.worker.resume) == ("creating", [], None)
+    puppet.report(Created(LEASE, ()))
+    assert (puppet.state, answers) == ("created", [CREATED])
+    assert puppet.endpoint.lease == LEASE
+
+
+@pytest.mark.parametrize(
+    ("mac", "address", "answer"),
+    [
+        (MAC, None, EndpointCreated(LEASE.address, None)),
+        (None, LEASE.address, EndpointCreated(None, MAC)),
+        (MAC, LEASE.address, EndpointCreated(None, None)),
+    ],
+)
+def test_what_docker_gave_is_not_echoed(
+    mac: str | None, address: IPv4Interface | None, answer: EndpointCreated
+) -> None:
+    """A field that Docker has filled in stays out of the answer: to the engine an echo is an error."""
+    puppet = Puppet(mac=mac, address=address)
+    answers = puppet.ask(puppet.endpoint.create)
+    puppet.report(Created(LEASE, ()))
+    assert answers == [answer]
+    puppet.close()
+
+
+def test_create_repeated(puppet: Puppet) -> None:
+    """Who asks again while it is made waits for the same answer, who asks later gets it at once; one worker is made."""
+    first, second = puppet.ask(puppet.endpoint.create), puppet.ask(puppet.endpoint.create)
+    puppet.report(Created(LEASE, ()))
+    third = puppet.ask(puppet.endpoint.create)
+    assert [first, second, third] == [[CREATED]] * 3
+    assert len(puppet.nursery.spawned) == 1
+
+
+@pytest.mark.parametrize("phase", [Phase.JOINING, Phase.JOINED, Phase.LEAVING, Phase.LEFT, Phase.DELETING])
+def test_create_of_what_is_in_use(puppet: Puppet, phase: Phase) -> None:
+    """An endpoint that is past its creation cannot be created, and says what it is; it does not change."""
+    bring_to(puppet, phase)
+    (refusal,) = puppet.ask(puppet.endpoint.create)
+    assert isinstance(refusal, Conflict)
+    assert str(phase) in str(refusal)
+    assert puppet.state == phase
+
+
+def test_create_failed(puppet: Puppet) -> None:
+    """Every caller reads the worker's reason, and the endpoint is forgotten before it does."""
+    forgotten: list[int] = []
+    puppet.endpoint.create(lambda _: forgotten.append(len(puppet.gone)))
+    answers = puppet.ask(puppet.endpoint.create)
+    puppet.report(CreateFailed("no DHCPOFFER on br0"))
+    assert isinstance(answers[0], Failed)
+    assert str(answers[0]) == "no DHCPOFFER on br0"
+    assert (puppet.state, puppet.gone, forgotten) == ("absent", [puppet.endpoint], [1])
+    puppet.die(0)
+    assert puppet.gone == [puppet.endpoint]
+    assert len(puppet.nursery.spawned) == 1
+
+
+def test_join(puppet: Puppet) -> None:
+    """The answer comes at once; the worker is told where dockerd's sandbox is for us."""
+    bring_to(puppet, Phase.CREATED)
+    assert puppet.ask(puppet.endpoint.join, SANDBOX) == [JOINED]
+    assert puppet.worker.told() == [Attach(attach_path(puppet), None)]
+
+
+@pytest.mark.parametrize("phase", [Phase.JOINING, Phase.JOINED])
+def test_join_repeated(puppet: Puppet, phase: Phase) -> None:
+    """The same Join again has the same answer, and the worker is not told twice; another sandbox is refused."""
+    bring_to(puppet, phase)
+    assert puppet.ask(puppet.endpoint.join, SANDBOX) == [JOINED]
+    (refusal,) = puppet.ask(puppet.endpoint.join, "/nowhere/netns/2")
+    assert isinstance(refusal, Conflict)
+    assert puppet.worker.told() == []
+    assert (puppet.state, puppet.endpoint.sandbox_key) == (phase, SANDBOX)
+
+
+@pytest.mark.parametrize("phase", [Phase.CREATING, Phase.LEAVING, Phase.LEFT, Phase.DELETING])
+def test_join_out_of_place(puppet: Puppet, phase: Phase) -> None:
+    """A Join that does not belong to the phase is refused, names it, and changes nothing."""
+    bring_to(puppet, phase)
+    (refusal,) = puppet.ask(puppet.endpoint.join, SANDBOX)
+    assert isinstance(refusal, Conflict)
+    assert str(phase) in str(refusal)
+    assert (puppet.state, puppet.worker.told()) == (phase, [])
+
+
+def test_join_before_the_engine_is_found() -> None:
+    """While dockerd's pid is not known the worker waits; it is told with the watcher's first fact, once."""
+    puppet = Puppet(engine_pid=None)
+    bring_to(puppet, Phase.JOINING)
+    assert puppet.worker.told() == []
+    puppet.engine.pid = PID
+    puppet.endpoint.engine_changed()
+    puppet.endpoint.engine_changed()
+    assert puppet.worker.told() == [Attach(attach_path(puppet), None)]
+    puppet.close()
+
+
+def test_join_identity(puppet: Puppet) -> None:
+    """A container that is known only now gives the client its host name."""
+    bring_to(puppet, Phase.CREATED)
+    puppet.container.found = IDENTITY
+    puppet.ask(puppet.endpoint.join, SANDBOX)
+    assert puppet.worker.told() == [Attach(attach_path(puppet), "web-host")]
+    assert puppet.endpoint.identity == IDENTITY
+
+
+def test_joined_with_the_lease_of_now(puppet: Puppet) -> None:
+    """Routes of the bridge are part of Join's answer where the lease leads to their hop."""
+    answers = puppet.ask(puppet.endpoint.create)
+    stranger = Route(IPv4Network("10.9.0.0/16"), IPv4Address("203.0.113.1"))
+    puppet.report(Created(LEASE, (stranger, BRIDGE_ROUTE)))
+    assert answers == [CREATED]
+    assert puppet.ask(puppet.endpoint.join, SANDBOX) == [JOINED]
+
+
+@pytest.mark.parametrize("phase", [Phase.JOINING, Phase.JOINED])
+def test_leave(puppet: Puppet, phase: Phase) -> None:
+    """Leave is answered when the worker has left; who asks again meanwhile waits too, and the worker is told once."""
+    bring_to(puppet, phase)
+    first, second = puppet.ask(puppet.endpoint.leave), puppet.ask(puppet.endpoint.leave)
+    assert (puppet.state, first, second) == ("leaving", [], [])
+    assert puppet.worker.told() == [Leave()]
+    puppet.report(Left(released=True))
+    assert (puppet.state, first, second) == ("left", [Done()], [Done()])
+
+
+@pytest.mark.parametrize("phase", [Phase.CREATING, Phase.CREATED, Phase.LEFT, Phase.DELETING])
+def test_leave_out_of_place(puppet: Puppet, phase: Phase) -> None:
+    """A Leave with nothing to leave succeeds and changes nothing."""
+    bring_to(puppet, phase)
+    assert puppet.ask(puppet.endpoint.leave) == [Done()]
+    assert (puppet.state, puppet.worker.told()) == (phase, [])
+
+
+@pytest.mark.parametrize("phase", BEFORE_DELETING)
+def test_delete(puppet: Puppet, phase: Phase) -> None:
+    """Delete in any phase is answered when the link is gone; repeated ones wait with it; the endpoint is forgotten."""
+    bring_to(puppet, phase)
+    first, second = puppet.ask(puppet.endpoint.delete), puppet.ask(puppet.endpoint.delete)
+    assert (puppet.state, first, second) == ("deleting", [], [])
+    assert puppet.worker.told() == [Delete()]
+    puppet.report(Deleted())
+    assert (puppet.state, first, second) == ("absent", [Done()], [Done()])
+    puppet.die(0)
+    assert puppet.gone == [puppet.endpoint]
+    assert len(puppet.nursery.spawned) == 1
+
+
+def test_delete_while_creating(puppet: Puppet) -> None:
+    """Who waits for the creation is told at once that it was deleted; the worker's failure then ends it."""
+    creation = puppet.ask(puppet.endpoint.create)
+    deletion = puppet.ask(puppet.endpoint.delete)
+    assert isinstance(creation[0], Failed)
+    assert "deleted while it was being made" in str(creation[0])
+    puppet.report(CreateFailed("cancelled"))
+    assert (len(creation), deletion, puppet.state) == (1, [Done()], "absent")
+
+
+def test_delete_crosses_the_creation(puppet: Puppet) -> None:
+    """A worker that has just succeeded when Delete comes is deleted all the same."""
+    creation = puppet.ask(puppet.endpoint.create)
+    deletion = puppet.ask(puppet.endpoint.delete)
+    puppet.report(Created(LEASE, ()))
+    assert (len(creation), deletion, puppet.state) == (1, [], "deleting")
+    puppet.report(Deleted())
+    assert (deletion, puppet.state) == ([Done()], "absent")
+
+
+def test_delete_while_leaving(puppet: Puppet) -> None:
+    """Who waits for Leave has the answer when Delete comes; a late report of having left changes nothing."""
+    bring_to(puppet, Phase.JOINED)
+    leave = puppet.ask(puppet.endpoint.leave)
+    puppet.ask(puppet.endpoint.delete)
+    puppet.report(Left(released=True))
+    assert (leave, puppet.state) == ([Done()], "deleting")
