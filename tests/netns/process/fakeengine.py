@@ -24,7 +24,7 @@ ACCEPT = "Accept: application/vnd.docker.plugins.v1.2+json"
 AGENT = "User-Agent: Go-http-client/1.1"
 ENGINE_PATIENCE_SECONDS = 30.0
 INTERFACE = "eth0"
-ENDPOINT_OPTIONS = {"com.docker.network.endpoint.exposedports": [], "com.docker.network.portmap": []}
+ENDPOINT_OPTIONS: dict[str, object] = {"com.docker.network.endpoint.exposedports": [], "com.docker.network.portmap": []}
 
 
 def serve_nothing(path: str) -> None:
@@ -155,7 +155,7 @@ class Container:
 
     def attach(self, joined: Answer) -> None:
         """What libnetwork's osl does after Join, in its order: move, down, name, MAC, address, up, routes, gateway."""
-        if self.sandbox not in run("ip", "netns", "list"):
+        if not self.has_sandbox:
             self._make_sandbox()
         self._source = source = joined.body["InterfaceName"]["SrcName"]
         run("ip", "-n", self._machine.host, "link", "set", source, "netns", self.sandbox)
@@ -174,7 +174,8 @@ class Container:
     def leave(self) -> Answer:
         """Leave, and then the link comes back to the host under its first name."""
         answer = self._engine.call("Leave", self._ids)
-        self._detach()
+        if self.has_sandbox:
+            self._detach()
         return answer
 
     def delete(self) -> Answer:
@@ -190,6 +191,11 @@ class Container:
     def inside(self, *argv: str) -> str:
         """The output of a command in the container's network."""
         return run("nsenter", f"--net=/run/netns/{self.sandbox}", *argv)
+
+    @property
+    def has_sandbox(self) -> bool:
+        """Is there a namespace of this container's?"""
+        return Path("/run/netns", self.sandbox).exists()
 
     @property
     def view(self) -> dict[str, Any]:
@@ -208,7 +214,7 @@ class Container:
 
     def remove_sandbox(self) -> None:
         """The engine unmounts the namespace; the kernel ends it with its last user."""
-        if self.sandbox in run("ip", "netns", "list"):
+        if self.has_sandbox:
             run("ip", "netns", "delete", self.sandbox)
 
 

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import psutil
 
@@ -140,16 +140,19 @@ class Rig:
         self.wait_for_bound(container)
         return container
 
-    def wait_for_bound(self, container: Container, acknowledged_after: float = 0.0) -> dict[str, Any]:
-        """The endpoint's view once it is joined and the server has confirmed its lease to a living udhcpc."""
+    def wait_for_bound(self, container: Container, more_than: int = 0) -> None:
+        """Until the endpoint is joined and the server has confirmed its lease `more_than` times to a living udhcpc."""
 
-        def bound() -> dict[str, Any] | None:
+        def bound() -> bool:
             view = container.view
             alive = view["udhcpc_pid"] is not None and psutil.pid_exists(view["udhcpc_pid"])
-            confirmed = self.confirmations(container) > acknowledged_after
-            return view if view["phase"] == "joined" and alive and confirmed else None
+            return alive and view["phase"] == "joined" and self.confirmations(container) > more_than
 
-        return wait_until(bound, f"a bound lease of {container.endpoint_id[:12]}", PATIENCE_SECONDS)
+        wait_until(bound, f"a bound lease of {container.endpoint_id[:12]}", PATIENCE_SECONDS)
+
+    def wait_for_frames(self, number: int) -> None:
+        """Until clients have sent so many messages."""
+        wait_until(lambda: len(self.capture.frames()) >= number, f"{number} DHCP messages", PATIENCE_SECONDS)
 
     def confirmations(self, container: Container) -> int:
         """How often the plugin has said that the persistent client's lease was acknowledged."""
@@ -247,7 +250,8 @@ def _settled(plugin: PluginProcess, engine: FakeEngine) -> Holdings:
     """Holdings once API and watcher run and have done what they do only once."""
     wait_until(lambda: len(plugin.pids(NAMES["api"])) == 2, "the API", 10)
     wait_until(lambda: not engine.get("/healthz").get("Err"), "the API's first answer", 10)
-    return wait_until(lambda: _quiet(plugin), "a quiet plugin", 10)
+    wait_until(lambda: _quiet(plugin), "a quiet plugin", 10)
+    return plugin.holdings()
 
 
 def _quiet(plugin: PluginProcess) -> Holdings | None:

@@ -7,7 +7,7 @@ import os
 import select
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -42,7 +42,7 @@ class Grant:
 
     def reply(self, packet: Packet, kind: Kind) -> Packet:
         """An OFFER or an ACK."""
-        options = {
+        options: dict[int, bytes] = {
             Option.LEASE_TIME: self.lease_time.to_bytes(4, "big"),
             Option.SUBNET_MASK: LAN.netmask.packed,
             Option.ROUTER: self.router.packed,
@@ -61,10 +61,10 @@ def refusal(packet: Packet) -> Packet:
     return _reply(packet, Kind.NAK, NOWHERE, {Option.MESSAGE: b"wrong network"})
 
 
-def _reply(packet: Packet, kind: Kind, address: IPv4Address, options: Mapping[Option, bytes]) -> Packet:
-    common = {Option.MESSAGE_TYPE: bytes((kind,)), Option.SERVER_ID: SERVER.packed}
+def _reply(packet: Packet, kind: Kind, address: IPv4Address, options: dict[int, bytes]) -> Packet:
+    common: dict[int, bytes] = {Option.MESSAGE_TYPE: bytes((kind,)), Option.SERVER_ID: SERVER.packed}
     ciaddr = NOWHERE if kind is Kind.NAK else packet.ciaddr
-    return Packet(2, packet.xid, packet.chaddr, packet.flags, ciaddr, address, {**common, **options})
+    return Packet(2, packet.xid, packet.chaddr, packet.flags, ciaddr, address, common | options)
 
 
 class ScriptedServer:
@@ -82,7 +82,8 @@ class ScriptedServer:
         self._thread.start()
 
     def _serve(self) -> None:
-        while self._stop not in select.select([self._socket, self._stop], [], [])[0]:
+        sources: list[socket.socket | int] = [self._socket, self._stop]
+        while self._stop not in select.select(sources, [], [])[0]:
             packet = Packet.decode(self._socket.recv(65535))
             back = str(packet.ciaddr) if packet.ciaddr != NOWHERE else "255.255.255.255"
             for datagram in self.behaviour(packet):

@@ -1,0 +1,185 @@
+"""From Join to Leave: the persistent client in the container's namespace, what renewals change, the release."""
+
+import time
+from ipaddress import IPv4Address, IPv4Interface
+
+import pytest
+
+from tests.lab.command import run, wait_until
+from tests.lab.dhcp import DhcpServer, ServerOptions
+from tests.lab.network import LAN, SERVER
+from tests.netns.process.fakeengine import INTERFACE, Container
+from tests.netns.process.rig import Rig
+from tests.netns.process.scripted import Grant, scripted_server
+from tests.netns.process.wire import Kind
+
+USER_ROUTE = "10.99.0.0/16"
+
+
+def address_of(container: Container) -> IPv4Address:
+    """What the engine configured."""
+    return IPv4Interface(container.address).ip
+
+
+def default_route(container: Container) -> str:
+    """As the container sees it."""
+    return container.inside("ip", "-4", "route", "show", "default")
+
+
+@pytest.mark.parametrize("early", [False, True], ids=["sandbox after Join", "sandbox before"])
+def test_client_moves_into_the_container(rig: Rig, server: DhcpServer, early: bool) -> None:
+    """After Join a udhcpc in the container's namespace confirms the same address with the same MAC."""
+    container = rig.joined(early_sandbox=early)
+    view = container.view
+
+    assert (view["phase"], view["interface"], view["lease_state"]) == ("joined", INTERFACE, "bound")
+    assert view["address"] == container.address
+    pids = run("ip", "netns", "pids", container.sandbox).split()
+    assert {str(view["worker_pid"]), str(view["udhcpc_pid"])} <= set(pids)
+    assert [lease.mac for lease in server.leases()] == [container.mac]
+    assert {f.mac for f in rig.capture.frames()} == {container.mac}
+
+
+def test_renewal_comes_from_inside(rig: Rig, server: DhcpServer) -> None:
+    """A renewal is one unicast REQUEST from the leased address, asks for no new lease, and is acknowledged."""
+    container = rig.joined()
+    before = len(rig.capture.frames())
+
+    rig.renew(container)
+
+    (frame,) = rig.capture.frames()[before:]
+    assert (frame.packet.kind, frame.packet.ciaddr) == (Kind.REQUEST, address_of(container))
+    assert (frame.source, frame.destination) == (address_of(container), SERVER)
+    assert [m.kind for m in server.messages(container.mac)][-2:] == ["REQUEST", "ACK"]
+
+
+def test_renewal_at_half_of_the_lease(rig: Rig) -> None:
+    """Without any push the client renews a lease of 30 s after 15 s, well before its end."""
+    with scripted_server(rig.machine.lan, Grant(lease_time=30).answer):
+        container = rig.joined()
+        begun, before = time.monotonic(), rig.confirmations(container)
+        wait_until(lambda: rig.confirmations(container) > before, "a renewal", 20)
+        assert 13 < time.monotonic() - begun < 17
+        assert rig.capture.frames(container.mac)[-1].source == address_of(container)
+        rig.clean()
+
+
+def test_gateway_follows_the_server(rig: Rig, server: DhcpServer) -> None:
+    """A new router at the server is the container's default route after the next renewal; nothing else changes."""
+    container = rig.joined()
+    assert f"via {SERVER} " in default_route(container)
+    addresses = container.inside("ip", "-4", "-o", "addr", "show")
+    server.restart(ServerOptions(router=LAN[3]))
+
+    rig.renew(container)
+
+    assert default_route(container).split()[:3] == ["default", "via", str(LAN[3])]
+    assert container.inside("ip", "-4", "-o", "addr", "show") == addresses
+
+
+def test_own_route_survives_a_new_gateway_and_a_new_address(rig: Rig) -> None:
+    """The server moves the client to another address of the subnet in an ACK; the user's route stays, ours follow."""
+    first = Grant()
+    with scripted_server(rig.machine.lan, first.answer) as server:
+        container = rig.joined()
+        container.inside("ip", "route", "add", USER_ROUTE, "via", str(LAN[9]))
+        second = Grant(address=LAN[61], router=LAN[3])
+        server.behaviour = lambda packet: [second.reply(packet, Kind.ACK).encode()]
+
+        rig.renew(container)
+
+        assert inet(container) == [f"{second.address}/24"]
+        assert default_route(container).split()[:3] == ["default", "via", str(second.router)]
+        assert f"{USER_ROUTE} via {LAN[9]}" in container.inside("ip", "route")
+        assert container.view["address"] == f"{second.address}/24"
+        rig.clean()
+    assert rig.capture.frames(kind=Kind.RELEASE)[-1].source == second.address
+
+
+def test_refused_renewal(rig: Rig) -> None:
+    """After a NAK the client gets another address by itself, and the container's old one is gone from the link."""
+    with scripted_server(rig.machine.lan, Grant().answer) as server:
+        container = rig.joined()
+        server.behaviour = Grant(address=LAN[61]).answer
+
+        rig.renew(container)
+
+        assert "nak: the server refused 192.168.77.60" in rig.plugin.log
+        assert inet(container) == [f"{LAN[61]}/24"]
+        assert f"via {SERVER} " in default_route(container)
+        assert rig.capture.kinds(container.mac)[-3:] == [Kind.REQUEST, Kind.DISCOVER, Kind.REQUEST]
+        rig.clean()
+
+
+@pytest.mark.parametrize("early", [False, True], ids=["sandbox after Join", "sandbox before"])
+def test_leave_releases_once_and_before_its_answer(rig: Rig, server: DhcpServer, early: bool) -> None:
+    """When Leave is answered the server has seen one RELEASE, by unicast from the leased address; Delete adds none."""
+    container = rig.joined(early_sandbox=early)
+
+    answer = container.leave()
+
+    (release,) = rig.capture.frames(kind=Kind.RELEASE)
+    assert (answer.body, answer.seconds < 2) == ({}, True)
+    assert (release.mac, release.source, release.destination) == (container.mac, address_of(container), SERVER)
+    assert not server.leases()
+    assert container.view["phase"] == "left"
+    assert run("ip", "netns", "pids", container.sandbox) == ""  # nobody of ours keeps the namespace alive
+    container.delete()
+    assert len(rig.capture.frames(kind=Kind.RELEASE)) == 1
+
+
+def test_leave_without_a_server(rig: Rig, server: DhcpServer) -> None:
+    """A server that has gone delays Leave and Delete by no more than the release's two seconds, and fails neither."""
+    container = rig.joined()
+    run("ip", "-n", rig.machine.lan, "link", "set", "port", "down")
+
+    left, deleted = container.leave(), container.delete()
+
+    run("ip", "-n", rig.machine.lan, "link", "set", "port", "up")
+    server.restart(ServerOptions(lease_time=120))
+    server.lease_file.write_text("")
+    assert (left.status, deleted.status) == (200, 200)
+    assert left.seconds < 3.5
+    assert deleted.seconds < 1.5
+
+
+def test_container_ends_before_it_is_entered(rig: Rig, server: DhcpServer) -> None:
+    """A sandbox that has gone, and the link with it, does not keep the lease: Delete releases it."""
+    container = rig.container()
+    container.create()
+    joined = container.join()
+    run("ip", "-n", rig.machine.host, "link", "delete", joined.body["InterfaceName"]["SrcName"])
+
+    container.stop()
+
+    assert [f.source for f in rig.capture.frames(kind=Kind.RELEASE)] == [address_of(container)]
+    assert not server.leases()
+
+
+def test_start_that_fails_before_the_link_is_moved(rig: Rig, server: DhcpServer) -> None:
+    """A start that fails between Join and the link's move gives its lease back by Leave and Delete alone."""
+    container = rig.container()
+    container.create()
+    assert container.join().status == 200
+
+    assert container.leave().status == 200
+    assert container.delete().status == 200
+
+    assert len(rig.capture.frames(kind=Kind.RELEASE)) == 1
+    assert not server.leases()
+
+
+def test_default_route_that_the_user_removed(rig: Rig, server: DhcpServer) -> None:
+    """A renewal does not give the container a default route that the user took away."""
+    container = rig.joined()
+    container.inside("ip", "route", "delete", "default")
+
+    rig.renew(container)
+
+    assert default_route(container) == ""
+
+
+def inet(container: Container) -> list[str]:
+    """The container's addresses on its interface."""
+    words = container.inside("ip", "-4", "-o", "addr", "show", "dev", INTERFACE).split()
+    return [words[i + 1] for i, word in enumerate(words) if word == "inet"]
