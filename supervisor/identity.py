@@ -9,6 +9,7 @@ Reads through /proc/<pid of dockerd>/root, which takes CAP_SYS_PTRACE.
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,9 +78,9 @@ class Identifier:
             mounts = Path(f"/proc/{self._engine.pid}/mountinfo").read_text(encoding="utf-8", errors="replace")
         except OSError:
             return
-        for mount_id, container_id in MOUNTED.findall(mounts):
-            known = container_id or self._container_of_mount(mount_id)
-            configuration = self._configuration(known) if known else None
+        found = (container or self._container_of_mount(mount_id) for mount_id, container in MOUNTED.findall(mounts))
+        for container_id in dict.fromkeys(found):  # a root that is mounted at two places is one container
+            configuration = self._configuration(container_id) if container_id else None
             if configuration is not None:
                 yield configuration
 
@@ -92,12 +93,12 @@ class Identifier:
         root = self._engine.path(f"{self._engine.data_root}/image/overlay2/layerdb/mounts")
         known = set(self._by_mount.values())
         try:
-            for directory in root.iterdir() if root else ():
-                if directory.name not in known:
-                    mount_id = (directory / "mount-id").read_text(encoding="ascii").strip()
-                    self._by_mount[mount_id] = directory.name
+            directories = [d for d in root.iterdir() if d.name not in known] if root else []
         except OSError:
-            return  # a container was removed meanwhile, or another storage driver is in use
+            return  # another storage driver is in use
+        for directory in directories:
+            with suppress(OSError):  # a container that was removed meanwhile, or a remnant of one
+                self._by_mount[(directory / "mount-id").read_text(encoding="ascii").strip()] = directory.name
 
     def _configuration(self, container_id: str) -> Configuration | None:
         path = self._engine.path(f"{self._engine.data_root}/containers/{container_id}/config.v2.json")
