@@ -1,0 +1,107 @@
+"""What an identity is read from: a process that has mounted what dockerd would, and the files that dockerd keeps."""
+
+import json
+import subprocess
+from pathlib import Path
+
+from supervisor.engine import Engine, EngineConnected, EngineFound, NetworkSeen
+from supervisor.messages import CreateEndpoint
+
+LAN, OFFICE = "1" * 64, "2" * 64  # networks
+WEB, DATABASE, MAIL = "a" * 64, "b" * 64, "c" * 64  # containers
+MOUNT = 'mkdir -p "$1" && mount -t tmpfs none "$1" && shift'
+ENDURE = f"while [ $# -gt 0 ]; do {MOUNT} || exit; done; echo ready; read -r _"
+
+
+class DockerFiles:
+    """A data root below `directory`; `start` is when the mounts are made, in a mount namespace of their own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.root = directory / "docker"
+        self.engine = Engine()
+        self._mounts: list[Path] = []
+        self._process: subprocess.Popen[bytes] | None = None
+        (self.root / "network" / "files").mkdir(parents=True)
+        (self.root / "image" / "overlay2" / "layerdb" / "mounts").mkdir(parents=True)
+
+    def mount(self, mount_id: str) -> None:
+        """As overlay2 does it, a mount id for a name."""
+        self._mounts.append(self.root / "overlay2" / mount_id / "merged")
+
+    def mount_by_containerd(self, container_id: str) -> None:
+        """As the containerd image store does it."""
+        self._mounts.append(self.root / "rootfs" / "overlayfs" / container_id)
+
+    def mount_elsewhere(self, mount_id: str) -> None:
+        """The same again, as seen through a second path."""
+        self._mounts.append(self.root.parent / "copy" / "overlay2" / mount_id / "merged")
+
+    def start(self) -> None:
+        """From now on the engine is known."""
+        command = ["unshare", "--mount", "sh", "-c", ENDURE, "dockerd", *map(str, self._mounts)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self._process.stdout
+        assert self._process.stdout.readline() == b"ready\n"
+        for fact in (
+            EngineFound(self._process.pid),
+            EngineConnected(str(self.root), "28.5.2"),
+            NetworkSeen(LAN, "lan", None),
+            NetworkSeen(OFFICE, "office", None),
+        ):
+            self.engine.learn(fact)
+
+    def stop(self) -> None:
+        """The namespace and its mounts end with the process."""
+        if self._process is not None:
+            self._process.communicate(b"\n", timeout=10)
+            self._process = None
+
+    def know(self, container_id: str, mount_id: str) -> None:
+        """The classic store's note of which mount is whose."""
+        directory = self.mounts / container_id
+        directory.mkdir()
+        (directory / "mount-id").write_text(mount_id, encoding="ascii")
+
+    @property
+    def mounts(self) -> Path:
+        """Where those notes are."""
+        return self.root / "image" / "overlay2" / "layerdb" / "mounts"
+
+    def configure(
+        self,
+        container_id: str,
+        name: str,
+        *,
+        network: str = "lan",
+        running: bool = False,
+        ports: tuple[str, ...] | None = (),
+    ) -> None:
+        """The container's own file, in the engine's words; without `ports` it has null there."""
+        exposed: dict[str, dict[str, str]] | None = None if ports is None else {port: {} for port in ports}
+        self.write_configuration(
+            container_id,
+            json.dumps(
+                {
+                    "ID": container_id,
+                    "Name": f"/{name}",
+                    "Config": {"Hostname": f"{name}-host", "ExposedPorts": exposed},
+                    "State": {"Running": running},
+                    "NetworkSettings": {"Networks": {network: {"NetworkID": ""}}},
+                }
+            ),
+        )
+
+    def write_configuration(self, container_id: str, text: str) -> None:
+        """Whatever it may be."""
+        directory = self.root / "containers" / container_id
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "config.v2.json").write_text(text, encoding="utf-8")
+
+    def write_store(self, content: bytes) -> None:
+        """The engine's own database of networks and endpoints."""
+        (self.root / "network" / "files" / "local-kv.db").write_bytes(content)
+
+
+def create_endpoint(*ports: tuple[int, int], network: str = LAN) -> CreateEndpoint:
+    """The engine's request for some container."""
+    return CreateEndpoint(network, "e" * 64, None, None, {}, frozenset(ports))

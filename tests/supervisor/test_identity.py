@@ -1,0 +1,215 @@
+"""Which container a request is for: found in a mount table and in files like the engine's, or not at all."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from supervisor.identity import Identifier, Identity
+from tests.supervisor.dockerfiles import DATABASE, MAIL, OFFICE, WEB, DockerFiles, create_endpoint
+
+TCP, UDP, SCTP = 6, 17, 132
+WEB_IDENTITY = Identity(WEB, "web", "web-host")
+ENDPOINT = "e" * 64
+RECORD = b'\x00\x07{"anonymous":false,"ep_iface":{},"id":"%b","locator":"","name":"%b","sandbox":""}\x00\xff'
+WITH_PORTS = """{
+    "ID": "x", "Name": "/x", "Config": {"Hostname": "x", "ExposedPorts": {"%s": {}}},
+    "State": {"Running": false}, "NetworkSettings": {"Networks": {"lan": {}}}
+}"""
+
+
+@pytest.fixture(name="docker")
+def _docker(tmp_path: Path) -> Iterator[DockerFiles]:
+    docker = DockerFiles(tmp_path)
+    yield docker
+    docker.stop()
+
+
+@pytest.fixture(name="two")
+def _two(docker: DockerFiles) -> DockerFiles:
+    """Two containers that are mounted and wait for the same network."""
+    docker.mount("m1")
+    docker.mount("m2")
+    docker.know(WEB, "m1")
+    docker.know(DATABASE, "m2")
+    docker.configure(WEB, "web", ports=("80/tcp", "443/udp"))
+    docker.configure(DATABASE, "db", ports=("5432/tcp",))
+    docker.start()
+    return docker
+
+
+def test_one_candidate(docker: DockerFiles) -> None:
+    """The container that is mounted, not running and configured for the network is the one."""
+    docker.mount("m1")
+    docker.know(WEB, "m1")
+    docker.configure(WEB, "web")
+    docker.configure(DATABASE, "not-mounted")
+    docker.start()
+    assert Identifier(docker.engine).at_create(create_endpoint(), set()) == WEB_IDENTITY
+
+
+def test_containerd_image_store(docker: DockerFiles) -> None:
+    """There the mount point itself names the container."""
+    docker.mount_by_containerd(WEB)
+    docker.configure(WEB, "web")
+    docker.start()
+    assert Identifier(docker.engine).at_create(create_endpoint(), set()) == WEB_IDENTITY
+
+
+def test_mounted_twice(docker: DockerFiles) -> None:
+    """A root that is seen at two places of the mount table is still one container."""
+    docker.mount("m1")
+    docker.mount_elsewhere("m1")
+    docker.know(WEB, "m1")
+    docker.configure(WEB, "web")
+    docker.start()
+    assert Identifier(docker.engine).at_create(create_endpoint(), set()) == WEB_IDENTITY
+
+
+def test_running(two: DockerFiles) -> None:
+    """A container that runs is not the one being started."""
+    two.configure(DATABASE, "db", running=True)
+    assert Identifier(two.engine).at_create(create_endpoint(), set()) == WEB_IDENTITY
+
+
+def test_another_network(two: DockerFiles) -> None:
+    """A container that is not configured for this network is not the one; who waits for the other network is."""
+    two.configure(DATABASE, "db", network="office")
+    identifier = Identifier(two.engine)
+    assert identifier.at_create(create_endpoint(), set()) == WEB_IDENTITY
+    assert identifier.at_create(create_endpoint(network=OFFICE), set()) == Identity(DATABASE, "db", "db-host")
+
+
+def test_taken(two: DockerFiles) -> None:
+    """A container that has its endpoint on this network already is not the one."""
+    assert Identifier(two.engine).at_create(create_endpoint(), {DATABASE}) == WEB_IDENTITY
+
+
+@pytest.mark.parametrize(
+    ("ports", "name"),
+    [
+        ([(TCP, 80), (UDP, 443)], "web"),
+        ([(TCP, 5432)], "db"),
+        ([(TCP, 80)], None),
+        ([(UDP, 5432)], None),
+        ([], None),
+    ],
+)
+def test_told_apart_by_ports(two: DockerFiles, ports: list[tuple[int, int]], name: str | None) -> None:
+    """Of several candidates the one with exactly the request's ports is meant; none is guessed."""
+    found = Identifier(two.engine).at_create(create_endpoint(*ports), set())
+    assert (found and found.name) == name
+
+
+def test_alike(two: DockerFiles) -> None:
+    """Two that cannot be told apart are nobody."""
+    two.configure(DATABASE, "db", ports=("80/tcp", "443/udp"))
+    assert Identifier(two.engine).at_create(create_endpoint((TCP, 80), (UDP, 443)), set()) is None
+
+
+def test_without_ports(two: DockerFiles) -> None:
+    """No ports are a mark as well, in both of the forms that the engine writes."""
+    two.configure(DATABASE, "db", ports=None)
+    found = Identifier(two.engine).at_create(create_endpoint(), set())
+    assert found == Identity(DATABASE, "db", "db-host")
+
+
+def test_sctp(two: DockerFiles) -> None:
+    """The third of the protocols that can be exposed counts too."""
+    two.configure(DATABASE, "db", ports=("2905/sctp",))
+    found = Identifier(two.engine).at_create(create_endpoint((SCTP, 2905)), set())
+    assert found == Identity(DATABASE, "db", "db-host")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '"text"',
+        "{}",
+        '{"ID": "x", "Name": null}',
+        '{"ID": "x", "Name": "/x", "Config": {"Hostname": "x"}, "State": null, "NetworkSettings": {"Networks": {}}}',
+        '{"ID": "x", "Name": "/x", "Config": {"Hostname": "x"}, "State": {"Running": false}, "NetworkSettings": null}',
+        WITH_PORTS % "80/quic",
+        WITH_PORTS % "http/tcp",
+    ],
+)
+def test_another_form(two: DockerFiles, text: str) -> None:
+    """A configuration of another form is no candidate, and costs the others nothing."""
+    two.write_configuration(DATABASE, text)
+    assert Identifier(two.engine).at_create(create_endpoint(), set()) == WEB_IDENTITY
+
+
+def test_a_note_that_is_missing(two: DockerFiles) -> None:
+    """A left-over directory of the classic store without its note does not hide the containers beside it."""
+    for name in ("0" * 64, "9" * 64, "d" * 64, "f" * 64):
+        (two.mounts / name).mkdir()
+    assert Identifier(two.engine).at_create(create_endpoint(), {DATABASE}) == WEB_IDENTITY
+    assert Identifier(two.engine).at_create(create_endpoint((TCP, 5432)), set()) is not None
+
+
+def test_mounts_are_learnt_when_they_come(two: DockerFiles) -> None:
+    """A container that was made after the first look is found at the next one."""
+    identifier = Identifier(two.engine)
+    identifier.at_create(create_endpoint(), set())
+    two.stop()
+    two.mount("m3")
+    two.know(MAIL, "m3")
+    two.configure(MAIL, "mail")
+    two.start()
+    assert identifier.at_create(create_endpoint(), {WEB, DATABASE}) == Identity(MAIL, "mail", "mail-host")
+
+
+def test_unknown_network(two: DockerFiles) -> None:
+    """As long as the watcher has not named the network nobody is found."""
+    assert Identifier(two.engine).at_create(create_endpoint(network="3" * 64), {DATABASE}) is None
+
+
+def test_engine_unknown_or_gone(two: DockerFiles) -> None:
+    """Without dockerd's pid, and with one that has ended, nobody is found."""
+    identifier = Identifier(two.engine)
+    two.stop()
+    assert identifier.at_create(create_endpoint(), {DATABASE}) is None
+    two.engine.pid = None
+    assert identifier.at_create(create_endpoint(), {DATABASE}) is None
+    assert identifier.at_join(ENDPOINT) is None
+
+
+def test_join(two: DockerFiles) -> None:
+    """The engine's store names the container beside the endpoint's id, whatever other endpoints it holds."""
+    two.write_store(RECORD % (b"f" * 64, b"db") + RECORD % (ENDPOINT.encode(), b"web") + RECORD % (b"9" * 64, b"db"))
+    assert Identifier(two.engine).at_join(ENDPOINT) == WEB_IDENTITY
+
+
+def test_join_while_running(two: DockerFiles) -> None:
+    """A container that is connected while it runs is found as well."""
+    two.configure(WEB, "web", running=True)
+    two.write_store(RECORD % (ENDPOINT.encode(), b"web") * 2)
+    assert Identifier(two.engine).at_join(ENDPOINT) == WEB_IDENTITY
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x00" * 4096,
+        RECORD % (b"f" * 64, b"web"),
+        RECORD % (ENDPOINT.encode(), b"nobody"),
+        RECORD % (ENDPOINT.encode(), b"web") + RECORD % (ENDPOINT.encode(), b"db"),
+        RECORD % (ENDPOINT.encode(), b"\xff\xfe"),
+        (RECORD % (ENDPOINT.encode(), b"web"))[:-40],
+    ],
+    ids=["empty", "blank", "another endpoint", "unknown name", "two names", "no text", "cut off"],
+)
+def test_join_without_a_name(two: DockerFiles, content: bytes) -> None:
+    """A store that does not name one container that is there names none."""
+    two.write_store(content)
+    assert Identifier(two.engine).at_join(ENDPOINT) is None
+
+
+def test_join_without_a_store(two: DockerFiles) -> None:
+    """An engine that keeps its endpoints elsewhere costs the name, nothing else."""
+    assert Identifier(two.engine).at_join(ENDPOINT) is None
