@@ -1,16 +1,31 @@
-"""The first lease, obtained while the link is still in the host's network namespace.
+"""The first lease, obtained while the link is still in the host's network namespace (RFC 2131 section 3.1).
 
-Owns the budget and the text that a user reads when no lease came. Must not know what the lease is for.
+    SELECTING: DISCOVER ... until an OFFER ─► REQUESTING: REQUEST ... until ACK (done) or NAK (SELECTING again)
+
+Owns the budget and the text that a user reads when no lease came. udhcpc is not used for it: it closes a packet
+socket at each step, and the kernel makes it wait some 15 ms each time.
 """
 
+import random
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address
 from multiprocessing.connection import Connection, wait
 
+from pyroute2.dhcp.enums.dhcp import MessageType
+
+from workers.dhcp4 import Answer, Kind, encode
 from workers.diagnose import likely_cause
 from workers.lease import Lease, boottime
 from workers.messages import EndpointSpec
 from workers.parse import InvalidLease, parse_lease
-from workers.udhcpc import Client, ClientOptions, Event, EventKind
+from workers.wire import Wire
+
+FIRST_WAIT_SECONDS = 1.0  # RFC 2131 section 4.1 says 4, for whole campuses that boot at once
+MAX_WAIT_SECONDS = 4.0
+JITTER = 0.25  # of each wait, to either side
+REQUEST_TRIES = 3  # then another server's OFFER is asked for
 
 
 class NoLease(Exception):
@@ -21,49 +36,115 @@ class Cancelled(Exception):
     """The supervisor has something else to say, or is gone: the lease is not wanted any more."""
 
 
-def acquire(spec: EndpointSpec, channel: Connection) -> Lease:
-    """One DISCOVER-OFFER-REQUEST-ACK on the container end. Raises NoLease, Cancelled, or OSError without busybox."""
-    client = Client(
-        ClientOptions(spec.container_link, spec.mac, once=True, requested=spec.requested, hostname=spec.hostname)
-    )
-    try:
-        return _await_lease(client, spec, channel)
-    finally:
-        client.stop()
+@dataclass(slots=True)
+class Counts:
+    """What went over the wire, for the text."""
+
+    discovers: int = 0
+    offers: int = 0
+    requests: int = 0
+    naks: int = 0
+    last_words: str = ""
 
 
-def _await_lease(client: Client, spec: EndpointSpec, channel: Connection) -> Lease:
-    deadline = time.monotonic() + spec.lease_timeout
-    refused = ""
-    while (left := deadline - time.monotonic()) > 0:
-        ready = wait([client.events, client.errors, channel], left)
-        if channel in ready:
-            raise Cancelled
-        client.read_log()
-        events = client.read_events()
-        if events is None:
-            raise NoLease(f"udhcpc on {spec.container_link} ended by itself: {client.counts.last_words or 'no word'}")
-        for event in events:
-            if event.kind is EventKind.BOUND:
-                return _validated(event)
-            if event.kind is EventKind.NAK:
-                refused = event.values.get("message", "")[:100]
-    raise NoLease(_no_answer(client, spec, refused))
+def acquire(spec: EndpointSpec, channel: Connection, wire: Wire) -> Lease:
+    """One DISCOVER-OFFER-REQUEST-ACK over `wire`. Raises NoLease, Cancelled, or OSError where the link is gone."""
+    return _Exchange(spec, channel, wire).run()
 
 
-def _validated(event: Event) -> Lease:
-    try:
-        return parse_lease(event.values, boottime())
-    except InvalidLease as error:
-        raise NoLease(str(error)) from error
+class _Exchange:
+    """One client in the states SELECTING and REQUESTING."""
 
+    def __init__(self, spec: EndpointSpec, channel: Connection, wire: Wire) -> None:
+        self._spec = spec
+        self._channel = channel
+        self._wire = wire
+        self._begun = time.monotonic()
+        self._deadline = self._begun + spec.lease_timeout
+        self._requested = spec.requested
+        self._xid = random.getrandbits(32)
+        self._counts = Counts()
 
-def _no_answer(client: Client, spec: EndpointSpec, refused: str) -> str:
-    client.read_log()
-    counts = client.counts
-    awaited = "DHCPACK" if counts.offers else "DHCPOFFER"
-    seen = f"{counts.discovers} DISCOVER sent, {counts.offers} answers"
-    if counts.naks:
-        seen += f", {counts.naks} DHCPNAK {refused!r}"
-        return f"no {awaited} on {spec.bridge} in {spec.lease_timeout:g} s ({seen}): the server refuses the request"
-    return f"no {awaited} on {spec.bridge} in {spec.lease_timeout:g} s ({seen}): {likely_cause(spec.bridge)}"
+    def run(self) -> Lease:
+        while True:
+            offer = self._select()
+            lease = self._request(offer)
+            if lease is not None:
+                return lease
+            self._xid = random.getrandbits(32)
+            self._requested = None  # what was refused is not asked for again
+
+    def _select(self) -> Answer:
+        for wait_until in self._retransmissions():
+            self._send(MessageType.DISCOVER, self._requested, server=None)
+            self._counts.discovers += 1
+            for answer in self._answers(wait_until):
+                if answer.kind is Kind.OFFER and answer.server is not None:
+                    self._counts.offers += 1
+                    return answer
+        raise NoLease(self._text("DHCPOFFER"))
+
+    def _request(self, offer: Answer) -> Lease | None:
+        """None where the server refuses or falls silent."""
+        for attempt, wait_until in enumerate(self._retransmissions(), 1):
+            self._send(MessageType.REQUEST, offer.address, server=offer.server)
+            self._counts.requests += 1
+            for answer in self._answers(wait_until):
+                if answer.server != offer.server:
+                    continue  # another server's word about an offer that is not its own
+                if answer.kind is Kind.ACK:
+                    return self._validated(answer)
+                if answer.kind is Kind.NAK:
+                    self._counts.naks += 1
+                    self._counts.last_words = answer.values["message"][:100]
+                    return None
+            if attempt == REQUEST_TRIES:
+                return None
+        raise NoLease(self._text("DHCPACK"))
+
+    def _send(self, kind: MessageType, requested: IPv4Address | None, server: IPv4Address | None) -> None:
+        message = encode(
+            kind,
+            self._xid,
+            self._spec.mac,
+            broadcast=True,  # an address that is not on the link yet cannot be sent to by unicast
+            secs=int(time.monotonic() - self._begun),
+            server=server,
+            requested=requested,
+            hostname=self._spec.hostname,
+        )
+        self._wire.broadcast(message)
+
+    def _retransmissions(self) -> Iterator[float]:
+        """The `time.monotonic()` until which each packet's answer is awaited, within the budget."""
+        seconds = FIRST_WAIT_SECONDS
+        while (now := time.monotonic()) < self._deadline:
+            yield min(self._deadline, now + seconds * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311  a timer
+            seconds = min(MAX_WAIT_SECONDS, seconds * 2)
+
+    def _answers(self, until: float) -> Iterator[Answer]:
+        """Those to this client and this transaction."""
+        while (left := until - time.monotonic()) > 0:
+            ready = wait([self._wire.fileno(), self._channel], left)
+            if self._channel in ready:
+                raise Cancelled
+            for answer in self._wire.receive():
+                if answer.xid == self._xid and answer.mac == self._spec.mac:
+                    yield answer
+
+    def _validated(self, answer: Answer) -> Lease:
+        try:
+            return parse_lease(answer.values, boottime())
+        except InvalidLease as error:
+            raise NoLease(str(error)) from error
+
+    def _text(self, awaited: str) -> str:
+        counts, spec = self._counts, self._spec
+        seen = f"{counts.discovers} DISCOVER sent, {counts.offers} answers"
+        if counts.naks:
+            reason = f"{counts.naks} requests were refused by the server, last with {counts.last_words!r}"
+        elif counts.offers:
+            reason = f"{counts.requests} REQUEST sent for what was offered, none answered"
+        else:
+            reason = likely_cause(spec.bridge)
+        return f"no {awaited} on {spec.bridge} in {spec.lease_timeout:g} s ({seen}): {reason}"

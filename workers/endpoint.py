@@ -38,6 +38,7 @@ from workers.messages import (
 )
 from workers.netlink import Link, Netlink, NetlinkError, change_feed, drain
 from workers.release import ReleaseError, release, release_detached
+from workers.wire import Wire
 
 log = logging.getLogger(__name__)
 
@@ -79,14 +80,14 @@ class Worker:
         try:
             with Netlink() as netlink:
                 self._make_pair(netlink)
-            self.hold(acquire(self._spec, self._channel))
-            with Netlink() as netlink:
                 routes = () if self._spec.skip_routes else netlink.bridge_routes(self._spec.bridge)
+            with Wire(self._spec.container_link) as wire:
+                self.hold(acquire(self._spec, self._channel, wire))
+                self._report(Created(self.lease, routes))  # before the wire is closed, which takes 15 ms
         except (NetlinkError, NoLease, Cancelled, OSError) as error:
             self._roll_back()
             self._report(CreateFailed(str(error) or "the endpoint was deleted while it was being made"))
             return False
-        self._report(Created(self.lease, routes))
         return True
 
     def _make_pair(self, netlink: Netlink) -> None:

@@ -70,7 +70,7 @@ class Keeper:
         self._started = time.monotonic()
         requested = self.lease.address.ip
         self._client = Client(
-            ClientOptions(self._interface, self._spec.mac, once=False, requested=requested, hostname=self._hostname)
+            ClientOptions(self._interface, self._spec.mac, requested=requested, hostname=self._hostname)
         )
         self._report(ClientStarted(self._client.pid))
 
@@ -95,7 +95,7 @@ class Keeper:
     def _on_death(self) -> None:
         if self._client is None:
             return
-        words = self._client.counts.last_words
+        words = self._client.last_words
         status = self._client.stop()
         self._client = None
         delay = self._backoff.failed(time.monotonic() - self._started)

@@ -8,16 +8,13 @@ import select
 import socket
 from ipaddress import IPv4Address
 
-from pyroute2.dhcp.dhcp4msg import dhcp4msg
 from pyroute2.dhcp.enums.dhcp import MessageType
 
 from workers.configure import configure
+from workers.dhcp4 import CLIENT_PORT, SERVER_PORT, encode
 from workers.lease import Lease
 from workers.netlink import Netlink, NetlinkError
 from workers.netns import Namespace, disable_ipv6, new_namespace
-
-CLIENT_PORT, SERVER_PORT = 68, 67
-BOOTP_MINIMUM = 300  # octets; relays and servers may drop less (RFC 1542 section 2.1)
 
 # asm-generic/socket.h, linux/net_tstamp.h
 SO_TIMESTAMPING = 37
@@ -41,7 +38,8 @@ def release(interface: str, lease: Lease, mac: str, timeout: float = 2.0) -> Non
     try:
         with _client_socket(interface, lease.address.ip) as client:
             client.connect((str(server), SERVER_PORT))
-            client.send(release_message(lease.address.ip, server, mac))
+            xid = int.from_bytes(os.urandom(4), "big")
+            client.send(encode(MessageType.RELEASE, xid, mac, ciaddr=lease.address.ip, server=server))
             left = _has_left(client, timeout)
     except OSError as error:
         raise ReleaseError(f"releasing {lease.address.ip} to {server} over {interface}: {error.strerror}") from error
@@ -65,24 +63,6 @@ def release_detached(container_link: str, lease: Lease, mac: str, timeout: float
                 _release_and_remove(container_link, lease, mac, timeout)
     except (NetlinkError, OSError) as error:
         raise ReleaseError(f"releasing {lease.address.ip} over {container_link}: {error}") from error
-
-
-def release_message(address: IPv4Address, server: IPv4Address, mac: str) -> bytes:
-    """The UDP payload; the client identifier is the one that udhcpc sends by default, as servers compare it."""
-    message = dhcp4msg(
-        {
-            "op": 1,
-            "xid": int.from_bytes(os.urandom(4), "big"),
-            "ciaddr": str(address),
-            "chaddr": mac,
-            "options": {
-                "message_type": MessageType.RELEASE,
-                "server_id": str(server),
-                "client_id": {"type": 1, "key": mac},
-            },
-        }
-    )
-    return bytes(message.encode().buf).ljust(BOOTP_MINIMUM, b"\0")
 
 
 def _move(container_link: str, scratch: Namespace) -> None:

@@ -1,13 +1,12 @@
 """BusyBox udhcpc as a child: its arguments, its events, its end. The only file that knows udhcpc's words.
 
 Every option is passed explicitly, since distributions patch the defaults. Events come as NUL-separated records on
-its standard output (see udhcpc-event.sh), its own log on standard error, where sent and refused packets are counted.
+its standard output (see udhcpc-event.sh), its own log on standard error.
 """
 
 import ctypes
 import logging
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -17,14 +16,11 @@ from enum import StrEnum
 from ipaddress import IPv4Address
 from pathlib import Path
 
+from workers.dhcp4 import REQUESTED_OPTIONS, VENDOR_CLASS
+
 SCRIPT = Path(__file__).with_name("udhcpc-event.sh")
-VENDOR_CLASS = "docker-net-dhcp"
-# Subnet mask, router, DNS, host name, domain, MTU, broadcast, static routes, NTP, lease time, server id, T1, T2,
-# search list, classless routes and Microsoft's copy of them: servers send only what is asked for.
-REQUESTED_OPTIONS = (1, 3, 6, 12, 15, 26, 28, 33, 42, 51, 54, 58, 59, 119, 121, 249)
-RETRY_SECONDS = 2
-KEEP_RETRY_SECONDS = 3
-KEEP_ROUND_PAUSE_SECONDS = 5  # a server that comes back is asked within one round and one pause: 14 s
+RETRY_SECONDS = 3
+ROUND_PAUSE_SECONDS = 5  # a server that comes back is asked within one round and one pause: 14 s
 STOP_SECONDS = 1.0
 READ_BYTES = 65536
 PR_SET_PDEATHSIG = 1
@@ -51,30 +47,12 @@ class Event:
     values: dict[str, str]
 
 
-@dataclass(slots=True)
-class Counts:
-    """Packets, as far as udhcpc's log tells."""
-
-    discovers: int = 0
-    offers: int = 0
-    naks: int = 0
-    last_words: str = ""
-
-    def note(self, line: str) -> None:
-        """Counts what one line of udhcpc's log says."""
-        self.last_words = line
-        self.discovers += "broadcasting discover" in line or "sending discover" in line
-        self.offers += bool(re.search(r"(broadcasting|sending) select", line))
-        self.naks += "received DHCP NAK" in line
-
-
 @dataclass(frozen=True, slots=True)
 class ClientOptions:
-    """One udhcpc: `once` ends it after the first lease; `requested` goes out as option 50, `hostname` as option 12."""
+    """One udhcpc: `requested` goes out as option 50, `hostname` as option 12."""
 
     interface: str
     mac: str
-    once: bool
     requested: IPv4Address | None = None
     hostname: str | None = None
 
@@ -88,9 +66,7 @@ class ClientOptions:
             words += ["-x", f"0x0c:{self.hostname.encode('ascii').hex()}"]
         if self.requested:
             words += ["-r", str(self.requested)]
-        if self.once:  # the caller's budget ends it, not a number of packets
-            return [*words, "-q", "-t", "0", "-T", str(RETRY_SECONDS), "-A", "1"]
-        return [*words, "-t", "3", "-T", str(KEEP_RETRY_SECONDS), "-A", str(KEEP_ROUND_PAUSE_SECONDS)]
+        return [*words, "-t", "3", "-T", str(RETRY_SECONDS), "-A", str(ROUND_PAUSE_SECONDS)]
 
 
 @dataclass(slots=True)
@@ -133,7 +109,7 @@ class Client:
         self.errors = self._process.stderr.fileno()
         os.set_blocking(self.events, False)
         os.set_blocking(self.errors, False)
-        self.counts = Counts()
+        self.last_words = ""
         self._records = Records()
         self._log_rest = b""
 
@@ -153,7 +129,7 @@ class Client:
         *lines, self._log_rest = (self._log_rest + (data or b"")).split(b"\n")
         for line in lines:
             text = line.decode("utf-8", "replace").removeprefix("udhcpc: ")
-            self.counts.note(text)
+            self.last_words = text
             log.debug("udhcpc[%d] %s", self.pid, text)
         return data is not None
 

@@ -1,0 +1,169 @@
+"""DHCPv4 messages (RFC 2131 section 2, RFC 2132) to bytes and back.
+
+Requests are encoded by pyroute2's codec. Answers are decoded here: they are hostile, and what is malformed must cost
+one option, not the message. Owns no socket, no timer and no opinion about what an answer means.
+"""
+
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from ipaddress import IPv4Address
+
+from pyroute2.dhcp.dhcp4msg import dhcp4msg
+from pyroute2.dhcp.enums.dhcp import MessageType
+
+VENDOR_CLASS = "docker-net-dhcp"
+# Subnet mask, router, DNS, host name, domain, MTU, broadcast, static routes, NTP, lease time, server id, T1, T2,
+# search list, classless routes and Microsoft's copy of them: servers send only what is asked for.
+REQUESTED_OPTIONS = (1, 3, 6, 12, 15, 26, 28, 33, 42, 51, 54, 58, 59, 119, 121, 249)
+CLIENT_PORT, SERVER_PORT = 68, 67
+BOOTP_MINIMUM = 300  # octets; relays and servers may drop less (RFC 1542 section 2.1)
+MAX_MESSAGE = 1472  # what fits into an Ethernet frame
+BROADCAST_FLAG = 0x8000
+HEADER = struct.Struct("!BBBBIHH4s4s4s4s16s64s128s4s")
+COOKIE = b"\x63\x82\x53\x63"
+BOOTREPLY = 2
+PAD, END, OVERLOAD = 0, 255, 52
+
+
+class Malformed(ValueError):
+    """The bytes are no answer of a DHCP server."""
+
+
+class Kind(IntEnum):
+    """Option 53 of what servers send."""
+
+    OFFER = 2
+    ACK = 5
+    NAK = 6
+
+
+KINDS = {bytes([kind]): kind for kind in Kind}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server sent; `options` are raw, those split over several (RFC 3396) put together."""
+
+    kind: Kind
+    xid: int
+    address: IPv4Address
+    mac: str
+    options: Mapping[int, bytes]
+
+    @property
+    def server(self) -> IPv4Address | None:
+        """Option 54."""
+        found = _addresses(self.options.get(54, b""))
+        return found[0] if found else None
+
+    @property
+    def values(self) -> dict[str, str]:
+        """The words in which udhcpc reports the same answer, which `parse_lease` validates."""
+        words = {"ip": str(self.address)}
+        for name, code in (("subnet", 1), ("router", 3), ("dns", 6), ("serverid", 54)):
+            words[name] = " ".join(map(str, _addresses(self.options.get(code, b""))))
+        for name, code, size in (("lease", 51, 4), ("mtu", 26, 2)):
+            raw = self.options.get(code, b"")
+            words[name] = str(int.from_bytes(raw, "big")) if len(raw) == size else ""
+        for name, code in (("domain", 15), ("message", 56)):
+            words[name] = self.options.get(code, b"").rstrip(b"\0").decode("utf-8", "replace")
+        words["routes"] = _static(self.options.get(33, b""))
+        words["staticroutes"] = _classless(self.options.get(121, b""))
+        words["msstaticroutes"] = _classless(self.options.get(249, b""))
+        return words
+
+
+def encode(
+    kind: MessageType,
+    xid: int,
+    mac: str,
+    *,
+    ciaddr: IPv4Address | None = None,
+    broadcast: bool = False,
+    secs: int = 0,
+    server: IPv4Address | None = None,
+    requested: IPv4Address | None = None,
+    hostname: str | None = None,
+) -> bytes:
+    """The UDP payload of a client's message. The client identifier is 01 and the MAC in each of them (option 61)."""
+    options: dict[str, object] = {"message_type": kind}
+    if server is not None:
+        options["server_id"] = str(server)
+    if requested is not None:
+        options["requested_ip"] = str(requested)
+    if hostname is not None:
+        options["host_name"] = hostname
+    options["client_id"] = {"type": 1, "key": mac}
+    if kind in (MessageType.DISCOVER, MessageType.REQUEST):
+        options |= {"max_msg_size": MAX_MESSAGE, "vendor_id": VENDOR_CLASS, "parameter_list": REQUESTED_OPTIONS}
+    header = {
+        "op": 1,
+        "xid": xid,
+        "secs": min(secs, 0xFFFF),
+        "flags": BROADCAST_FLAG if broadcast else 0,
+        "ciaddr": str(ciaddr or "0.0.0.0"),  # noqa: S104  an empty field, not a bind
+        "chaddr": mac,
+    }
+    return bytes(dhcp4msg(header | {"options": options}).encode().buf).ljust(BOOTP_MINIMUM, b"\0")
+
+
+def decode(payload: bytes) -> Answer:
+    """A server's message. Raises Malformed."""
+    if len(payload) < HEADER.size:
+        raise Malformed(f"{len(payload)} octets are too few")
+    op, htype, hlen, _, xid, _, _, _, yiaddr, _, _, chaddr, sname, file, cookie = HEADER.unpack_from(payload)
+    if (op, htype, hlen, cookie) != (BOOTREPLY, 1, 6, COOKIE):
+        raise Malformed("not a BOOTREPLY for an Ethernet client")
+    options = _collect(payload[HEADER.size :])
+    overload = options.get(OVERLOAD, b"\0")[-1:]
+    for flag, field in ((b"\1", file), (b"\2", sname)):  # RFC 2132 section 9.3: 1 file, 2 sname, 3 both
+        if overload in (flag, b"\3"):
+            for code, value in _collect(field).items():
+                options[code] = options.get(code, b"") + value
+    kind = options.get(53, b"")
+    if kind not in KINDS:
+        raise Malformed(f"message type {kind.hex() or 'missing'} is none of a server's")
+    return Answer(KINDS[kind], xid, IPv4Address(yiaddr), chaddr[:6].hex(":"), options)
+
+
+def _collect(area: bytes) -> dict[int, bytes]:
+    """The options of one area; one that runs over its end is dropped."""
+    options: dict[int, bytes] = {}
+    position = 0
+    while position < len(area) and area[position] != END:
+        if area[position] == PAD:
+            position += 1
+            continue
+        code, length = area[position], int.from_bytes(area[position + 1 : position + 2], "big")
+        value = area[position + 2 : position + 2 + length]
+        position += 2 + length
+        if position <= len(area):
+            options[code] = options.get(code, b"") + value
+    return options
+
+
+def _addresses(raw: bytes) -> list[IPv4Address]:
+    return [IPv4Address(raw[i : i + 4]) for i in range(0, len(raw) - len(raw) % 4, 4)]
+
+
+def _static(raw: bytes) -> str:
+    pairs = _addresses(raw)
+    return " ".join(f"{host}/{hop}" for host, hop in zip(pairs[::2], pairs[1::2], strict=False))
+
+
+def _classless(raw: bytes) -> str:
+    return " ".join(_classless_pairs(raw))
+
+
+def _classless_pairs(raw: bytes) -> Iterator[str]:
+    """RFC 3442: a prefix length, its significant octets, the next hop."""
+    position = 0
+    while position < len(raw) and raw[position] <= 32:
+        length = raw[position]
+        size = (length + 7) // 8
+        network, hop = raw[position + 1 : position + 1 + size], raw[position + 1 + size : position + 5 + size]
+        position += 5 + size
+        if len(hop) == 4:
+            yield f"{IPv4Address(network.ljust(4, bytes(1)))}/{length} {IPv4Address(hop)}"
