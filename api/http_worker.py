@@ -5,15 +5,28 @@ Owns the answer to a malformed request line, header or transfer coding. Must not
 
 import json
 import socket
+import time
+from contextlib import suppress
 from http import HTTPStatus
 
 from gunicorn.http import Request
 from gunicorn.http.errors import ParseException
-from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+# A client that is still sending needs a moment to see its answer; one that never closes must not keep a thread.
+LINGER_SECONDS = 2.0
+DRAIN_BYTES = 1 << 16
 
 
 class JsonThreadWorker(ThreadWorker):
     """As its base, whose own error answers are HTML, which engines would show to users as it is."""
+
+    def handle(self, conn: TConn) -> bool:
+        """Waits here, in a thread of the pool, for the client's end: the base would in the one that accepts."""
+        kept = super().handle(conn)
+        if not kept:
+            _end(conn.sock)
+        return kept
 
     def handle_error(self, req: Request | None, client: socket.socket, addr: object, exc: BaseException) -> None:
         """Answers on `client`; the caller closes it."""
@@ -27,6 +40,19 @@ class JsonThreadWorker(ThreadWorker):
             client.sendall(_answer(status, text))
         except OSError as error:
             self.log.debug("the client has gone: %s", error)  # nobody is left to be told
+
+
+def _end(client: socket.socket) -> None:
+    """Ends our side, reads the client's to its end for at most LINGER_SECONDS, and lets later reads see that end."""
+    deadline = time.monotonic() + LINGER_SECONDS
+    with suppress(OSError):  # the client has gone, or takes too long
+        client.shutdown(socket.SHUT_WR)
+        while (left := deadline - time.monotonic()) > 0:
+            client.settimeout(left)
+            if not client.recv(DRAIN_BYTES):
+                return
+    with suppress(OSError):
+        client.shutdown(socket.SHUT_RDWR)
 
 
 def _answer(status: HTTPStatus, text: str) -> bytes:

@@ -1,6 +1,7 @@
 """The API process over a real socket: framing, silence, garbage."""
 
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -55,6 +56,17 @@ def test_a_call_in_every_framing(listener: Listener, raw: bytes) -> None:
     answer = listener.ask(raw)
     assert (answer.status, answer.json) == (200, {})
     assert "connection: close" in answer.head
+
+
+@pytest.mark.usefixtures("unit")
+def test_client_that_does_not_close(listener: Listener) -> None:
+    """One that keeps its connection after the answer delays nobody else, and sees the end of ours at once."""
+    with listener.connect() as lingering:
+        lingering.sendall(LEAVE)
+        assert reaction(lingering).status == 200
+        begun = time.monotonic()
+        assert listener.ask(ACTIVATE).status == 200
+        assert time.monotonic() - begun < 1.0
 
 
 def test_expect_continue(listener: Listener) -> None:
