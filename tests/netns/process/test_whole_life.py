@@ -1,0 +1,113 @@
+"""The plugin's own start and stop, many endpoints at once, and requests that must change nothing."""
+
+import signal
+import time
+from pathlib import Path
+
+from tests.api.test_malformed import MALFORMED
+from tests.api.unit import reaction
+from tests.lab.command import run, wait_until
+from tests.lab.dhcp import DhcpServer
+from tests.netns.process.rig import Rig, at_once, machine_of, started_plugin
+from tests.netns.process.wire import Kind
+
+MANY = 30
+LISTENING_SECONDS = 0.5
+
+
+def test_listening_at_once(tmp_path: Path) -> None:
+    """Before half a second after exec a connection is accepted, with a stale socket in the way and no engine at all."""
+    (tmp_path / "plugin.sock").write_text("stale")
+    seconds = []
+    with machine_of("start") as machine:
+        for _ in range(3):
+            with started_plugin(machine, tmp_path) as plugin:
+                seconds.append(time.monotonic() - plugin.begun)
+                assert plugin.socket.stat().st_mode & 0o777 == 0o600
+
+    assert min(seconds) < LISTENING_SECONDS
+
+
+def test_stop(rig: Rig, server: DhcpServer) -> None:
+    """SIGTERM: exit status 0 in time, what is being made is undone, who has a lease keeps it, unreleased."""
+    joined = rig.joined()
+    created = rig.container(joined.network_id)
+    created.create()
+    links, leases = rig.machine.links(), [lease.line for lease in server.leases()]
+    server.stop()
+    creating = rig.engine.send("CreateEndpoint", rig.container(joined.network_id).request)
+    rig.wait_for_frames(len(rig.capture.frames()) + 1)
+    begun = time.monotonic()
+
+    status = rig.plugin.stop(signal.SIGTERM)
+
+    with creating:
+        assert b"Err" in reaction(creating).raw
+    assert (status, time.monotonic() - begun < 5) == (0, True)
+    assert rig.machine.links() == links
+    assert f"inet {joined.address} " in joined.inside("ip", "-4", "-o", "addr")
+    assert not rig.capture.frames(kind=Kind.RELEASE)
+    assert [lease.line for lease in server.leases()] == leases
+    assert not rig.plugin.socket.exists()
+    assert run("ip", "netns", "pids", joined.sandbox) == ""
+
+
+def test_supervisor_killed(rig: Rig, server: DhcpServer) -> None:
+    """`kill -9` of the root takes the whole tree along: a new one finds no competitors. Nothing is released."""
+    container = rig.joined()
+    tree = rig.plugin.tree()
+
+    rig.plugin.process.kill()
+    rig.plugin.process.wait()
+
+    wait_until(lambda: not any(p.is_running() and p.status() != "zombie" for p in tree), "the end of the tree", 5)
+    assert not rig.capture.frames(kind=Kind.RELEASE)
+    assert f"inet {container.address} " in container.inside("ip", "-4", "-o", "addr")
+
+
+def test_many_at_once(rig: Rig, server: DhcpServer) -> None:
+    """Thirty endpoints made at the same time have thirty addresses and MACs; deleted, each gives one RELEASE."""
+    network = rig.network()
+    containers = [rig.container(network) for _ in range(MANY)]
+
+    answers = at_once(*(container.create for container in containers))
+
+    assert [answer.status for answer in answers] == [200] * MANY
+    assert len({container.address for container in containers}) == MANY
+    assert {lease.mac for lease in server.leases()} == {container.mac for container in containers}
+    at_once(*(container.delete for container in containers))
+    rig.containers.clear()
+    assert len(rig.capture.frames(kind=Kind.RELEASE)) == MANY
+    assert not server.leases()
+
+
+def test_many_joined(rig: Rig, server: DhcpServer) -> None:
+    """Ten containers run at the same time, each with its own client; their ends leave nothing (checked by the rig)."""
+    network = rig.network()
+    containers = [rig.container(network) for _ in range(10)]
+    at_once(*(container.start for container in containers))
+    for container in containers:
+        rig.wait_for_bound(container)
+
+    clients = {container.view["udhcpc_pid"] for container in containers}
+    at_once(*(container.stop for container in containers))
+    rig.containers.clear()
+
+    assert len(clients) == 10
+    for container in containers:
+        assert rig.capture.kinds(container.mac).count(Kind.RELEASE) == 1
+
+
+def test_malformed_requests_change_nothing(rig: Rig, server: DhcpServer) -> None:
+    """Every malformed request that there is, sent to the living plugin: JSON errors, nothing made, nothing sent."""
+    container = rig.joined()
+    before, frames = rig.plugin.holdings(), len(rig.capture.frames())
+
+    answers = [rig.engine.call(method, body) for method, body, _ in MALFORMED]
+    answers.append(rig.engine.call("CreateEndpoint", b"{" + b" " * 10_000_000))
+
+    assert {answer.status for answer in answers} == {400, 413}
+    assert all(answer.error for answer in answers)
+    assert len(rig.capture.frames()) == frames
+    assert container.view["phase"] == "joined"
+    wait_until(lambda: rig.plugin.holdings() == before, f"the holdings of before, {before}", 5)
