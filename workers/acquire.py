@@ -1,5 +1,6 @@
 """The first lease, obtained while the link is still in the host's network namespace (RFC 2131 section 3.1).
 
+    INIT-REBOOT: REQUEST of a remembered lease ─► ACK or silence (done), NAK (SELECTING)
     SELECTING: DISCOVER ... until an OFFER ─► REQUESTING: REQUEST ... until ACK (done) or NAK (SELECTING again)
 
 Owns the budget and the text that a user reads when no lease came. udhcpc is not used for it: it closes a packet
@@ -26,6 +27,8 @@ FIRST_WAIT_SECONDS = 1.0  # RFC 2131 section 4.1 says 4, for whole campuses that
 MAX_WAIT_SECONDS = 4.0
 JITTER = 0.25  # of each wait, to either side
 REQUEST_TRIES = 3  # then another server's OFFER is asked for
+REBOOT_SECONDS = 1.0  # then a lease that is still valid is used without an answer
+REBOOT_TRIES = 2
 
 
 class NoLease(Exception):
@@ -47,8 +50,19 @@ class Counts:
     last_words: str = ""
 
 
-def acquire(spec: EndpointSpec, channel: Connection, wire: Wire) -> Lease:
-    """One DISCOVER-OFFER-REQUEST-ACK over `wire`. Raises NoLease, Cancelled, or OSError where the link is gone."""
+@dataclass(frozen=True, slots=True)
+class Acquired:
+    """A lease; `confirmed` by a server just now, or else remembered and still valid."""
+
+    lease: Lease
+    confirmed: bool
+
+
+def acquire(spec: EndpointSpec, channel: Connection, wire: Wire) -> Acquired:
+    """One DISCOVER-OFFER-REQUEST-ACK over `wire`, or REQUEST-ACK for a remembered lease.
+
+    Raises NoLease, Cancelled, or OSError where the link is gone.
+    """
     return _Exchange(spec, channel, wire).run()
 
 
@@ -65,7 +79,29 @@ class _Exchange:
         self._xid = random.getrandbits(32)
         self._counts = Counts()
 
-    def run(self) -> Lease:
+    def run(self) -> Acquired:
+        remembered = self._spec.remembered
+        if remembered is not None and (remembered.expires is None or boottime() < remembered.expires):
+            acquired = self._reboot(remembered)
+            if acquired is not None:
+                return acquired
+        return Acquired(self._fresh(), confirmed=True)
+
+    def _reboot(self, remembered: Lease) -> Acquired | None:
+        """INIT-REBOOT: a REQUEST without a server's name; None where it is refused."""
+        deadline = time.monotonic() + REBOOT_SECONDS
+        while time.monotonic() < deadline:
+            self._send(MessageType.REQUEST, remembered.address.ip, server=None)
+            for answer in self._answers(min(deadline, time.monotonic() + REBOOT_SECONDS / REBOOT_TRIES)):
+                if answer.kind is Kind.ACK:
+                    return Acquired(self._validated(answer), confirmed=True)
+                if answer.kind is Kind.NAK:
+                    self._requested = None
+                    self._xid = random.getrandbits(32)
+                    return None
+        return Acquired(remembered, confirmed=False)
+
+    def _fresh(self) -> Lease:
         while True:
             offer = self._select()
             lease = self._request(offer)

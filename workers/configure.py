@@ -23,6 +23,7 @@ from workers.routes import (
     describe,
     difference,
     lost,
+    withdrawal,
 )
 from workers.rtnl import Link
 
@@ -41,6 +42,18 @@ def configure(interface: str, previous: Lease | None, lease: Lease, *, skip_rout
         link = netlink.require_link(interface)
         before = _state(netlink, link)
         changes = difference(before, previous, lease, skip_routes=skip_routes)
+        return tuple(_apply(netlink, link, before, changes, lease))
+
+
+def unconfigure(interface: str, lease: Lease, *, skip_routes: bool) -> tuple[str, ...]:
+    """Takes the lease's address and routes off `interface`, one sentence for each; all else stays.
+
+    Raises NetlinkError.
+    """
+    with Netlink() as netlink:
+        link = netlink.require_link(interface)
+        before = _state(netlink, link)
+        changes = withdrawal(before, lease, skip_routes=skip_routes)
         return tuple(_apply(netlink, link, before, changes, lease))
 
 

@@ -10,7 +10,6 @@ the channel means that the supervisor is gone: the worker ends and releases noth
 
 import logging
 import socket
-import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from typing import cast
@@ -18,7 +17,7 @@ from typing import cast
 from workers import netns
 from workers.acquire import Cancelled, NoLease, acquire
 from workers.keeper import Keeper, Source
-from workers.lease import Lease
+from workers.lease import Lease, boottime
 from workers.messages import (
     Attach,
     Attached,
@@ -34,6 +33,7 @@ from workers.messages import (
     Rename,
     Report,
     Resume,
+    SandboxGone,
     Trouble,
 )
 from workers.netlink import Link, Netlink, NetlinkError, change_feed, drain
@@ -47,7 +47,7 @@ def run(spec: EndpointSpec, channel: Connection, resume: Resume | None = None) -
     """The process's whole life; returns when the endpoint is deleted, could not be made, or the supervisor is gone."""
     worker = Worker(spec, channel)
     if resume is not None:
-        worker.hold(resume.lease)
+        worker.hold(resume.lease, held=resume.held, takeover=True)
     elif not worker.create():
         return
     worker.serve()
@@ -69,6 +69,7 @@ class Worker:
         self._home = netns.current()
         self._keeper: Keeper | None = None
         self._owed = False
+        self._takeover = False
         self._attach: Attach | None = None
         self._inside = False
         self._interface: str | None = None
@@ -82,8 +83,10 @@ class Worker:
                 self._make_pair(netlink)
                 routes = () if self._spec.skip_routes else netlink.bridge_routes(self._spec.bridge)
             with Wire(self._spec.container_link) as wire:
-                self.hold(acquire(self._spec, self._channel, wire))
-                self._report(Created(self.lease, routes))  # before the wire is closed, which takes 15 ms
+                acquired = acquire(self._spec, self._channel, wire)
+                self.hold(acquired.lease)
+                # Before the wire is closed, which takes 15 ms.
+                self._report(Created(acquired.lease, routes, acquired.confirmed))
         except (NetlinkError, NoLease, Cancelled, OSError) as error:
             self._roll_back()
             self._report(CreateFailed(str(error) or "the endpoint was deleted while it was being made"))
@@ -96,10 +99,11 @@ class Worker:
             host_link=spec.host_link, container_link=spec.container_link, mac=spec.mac, bridge=spec.bridge
         )
 
-    def hold(self, lease: Lease) -> None:
-        """From now on this lease is ours to keep and to release."""
+    def hold(self, lease: Lease, *, held: bool = True, takeover: bool = False) -> None:
+        """From now on this lease is ours to keep, and to release if it is `held`."""
         self._keeper = Keeper(self._spec, lease, self._report)
-        self._owed = True
+        self._owed = held
+        self._takeover = takeover
 
     @property
     def lease(self) -> Lease:
@@ -118,9 +122,8 @@ class Worker:
             for ready in cast(list[Source], wait(list(sources), self._timeout())):
                 if ready in self._sources():  # an earlier one of this round may have closed it
                     sources[ready]()
-            retry_at = self._held.retry_at
-            if retry_at is not None and retry_at <= time.monotonic():
-                self._held.start()
+            if self._timeout() == 0:
+                self._held.due()
 
     def _sources(self) -> dict[Source, Callable[[], None]]:
         sources: dict[Source, Callable[[], None]] = {self._channel: self._on_command}
@@ -130,8 +133,8 @@ class Worker:
         return sources
 
     def _timeout(self) -> float | None:
-        retry_at = self._held.retry_at
-        return None if retry_at is None else max(0.0, retry_at - time.monotonic())
+        next_at = self._held.next_at
+        return None if next_at is None else max(0.0, next_at - boottime())
 
     def _report(self, report: Report) -> None:
         try:
@@ -152,7 +155,7 @@ class Worker:
             case Rename():
                 self._held.rename(command.hostname)
             case Leave():
-                self._on_leave()
+                self._on_leave(command)
             case Delete():
                 self._on_delete()
 
@@ -161,9 +164,12 @@ class Worker:
         self._watch()
         self._advance()
 
-    def _on_leave(self) -> None:
+    def _on_leave(self, command: Leave) -> None:
         self._attach = None
         self._held.stop()
+        if command.keep:
+            self._owed = False
+            self._interface = None
         released = self._interface is not None and self._release_inside(self._interface)
         self._go_home()
         self._report(Left(released))
@@ -215,21 +221,25 @@ class Worker:
     def _advance(self) -> None:
         """Goes as far towards keeping the lease in the sandbox as the link has come."""
         if self._attach is not None and not self._inside:
-            self._enter(self._attach.path)
+            self._enter(self._attach.path, arrived=self._attach.arrived)
         if self._inside and self._interface is None:
             self._begin()
         elif self._inside and self._find_link() is None:
             self._on_link_gone()
 
-    def _enter(self, path: str) -> None:
+    def _enter(self, path: str, *, arrived: bool) -> None:
         with Netlink() as netlink:
             if netlink.link(self._spec.container_link) is not None:
-                return  # Docker has not moved it yet
+                if arrived:
+                    self._lose_sandbox()  # Docker has moved it back already
+                return
         try:
             sandbox = netns.open_namespace(path)
         except OSError as error:
             log.debug("the link has gone, its sandbox cannot be opened: %s", error)
-            return  # the container has ended already; Leave or Delete is on its way
+            if self._takeover:
+                self._lose_sandbox()
+            return  # else the container has ended already, and Leave or Delete is on its way
         sandbox.enter()
         sandbox.close()
         self._inside = True
@@ -237,14 +247,17 @@ class Worker:
 
     def _begin(self) -> None:
         link = self._find_link()
+        if link is None and self._takeover:
+            self._lose_sandbox()
         if link is None or not link.up or self._attach is None:
             return
         with Netlink() as netlink:
-            if self.lease.address.ip not in {a.ip for a in netlink.addresses(link.index)}:
-                return
+            there = self.lease.address.ip in {a.ip for a in netlink.addresses(link.index)}
+        if not there and not self._takeover:
+            return  # Docker is still at it
         self._interface = link.name
         self._report(Attached(link.name))
-        self._held.begin(link.name, self._attach.hostname)
+        self._held.begin(link.name, self._attach.hostname, takeover=self._takeover)
 
     def _find_link(self) -> Link | None:
         with Netlink() as netlink:
@@ -253,8 +266,12 @@ class Worker:
     def _on_link_gone(self) -> None:
         self._held.stop()
         self._report(LeaseTrouble(Trouble.LINK_GONE, f"{self._interface} vanished from the sandbox"))
+        self._lose_sandbox()
+
+    def _lose_sandbox(self) -> None:
         self._attach = None
         self._go_home()
+        self._report(SandboxGone())
 
     def _watch(self) -> None:
         """Notifications of the namespace that the process is in now."""

@@ -1,20 +1,20 @@
-"""Keeps a lease inside the sandbox: the persistent udhcpc, its events, its restarts.
+"""Keeps a lease inside the sandbox: the persistent udhcpc or the renewer, what they report, their restarts.
 
 Owns the lease from Attach to Leave. Runs in the sandbox's network namespace; must not know how it got there.
 """
 
 import logging
 import socket
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from multiprocessing.connection import Connection
 
 from workers.backoff import Backoff
-from workers.configure import configure
+from workers.configure import configure, unconfigure
 from workers.lease import Lease, boottime
 from workers.messages import ClientStarted, EndpointSpec, LeaseObtained, LeaseTrouble, Report, Trouble
 from workers.netlink import NetlinkError
 from workers.parse import InvalidLease, parse_lease
+from workers.renewer import Renewer
 from workers.udhcpc import Client, ClientOptions, Event, EventKind
 
 Source = Connection | socket.socket | int  # what can be waited on
@@ -32,27 +32,42 @@ class Keeper:
         self._interface = ""
         self._hostname = spec.hostname
         self._client: Client | None = None
+        self._renewer: Renewer | None = None
         self._started = 0.0
         self._bound = False
+        self._dropped = False
         self._backoff = Backoff()
         self._retry_at: float | None = None
+        self._expires_at: float | None = None
 
     @property
-    def retry_at(self) -> float | None:
-        """`time.monotonic()` at which `start` is to be called again."""
-        return self._retry_at
+    def next_at(self) -> float | None:
+        """`boottime()` at which `due` is to be called."""
+        renew_at = self._renewer.next_at if self._renewer else None
+        return min((t for t in (self._retry_at, self._expires_at, renew_at) if t is not None), default=None)
 
     def sources(self) -> dict[Source, Callable[[], None]]:
         """Descriptors to be waited on, with what to call when one is readable."""
-        if self._client is None:
-            return {}
-        return {self._client.events: self._on_events, self._client.errors: self._on_log}
+        sources: dict[Source, Callable[[], None]] = {}
+        if self._client is not None:
+            sources |= {self._client.events: self._on_events, self._client.errors: self._on_log}
+        if self._renewer is not None:
+            sources[self._renewer.events] = self._on_answer
+        return sources
 
-    def begin(self, interface: str, hostname: str | None) -> None:
-        """The link is in the sandbox, configured, and called `interface` there."""
+    def begin(self, interface: str, hostname: str | None, *, takeover: bool) -> None:
+        """The link is in the sandbox, configured, and called `interface` there.
+
+        `takeover`: another process obtained the lease and is gone; it is renewed as it is, without a DISCOVER.
+        """
         self._interface = interface
         self._hostname = hostname or self._hostname
-        self.start()
+        self._expires_at = self.lease.expires
+        if takeover and (self.lease.expires is None or boottime() < self.lease.expires):
+            self._apply(self.lease)  # its former keeper may have died over a change
+            self._renewer = Renewer(interface, self._spec.mac, self.lease, self._hostname)
+        else:
+            self._start()
 
     def rename(self, hostname: str) -> None:
         """Makes the server learn a host name: udhcpc takes it only at its start."""
@@ -61,25 +76,70 @@ class Keeper:
         self._hostname = hostname
         if self._client is not None:
             self.stop()
-            self.start()
+            self._expires_at = self.lease.expires
+            self._start()
 
-    def start(self) -> None:
+    def due(self) -> None:
+        """To be called at `next_at`."""
+        now = boottime()
+        if self._retry_at is not None and self._retry_at <= now:
+            self._start()
+        if self._renewer is not None and self._renewer.next_at is not None and self._renewer.next_at <= now:
+            self._dispatch(self._renewer.due())
+        if self._expires_at is not None and self._expires_at <= now:
+            self._on_expiry()
+
+    def stop(self) -> None:
+        """Ends whatever renews; the lease stays held."""
+        self._retry_at = self._expires_at = None
+        if self._client is not None:
+            self._client.stop()
+            self._client = None
+        self._stop_renewer()
+
+    def _start(self) -> None:
         """Starts udhcpc; it asks for the address that is held."""
         self._retry_at = None
         self._bound = False
-        self._started = time.monotonic()
+        self._started = boottime()
         requested = self.lease.address.ip
         self._client = Client(
             ClientOptions(self._interface, self._spec.mac, requested=requested, hostname=self._hostname)
         )
         self._report(ClientStarted(self._client.pid))
 
-    def stop(self) -> None:
-        """Ends udhcpc; the lease stays held."""
-        self._retry_at = None
-        if self._client is not None:
-            self._client.stop()
-            self._client = None
+    def _stop_renewer(self) -> bool:
+        """True if there was one."""
+        renewer, self._renewer = self._renewer, None
+        if renewer is not None:
+            renewer.close()
+        return renewer is not None
+
+    def _on_answer(self) -> None:
+        self._dispatch(self._renewer.read_events() if self._renewer else [])
+
+    def _dispatch(self, events: Iterable[Event]) -> None:
+        for event in events:
+            ON_EVENT[event.kind](self, event)
+
+    def _on_expiry(self) -> None:
+        """The lease has run out and no server has answered: from now on a new one is asked for."""
+        self._expires_at = None
+        self._report(LeaseTrouble(Trouble.EXPIRED, f"the lease of {self.lease.address.ip} has run out"))
+        if self._spec.drop_expired:
+            self._drop()
+        if self._stop_renewer():
+            self._start()
+
+    def _drop(self) -> None:
+        try:
+            changes = unconfigure(self._interface, self.lease, skip_routes=self._spec.skip_routes)
+        except NetlinkError as error:
+            self._report(LeaseTrouble(Trouble.INVALID, f"the address could not be taken off: {error}"))
+            return
+        self._dropped = True
+        for change in changes:
+            log.info(change, extra={"interface": self._interface})
 
     def _on_log(self) -> None:
         if self._client and not self._client.read_log():
@@ -89,8 +149,7 @@ class Keeper:
         events = self._client.read_events() if self._client else []
         if events is None:
             self._on_death()
-        for event in events or []:
-            ON_EVENT[event.kind](self, event)
+        self._dispatch(events or [])
 
     def _on_death(self) -> None:
         if self._client is None:
@@ -98,28 +157,39 @@ class Keeper:
         words = self._client.last_words
         status = self._client.stop()
         self._client = None
-        delay = self._backoff.failed(time.monotonic() - self._started)
-        self._retry_at = time.monotonic() + delay
+        delay = self._backoff.failed(boottime() - self._started)
+        self._retry_at = boottime() + delay
         detail = f"udhcpc ended with status {status} ({words or 'no word'}); started again in {delay:g} s"
         self._report(LeaseTrouble(Trouble.CLIENT_DIED, detail))
 
     def _on_ack(self, event: Event) -> None:
         try:
             lease = parse_lease(event.values, boottime())
-            changes = configure(self._interface, self.lease, lease, skip_routes=self._spec.skip_routes)
         except InvalidLease as error:
             self._report(LeaseTrouble(Trouble.INVALID, str(error)))
             return
+        if not self._apply(lease):
+            return
+        self._bound, self._dropped, self.lease, self._expires_at = True, False, lease, lease.expires
+        if self._renewer is not None:
+            self._renewer.accept(lease)
+        self._report(LeaseObtained(lease))
+
+    def _apply(self, lease: Lease) -> bool:
+        previous = None if self._dropped else self.lease
+        try:
+            changes = configure(self._interface, previous, lease, skip_routes=self._spec.skip_routes)
         except NetlinkError as error:
             self._report(LeaseTrouble(Trouble.INVALID, f"the lease could not be applied: {error}"))
-            return
+            return False
         for change in changes:
             log.info(change, extra={"interface": self._interface})
-        self._bound, self.lease = True, lease
-        self._report(LeaseObtained(lease))
+        return True
 
     def _on_nak(self, event: Event) -> None:
         self._report(LeaseTrouble(Trouble.NAK, f"the server refused {self.lease.address.ip}: {_words(event)!r}"))
+        if self._stop_renewer():
+            self._start()
 
     def _on_deconfig(self, _: Event) -> None:
         """The first one comes at each start, before any packet; after a lease it means that udhcpc gave it up.
@@ -131,7 +201,8 @@ class Keeper:
             self._report(LeaseTrouble(Trouble.LOST, f"udhcpc gave {self.lease.address.ip} up and asks for a new lease"))
 
     def _on_leasefail(self, _: Event) -> None:
-        self._report(LeaseTrouble(Trouble.NO_ANSWER, "no DHCPOFFER to a round of DISCOVERs; asking on"))
+        what = "renewals" if self._renewer else "a round of DISCOVERs"
+        self._report(LeaseTrouble(Trouble.NO_ANSWER, f"no server answered {what}; asking on"))
 
 
 def _words(event: Event) -> str:

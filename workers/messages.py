@@ -18,7 +18,9 @@ class EndpointSpec:
     """All that a worker needs to know to make an endpoint; fixed for the endpoint's life.
 
     `mac` is the container end's address in every packet; `lease_timeout` the budget of the first lease in seconds;
-    `requested` goes out as option 50 and `hostname` as option 12.
+    `requested` goes out as option 50 and `hostname` as option 12. `drop_expired`: an address whose lease has run out is
+    taken off the link (RFC 2131), instead of kept until a server answers. `remembered` is a lease that this MAC still
+    holds from before: it is asked for first (RFC 2131 section 3.2), and used where no server answers.
     """
 
     network_id: str
@@ -29,6 +31,8 @@ class EndpointSpec:
     requested: IPv4Address | None = None
     hostname: str | None = None
     skip_routes: bool = False
+    drop_expired: bool = False
+    remembered: Lease | None = None
 
     @property
     def host_link(self) -> str:
@@ -43,9 +47,13 @@ class EndpointSpec:
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Where a worker that died had been: its successor finds the link made and the lease held."""
+    """Where a worker that died had been: its successor finds the link made and the lease.
+
+    `held`: it has not been given back, and is to be when the endpoint ends.
+    """
 
     lease: Lease
+    held: bool = True
 
 
 # What a worker is told.
@@ -56,10 +64,12 @@ class Attach:
     """Join was answered: wait for the link to arrive in the sandbox at `path`, enter it and keep the lease there.
 
     `path` is as this process can open it; `hostname` replaces the one in the specification where it is known now.
+    `arrived`: the link had been seen in there before, so that a link which is not means that the sandbox has gone.
     """
 
     path: str
     hostname: str | None
+    arrived: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +83,11 @@ class Rename:
 class Leave:
     """The container goes: release the lease from inside the sandbox, leave the sandbox, report `Left`.
 
-    A sandbox that was not entered yet stays unentered; its lease is released at `Delete`.
+    A sandbox that was not entered yet stays unentered; its lease is released at `Delete`. With `keep` it is released
+    neither now nor then: the container comes back for it.
     """
+
+    keep: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +103,14 @@ Command = Attach | Rename | Leave | Delete
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """The link exists and the first lease is held; `bridge_routes` are the static routes of the host's bridge."""
+    """The link exists and the first lease is held; `bridge_routes` are the static routes of the host's bridge.
+
+    `confirmed` is False for a remembered lease that no server has said anything about.
+    """
 
     lease: Lease
     bridge_routes: tuple[Route, ...]
+    confirmed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +125,11 @@ class Attached:
     """The worker is in the sandbox, where the link is now called `interface`."""
 
     interface: str
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxGone:
+    """There is no sandbox with this endpoint's link in it; the lease is still held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +153,7 @@ class Trouble(StrEnum):
     NO_ANSWER = "no answer"  # a round of DISCOVERs without an OFFER
     LOST = "lost"  # udhcpc gave the lease up
     INVALID = "unusable answer"  # what the server sent cannot be a lease
+    EXPIRED = "expired"  # the lease ran out; what happens to the address is the network's option
     CLIENT_DIED = "client died"  # udhcpc exited; it is started again
     LINK_GONE = "link gone"  # the interface vanished from the sandbox
 
@@ -155,7 +178,7 @@ class Deleted:
     """The link is gone; the worker exits."""
 
 
-Report = Created | CreateFailed | Attached | ClientStarted | LeaseObtained | LeaseTrouble | Left | Deleted
+Report = Created | CreateFailed | Attached | SandboxGone | ClientStarted | LeaseObtained | LeaseTrouble | Left | Deleted
 
 
 # A probe is a worker without an endpoint: asked once, for CreateNetwork.

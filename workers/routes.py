@@ -82,6 +82,15 @@ def difference(state: LinkState, previous: Lease | None, lease: Lease, *, skip_r
     )
 
 
+def withdrawal(state: LinkState, lease: Lease, *, skip_routes: bool) -> Difference:
+    """What takes `lease` off a link."""
+    former = wanted_routes(lease, skip_routes=skip_routes)
+    return Difference(
+        delete_routes=tuple(r for r in state.routes if _ours(r, former)),
+        delete_address=lease.address if lease.address in state.addresses else None,
+    )
+
+
 def lost(before: LinkState, after: LinkState, done: Difference) -> tuple[KernelRoute, ...]:
     """The routes that went along with a deleted address although nobody asked for it."""
     there = {(r.route, r.priority) for r in after.routes}

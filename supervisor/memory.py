@@ -1,0 +1,98 @@
+"""Who had which MAC, address and lease: what makes a container the same machine on the LAN over its restarts.
+
+A key names whoever an identity belongs to, on one network: a container, an id or a name that the user chose, a MAC
+that the user gave. An identity is handed to nobody else. A lease that is still held although no endpoint has it any
+more (its container is to come back) waits here, and is given back when nobody came for it.
+"""
+
+import hashlib
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+from supervisor.identity import Identity
+from supervisor.messages import CreateEndpoint
+from supervisor.records import Remembered
+from supervisor.store import Store
+from workers.lease import Lease, boottime
+
+COMEBACK_SECONDS = 120.0  # from the end of an endpoint, or from the plugin's start
+FORGET_SECONDS = 90 * 86400.0
+LOCAL_MAC_PREFIX = "02"  # locally administered, unicast: IEEE 802, clause 8
+
+
+def key_of(request: CreateEndpoint, chosen_id: str | None, by_name: bool, identity: Identity | None) -> str | None:
+    """Whose identity an endpoint gets: what the user said before what was found; None where nothing is sure."""
+    if request.mac is not None:
+        return f"mac:{request.mac}"
+    if chosen_id is not None:
+        return f"id:{chosen_id}"
+    if identity is None:
+        return None
+    return f"name:{identity.name}" if by_name else f"container:{identity.id}"
+
+
+def mac_of_name(host: str, network_id: str, name: str) -> str:
+    """A MAC that is the same whenever a container of this name is made on this network of this host (`host`: any id)."""
+    digest = hashlib.sha256("\0".join((host, network_id, name)).encode()).digest()
+    return ":".join((LOCAL_MAC_PREFIX, *(f"{byte:02x}" for byte in digest[:5])))
+
+
+class Memory:
+    """All remembered identities, on disk as well."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._remembered: dict[tuple[str, str], Remembered] = {}
+
+    def __iter__(self) -> Iterator[Remembered]:
+        return iter(self._remembered.values())
+
+    def load(self, remembered: tuple[Remembered, ...]) -> None:
+        """At the start. Containers that are to come back get their time anew: the engine is starting, too."""
+        for one in remembered:
+            waits = one.lease is not None
+            if waits or time.time() - one.updated < FORGET_SECONDS:
+                release_at = time.time() + COMEBACK_SECONDS if waits else None
+                self._remembered[one.network_id, one.key] = replace(one, release_at=release_at)
+
+    def recall(self, network_id: str, key: str | None) -> Remembered | None:
+        """What it had when it was last here."""
+        return self._remembered.get((network_id, key)) if key is not None else None
+
+    def keep(self, network_id: str, key: str | None, mac: str, bridge: str, lease: Lease) -> None:
+        """An endpoint has this now."""
+        if key is not None:
+            self._put(Remembered(network_id, key, mac, lease.address.ip, bridge, time.time()))
+
+    def set_aside(self, network_id: str, key: str, mac: str, bridge: str, lease: Lease) -> None:
+        """An endpoint has ended without giving its lease back; whoever has the key may come for it."""
+        if lease.expires is None or boottime() < lease.expires:
+            until = time.time() + COMEBACK_SECONDS
+            self._put(Remembered(network_id, key, mac, lease.address.ip, bridge, time.time(), lease, until))
+
+    def given_back(self, waiting: Remembered) -> None:
+        """Its lease is none any more; MAC and address are still known."""
+        self._put(replace(waiting, lease=None, release_at=None))
+
+    def overdue(self) -> tuple[Remembered, ...]:
+        """Those whose lease nobody came for."""
+        now = time.time()
+        return tuple(one for one in self if one.release_at is not None and one.release_at <= now)
+
+    def forget_container(self, container_id: str) -> None:
+        """It was removed; a lease that waits for it stays until it is due."""
+        for place, one in tuple(self._remembered.items()):
+            if one.key == f"container:{container_id}" and one.lease is None:
+                del self._remembered[place]
+                self._store.drop_remembered(*place)
+
+    def forget_network(self, network_id: str) -> None:
+        """It was removed; leases that wait stay until they are due."""
+        for place, one in tuple(self._remembered.items()):
+            if one.network_id == network_id and one.lease is None:
+                del self._remembered[place]
+
+    def _put(self, one: Remembered) -> None:
+        self._remembered[one.network_id, one.key] = one
+        self._store.put_remembered(one)

@@ -1,0 +1,177 @@
+"""What is kept on disk of networks, endpoints and identities, as typed records, and their form as JSON.
+
+A lease's times are `boottime()` seconds, which mean nothing after a reboot: on disk they are Unix times.
+"""
+
+import json
+import time
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import Any
+
+from supervisor.identity import Identity
+from supervisor.options import NetworkOptions
+from supervisor.phases import Phase
+from workers.lease import Lease, Route, boottime
+from workers.messages import EndpointSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """One network; `id` is Docker's."""
+
+    id: str
+    options: NetworkOptions
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointRecord:
+    """An endpoint as it is to be found again. `held` tells that its lease has not been given back."""
+
+    spec: EndpointSpec
+    phase: Phase
+    given_mac: bool
+    key: str | None
+    identity: Identity | None
+    sandbox_key: str | None
+    lease: Lease | None
+    held: bool
+    routes: tuple[Route, ...]
+    obtained: float | None
+    renewed: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What `key` (supervisor.memory) had on a network when it was last there.
+
+    `lease` is set while it is still held although no endpoint has it; it is given back at `release_at` (Unix time).
+    """
+
+    network_id: str
+    key: str
+    mac: str
+    address: IPv4Address | None
+    bridge: str
+    updated: float
+    lease: Lease | None = None
+    release_at: float | None = None
+
+
+def options_to_json(options: NetworkOptions) -> str:
+    """One object with NetworkOptions' fields."""
+    return json.dumps({name: getattr(options, name) for name in NetworkOptions.__slots__})
+
+
+def options_from_json(text: str) -> NetworkOptions:
+    """Raises ValueError or TypeError for another form."""
+    return NetworkOptions(**json.loads(text))
+
+
+def lease_to_json(lease: Lease | None) -> str | None:
+    """Times become Unix seconds."""
+    if lease is None:
+        return None
+    return json.dumps(
+        {
+            "address": str(lease.address),
+            "server": _text(lease.server),
+            "duration": lease.duration,
+            "obtained": time.time() - (boottime() - lease.obtained),
+            "routers": [str(a) for a in lease.routers],
+            "classless": _routes(lease.classless),
+            "static": _routes(lease.static),
+            "dns": [str(a) for a in lease.dns],
+            "domain": lease.domain,
+            "mtu": lease.mtu,
+        }
+    )
+
+
+def lease_from_json(text: str | None) -> Lease | None:
+    """Raises ValueError, KeyError or TypeError for another form."""
+    if text is None:
+        return None
+    seen = json.loads(text)
+    return Lease(
+        address=IPv4Interface(seen["address"]),
+        server=_address(seen["server"]),
+        duration=seen["duration"],
+        obtained=boottime() - max(0.0, time.time() - seen["obtained"]),
+        routers=tuple(IPv4Address(a) for a in seen["routers"]),
+        classless=_parsed(seen["classless"]),
+        static=_parsed(seen["static"]),
+        dns=tuple(IPv4Address(a) for a in seen["dns"]),
+        domain=seen["domain"],
+        mtu=seen["mtu"],
+    )
+
+
+def endpoint_to_json(record: EndpointRecord) -> str:
+    """Everything but the phase and the lease, which have columns of their own."""
+    spec, identity = record.spec, record.identity
+    return json.dumps(
+        {
+            "network_id": spec.network_id,
+            "endpoint_id": spec.endpoint_id,
+            "bridge": spec.bridge,
+            "mac": spec.mac,
+            "lease_timeout": spec.lease_timeout,
+            "requested": _text(spec.requested),
+            "hostname": spec.hostname,
+            "skip_routes": spec.skip_routes,
+            "drop_expired": spec.drop_expired,
+            "given_mac": record.given_mac,
+            "key": record.key,
+            "identity": [identity.id, identity.name, identity.hostname] if identity else None,
+            "sandbox_key": record.sandbox_key,
+            "routes": _routes(record.routes),
+            "obtained": record.obtained,
+            "renewed": record.renewed,
+        }
+    )
+
+
+def endpoint_from_json(text: str, phase: str, held: bool, lease: str | None) -> EndpointRecord:
+    """Raises ValueError, KeyError or TypeError for another form."""
+    seen = json.loads(text)
+    spec = EndpointSpec(
+        network_id=seen["network_id"],
+        endpoint_id=seen["endpoint_id"],
+        bridge=seen["bridge"],
+        mac=seen["mac"],
+        lease_timeout=seen["lease_timeout"],
+        requested=_address(seen["requested"]),
+        hostname=seen["hostname"],
+        skip_routes=seen["skip_routes"],
+        drop_expired=seen["drop_expired"],
+    )
+    return EndpointRecord(
+        spec=spec,
+        phase=Phase(phase),
+        given_mac=seen["given_mac"],
+        key=seen["key"],
+        identity=Identity(*seen["identity"]) if seen["identity"] else None,
+        sandbox_key=seen["sandbox_key"],
+        lease=lease_from_json(lease),
+        held=held,
+        routes=_parsed(seen["routes"]),
+        obtained=seen["obtained"],
+        renewed=seen["renewed"],
+    )
+
+
+def _text(address: IPv4Address | None) -> str | None:
+    return None if address is None else str(address)
+
+
+def _address(text: str | None) -> IPv4Address | None:
+    return None if text is None else IPv4Address(text)
+
+
+def _routes(routes: tuple[Route, ...]) -> list[list[str | None]]:
+    return [[str(route.destination), _text(route.next_hop)] for route in routes]
+
+
+def _parsed(pairs: list[list[Any]]) -> tuple[Route, ...]:
+    return tuple(Route(IPv4Network(destination), _address(hop)) for destination, hop in pairs)

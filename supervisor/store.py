@@ -1,0 +1,282 @@
+"""State on disk: networks, endpoints, identities and the history of leases, in SQLite. The only file that knows SQL.
+
+One process writes it, under a lock, and each change is on disk when its method returns. A disk that fails costs the
+persistence, not the service: `problem` says what is wrong, the state lives on in memory, and `heal` writes all of it
+anew. A file that cannot be read is set aside under its date, never overwritten.
+"""
+
+import fcntl
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from supervisor.records import (
+    EndpointRecord,
+    Network,
+    Remembered,
+    endpoint_from_json,
+    endpoint_to_json,
+    lease_from_json,
+    lease_to_json,
+    options_from_json,
+    options_to_json,
+)
+
+EVENT_DAYS = 30
+EVENT_ROWS = 100_000
+PRUNE_EVERY = 1000  # events
+# Each released schema leads to the next by one script; the version is the number of scripts that have run.
+MIGRATIONS = (
+    """
+    CREATE TABLE network (id TEXT PRIMARY KEY, options TEXT NOT NULL) STRICT;
+    CREATE TABLE endpoint (id TEXT PRIMARY KEY, phase TEXT NOT NULL, held INTEGER NOT NULL, lease TEXT,
+                           record TEXT NOT NULL) STRICT;
+    CREATE TABLE remembered (network TEXT NOT NULL, key TEXT NOT NULL, mac TEXT NOT NULL, address TEXT,
+                             bridge TEXT NOT NULL, updated REAL NOT NULL, lease TEXT, release_at REAL,
+                             PRIMARY KEY (network, key)) STRICT;
+    CREATE TABLE event (id INTEGER PRIMARY KEY, time REAL NOT NULL, endpoint TEXT NOT NULL, network TEXT NOT NULL,
+                        container TEXT, kind TEXT NOT NULL, address TEXT, detail TEXT NOT NULL) STRICT;
+    CREATE INDEX event_by_time ON event (time);
+    """,
+)
+
+log = logging.getLogger(__name__)
+
+
+class StateInUse(Exception):
+    """Another instance of the plugin owns this state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that is kept, but for the history."""
+
+    networks: tuple[Network, ...] = ()
+    endpoints: tuple[EndpointRecord, ...] = ()
+    remembered: tuple[Remembered, ...] = ()
+
+
+class Lock:
+    """Held for the process's life; a second instance of the plugin on the same state does not start."""
+
+    def __init__(self, directory: Path) -> None:
+        """Raises StateInUse, or OSError where the directory cannot be written."""
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._descriptor)
+            raise StateInUse(f"another instance of this plugin uses {directory}") from None
+
+    def close(self) -> None:
+        """Gives the descriptor back; in a child this does not unlock."""
+        os.close(self._descriptor)
+
+
+class Store:
+    """The database in `directory`; `snapshot` gives all state in memory when it has to be written anew."""
+
+    def __init__(self, directory: Path, snapshot: Callable[[], Snapshot]) -> None:
+        self.problem: str | None = None
+        self._path = directory / "state.db"
+        self._snapshot = snapshot
+        self._database: sqlite3.Connection | None = None
+        self._events = 0
+
+    def load(self) -> Snapshot:
+        """What the last instance left; empty where nothing can be read, with `problem` or a log line to say why."""
+        try:
+            self._open()
+            return self._read()
+        except sqlite3.OperationalError as error:  # the disk, not the file: what is there stays
+            self._fail(error)
+        except (sqlite3.DatabaseError, ValueError, KeyError, TypeError) as error:
+            self._set_aside(error)
+        return Snapshot()
+
+    def close(self) -> None:
+        """In a child: not its own."""
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    def heal(self) -> bool:
+        """Tries to write everything anew after a failure; True where all is on disk."""
+        if self.problem is None:
+            return True
+        self.close()
+        try:
+            self._open()
+            with self._changes() as database:
+                for table in ("network", "endpoint", "remembered"):
+                    database.execute(f"DELETE FROM {table}")  # noqa: S608  names of ours
+                _write(database, self._snapshot())
+        except (sqlite3.Error, OSError) as error:
+            self._fail(error)
+            return False
+        log.info("state is on disk again")
+        self.problem = None
+        return True
+
+    def put_network(self, network: Network) -> None:
+        """Adds or replaces it."""
+        self._do(lambda database: _write(database, Snapshot(networks=(network,))))
+
+    def drop_network(self, network_id: str) -> None:
+        """With what was remembered on it."""
+        self._do(
+            lambda database: (
+                database.execute("DELETE FROM network WHERE id = ?", (network_id,)),
+                database.execute("DELETE FROM remembered WHERE network = ? AND lease IS NULL", (network_id,)),
+            )
+        )
+
+    def put_endpoint(self, record: EndpointRecord) -> None:
+        """Adds or replaces it."""
+        self._do(lambda database: _write(database, Snapshot(endpoints=(record,))))
+
+    def drop_endpoint(self, endpoint_id: str) -> None:
+        """It has ended."""
+        self._do(lambda database: database.execute("DELETE FROM endpoint WHERE id = ?", (endpoint_id,)))
+
+    def put_remembered(self, remembered: Remembered) -> None:
+        """Adds or replaces it."""
+        self._do(lambda database: _write(database, Snapshot(remembered=(remembered,))))
+
+    def drop_remembered(self, network_id: str, key: str) -> None:
+        """Nothing is to be known of it any more."""
+        query = "DELETE FROM remembered WHERE network = ? AND key = ?"
+        self._do(lambda database: database.execute(query, (network_id, key)))
+
+    def add_event(
+        self, endpoint: str, network: str, container: str | None, kind: str, address: str | None, detail: str
+    ) -> None:
+        """One line of the history; old ones go."""
+        row = (time.time(), endpoint, network, container, kind, address, detail)
+        self._do(
+            lambda database: database.execute(
+                "INSERT INTO event (time, endpoint, network, container, kind, address, detail) VALUES (?,?,?,?,?,?,?)",
+                row,
+            )
+        )
+        self._events += 1
+        if self._events % PRUNE_EVERY == 1:
+            self._do(_prune)
+
+    def _open(self) -> None:
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        self._database = database = sqlite3.connect(self._path, isolation_level=None)
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")
+        version = database.execute("PRAGMA user_version").fetchone()[0]
+        if version > len(MIGRATIONS):
+            raise sqlite3.DatabaseError(f"schema {version} is of a newer version of the plugin")
+        for number, script in enumerate(MIGRATIONS[version:], version + 1):
+            database.executescript(f"BEGIN; {script} PRAGMA user_version = {number}; COMMIT;")
+
+    def _read(self) -> Snapshot:
+        with self._changes() as database:
+            return Snapshot(
+                networks=tuple(
+                    Network(key, options_from_json(options))
+                    for key, options in database.execute("SELECT id, options FROM network")
+                ),
+                endpoints=tuple(
+                    endpoint_from_json(record, phase, bool(held), lease)
+                    for record, phase, held, lease in database.execute(
+                        "SELECT record, phase, held, lease FROM endpoint"
+                    )
+                ),
+                remembered=tuple(
+                    _remembered(row) for row in database.execute(f"SELECT {REMEMBERED} FROM remembered")  # noqa: S608
+                ),
+            )
+
+    @contextmanager
+    def _changes(self) -> Iterator[sqlite3.Connection]:
+        database = self._database
+        if database is None:
+            raise sqlite3.OperationalError("the database is not open")
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            yield database
+        except BaseException:
+            database.execute("ROLLBACK")
+            raise
+        database.execute("COMMIT")
+
+    def _do(self, change: Callable[[sqlite3.Connection], object]) -> None:
+        if self.problem is not None:
+            return  # everything is written anew once the disk takes it again
+        try:
+            with self._changes() as database:
+                change(database)
+        except sqlite3.Error as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        text = f"state cannot be kept in {self._path}: {error}"
+        if text != self.problem:
+            log.error("%s; going on in memory", text)
+        self.problem = text
+
+    def _set_aside(self, error: Exception) -> None:
+        self.close()
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        aside = self._path.with_name(f"{self._path.name}.unreadable-{stamp}")
+        log.error("%s cannot be read (%s); it is kept as %s", self._path, error, aside.name)
+        try:
+            for suffix in ("", "-wal", "-shm"):
+                source = self._path.with_name(self._path.name + suffix)
+                if source.exists():
+                    source.rename(aside.with_name(aside.name + suffix))
+            self._open()
+        except (sqlite3.Error, OSError) as failure:
+            self._fail(failure)
+
+
+REMEMBERED = "network, key, mac, address, bridge, updated, lease, release_at"
+
+
+def _write(database: sqlite3.Connection, snapshot: Snapshot) -> None:
+    database.executemany(
+        "INSERT OR REPLACE INTO network (id, options) VALUES (?, ?)",
+        ((network.id, options_to_json(network.options)) for network in snapshot.networks),
+    )
+    database.executemany(
+        "INSERT OR REPLACE INTO endpoint (id, phase, held, lease, record) VALUES (?, ?, ?, ?, ?)",
+        _endpoint_rows(snapshot.endpoints),
+    )
+    database.executemany(
+        f"INSERT OR REPLACE INTO remembered ({REMEMBERED}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+        (
+            (r.network_id, r.key, r.mac, r.address and str(r.address), r.bridge, r.updated, lease_to_json(r.lease))
+            + (r.release_at,)
+            for r in snapshot.remembered
+        ),
+    )
+
+
+def _endpoint_rows(records: Iterable[EndpointRecord]) -> Iterator[tuple[str, str, int, str | None, str]]:
+    for record in records:
+        lease = lease_to_json(record.lease)
+        yield record.spec.endpoint_id, record.phase, int(record.held), lease, endpoint_to_json(record)
+
+
+def _remembered(row: tuple[str, str, str, str | None, str, float, str | None, float | None]) -> Remembered:
+    network_id, key, mac, address, bridge, updated, lease, release_at = row
+    known = None if address is None else IPv4Address(address)
+    return Remembered(network_id, key, mac, known, bridge, updated, lease_from_json(lease), release_at)
+
+
+def _prune(database: sqlite3.Connection) -> None:
+    database.execute("DELETE FROM event WHERE time < ?", (time.time() - EVENT_DAYS * 86400,))
+    database.execute("DELETE FROM event WHERE id <= (SELECT max(id) FROM event) - ?", (EVENT_ROWS,))
