@@ -26,6 +26,7 @@ FIRST_WAIT_SECONDS = 1.0  # RFC 2131 section 4.1 says 4, for whole campuses that
 MAX_WAIT_SECONDS = 4.0
 JITTER = 0.25  # of each wait, to either side
 REQUEST_TRIES = 3  # then another server's OFFER is asked for
+REFUSED_PAUSE_SECONDS = 1.0  # a server that goes on refusing must not be asked as fast as it answers
 
 
 class NoLease(Exception):
@@ -97,10 +98,15 @@ class _Exchange:
                 if answer.kind is Kind.NAK:
                     self._counts.naks += 1
                     self._counts.last_words = answer.values["message"][:100]
+                    self._pause()
                     return None
             if attempt == REQUEST_TRIES:
                 return None
         raise NoLease(self._text("DHCPACK"))
+
+    def _pause(self) -> None:
+        for _ in self._answers(min(self._deadline, time.monotonic() + REFUSED_PAUSE_SECONDS)):
+            pass  # late words about what is over
 
     def _send(self, kind: MessageType, requested: IPv4Address | None, server: IPv4Address | None) -> None:
         message = encode(
