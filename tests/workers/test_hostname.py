@@ -27,7 +27,7 @@ LEGAL = re.compile(
         ("web\n", "web"),
         ("$(reboot)", "reboot"),
         ("a" * 70, "a" * 63),
-        ("a" * 62 + "-b", "a" * 62),
+        ("a" * 62 + "-b.lan", "a" * 62 + ".lan"),
         ("", None),
         (None, None),
         ("_", None),
@@ -41,15 +41,13 @@ def test_name(name: str | None, legal: str | None) -> None:
     assert legal_hostname(name) == legal
 
 
-@pytest.mark.parametrize("length", range(250, 260))
-def test_long_name(length: int) -> None:
+@pytest.mark.parametrize("offset", range(12))
+def test_long_name(offset: int) -> None:
     """A name is cut to 253 characters, and what is left is legal wherever the cut falls."""
-    name = legal_hostname("abc-." * 40 + "x" * (length - 200))
+    name = legal_hostname("x" * offset + "aaaaaaaaa-b." * 30)
     assert name is not None
+    assert len(name) > 240
     assert LEGAL.fullmatch(name)
-    cut = legal_hostname(".".join(["a" * 9 + "-b"] * 30)[:length])
-    assert cut is not None
-    assert LEGAL.fullmatch(cut)
 
 
 def test_any_text() -> None:
