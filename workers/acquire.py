@@ -29,6 +29,7 @@ JITTER = 0.25  # of each wait, to either side
 REQUEST_TRIES = 3  # then another server's OFFER is asked for
 REBOOT_SECONDS = 1.0  # then a lease that is still valid is used without an answer
 REBOOT_TRIES = 2
+REFUSED_PAUSE_SECONDS = 1.0  # a server that goes on refusing must not be asked as fast as it answers
 
 
 class NoLease(Exception):
@@ -133,10 +134,15 @@ class _Exchange:
                 if answer.kind is Kind.NAK:
                     self._counts.naks += 1
                     self._counts.last_words = answer.values["message"][:100]
+                    self._pause()
                     return None
             if attempt == REQUEST_TRIES:
                 return None
         raise NoLease(self._text("DHCPACK"))
+
+    def _pause(self) -> None:
+        for _ in self._answers(min(self._deadline, time.monotonic() + REFUSED_PAUSE_SECONDS)):
+            pass  # late words about what is over
 
     def _send(self, kind: MessageType, requested: IPv4Address | None, server: IPv4Address | None) -> None:
         message = encode(

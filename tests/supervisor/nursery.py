@@ -4,11 +4,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import Pipe
-from multiprocessing.connection import Connection
 from pathlib import Path
 from signal import SIGKILL
 
-from supervisor.children import LIBC, PR_SET_CHILD_SUBREAPER, Child, Nursery, Target
+from supervisor.children import LIBC, PR_SET_CHILD_SUBREAPER, Child, End, Nursery, Target
 from supervisor.loop import Loop
 from workers.backoff import Backoff
 
@@ -32,7 +31,7 @@ class Home:
     """A nursery and the loop that it lives in."""
 
     loop: Loop = field(default_factory=Loop)
-    private: tuple[Connection, ...] = ()
+    private: tuple[End, ...] = ()
     nursery: Nursery = field(init=False)
 
     def __post_init__(self) -> None:

@@ -212,6 +212,22 @@ def test_orphans(home: Home, caplog: pytest.LogCaptureFixture) -> None:
     assert f"reaped orphan {orphan}" in caplog.text
 
 
+def test_an_orphan_behind_its_parent(home: Home) -> None:
+    """Where parent and orphan have both ended before we look, the orphan's status is taken after its parent's."""
+    child, diary = home.child()
+    ours, theirs = Pipe()
+    home.spawn(child, _leave_orphan, theirs)
+    assert child.pid is not None
+    assert child.channel is not None
+    orphan = child.channel.recv()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    with ours, theirs:
+        ours.send("end")
+    os.waitid(os.P_PID, orphan, os.WEXITED | os.WNOWAIT)
+    home.wait_for(lambda: diary.entries)
+    assert not _is_child(orphan)
+
+
 def test_orphans_leave_children_alone(home: Home) -> None:
     """Reaping orphans does not take the status of a child that has ended: that is told by its own exit."""
     child, diary = home.child()

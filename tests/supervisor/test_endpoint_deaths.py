@@ -143,6 +143,18 @@ def test_join_in_backoff(puppet: Puppet) -> None:
     assert puppet.worker.told() == [Attach(attach_path(puppet), None)]
 
 
+def test_successor_while_the_engine_is_lost(puppet: Puppet) -> None:
+    """A successor whose sandbox cannot be found at its start is told of it as soon as it can."""
+    bring_to(puppet, Phase.JOINING)
+    puppet.die()
+    pid, puppet.engine.pid = puppet.engine.pid, None
+    puppet.loop.pass_time(BACKOFF)
+    assert puppet.worker.told() == []
+    puppet.engine.pid = pid
+    puppet.endpoint.engine_changed()
+    assert puppet.worker.told() == [Attach(attach_path(puppet), None)]
+
+
 def test_create_overdue(puppet: Puppet) -> None:
     """A worker that is silent for longer than its budgets is killed, and who waits reads so."""
     answers = puppet.ask(puppet.endpoint.create)

@@ -211,5 +211,6 @@ def test_delete_while_leaving(puppet: Puppet) -> None:
     bring_to(puppet, Phase.JOINED)
     leave = puppet.ask(puppet.endpoint.leave)
     puppet.ask(puppet.endpoint.delete)
+    assert leave == [Done()]
     puppet.report(Left(released=True))
     assert (leave, puppet.state) == ([Done()], "deleting")

@@ -61,6 +61,7 @@ def test_siblings() -> None:
     home.close()
     private.close()
     kept.close()
+    assert theirs.closed
     assert isinstance(told, dict)
     found = set(told.values())
     assert {named[theirs], named[kept]} <= found

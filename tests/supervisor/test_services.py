@@ -70,9 +70,9 @@ class Unit:
 @pytest.fixture(name="unit")
 def _unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Unit]:
     monkeypatch.setattr(services, "API", _serve)
-    home = Home()
     path = tmp_path / "net-dhcp.sock"
     with listen(path) as listener:
+        home = Home(private=(listener,))
         unit = Unit(home, path, listener)
         unit.api.start()
         home.wait_for(lambda: unit.api.child.state is ChildState.RUNNING)
@@ -103,7 +103,8 @@ def test_restart(unit: Unit) -> None:
         unit.home.nursery.kill(unit.api.child, SIGKILL)
         unit.home.wait_for(lambda: not unit.home.nursery.children)
         assert caller.recv(100) == b""
-        respond(Done())
+    unit.home.wait_for(lambda: unit.api.child.state is ChildState.RUNNING)
+    respond(Done())
     with unit.request(b"n2") as caller:
         request, respond = unit.asked[1]
         assert request == Request(1, DeleteNetwork("n2"))

@@ -9,11 +9,11 @@ from tests.lab.dhcp import DhcpServer
 from tests.lab.network import BRIDGE
 from tests.netns.process.fakeengine import network_request
 from tests.netns.process.rig import Rig
-from tests.netns.process.scripted import refusal, scripted_server
-from tests.netns.process.wire import Kind
+from tests.netns.process.scripted import Grant, refusal, scripted_server
+from tests.netns.process.wire import Kind, Packet
 
 OWN_BRIDGE = "br-own"
-BUDGET = 4  # seconds
+BUDGET = 3  # seconds
 LEASE_TIMEOUT = f"{BUDGET}s"
 FILTER = "bridge-nf-call-iptables"
 ACCEPT = ("iptables", "-I", "FORWARD", "-i", BRIDGE, "-o", BRIDGE, "-j", "ACCEPT")
@@ -59,11 +59,17 @@ def test_no_server(rig: Rig) -> None:
 
 
 def test_server_that_refuses(rig: Rig) -> None:
-    """A NAK to every request is told from silence, with the server's words."""
-    with scripted_server(rig.machine.lan, lambda packet: [refusal(packet).encode()]):
+    """Offers that are never kept are told from silence, with the server's words; the LAN is not flooded."""
+    grant = Grant()
+
+    def fickle(packet: Packet) -> list[bytes]:
+        return grant.answer(packet) if packet.kind is Kind.DISCOVER else [refusal(packet).encode()]
+
+    with scripted_server(rig.machine.lan, fickle):
         error = refused(rig)
 
-    assert "no DHCPOFFER" in error
+    assert "refused by the server, last with 'wrong network'" in error
+    assert len(rig.capture.frames()) < 2 * BUDGET + 4
 
 
 def test_no_uplink(rig: Rig, own_bridge: str) -> None:

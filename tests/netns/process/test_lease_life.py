@@ -41,15 +41,18 @@ def test_client_moves_into_the_container(rig: Rig, server: DhcpServer, early: bo
 
 
 def test_renewal_comes_from_inside(rig: Rig, server: DhcpServer) -> None:
-    """A renewal is one unicast REQUEST from the leased address, asks for no new lease, and is acknowledged."""
+    """A renewal is a unicast REQUEST from the leased address, asks for no new lease, and is acknowledged.
+
+    There may be a second one: BusyBox misses an answer that comes before it has closed the socket of its question.
+    """
     container = rig.joined()
     before = len(rig.capture.frames())
 
     rig.renew(container)
 
-    (frame,) = rig.capture.frames()[before:]
-    assert (frame.packet.kind, frame.packet.ciaddr) == (Kind.REQUEST, address_of(container))
-    assert (frame.source, frame.destination) == (address_of(container), SERVER)
+    frames = rig.capture.frames()[before:]
+    assert {(f.packet.kind, f.packet.ciaddr) for f in frames} == {(Kind.REQUEST, address_of(container))}
+    assert {(f.source, f.destination) for f in frames} == {(address_of(container), SERVER)}
     assert [m.kind for m in server.messages(container.mac)][-2:] == ["REQUEST", "ACK"]
 
 
