@@ -7,6 +7,7 @@ from pathlib import Path
 from supervisor.listener import listen
 
 PLUGIN_SOCKET = Path("/run/docker/plugins/net-dhcp.sock")
+STATE = Path("/var/lib/net-dhcp")  # config.json's propagatedMount: dockerd keeps it over restarts and upgrades
 ENGINE_SOCKET = "/var/run/docker.sock"
 
 
@@ -15,16 +16,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="supervisor", description="Docker network driver plugin net-dhcp")
     parser.add_argument("--socket", type=Path, default=PLUGIN_SOCKET, help="where dockerd reaches the plugin")
     parser.add_argument("--engine", default=ENGINE_SOCKET, help="where the plugin reaches dockerd")
+    parser.add_argument("--state", type=Path, default=STATE, help="the directory where the plugin keeps its state")
     arguments = parser.parse_args()
     listener = listen(arguments.socket)
 
     from supervisor import log
     from supervisor.core import Supervisor
+    from supervisor.store import lock_state
     from workers.netns import make_sysctls_writable
 
     log.configure(os.environ.get("LOG_LEVEL", "INFO"))
     make_sysctls_writable()
-    Supervisor(listener, arguments.engine).run()
+    Supervisor(listener, arguments.engine, arguments.state, lock_state(arguments.state)).run()
     arguments.socket.unlink(missing_ok=True)
 
 

@@ -14,16 +14,18 @@ import socket
 import time
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from signal import SIGCHLD, SIGINT, SIGKILL, SIGTERM
 from typing import cast
 
 from supervisor.children import Nursery
 from supervisor.endpoints import Endpoint, Plant
-from supervisor.engine import Engine, Fact
-from supervisor.errors import NotFound, RequestError, Unavailable
+from supervisor.engine import ContainerGone, Engine, Fact
+from supervisor.errors import Conflict, NotFound, RequestError, Unavailable
 from supervisor.identity import Identifier
 from supervisor.jobs import ask
 from supervisor.loop import Loop, Signals
+from supervisor.memory import Memory, key_of, mac_of_name
 from supervisor.messages import (
     CreateEndpoint,
     CreateNetwork,
@@ -45,11 +47,17 @@ from supervisor.messages import (
 from supervisor.networks import Networks
 from supervisor.observe import sample_tree
 from supervisor.options import parse_endpoint_options
+from supervisor.records import Origin, Remembered
 from supervisor.services import Api, Respond, Watcher
+from supervisor.store import Lock, Snapshot, Store
 from supervisor.views import problems, view_endpoint, view_workers
+from workers.endpoint import give_back
 from workers.hostname import legal_hostname
-from workers.messages import EndpointSpec
+from workers.messages import Deleted, EndpointSpec
 
+RECOVERY_SECONDS = 2.0
+RELEASE_DEADLINE_SECONDS = 8.0
+TICK_SECONDS = 5.0
 SAMPLE_DEADLINE_SECONDS = 10.0
 STOP_DEADLINE_SECONDS = 5.0  # dockerd kills after 10
 LOCAL_MAC_PREFIX = "02"  # locally administered, unicast: IEEE 802, clause 8
@@ -60,15 +68,20 @@ log = logging.getLogger(__name__)
 class Supervisor:
     """The plugin. `run` returns when it was told to stop and all children are gone."""
 
-    def __init__(self, listener: socket.socket, engine_socket: str) -> None:
+    def __init__(self, listener: socket.socket, engine_socket: str, state: Path, lock: Lock | None) -> None:
         self._loop = Loop()
         self._signals = Signals(SIGTERM, SIGINT, SIGCHLD)
-        self._nursery = Nursery(self._loop, (listener, *self._signals.ends))
+        self._store = Store(state, self._snapshot)
+        held = () if lock is None else (lock,)
+        self._nursery = Nursery(self._loop, (listener, *self._signals.ends, self._store, *held))
         self._engine = Engine()
         self._identifier = Identifier(self._engine)
-        self._networks = Networks(self._nursery, self._loop, self._engine)
+        self._networks = Networks(self._nursery, self._loop, self._engine, self._store)
+        self._memory = Memory(self._store)
         self._endpoints: dict[str, Endpoint] = {}
-        self._plant = Plant(self._nursery, self._loop, self._engine, self._identifier, self._forget)
+        self._plant = Plant(
+            self._nursery, self._loop, self._engine, self._identifier, self._store, self._memory, self._forget
+        )
         self._api = Api(self._nursery, self._loop, listener, self._on_request)
         self._watcher = Watcher(self._nursery, engine_socket, self._on_fact)
         self._instance = uuid.uuid4().hex
@@ -78,12 +91,67 @@ class Supervisor:
     def run(self) -> None:
         """Serves until SIGTERM or SIGINT."""
         self._loop.watch(self._signals.reader, self._on_signal)
-        self._api.start()
         self._watcher.start()
+        self._recover()
+        self._api.start()
+        self._tick()
         log.info("started, instance %s", self._instance)
         while not (self._stopping and not self._nursery.children):
             self._loop.step()
         log.info("stopped")
+
+    def _recover(self) -> None:
+        """Disk and kernel are reconciled before the first request is answered; what takes long does not hold it up."""
+        kept = self._store.load()
+        self._networks.load(kept.networks)
+        self._memory.load(kept.remembered)
+        for record in kept.endpoints:
+            endpoint = Endpoint(record.spec, record.origin, record.identity, self._plant)
+            self._endpoints[record.spec.endpoint_id] = endpoint
+            endpoint.restore(record)
+        deadline = time.monotonic() + RECOVERY_SECONDS
+        self._loop.call_later(RECOVERY_SECONDS, lambda: None)  # wakes the loop
+        while any(e.recovering for e in self._endpoints.values()) and time.monotonic() < deadline:
+            self._loop.step()
+        if kept.endpoints:
+            log.info("%d endpoints found again, %d of them live", len(kept.endpoints), len(self._endpoints))
+
+    def _snapshot(self) -> Snapshot:
+        return Snapshot(tuple(self._networks), tuple(e.record() for e in self._endpoints.values()), tuple(self._memory))
+
+    def _tick(self) -> None:
+        """What is due by the clock: leases that nobody came for, a disk that may take the state again."""
+        self._loop.call_later(TICK_SECONDS, self._tick)
+        self._store.heal()
+        for waiting in self._memory.overdue():
+            self._give_back(waiting)
+
+    def _give_back(self, waiting: Remembered) -> None:
+        lease = self._memory.claim(waiting)
+        if lease is None:
+            return
+        spec = EndpointSpec(waiting.network_id, secrets.token_hex(32), waiting.bridge, waiting.mac, lease_timeout=0)
+
+        def done(report: object | None) -> None:
+            if isinstance(report, Deleted) and not report.owed:
+                log.info(
+                    "lease of %s released, nobody came for it", lease.address.ip, extra={"network": spec.network_id}
+                )
+            else:
+                self._memory.set_aside(
+                    waiting.network_id, waiting.key, waiting.mac, waiting.bridge, lease, give_back=True
+                )
+
+        ask(
+            self._nursery,
+            self._loop,
+            "nd-release",
+            give_back,
+            spec,
+            lease,
+            deadline=RELEASE_DEADLINE_SECONDS,
+            answer=done,
+        )
 
     def _on_signal(self) -> None:
         numbers = self._signals.drain()
@@ -108,6 +176,8 @@ class Supervisor:
 
     def _on_fact(self, fact: object) -> None:
         self._engine.learn(cast(Fact, fact))
+        if isinstance(fact, ContainerGone):
+            self._memory.forget_container(fact.id)
         for endpoint in self._endpoints.values():
             endpoint.engine_changed()
 
@@ -129,6 +199,7 @@ class Supervisor:
             if endpoint.spec.network_id == body.network_id:
                 endpoint.delete()
         self._networks.delete(body.network_id)
+        self._memory.forget_network(body.network_id)
         respond(Done())
 
     def _create_endpoint(self, body: CreateEndpoint, respond: Respond) -> None:
@@ -140,23 +211,36 @@ class Supervisor:
 
     def _new_endpoint(self, body: CreateEndpoint) -> Endpoint:
         options = self._networks.get(body.network_id).options
-        requested = parse_endpoint_options(body.options).requested
-        taken = {e.identity.id for e in self._endpoints.values() if e.identity and e.spec.network_id == body.network_id}
-        identity = self._identifier.at_create(body, taken)
+        chosen = parse_endpoint_options(body.options)
+        others = [e for e in self._endpoints.values() if e.spec.network_id == body.network_id]
+        identity = self._identifier.at_create(body, {e.identity.id for e in others if e.identity})
+        key = key_of(body, chosen.id, options.mac_by_name, identity)
+        owner = next((e for e in others if key is not None and e.origin.key == key), None)
+        if owner is not None:
+            name = owner.identity.name if owner.identity else owner.spec.endpoint_id[:12]
+            raise Conflict(f"{key.replace(':', ' ', 1)} is in use on this network by container {name}")
+        remembered = self._memory.recall(body.network_id, key)
+        lease = self._memory.claim(remembered)
+        wanted = body.address.ip if body.address else chosen.requested
+        named = mac_of_name(body.network_id, identity.name) if options.mac_by_name and identity else None
         spec = EndpointSpec(
             network_id=body.network_id,
             endpoint_id=body.endpoint_id,
             bridge=options.bridge,
-            mac=body.mac or _random_mac(),
+            mac=body.mac or named or (remembered.mac if remembered else _random_mac()),
             lease_timeout=options.lease_timeout,
-            requested=body.address.ip if body.address else requested,
+            requested=wanted or (remembered.address if remembered else None),
             hostname=legal_hostname(identity.hostname) if identity else None,
             skip_routes=options.skip_routes,
+            drop_expired=options.drop_expired,
+            remembered=lease if wanted is None or (lease and lease.address.ip == wanted) else None,
         )
-        return Endpoint(spec, body, identity, self._plant)
+        origin = Origin(body.mac is not None, body.address is not None, key, options.keep_lease)
+        return Endpoint(spec, origin, identity, self._plant)
 
     def _forget(self, endpoint: Endpoint) -> None:
         self._endpoints.pop(endpoint.spec.endpoint_id, None)
+        self._store.drop_endpoint(endpoint.spec.endpoint_id)
 
     def _join(self, body: Join, respond: Respond) -> None:
         self._known(body.endpoint_id).join(body.sandbox_key, respond)
@@ -188,6 +272,8 @@ class Supervisor:
 
     def _health(self, _: GetHealth, respond: Respond) -> None:
         found = problems(self._endpoints.values())
+        if self._store.problem is not None:
+            found = (self._store.problem, *found)
         uptime = time.monotonic() - self._started
         counts = len(self._networks), len(self._endpoints)
         respond(Health(not found, found, self._instance, uptime, *counts, self._engine.connected))

@@ -18,15 +18,20 @@ from supervisor.errors import Conflict, Failed, RequestError
 from supervisor.identity import Identifier, Identity
 from supervisor.joining import join_answer
 from supervisor.loop import Loop, Timer
-from supervisor.messages import Answer, CreateEndpoint, Done, EndpointCreated, Joined
+from supervisor.memory import Memory
+from supervisor.messages import Answer, Done, EndpointCreated, Joined
 from supervisor.phases import Happening, Phase, RefusedHappening, after
+from supervisor.records import EndpointRecord, Origin
 from supervisor.services import Respond
+from supervisor.store import LeaseEvent, Store
 from workers import messages as w
 from workers.endpoint import remove, run
 from workers.hostname import legal_hostname
 from workers.lease import Lease, Route
 
 CLEAN_UP_SECONDS = 4.0  # a worker's, after the budget of its first lease
+JOIN_SECONDS = 120.0  # from CreateEndpoint's answer
+GONE_SECONDS = 5.0  # in which Leave comes for a sandbox that ends in order
 LEAVE_SECONDS = 4.0  # release (2 s), udhcpc's end (1 s)
 DELETE_SECONDS = 6.0  # release from the host's side (2 s), udhcpc's end, a link made again and removed
 
@@ -41,6 +46,8 @@ class Plant:
     loop: Loop
     engine: Engine
     identifier: Identifier
+    store: Store
+    memory: Memory
     gone: Callable[["Endpoint"], None]
 
 
@@ -50,7 +57,7 @@ class Endpoint:
     def __init__(
         self,
         spec: w.EndpointSpec,
-        request: CreateEndpoint,
+        origin: Origin,
         identity: Identity | None,
         plant: Plant,
     ) -> None:
@@ -63,14 +70,17 @@ class Endpoint:
         self.renewed: float | None = None
         self.last_trouble: str | None = None
         self.udhcpc_pid: int | None = None
+        self.recovering = False
         self.sandbox_key: str | None = None
         self.child = Child(f"nd-{spec.endpoint_id[:12]}", "worker", self._on_report, self._on_exit)
-        self._request = request
+        self.origin = origin
         self._plant = plant
         self._routes: tuple[Route, ...] = ()
         self._waiting: defaultdict[Phase, list[Respond]] = defaultdict(list)
         self._deadline: Timer | None = None
         self._attach_sent = False
+        self._held = False
+        self._keep = False
         self._begun = time.monotonic()
 
     # Requests of the engine.
@@ -81,6 +91,7 @@ class Endpoint:
             self._take(Happening.CREATE)
             self._arm(self.spec.lease_timeout + CLEAN_UP_SECONDS, self._create_overdue)
             self._spawn(resume=None)
+            self._save()  # while the worker makes the link: should we die, the next instance knows what to look for
         if self.phase is Phase.CREATING:
             self._waiting[Phase.CREATING].append(respond)
         elif self.phase is Phase.CREATED:
@@ -99,6 +110,7 @@ class Endpoint:
             respond(Conflict(f"endpoint {self.spec.endpoint_id[:12]}: {error}"))
             return
         self.sandbox_key = sandbox_key
+        self._save()
         respond(self._joined())
         self._attach()
 
@@ -107,7 +119,8 @@ class Endpoint:
         if self.phase in (Phase.JOINING, Phase.JOINED):
             self._take(Happening.LEAVE)
             self._arm(LEAVE_SECONDS, self._leave_overdue)
-            self._tell(w.Leave())
+            self._keep = self.origin.keep_lease or self._plant.identifier.comes_back(self.identity)
+            self._tell(w.Leave(self._keep))
         if self.phase is Phase.LEAVING:
             self._waiting[Phase.LEAVING].append(respond)
         else:
@@ -124,14 +137,42 @@ class Endpoint:
             self._arm(DELETE_SECONDS, self._delete_overdue)
             self._tell(w.Delete())
 
+    def restore(self, record: EndpointRecord) -> None:
+        """After a restart of the plugin: goes on where the last instance was."""
+        self.phase, self.sandbox_key, self.lease = record.phase, record.sandbox_key, record.lease
+        self._held, self._routes = record.held and record.lease is not None, record.routes
+        self.obtained, self.renewed = record.obtained, record.renewed
+        self.recovering = self.phase in (Phase.JOINING, Phase.JOINED)
+        if self.phase is Phase.CREATING or self.phase in (Phase.LEAVING, Phase.LEFT):
+            self._take(Happening.DELETE)
+        elif self.phase is Phase.CREATED:
+            self._await_join()
+        self._respawn()
+
+    def record(self) -> EndpointRecord:
+        """What is to be known of it after a restart."""
+        return EndpointRecord(
+            spec=self.spec,
+            phase=self.phase,
+            origin=self.origin,
+            identity=self.identity,
+            sandbox_key=self.sandbox_key,
+            lease=self.lease,
+            held=self._held,
+            routes=self._routes,
+            obtained=self.obtained,
+            renewed=self.renewed,
+        )
+
     def engine_changed(self) -> None:
         """New facts: where the sandbox can be found, which container this is."""
-        if self.phase is Phase.JOINING and not self._attach_sent:
+        if self.phase in (Phase.JOINING, Phase.JOINED) and not self._attach_sent:
             self._attach()
         container = self._plant.engine.container_of(self.spec.endpoint_id)
         identity = Identity(container.id, container.name, container.hostname) if container else self.identity
         if identity != self.identity:
             self.identity = identity
+            self._save()
             if self._hostname and self.phase in (Phase.JOINING, Phase.JOINED):
                 self.child.send(w.Rename(self._hostname))
 
@@ -146,44 +187,52 @@ class Endpoint:
 
     def _on_report(self, report: object) -> None:  # noqa: C901  one line a report
         match report:
-            case w.Created(lease, routes):
-                self._on_created(lease, routes)
+            case w.Created(lease, routes, confirmed):
+                self._on_created(lease, routes, confirmed)
             case w.CreateFailed(reason):
                 self._on_failed(reason)
             case w.Attached(interface) if self.phase in (Phase.JOINING, Phase.JOINED):
                 self.interface = interface
+                self.recovering = False
                 self._take(Happening.ATTACHED)
+                self._save()
                 self._say("attached")
+            case w.SandboxGone():
+                self._on_sandbox_gone()
             case w.ClientStarted(pid):
                 self.udhcpc_pid = pid
             case w.LeaseObtained(lease):
                 self._on_lease(lease)
             case w.LeaseTrouble(kind, detail):
-                self.last_trouble = f"{kind}: {detail}"
-                self._say(self.last_trouble, logging.WARNING)
+                self._on_trouble(kind, detail)
             case w.Left(released):
                 self._on_left(released)
-            case w.Deleted():
-                self._take(Happening.DELETED)
-                self._say("deleted")
-                self._plant.gone(self)
-                self._answer(Phase.DELETING, Done())
+            case w.Deleted(owed):
+                self._on_deleted(owed)
 
-    def _on_created(self, lease: Lease, routes: tuple[Route, ...]) -> None:
+    def _on_created(self, lease: Lease, routes: tuple[Route, ...], confirmed: bool) -> None:
         if self.phase is not Phase.CREATING:
             return  # Delete has overtaken it
-        self.lease, self._routes = lease, routes
+        self.lease, self._routes, self._held = lease, routes, True
         self.obtained = self.renewed = time.time()
         self._take(Happening.CREATED)
-        self._say(f"first lease {lease.address} from {lease.server}")
+        self._await_join()
+        self._save()
+        self._remember()
+        if confirmed:
+            self._note("bound", f"first lease {lease.address} from {lease.server}")
+        else:
+            self._note("unconfirmed", f"no server answers; starting on {lease.address}, whose lease still runs")
         wanted = self.spec.requested
         if wanted is not None and wanted != lease.address.ip:
             self._say(f"asked for {wanted}, the server gave {lease.address.ip}", logging.WARNING)
         self._answer(Phase.CREATING, self._created_answer())
 
     def _on_failed(self, reason: str) -> None:
-        self._say(f"not created: {reason}", logging.ERROR)
+        self._note("failed", f"not created: {reason}", logging.ERROR)
         self._take(Happening.FAILED)
+        if self.spec.remembered is not None:
+            self._set_aside(self.spec.remembered)  # it was not ours yet
         self._plant.gone(self)
         self._answer(Phase.CREATING, Failed(reason))
         self._answer(Phase.DELETING, Done())
@@ -192,21 +241,65 @@ class Endpoint:
         previous, self.lease = self.lease, lease
         self.renewed = time.time()
         self.last_trouble = None
+        self._save()
+        self._remember()
         if previous is None or previous.address != lease.address:
             self.obtained = self.renewed
-            self._say(
+            self._note(
+                "changed",
                 f"address changed from {previous and previous.address} to {lease.address}; "
                 "docker inspect shows the first one for the container's life",
                 logging.WARNING,
             )
         else:
-            self._say(f"lease of {lease.address} confirmed by {lease.server} for {lease.duration} s")
+            self._note("renewed", f"lease of {lease.address} confirmed by {lease.server} for {lease.duration} s")
+
+    def _on_trouble(self, kind: w.Trouble, detail: str) -> None:
+        if kind is w.Trouble.CLIENT_DIED:
+            self.udhcpc_pid = None
+        text = f"{kind}: {detail}"
+        if text != self.last_trouble:  # one line, however often it is said
+            self.last_trouble = text
+            self._note(kind, text, logging.WARNING)
 
     def _on_left(self, released: bool) -> None:
         if self.phase is Phase.LEAVING:
+            if released or self._keep:
+                self._held = False
             self._take(Happening.LEFT)
-            self._say("left, lease released" if released else "left, lease still to be released")
+            if self._keep and self.lease is not None:
+                self._set_aside(self.lease)
+            self._save()
+            what = "released" if released else "kept" if self._keep else "still to be released"
+            self._note("left", f"left, lease {what}")
         self._answer(Phase.LEAVING, Done())
+
+    def _on_deleted(self, owed: bool) -> None:
+        self._take(Happening.DELETED)
+        if owed and self.lease is not None:
+            self._set_aside(self.lease)
+        self._note("deleted", "deleted, lease to be released later" if owed else "deleted")
+        self._plant.gone(self)
+        self._answer(Phase.DELETING, Done())
+
+    def _on_sandbox_gone(self) -> None:
+        """Either the container is about to leave, then its requests come within moments, or nobody will tell us."""
+        if self.recovering:
+            self._bury()
+        elif self.phase in (Phase.JOINING, Phase.JOINED):
+            self._arm(GONE_SECONDS, self._bury)
+
+    def _bury(self) -> None:
+        """There is no container any more; its lease waits for it if the engine is going to start it again."""
+        if self.phase not in (Phase.JOINING, Phase.JOINED):
+            return
+        self.recovering = False
+        self._say("its sandbox has gone", logging.WARNING)
+        if self.lease is not None and (self.origin.keep_lease or self._plant.identifier.comes_back(self.identity)):
+            self._set_aside(self.lease)
+            self._held = False
+            self.child.send(w.Leave(keep=True))
+        self.delete()
 
     def _on_exit(self, status: int) -> None:
         self.udhcpc_pid = None
@@ -224,11 +317,11 @@ class Endpoint:
         self._say(f"worker is started again in {delay:g} s", logging.WARNING)
 
     def _respawn(self) -> None:
-        self._spawn(resume=None if self.lease is None else w.Resume(self.lease))
+        self._spawn(resume=None if self.lease is None else w.Resume(self.lease, self._held))
         if self.phase in (Phase.JOINING, Phase.JOINED):
             self._attach()
         elif self.phase is Phase.LEAVING:
-            self.child.send(w.Leave())
+            self.child.send(w.Leave(self._keep))
         elif self.phase is Phase.DELETING:
             self._arm(DELETE_SECONDS, self._delete_overdue)
             self.child.send(w.Delete())
@@ -249,7 +342,40 @@ class Endpoint:
         self._answer(Phase.DELETING, Done())
         self._plant.nursery.kill(self.child, SIGKILL)
 
+    def _await_join(self) -> None:
+        self._arm(JOIN_SECONDS, self._join_overdue)
+
+    def _join_overdue(self) -> None:
+        """Nobody tells us of a start that failed before Join; one that only takes long is waited for."""
+        if self._plant.identifier.is_starting(self.identity):
+            self._await_join()
+        else:
+            self._say("was never joined and is removed", logging.WARNING)
+            self.delete()
+
     # Helpers.
+
+    def _save(self) -> None:
+        self._plant.store.put_endpoint(self.record())
+
+    def _remember(self) -> None:
+        if self.lease is not None:
+            spec = self.spec
+            self._plant.memory.keep(spec.network_id, self.origin.key, spec.mac, spec.bridge, self.lease)
+
+    def _set_aside(self, lease: Lease) -> None:
+        spec, key = self.spec, self.origin.key or f"endpoint:{self.spec.endpoint_id}"
+        wait = not self.origin.keep_lease
+        self._plant.memory.set_aside(spec.network_id, key, spec.mac, spec.bridge, lease, give_back=wait)
+
+    def _note(self, kind: str, text: str, level: int = logging.INFO) -> None:
+        """A line in the log and one in the history."""
+        self._say(text, level)
+        address = str(self.lease.address) if self.lease else None
+        container = self.identity.name if self.identity else None
+        spec = self.spec
+        event = LeaseEvent(time.time(), spec.endpoint_id, spec.network_id, container, kind, address, text)
+        self._plant.store.add_event(event)
 
     def _spawn(self, resume: w.Resume | None) -> None:
         ours, theirs = Pipe()
@@ -264,7 +390,7 @@ class Endpoint:
         if self.identity is None:
             self.identity = self._plant.identifier.at_join(self.spec.endpoint_id)
         self._attach_sent = True
-        self.child.send(w.Attach(str(path), self._hostname))
+        self.child.send(w.Attach(str(path), self._hostname, arrived=self.phase is Phase.JOINED))
 
     def _tell(self, command: w.Leave | w.Delete) -> None:
         """Somebody waits for this, so a worker that waits for its next start gets it now, and is told then."""
@@ -280,8 +406,8 @@ class Endpoint:
     def _created_answer(self) -> EndpointCreated:
         assert self.lease is not None
         return EndpointCreated(
-            address=None if self._request.address else self.lease.address,
-            mac=None if self._request.mac else self.spec.mac,
+            address=None if self.origin.given_address else self.lease.address,
+            mac=None if self.origin.given_mac else self.spec.mac,
         )
 
     def _joined(self) -> Joined:

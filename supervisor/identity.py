@@ -7,6 +7,7 @@ Reads through /proc/<pid of dockerd>/root, which takes CAP_SYS_PTRACE.
 """
 
 import json
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,8 +19,12 @@ from supervisor.engine import Engine
 from supervisor.messages import CreateEndpoint
 
 # overlay2 mounts by a mount id of its own, the containerd image store by the container's id.
-MOUNTED = re.compile(r"/overlay2/([0-9a-z-]+)/merged |/rootfs/overlayfs/([0-9a-f]{64}) ")
+MOUNTED = re.compile(r" (/\S*)/(?:overlay2/([0-9a-z-]+)/merged|rootfs/overlayfs/([0-9a-f]{64})) ")
+ALWAYS = ("always", "unless-stopped", "on-failure")
 PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +38,16 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """The parts of a container's configuration that tell it from others."""
+    """The parts of a container's configuration that tell it from others.
+
+    `networks` are names and, once it was started there, ids. `comes_back`: nobody has stopped it, so that the engine
+    starts it again where its restart policy says so.
+    """
 
     identity: Identity
     running: bool
     networks: frozenset[str]
+    comes_back: bool
     exposed_ports: frozenset[tuple[int, int]]
 
 
@@ -50,15 +60,34 @@ class Identifier:
 
     def at_create(self, request: CreateEndpoint, taken: set[str]) -> Identity | None:
         """The container being started; `taken` are the ids of those with a live endpoint on this network."""
-        network = self._engine.network_name(request.network_id)
-        if network is None:
-            return None
+        network = {request.network_id, self._engine.network_name(request.network_id)}
         candidates = [
-            c for c in self._mounted() if not c.running and network in c.networks and c.identity.id not in taken
+            c for c in self._mounted() if not c.running and network & c.networks and c.identity.id not in taken
         ]
         if len(candidates) > 1:
             candidates = [c for c in candidates if c.exposed_ports == request.exposed_ports]
+        if len(candidates) > 1:
+            log.warning(
+                "%d containers start at once and nothing tells them apart (%s): this one gets a fresh identity; "
+                "to give it one for ever, use --mac-address or driver-opt=id=NAME",
+                len(candidates),
+                ", ".join(c.identity.name for c in candidates),
+                extra={"network": request.network_id, "endpoint": request.endpoint_id},
+            )
         return candidates[0].identity if len(candidates) == 1 else None
+
+    def comes_back(self, identity: Identity | None) -> bool:
+        """Whether the engine will start this container again by itself, now or when it is started itself."""
+        configuration = self._configuration(identity.id) if identity else None
+        return (
+            configuration is not None
+            and configuration.comes_back
+            and self._restart_policy(configuration.identity.id) in ALWAYS
+        )
+
+    def is_starting(self, identity: Identity | None) -> bool:
+        """Whether this container is mounted and does not run yet."""
+        return identity is not None and any(c.identity == identity and not c.running for c in self._mounted())
 
     def at_join(self, endpoint_id: str) -> Identity | None:
         """The container that the engine's own store names with the endpoint; it is written before Join."""
@@ -78,7 +107,10 @@ class Identifier:
             mounts = Path(f"/proc/{self._engine.pid}/mountinfo").read_text(encoding="utf-8", errors="replace")
         except OSError:
             return
-        found = (container or self._container_of_mount(mount_id) for mount_id, container in MOUNTED.findall(mounts))
+        roots = MOUNTED.findall(mounts)
+        if roots:
+            self._engine.data_root = roots[0][0]  # as dockerd calls it, before its API can be asked
+        found = (container or self._container_of_mount(mount_id) for _, mount_id, container in roots)
         for container_id in dict.fromkeys(found):  # a root that is mounted at two places is one container
             configuration = self._configuration(container_id) if container_id else None
             if configuration is not None:
@@ -100,6 +132,13 @@ class Identifier:
             with suppress(OSError):  # a container that was removed meanwhile, or a remnant of one
                 self._by_mount[(directory / "mount-id").read_text(encoding="ascii").strip()] = directory.name
 
+    def _restart_policy(self, container_id: str) -> str | None:
+        path = self._engine.path(f"{self._engine.data_root}/containers/{container_id}/hostconfig.json")
+        try:
+            return str(json.loads(path.read_bytes())["RestartPolicy"]["Name"]) if path else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None  # removed meanwhile, or another form
+
     def _configuration(self, container_id: str) -> Configuration | None:
         path = self._engine.path(f"{self._engine.data_root}/containers/{container_id}/config.v2.json")
         try:
@@ -108,11 +147,19 @@ class Identifier:
             return None  # removed meanwhile, or another form
 
 
+def _network_words(networks: dict[str, dict[str, Any] | None]) -> Iterator[str]:
+    for name, settings in networks.items():
+        yield name
+        if settings and settings.get("NetworkID"):
+            yield settings["NetworkID"]
+
+
 def _parse(config: dict[str, Any]) -> Configuration:
     exposed = (port.partition("/")[::2] for port in config["Config"].get("ExposedPorts") or {})
     return Configuration(
         Identity(config["ID"], config["Name"].lstrip("/"), config["Config"]["Hostname"]),
         running=config["State"]["Running"],
-        networks=frozenset(config["NetworkSettings"]["Networks"] or ()),
+        networks=frozenset(_network_words(config["NetworkSettings"]["Networks"] or {})),
+        comes_back=not config.get("HasBeenManuallyStopped", False),
         exposed_ports=frozenset((PROTOCOLS[protocol], int(port)) for port, protocol in exposed),
     )

@@ -32,9 +32,9 @@ def key_of(request: CreateEndpoint, chosen_id: str | None, by_name: bool, identi
     return f"name:{identity.name}" if by_name else f"container:{identity.id}"
 
 
-def mac_of_name(host: str, network_id: str, name: str) -> str:
-    """A MAC that is the same whenever a container of this name is made on this network of this host (`host`: any id)."""
-    digest = hashlib.sha256("\0".join((host, network_id, name)).encode()).digest()
+def mac_of_name(network_id: str, name: str) -> str:
+    """The same MAC whenever a container of this name is made on this network; network ids differ between hosts."""
+    digest = hashlib.sha256(f"{network_id}\0{name}".encode()).digest()
     return ":".join((LOCAL_MAC_PREFIX, *(f"{byte:02x}" for byte in digest[:5])))
 
 
@@ -51,24 +51,34 @@ class Memory:
     def load(self, remembered: tuple[Remembered, ...]) -> None:
         """At the start. Containers that are to come back get their time anew: the engine is starting, too."""
         for one in remembered:
-            waits = one.lease is not None
-            if waits or time.time() - one.updated < FORGET_SECONDS:
-                release_at = time.time() + COMEBACK_SECONDS if waits else None
+            release_at = None if one.release_at is None else time.time() + COMEBACK_SECONDS
+            if one.lease is not None or time.time() - one.updated < FORGET_SECONDS:
                 self._remembered[one.network_id, one.key] = replace(one, release_at=release_at)
 
     def recall(self, network_id: str, key: str | None) -> Remembered | None:
         """What it had when it was last here."""
         return self._remembered.get((network_id, key)) if key is not None else None
 
+    def claim(self, remembered: Remembered | None) -> Lease | None:
+        """The lease that waits for whoever this is, if it still runs; it does not wait any more."""
+        if remembered is None or remembered.lease is None:
+            return None
+        self.given_back(remembered)
+        lease = remembered.lease
+        return lease if lease.expires is None or boottime() < lease.expires else None
+
     def keep(self, network_id: str, key: str | None, mac: str, bridge: str, lease: Lease) -> None:
         """An endpoint has this now."""
         if key is not None:
             self._put(Remembered(network_id, key, mac, lease.address.ip, bridge, time.time()))
 
-    def set_aside(self, network_id: str, key: str, mac: str, bridge: str, lease: Lease) -> None:
-        """An endpoint has ended without giving its lease back; whoever has the key may come for it."""
+    def set_aside(self, network_id: str, key: str, mac: str, bridge: str, lease: Lease, *, give_back: bool) -> None:
+        """An endpoint has ended without giving its lease back; whoever has the key may come for it.
+
+        `give_back`: after a while it is, else it is left to run out.
+        """
         if lease.expires is None or boottime() < lease.expires:
-            until = time.time() + COMEBACK_SECONDS
+            until = time.time() + COMEBACK_SECONDS if give_back else None
             self._put(Remembered(network_id, key, mac, lease.address.ip, bridge, time.time(), lease, until))
 
     def given_back(self, waiting: Remembered) -> None:

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 from supervisor.children import Nursery
@@ -11,8 +10,10 @@ from supervisor.errors import Conflict, Failed, InvalidRequest, NotFound, Reques
 from supervisor.jobs import ask
 from supervisor.loop import Loop
 from supervisor.messages import CreateNetwork, Done
-from supervisor.options import NetworkOptions, parse_network_options, require_null_ipam
+from supervisor.options import parse_network_options, require_null_ipam
+from supervisor.records import Network
 from supervisor.services import Respond
+from supervisor.store import Store
 from workers.messages import BridgeReport
 from workers.probe import probe_bridge
 
@@ -22,21 +23,14 @@ DEFAULT_BRIDGES = ("docker0", "docker_gwbridge")  # the engine's own, before the
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Network:
-    """One network; `id` is Docker's."""
-
-    id: str
-    options: NetworkOptions
-
-
 class Networks:
     """All of them, by id."""
 
-    def __init__(self, nursery: Nursery, loop: Loop, engine: Engine) -> None:
+    def __init__(self, nursery: Nursery, loop: Loop, engine: Engine, store: Store) -> None:
         self._nursery = nursery
         self._loop = loop
         self._engine = engine
+        self._store = store
         self._networks: dict[str, Network] = {}
 
     def __len__(self) -> int:
@@ -44,6 +38,10 @@ class Networks:
 
     def __iter__(self) -> Iterator[Network]:
         return iter(self._networks.values())
+
+    def load(self, networks: tuple[Network, ...]) -> None:
+        """At the start: those of the last instance, unchecked, as containers of theirs may be running."""
+        self._networks = {network.id: network for network in networks}
 
     def get(self, network_id: str) -> Network:
         """Raises NotFound with what to do: the engine never tells about a network twice."""
@@ -78,6 +76,7 @@ class Networks:
     def delete(self, network_id: str) -> None:
         """Also for one that is not known."""
         if self._networks.pop(network_id, None):
+            self._store.drop_network(network_id)
             log.info("network deleted", extra={"network": network_id})
 
     def _accept(self, network: Network, report: object | None) -> None:
@@ -89,6 +88,7 @@ class Networks:
         for warning in report.warnings:
             log.warning(warning, extra={"network": network.id, "interface": network.options.bridge})
         self._networks[network.id] = network
+        self._store.put_network(network)
         log.info("network created", extra={"network": network.id, "interface": network.options.bridge})
 
     def _refuse_conflict(self, network: Network) -> None:

@@ -15,8 +15,9 @@ DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m)?")
 UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
 BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 INTERFACE = re.compile(r"[^\s/:]{1,15}")  # dev_valid_name() in the kernel
-NETWORK_OPTIONS = ("bridge", "ignore_conflicts", "lease_timeout", "skip_routes")
-ENDPOINT_OPTIONS = ("ip",)
+NETWORK_OPTIONS = ("bridge", "expired", "ignore_conflicts", "lease_timeout", "mac", "release", "skip_routes")
+ENDPOINT_OPTIONS = ("id", "ip")
+CHOSEN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 RIGHT_COMMAND = "docker network create -d net-dhcp --ipam-driver null -o bridge=BRIDGE NAME"
 
 log = logging.getLogger(__name__)
@@ -24,19 +25,27 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class NetworkOptions:
-    """`lease_timeout` in seconds."""
+    """`lease_timeout` in seconds.
+
+    `drop_expired`: an address whose lease has run out leaves the link. `keep_lease`: no RELEASE when a container
+    stops. `mac_by_name`: the MAC is made of the container's name.
+    """
 
     bridge: str
     lease_timeout: float = DEFAULT_LEASE_TIMEOUT
     ignore_conflicts: bool = False
     skip_routes: bool = False
+    drop_expired: bool = False
+    keep_lease: bool = False
+    mac_by_name: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointOptions:
-    """`requested` is the address to ask for with option 50."""
+    """`requested` is the address to ask for with option 50; `id` names whose identity the endpoint gets."""
 
     requested: IPv4Address | None = None
+    id: str | None = None
 
 
 def require_null_ipam(pools: tuple[IpamPool, ...]) -> None:
@@ -61,21 +70,37 @@ def parse_network_options(options: dict[str, str]) -> NetworkOptions:
         lease_timeout=_lease_timeout(options.get("lease_timeout")),
         ignore_conflicts=_boolean(options, "ignore_conflicts"),
         skip_routes=_boolean(options, "skip_routes"),
+        drop_expired=_choice(options, "expired", ("keep", "drop")) == "drop",
+        keep_lease=_choice(options, "release", ("leave", "keep")) == "keep",
+        mac_by_name=_choice(options, "mac", ("random", "name")) == "name",
     )
 
 
 def parse_endpoint_options(options: dict[str, str]) -> EndpointOptions:
     """From `--network name=NET,driver-opt=key=value`. Raises InvalidRequest, which names the option."""
     _refuse_unknown(options, ENDPOINT_OPTIONS)
-    if "ip" not in options:
-        return EndpointOptions()
+    chosen = options.get("id")
+    if chosen is not None and not CHOSEN_ID.fullmatch(chosen):
+        raise InvalidRequest(f"option id: {chosen!r} is not made of 1 to 64 letters, digits and _ . -")
+    return EndpointOptions(_requested(options["ip"]) if "ip" in options else None, chosen)
+
+
+def _requested(text: str) -> IPv4Address:
     try:
-        address = IPv4Address(options["ip"].partition("/")[0])
+        address = IPv4Address(text.partition("/")[0])
     except ValueError:
-        raise InvalidRequest(f"option ip: {options['ip']!r} is no IPv4 address") from None
+        raise InvalidRequest(f"option ip: {text!r} is no IPv4 address") from None
     if address.is_unspecified or address.is_multicast or address.is_loopback or address.is_reserved:
         raise InvalidRequest(f"option ip: {address} cannot be the address of a container")
-    return EndpointOptions(address)
+    return address
+
+
+def _choice(options: dict[str, str], key: str, allowed: tuple[str, ...]) -> str:
+    """The first of `allowed` is the default."""
+    text = options.get(key, allowed[0])
+    if text not in allowed:
+        raise InvalidRequest(f"option {key}: {text!r} is none of {', '.join(allowed)}")
+    return text
 
 
 def _refuse_unknown(options: dict[str, str], allowed: tuple[str, ...]) -> None:

@@ -25,13 +25,25 @@ class Network:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """How an endpoint came about: what Docker gave and is not to be told, whose identity it has (supervisor.memory).
+
+    `keep_lease`: the network's option `release=keep`.
+    """
+
+    given_mac: bool = False
+    given_address: bool = False
+    key: str | None = None
+    keep_lease: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class EndpointRecord:
     """An endpoint as it is to be found again. `held` tells that its lease has not been given back."""
 
     spec: EndpointSpec
     phase: Phase
-    given_mac: bool
-    key: str | None
+    origin: Origin
     identity: Identity | None
     sandbox_key: str | None
     lease: Lease | None
@@ -109,7 +121,7 @@ def lease_from_json(text: str | None) -> Lease | None:
 
 def endpoint_to_json(record: EndpointRecord) -> str:
     """Everything but the phase and the lease, which have columns of their own."""
-    spec, identity = record.spec, record.identity
+    spec, identity, origin = record.spec, record.identity, record.origin
     return json.dumps(
         {
             "network_id": spec.network_id,
@@ -121,8 +133,7 @@ def endpoint_to_json(record: EndpointRecord) -> str:
             "hostname": spec.hostname,
             "skip_routes": spec.skip_routes,
             "drop_expired": spec.drop_expired,
-            "given_mac": record.given_mac,
-            "key": record.key,
+            "origin": [origin.given_mac, origin.given_address, origin.key, origin.keep_lease],
             "identity": [identity.id, identity.name, identity.hostname] if identity else None,
             "sandbox_key": record.sandbox_key,
             "routes": _routes(record.routes),
@@ -149,8 +160,7 @@ def endpoint_from_json(text: str, phase: str, held: bool, lease: str | None) -> 
     return EndpointRecord(
         spec=spec,
         phase=Phase(phase),
-        given_mac=seen["given_mac"],
-        key=seen["key"],
+        origin=Origin(*seen["origin"]),
         identity=Identity(*seen["identity"]) if seen["identity"] else None,
         sandbox_key=seen["sandbox_key"],
         lease=lease_from_json(lease),

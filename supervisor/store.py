@@ -11,8 +11,8 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import astuple, dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -62,6 +62,19 @@ class Snapshot:
     remembered: tuple[Remembered, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class LeaseEvent:
+    """What happened to a lease, for the history; `time` is a Unix time."""
+
+    time: float
+    endpoint: str
+    network: str
+    container: str | None
+    kind: str
+    address: str | None
+    detail: str
+
+
 class Lock:
     """Held for the process's life; a second instance of the plugin on the same state does not start."""
 
@@ -78,6 +91,15 @@ class Lock:
     def close(self) -> None:
         """Gives the descriptor back; in a child this does not unlock."""
         os.close(self._descriptor)
+
+
+def lock_state(directory: Path) -> Lock | None:
+    """The lock; None where the disk does not allow one. Raises StateInUse."""
+    try:
+        return Lock(directory)
+    except OSError as error:
+        log.error("state cannot be kept in %s: %s; going on in memory", directory, error)
+        return None
 
 
 class Store:
@@ -102,16 +124,17 @@ class Store:
         return Snapshot()
 
     def close(self) -> None:
-        """In a child: not its own."""
-        if self._database is not None:
-            self._database.close()
-            self._database = None
+        """For a child after the fork: gives the descriptors back. SQLite's own close would touch the parent's files."""
+        for name in os.listdir("/proc/self/fd"):
+            with suppress(OSError):  # the listing's own descriptor is gone by now
+                if os.readlink(f"/proc/self/fd/{name}").startswith(str(self._path)):
+                    os.close(int(name))
 
     def heal(self) -> bool:
         """Tries to write everything anew after a failure; True where all is on disk."""
         if self.problem is None:
             return True
-        self.close()
+        self._close()
         try:
             self._open()
             with self._changes() as database:
@@ -155,20 +178,18 @@ class Store:
         query = "DELETE FROM remembered WHERE network = ? AND key = ?"
         self._do(lambda database: database.execute(query, (network_id, key)))
 
-    def add_event(
-        self, endpoint: str, network: str, container: str | None, kind: str, address: str | None, detail: str
-    ) -> None:
+    def add_event(self, event: LeaseEvent) -> None:
         """One line of the history; old ones go."""
-        row = (time.time(), endpoint, network, container, kind, address, detail)
-        self._do(
-            lambda database: database.execute(
-                "INSERT INTO event (time, endpoint, network, container, kind, address, detail) VALUES (?,?,?,?,?,?,?)",
-                row,
-            )
-        )
+        query = "INSERT INTO event (time, endpoint, network, container, kind, address, detail) VALUES (?,?,?,?,?,?,?)"
+        self._do(lambda database: database.execute(query, astuple(event)))
         self._events += 1
         if self._events % PRUNE_EVERY == 1:
             self._do(_prune)
+
+    def _close(self) -> None:
+        if self._database is not None:
+            self._database.close()
+            self._database = None
 
     def _open(self) -> None:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -196,7 +217,8 @@ class Store:
                     )
                 ),
                 remembered=tuple(
-                    _remembered(row) for row in database.execute(f"SELECT {REMEMBERED} FROM remembered")  # noqa: S608
+                    _remembered(row)
+                    for row in database.execute(f"SELECT {REMEMBERED} FROM remembered")  # noqa: S608
                 ),
             )
 
@@ -229,7 +251,7 @@ class Store:
         self.problem = text
 
     def _set_aside(self, error: Exception) -> None:
-        self.close()
+        self._close()
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         aside = self._path.with_name(f"{self._path.name}.unreadable-{stamp}")
         log.error("%s cannot be read (%s); it is kept as %s", self._path, error, aside.name)
@@ -257,11 +279,7 @@ def _write(database: sqlite3.Connection, snapshot: Snapshot) -> None:
     )
     database.executemany(
         f"INSERT OR REPLACE INTO remembered ({REMEMBERED}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
-        (
-            (r.network_id, r.key, r.mac, r.address and str(r.address), r.bridge, r.updated, lease_to_json(r.lease))
-            + (r.release_at,)
-            for r in snapshot.remembered
-        ),
+        map(_remembered_row, snapshot.remembered),
     )
 
 
@@ -269,6 +287,11 @@ def _endpoint_rows(records: Iterable[EndpointRecord]) -> Iterator[tuple[str, str
     for record in records:
         lease = lease_to_json(record.lease)
         yield record.spec.endpoint_id, record.phase, int(record.held), lease, endpoint_to_json(record)
+
+
+def _remembered_row(r: Remembered) -> tuple[str | float | None, ...]:
+    address = None if r.address is None else str(r.address)
+    return r.network_id, r.key, r.mac, address, r.bridge, r.updated, lease_to_json(r.lease), r.release_at
 
 
 def _remembered(row: tuple[str, str, str, str | None, str, float, str | None, float | None]) -> Remembered:

@@ -60,6 +60,13 @@ def remove(spec: EndpointSpec, channel: Connection, _: Resume | None = None) -> 
     channel.send(Deleted())
 
 
+def give_back(spec: EndpointSpec, lease: Lease, channel: Connection) -> None:
+    """Releases a lease that no endpoint has any more, over a link made for that; sends a `Deleted`."""
+    worker = Worker(spec, channel)
+    worker.hold(lease)
+    worker.discard()
+
+
 class Worker:
     """The endpoint as this process sees it."""
 
@@ -69,6 +76,7 @@ class Worker:
         self._home = netns.current()
         self._keeper: Keeper | None = None
         self._owed = False
+        self._tried = False
         self._takeover = False
         self._attach: Attach | None = None
         self._inside = False
@@ -157,7 +165,7 @@ class Worker:
             case Leave():
                 self._on_leave(command)
             case Delete():
-                self._on_delete()
+                self.discard()
 
     def _on_attach(self, command: Attach) -> None:
         self._attach = command
@@ -175,26 +183,28 @@ class Worker:
         self._report(Left(released))
 
     def _release_inside(self, interface: str) -> bool:
-        self._owed = False  # a server that cannot be told now cannot be told a second later either
+        self._tried = True  # a server that cannot be told now cannot be told a second later either
         try:
             release(interface, self.lease, self._spec.mac)
         except ReleaseError as error:
             log.warning("lease not released: %s", error, extra={"interface": interface})
             return False
+        self._owed = False
         return True
 
-    def _on_delete(self) -> None:
+    def discard(self) -> None:
+        """Gives back what is held and removes the link."""
         self._attach = None
         self._held.stop()
         self._go_home()
         self._roll_back()
-        self._report(Deleted())
+        self._report(Deleted(self._owed))
         self._done = True
 
     def _roll_back(self) -> None:
         """The lease is given back, the link removed. Never fails: what cannot be undone is logged."""
         try:
-            if self._owed:
+            if self._owed and not self._tried:
                 self._release_from_outside()
             with Netlink() as netlink:
                 netlink.delete_link(self._spec.host_link)
@@ -203,13 +213,13 @@ class Worker:
 
     def _release_from_outside(self) -> None:
         """A link that is gone, with its sandbox, is made again: without one there is no way to tell the server."""
-        self._owed = False
         with Netlink() as netlink:
             if netlink.link(self._spec.container_link) is None:
                 netlink.delete_link(self._spec.host_link)
                 self._make_pair(netlink)
         try:
             release_detached(self._spec.container_link, self.lease, self._spec.mac)
+            self._owed = False
         except ReleaseError as error:
             log.warning("lease not released: %s", error)
 

@@ -175,7 +175,9 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """The link is gone; the worker exits."""
+    """The link is gone; the worker exits. `owed`: the lease could not be given back."""
+
+    owed: bool = False
 
 
 Report = Created | CreateFailed | Attached | SandboxGone | ClientStarted | LeaseObtained | LeaseTrouble | Left | Deleted
