@@ -72,6 +72,7 @@ class Worker:
         self._attach: Attach | None = None
         self._inside = False
         self._interface: str | None = None
+        self._host_index: int | None = None
         self._feed: socket.socket | None = None
         self._done = False
 
@@ -218,13 +219,15 @@ class Worker:
             self._enter(self._attach.path)
         if self._inside and self._interface is None:
             self._begin()
-        elif self._inside and self._find_link() is None:
-            self._on_link_gone()
+        elif self._inside:
+            self._follow()
 
     def _enter(self, path: str) -> None:
         with Netlink() as netlink:
             if netlink.link(self._spec.container_link) is not None:
                 return  # Docker has not moved it yet
+            host_end = netlink.link(self._spec.host_link)
+            self._host_index = host_end.index if host_end else None
         try:
             sandbox = netns.open_namespace(path)
         except OSError as error:
@@ -248,7 +251,17 @@ class Worker:
 
     def _find_link(self) -> Link | None:
         with Netlink() as netlink:
-            return netlink.link_by_mac(self._spec.mac)
+            return netlink.link_by_mac(self._spec.mac, self._host_index)  # a VLAN on it has its MAC, too
+
+    def _follow(self) -> None:
+        """With CAP_NET_ADMIN a container can rename its link, or remove it."""
+        link = self._find_link()
+        if link is None:
+            self._on_link_gone()
+        elif link.up and link.name != self._interface:
+            self._interface = link.name
+            self._report(Attached(link.name))
+            self._held.move(link.name)
 
     def _on_link_gone(self) -> None:
         self._held.stop()

@@ -63,6 +63,12 @@ class Keeper:
             self.stop()
             self.start()
 
+    def move(self, interface: str) -> None:
+        """The link has another name now: udhcpc would end at its next packet."""
+        self._interface = interface
+        self.stop()
+        self.start()
+
     def start(self) -> None:
         """Starts udhcpc; it asks for the address that is held."""
         self._retry_at = None
