@@ -109,6 +109,27 @@ def _name(process: psutil.Process) -> str | None:
     return None
 
 
+class EngineDaemon:
+    """The silent daemon whose pid the plugin finds by its socket; started anew it has another pid."""
+
+    def __init__(self, directory: Path) -> None:
+        self._socket = directory / "docker.sock"
+        self._log = directory / "dockerd.log"
+        self.start()
+
+    def start(self) -> None:
+        """Returns when it listens."""
+        program = [sys.executable, "-m", "tests.netns.process.fakeengine", str(self._socket)]
+        self._process = spawn(["env", f"--chdir={REPOSITORY}", *program], self._log)
+        wait_until(self._socket.exists, "the engine's socket", 10)
+
+    def stop(self) -> None:
+        """As after `kill -9`, but that its socket is gone, too."""
+        self._process.kill(signal.SIGKILL)
+        wait_until(lambda: not self._process.alive, "the engine's end", 5)
+        self._socket.unlink()
+
+
 @dataclass(slots=True)
 class Rig:
     """A machine and its LAN, an engine, the plugin, the wire."""
@@ -116,6 +137,7 @@ class Rig:
     machine: Network
     plugin: PluginProcess
     engine: FakeEngine
+    daemon: EngineDaemon
     capture: Capture
     containers: list[Container] = field(default_factory=list)
     networks: list[str] = field(default_factory=list)
@@ -185,18 +207,6 @@ def at_once(*calls: Callable[[], T]) -> list[T]:
 
 
 @contextmanager
-def dockerd(directory: Path) -> Iterator[None]:
-    """The silent daemon whose pid the plugin finds by its socket."""
-    program = [sys.executable, "-m", "tests.netns.process.fakeengine", str(directory / "docker.sock")]
-    process = spawn(["env", f"--chdir={REPOSITORY}", *program], directory / "dockerd.log")
-    try:
-        wait_until((directory / "docker.sock").exists, "the engine's socket", 10)
-        yield
-    finally:
-        process.stop()
-
-
-@contextmanager
 def machine_of(name: str) -> Iterator[Network]:
     """Two namespaces, gone at the end."""
     machine = Network(name)
@@ -224,14 +234,15 @@ def rig_in(directory: Path) -> Iterator[Rig]:
     """The whole, with the check that the plugin holds at the end what it held at the start."""
     with ExitStack() as stack:
         machine = stack.enter_context(machine_of(f"p{os.getpid()}"))
-        stack.enter_context(dockerd(directory))
+        daemon = EngineDaemon(directory)
+        stack.callback(daemon.stop)
         plugin = stack.enter_context(started_plugin(machine, directory))
         capture = Capture(machine.lan)
         stack.callback(capture.close)
         engine = FakeEngine(plugin.socket)
         wait_until(lambda: _plugged(machine), "the cable between machine and LAN", 10)
         before = _settled(plugin, engine)
-        rig = Rig(machine, plugin, engine, capture)
+        rig = Rig(machine, plugin, engine, daemon, capture)
         stack.callback(rig.clean)
         yield rig
         rig.clean()
