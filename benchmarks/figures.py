@@ -39,4 +39,4 @@ def _row(figures: Figures, figure: str) -> Iterable[str]:
 
 def _line(cells: Iterable[str]) -> str:
     figure, *values = cells
-    return f"{figure:<18}" + "".join(f"{value:>17}" for value in values)
+    return f"{figure:<18}" + "".join(f"{value:>17}" for value in values).rstrip()

@@ -216,7 +216,7 @@ class Supervisor:
         identity = self._identifier.at_create(body, {e.identity.id for e in others if e.identity})
         key = key_of(body, chosen.id, options.mac_by_name, identity)
         owner = next((e for e in others if key is not None and e.origin.key == key), None)
-        if owner is not None:
+        if owner is not None and key is not None:
             name = owner.identity.name if owner.identity else owner.spec.endpoint_id[:12]
             raise Conflict(f"{key.replace(':', ' ', 1)} is in use on this network by container {name}")
         remembered = self._memory.recall(body.network_id, key)

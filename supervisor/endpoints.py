@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import Pipe
+from pathlib import Path
 from signal import SIGKILL
 
 from supervisor.children import Child, Nursery
@@ -78,7 +79,7 @@ class Endpoint:
         self._routes: tuple[Route, ...] = ()
         self._waiting: defaultdict[Phase, list[Respond]] = defaultdict(list)
         self._deadline: Timer | None = None
-        self._attach_sent = False
+        self._attached_to: Path | None = None
         self._held = False
         self._keep = False
         self._begun = time.monotonic()
@@ -166,7 +167,7 @@ class Endpoint:
 
     def engine_changed(self) -> None:
         """New facts: where the sandbox can be found, which container this is."""
-        if self.phase in (Phase.JOINING, Phase.JOINED) and not self._attach_sent:
+        if self.phase in (Phase.JOINING, Phase.JOINED):
             self._attach()
         container = self._plant.engine.container_of(self.spec.endpoint_id)
         identity = Identity(container.id, container.name, container.hostname) if container else self.identity
@@ -380,16 +381,16 @@ class Endpoint:
     def _spawn(self, resume: w.Resume | None) -> None:
         ours, theirs = Pipe()
         target = remove if resume is None and self.phase is Phase.DELETING else run
-        self._attach_sent = False
+        self._attached_to = None
         self._plant.nursery.spawn(self.child, target, self.spec, theirs, resume, channel=ours, theirs=(theirs,))
 
     def _attach(self) -> None:
         path = self._plant.engine.path(self.sandbox_key or "")
-        if path is None:
-            return  # dockerd's pid comes with the watcher's first message
+        if path is None or path == self._attached_to:
+            return  # dockerd's pid comes with the watcher's first message, and another one with each new dockerd
         if self.identity is None:
             self.identity = self._plant.identifier.at_join(self.spec.endpoint_id)
-        self._attach_sent = True
+        self._attached_to = path
         self.child.send(w.Attach(str(path), self._hostname, arrived=self.phase is Phase.JOINED))
 
     def _tell(self, command: w.Leave | w.Delete) -> None:
@@ -417,11 +418,12 @@ class Endpoint:
     def _take(self, happening: Happening) -> None:
         self.phase = after(self.phase, happening)
         self._disarm()
+        if happening in (Happening.CREATE, Happening.JOIN, Happening.LEAVE, Happening.DELETE):
+            self._begun = time.monotonic()
 
     def _arm(self, seconds: float, overdue: Callable[[], None]) -> None:
         self._disarm()
         self._deadline = self._plant.loop.call_later(seconds, overdue)
-        self._begun = time.monotonic()
 
     def _disarm(self) -> None:
         if self._deadline is not None:

@@ -125,10 +125,10 @@ class Store:
 
     def close(self) -> None:
         """For a child after the fork: gives the descriptors back. SQLite's own close would touch the parent's files."""
-        for name in os.listdir("/proc/self/fd"):
+        for descriptor in tuple(Path("/proc/self/fd").iterdir()):
             with suppress(OSError):  # the listing's own descriptor is gone by now
-                if os.readlink(f"/proc/self/fd/{name}").startswith(str(self._path)):
-                    os.close(int(name))
+                if str(descriptor.readlink()).startswith(str(self._path)):
+                    os.close(int(descriptor.name))
 
     def heal(self) -> bool:
         """Tries to write everything anew after a failure; True where all is on disk."""

@@ -81,6 +81,7 @@ class Worker:
         self._attach: Attach | None = None
         self._inside = False
         self._interface: str | None = None
+        self._host_index: int | None = None
         self._feed: socket.socket | None = None
         self._done = False
 
@@ -234,8 +235,8 @@ class Worker:
             self._enter(self._attach.path, arrived=self._attach.arrived)
         if self._inside and self._interface is None:
             self._begin()
-        elif self._inside and self._find_link() is None:
-            self._on_link_gone()
+        elif self._inside:
+            self._follow()
 
     def _enter(self, path: str, *, arrived: bool) -> None:
         with Netlink() as netlink:
@@ -243,6 +244,8 @@ class Worker:
                 if arrived:
                     self._lose_sandbox()  # Docker has moved it back already
                 return
+            host_end = netlink.link(self._spec.host_link)
+            self._host_index = host_end.index if host_end else None
         try:
             sandbox = netns.open_namespace(path)
         except OSError as error:
@@ -263,15 +266,25 @@ class Worker:
             return
         with Netlink() as netlink:
             there = self.lease.address.ip in {a.ip for a in netlink.addresses(link.index)}
-        if not there and not self._takeover:
+        if not there and not self._attach.arrived:
             return  # Docker is still at it
         self._interface = link.name
         self._report(Attached(link.name))
-        self._held.begin(link.name, self._attach.hostname, takeover=self._takeover)
+        self._held.begin(link.name, self._attach.hostname, takeover=self._attach.arrived)
 
     def _find_link(self) -> Link | None:
         with Netlink() as netlink:
-            return netlink.link_by_mac(self._spec.mac)
+            return netlink.link_by_mac(self._spec.mac, self._host_index)  # a VLAN on it has its MAC, too
+
+    def _follow(self) -> None:
+        """With CAP_NET_ADMIN a container can rename its link, or remove it."""
+        link = self._find_link()
+        if link is None:
+            self._on_link_gone()
+        elif link.up and link.name != self._interface:
+            self._interface = link.name
+            self._report(Attached(link.name))
+            self._held.move(link.name)
 
     def _on_link_gone(self) -> None:
         self._held.stop()

@@ -36,6 +36,7 @@ class Keeper:
         self._started = 0.0
         self._bound = False
         self._dropped = False
+        self._renewing = False
         self._backoff = Backoff()
         self._retry_at: float | None = None
         self._expires_at: float | None = None
@@ -62,22 +63,22 @@ class Keeper:
         """
         self._interface = interface
         self._hostname = hostname or self._hostname
-        self._expires_at = self.lease.expires
-        if takeover and (self.lease.expires is None or boottime() < self.lease.expires):
+        self._renewing = takeover and (self.lease.expires is None or boottime() < self.lease.expires)
+        if self._renewing:
             self._apply(self.lease)  # its former keeper may have died over a change
-            self._renewer = Renewer(interface, self._spec.mac, self.lease, self._hostname)
-        else:
-            self._start()
+        self._run()
 
     def rename(self, hostname: str) -> None:
         """Makes the server learn a host name: udhcpc takes it only at its start."""
-        if hostname == self._hostname:
-            return
-        self._hostname = hostname
-        if self._client is not None:
-            self.stop()
-            self._expires_at = self.lease.expires
-            self._start()
+        if hostname != self._hostname:
+            self._hostname = hostname
+            if self._client is not None or self._renewer is not None:
+                self._run()
+
+    def move(self, interface: str) -> None:
+        """The link has another name now: udhcpc would end at its next packet."""
+        self._interface = interface
+        self._run()
 
     def due(self) -> None:
         """To be called at `next_at`."""
@@ -95,7 +96,25 @@ class Keeper:
         if self._client is not None:
             self._client.stop()
             self._client = None
-        self._stop_renewer()
+        if self._renewer is not None:
+            self._renewer.close()
+            self._renewer = None
+
+    def _run(self) -> None:
+        """Renews from now on, or anew, by whichever client it is time for."""
+        self.stop()
+        expires = self.lease.expires
+        self._expires_at = expires if expires is None or boottime() < expires else None
+        if self._renewing:
+            self._renewer = Renewer(self._interface, self._spec.mac, self.lease, self._hostname)
+        else:
+            self._start()
+
+    def _ask_anew(self) -> None:
+        """The lease cannot be renewed any more: the rest is udhcpc's."""
+        if self._renewing:
+            self._renewing = False
+            self._run()
 
     def _start(self) -> None:
         """Starts udhcpc; it asks for the address that is held."""
@@ -107,13 +126,6 @@ class Keeper:
             ClientOptions(self._interface, self._spec.mac, requested=requested, hostname=self._hostname)
         )
         self._report(ClientStarted(self._client.pid))
-
-    def _stop_renewer(self) -> bool:
-        """True if there was one."""
-        renewer, self._renewer = self._renewer, None
-        if renewer is not None:
-            renewer.close()
-        return renewer is not None
 
     def _on_answer(self) -> None:
         self._dispatch(self._renewer.read_events() if self._renewer else [])
@@ -128,8 +140,7 @@ class Keeper:
         self._report(LeaseTrouble(Trouble.EXPIRED, f"the lease of {self.lease.address.ip} has run out"))
         if self._spec.drop_expired:
             self._drop()
-        if self._stop_renewer():
-            self._start()
+        self._ask_anew()
 
     def _drop(self) -> None:
         try:
@@ -188,8 +199,7 @@ class Keeper:
 
     def _on_nak(self, event: Event) -> None:
         self._report(LeaseTrouble(Trouble.NAK, f"the server refused {self.lease.address.ip}: {_words(event)!r}"))
-        if self._stop_renewer():
-            self._start()
+        self._ask_anew()
 
     def _on_deconfig(self, _: Event) -> None:
         """The first one comes at each start, before any packet; after a lease it means that udhcpc gave it up.

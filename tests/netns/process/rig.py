@@ -51,12 +51,15 @@ class PluginProcess:
         self.begun = time.monotonic()
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                inside(machine.host, *COMMAND, "--socket", str(self.socket), "--engine", str(self._engine_socket)),
+                inside(machine.host, *COMMAND, *self._options(directory / "state")),
                 cwd=REPOSITORY,
                 env={"PATH": os.environ["PATH"], "LOG_LEVEL": "INFO"},
                 stdout=log,
                 stderr=log,
             )
+
+    def _options(self, state: Path) -> list[str]:
+        return ["--socket", str(self.socket), "--engine", str(self._engine_socket), "--state", str(state)]
 
     @property
     def log(self) -> str:
@@ -109,6 +112,27 @@ def _name(process: psutil.Process) -> str | None:
     return None
 
 
+class EngineDaemon:
+    """The silent daemon whose pid the plugin finds by its socket; started anew it has another pid."""
+
+    def __init__(self, directory: Path) -> None:
+        self._socket = directory / "docker.sock"
+        self._log = directory / "dockerd.log"
+        self.start()
+
+    def start(self) -> None:
+        """Returns when it listens."""
+        program = [sys.executable, "-m", "tests.netns.process.fakeengine", str(self._socket)]
+        self._process = spawn(["env", f"--chdir={REPOSITORY}", *program], self._log)
+        wait_until(self._socket.exists, "the engine's socket", 10)
+
+    def stop(self) -> None:
+        """As after `kill -9`, but that its socket is gone, too."""
+        self._process.kill(signal.SIGKILL)
+        wait_until(lambda: not self._process.alive, "the engine's end", 5)
+        self._socket.unlink()
+
+
 @dataclass(slots=True)
 class Rig:
     """A machine and its LAN, an engine, the plugin, the wire."""
@@ -116,6 +140,7 @@ class Rig:
     machine: Network
     plugin: PluginProcess
     engine: FakeEngine
+    daemon: EngineDaemon
     capture: Capture
     containers: list[Container] = field(default_factory=list)
     networks: list[str] = field(default_factory=list)
@@ -141,11 +166,11 @@ class Rig:
         return container
 
     def wait_for_bound(self, container: Container, more_than: int = 0) -> None:
-        """Until the endpoint is joined and the server has confirmed its lease `more_than` times to a living udhcpc."""
+        """Until the endpoint is joined and the server has confirmed its lease `more_than` times."""
 
         def bound() -> bool:
             view = container.view
-            alive = view["udhcpc_pid"] is not None and psutil.pid_exists(view["udhcpc_pid"])
+            alive = view["worker_pid"] is not None and psutil.pid_exists(view["worker_pid"])
             return alive and view["phase"] == "joined" and self.confirmations(container) > more_than
 
         wait_until(bound, f"a bound lease of {container.endpoint_id[:12]}", PATIENCE_SECONDS)
@@ -185,18 +210,6 @@ def at_once(*calls: Callable[[], T]) -> list[T]:
 
 
 @contextmanager
-def dockerd(directory: Path) -> Iterator[None]:
-    """The silent daemon whose pid the plugin finds by its socket."""
-    program = [sys.executable, "-m", "tests.netns.process.fakeengine", str(directory / "docker.sock")]
-    process = spawn(["env", f"--chdir={REPOSITORY}", *program], directory / "dockerd.log")
-    try:
-        wait_until((directory / "docker.sock").exists, "the engine's socket", 10)
-        yield
-    finally:
-        process.stop()
-
-
-@contextmanager
 def machine_of(name: str) -> Iterator[Network]:
     """Two namespaces, gone at the end."""
     machine = Network(name)
@@ -224,14 +237,15 @@ def rig_in(directory: Path) -> Iterator[Rig]:
     """The whole, with the check that the plugin holds at the end what it held at the start."""
     with ExitStack() as stack:
         machine = stack.enter_context(machine_of(f"p{os.getpid()}"))
-        stack.enter_context(dockerd(directory))
+        daemon = EngineDaemon(directory)
+        stack.callback(daemon.stop)
         plugin = stack.enter_context(started_plugin(machine, directory))
         capture = Capture(machine.lan)
         stack.callback(capture.close)
         engine = FakeEngine(plugin.socket)
         wait_until(lambda: _plugged(machine), "the cable between machine and LAN", 10)
         before = _settled(plugin, engine)
-        rig = Rig(machine, plugin, engine, capture)
+        rig = Rig(machine, plugin, engine, daemon, capture)
         stack.callback(rig.clean)
         yield rig
         rig.clean()
