@@ -34,6 +34,7 @@ CLEAN_UP_SECONDS = 4.0  # a worker's, after the budget of its first lease
 JOIN_SECONDS = 120.0  # from CreateEndpoint's answer
 GONE_SECONDS = 5.0  # in which Leave comes for a sandbox that ends in order
 LEAVE_SECONDS = 4.0  # release (2 s), udhcpc's end (1 s)
+JOIN_SECONDS = 60.0  # the engine's next call; it does not come where the answer was lost, nor does a DeleteEndpoint
 DELETE_SECONDS = 6.0  # release from the host's side (2 s), udhcpc's end, a link made again and removed
 
 log = logging.getLogger(__name__)
@@ -227,6 +228,7 @@ class Endpoint:
         wanted = self.spec.requested
         if wanted is not None and wanted != lease.address.ip:
             self._say(f"asked for {wanted}, the server gave {lease.address.ip}", logging.WARNING)
+        self._arm(JOIN_SECONDS, self._join_overdue)
         self._answer(Phase.CREATING, self._created_answer())
 
     def _on_failed(self, reason: str) -> None:
@@ -327,11 +329,15 @@ class Endpoint:
             self._arm(DELETE_SECONDS, self._delete_overdue)
             self.child.send(w.Delete())
 
-    # Deadlines: the worker must have answered by now.
+    # Deadlines: the worker, or the engine, must have come back by now.
 
     def _create_overdue(self) -> None:
         self._say("worker is overdue and is killed", logging.ERROR)
         self._plant.nursery.kill(self.child, SIGKILL)
+
+    def _join_overdue(self) -> None:
+        self._say(f"not joined within {JOIN_SECONDS:g} s, so nobody knows of it: removed", logging.WARNING)
+        self.delete()
 
     def _leave_overdue(self) -> None:
         self._say("worker does not leave the sandbox; going on", logging.ERROR)

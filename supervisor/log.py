@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 FIELDS = ("network", "endpoint", "container", "interface", "ms")
 SHORT_IDS = ("network", "endpoint")
 SHORT_ID_LENGTH = 12  # as docker prints them
+FOREIGN = ("asyncio", "docker", "pyroute2", "urllib3")  # their DEBUG is hundreds of lines for each endpoint
 
 
 class LogfmtFormatter(logging.Formatter):
@@ -41,3 +42,5 @@ def configure(level: str) -> None:
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(LogfmtFormatter())
     logging.basicConfig(level=logging.getLevelNamesMapping().get(level.upper(), logging.INFO), handlers=[handler])
+    for name in FOREIGN:
+        logging.getLogger(name).setLevel(logging.WARNING)

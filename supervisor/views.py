@@ -60,15 +60,17 @@ def _problem(endpoint: Endpoint) -> str | None:
 def view_workers(
     samples: Iterable[Sample], children: Iterable[Child], endpoints: Iterable[Endpoint]
 ) -> tuple[WorkerView, ...]:
-    """The list of processes: those that live, as sampled, and our children that wait for their next start."""
+    """The list of processes: those that live, as sampled, and our children that have none to sample now."""
+    samples, children = tuple(samples), tuple(children)
+    sampled = {sample.pid for sample in samples}
     by_pid = {child.pid: child for child in children if child.pid is not None}
     owners = {endpoint.child.name: endpoint.spec.endpoint_id for endpoint in endpoints}
     clients = {e.udhcpc_pid: e.spec.endpoint_id for e in endpoints if e.udhcpc_pid is not None}
     living = tuple(
         _child_view(by_pid[s.pid], owners, s) if s.pid in by_pid else _other_view(s, by_pid, clients) for s in samples
     )
-    waiting = tuple(_child_view(child, owners, None) for child in children if child.pid is None)
-    return living + waiting
+    others = tuple(_child_view(child, owners, None) for child in children if child.pid not in sampled)
+    return living + others
 
 
 def _child_view(child: Child, owners: Mapping[str, str], sample: Sample | None) -> WorkerView:

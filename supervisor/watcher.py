@@ -66,6 +66,7 @@ def _engine_pid(socket_path: str) -> int:
 def _follow(socket_path: str, channel: Connection) -> None:
     client = docker.DockerClient(base_url=f"unix://{socket_path}", version="auto", timeout=API_TIMEOUT_SECONDS)
     client.api.headers["Connection"] = "close"  # the SDK would keep one connection for each URL it has asked
+    client.close()  # the connection that asked for the version, before that; the client goes on
     try:
         info = client.info()
         events = client.events(decode=True, filters={"type": ["container", "network"]})

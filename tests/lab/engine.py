@@ -30,6 +30,10 @@ exec "$@"
 """
 
 
+# The one beside Debian's dockerd, where it is there: a newer one refuses what this engine can do (--mac-address).
+DOCKER = shutil.which("docker", path="/usr/bin") or "docker"
+
+
 class EngineFailed(Exception):
     """dockerd ended or did not answer; the text holds the end of its log."""
 
@@ -42,7 +46,7 @@ class Docker:
 
     def argv(self, *args: str | Path) -> list[str]:
         """The command line, for those who start it themselves."""
-        return ["docker", *(["--host", self.host] if self.host else []), *map(str, args)]
+        return [DOCKER, *(["--host", self.host] if self.host else []), *map(str, args)]
 
     def __call__(self, *args: str | Path, stdin: bytes | None = None, timeout: float = 120) -> str:
         """Standard output; raises CommandFailed. BuildKit is off: it needs a component that Debian 12 lacks."""

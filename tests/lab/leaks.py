@@ -11,7 +11,8 @@ from tests.lab.plugin import Plugin
 from tests.lab.process import Process
 
 SETTLE_TIMEOUT = 10.0  # seconds; connections are closed and children reaped soon, not at once
-INODE = re.compile(r":\[\d+\]|/proc/\d+")
+# What tells one pipe, process or temporary file from the next.
+NUMBER = re.compile(r":\[\d+\]|(?<=/proc/)\d+|(?<=/wgunicorn-)\w+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +29,8 @@ class Belongings:
         for process in plugin.processes():
             name = _name(process)
             counts[name] += 1
-            counts[f"{name}'s threads"] += len(_entries(process, "task"))
-            counts.update(f"{name}'s descriptors of {_target(entry)}" for entry in _entries(process, "fd"))
+            counts[f"{name}'s threads"] += process.threads
+            counts.update(f"{name}'s descriptors of {_target(entry)}" for entry in _descriptors(process))
         return cls(counts)
 
     def more_than(self, before: "Belongings") -> list[str]:
@@ -56,9 +57,9 @@ def _name(process: Process) -> str:
         return "a process that has just gone"
 
 
-def _entries(process: Process, directory: str) -> list[Path]:
+def _descriptors(process: Process) -> list[Path]:
     try:
-        return list(Path(f"/proc/{process.pid}/{directory}").iterdir())
+        return list(Path(f"/proc/{process.pid}/fd").iterdir())
     except (FileNotFoundError, ProcessLookupError):
         return []  # it has just gone
 
@@ -66,6 +67,6 @@ def _entries(process: Process, directory: str) -> list[Path]:
 def _target(descriptor: Path) -> str:
     """What it refers to, without the number that tells one pipe or socket from the next."""
     try:
-        return INODE.sub("", str(descriptor.readlink()))
+        return NUMBER.sub("", str(descriptor.readlink()))
     except (FileNotFoundError, ProcessLookupError):
         return "nothing"  # it has just been closed

@@ -15,7 +15,7 @@ from tests.lab.engine import Docker, Engine
 from tests.lab.process import Process, processes
 
 SOCKET = "net-dhcp.sock"
-GET_TIMEOUT = 10.0  # seconds
+TIMEOUT = 30.0  # seconds; the engine's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +59,25 @@ class Plugin:
 
     def get(self, path: str) -> tuple[int, Any]:
         """GET on its socket: the status and the JSON of the answer."""
-        connection = _UnixConnection(self.engine.run_directory / "docker" / "plugins" / self.id)
+        return self._ask("GET", path, None)
+
+    def post(self, path: str, body: bytes) -> tuple[int, Any]:
+        """POST, as `get`."""
+        return self._ask("POST", path, body)
+
+    def connect(self) -> socket.socket:
+        """A connection to its socket."""
+        connection = self._http()
+        connection.connect()
+        return connection.sock
+
+    def _http(self) -> "_UnixConnection":
+        return _UnixConnection(self.engine.run_directory / "docker" / "plugins" / self.id)
+
+    def _ask(self, method: str, path: str, body: bytes | None) -> tuple[int, Any]:
+        connection = self._http()
         try:
-            connection.request("GET", path)
+            connection.request(method, path, body)
             answer = connection.getresponse()
             return answer.status, json.loads(answer.read())
         finally:
@@ -81,8 +97,9 @@ class _UnixConnection(HTTPConnection):
     """HTTP to the socket in a directory whose path may be longer than the 107 bytes that a socket's may have."""
 
     def __init__(self, directory: Path) -> None:
-        super().__init__("plugin", timeout=GET_TIMEOUT)
+        super().__init__("plugin", timeout=TIMEOUT)
         self._directory = directory
+        self.sock: socket.socket
 
     def connect(self) -> None:
         """Connect by way of a descriptor of the directory."""

@@ -44,6 +44,14 @@ class Process:
         _reap(self.pid)
         return Process.of(self.pid) == self
 
+    @property
+    def threads(self) -> int:
+        """Their number, 0 for a process that has gone."""
+        try:
+            return sum(1 for _ in Path(f"/proc/{self.pid}/task").iterdir())
+        except (FileNotFoundError, ProcessLookupError):
+            return 0
+
     def kill(self, signum: signal.Signals) -> None:
         """Send a signal, unless the process has gone."""
         if self.alive:

@@ -2,10 +2,13 @@
 
 import itertools
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 
+from api.server import THREADS
 from tests.lab.build import PLUGIN
+from tests.lab.command import wait_until
 from tests.lab.containers import Container
 from tests.lab.dhcp import DhcpServer
 from tests.lab.engine import Docker
@@ -52,6 +55,7 @@ def dhcp(lab: Lab) -> Iterator[DhcpServer]:
 @pytest.fixture
 def no_leaks(lab: Lab, plugin: Plugin) -> Iterator[None]:
     """Fails the test after whose end the machine, the server or the plugin holds more than before."""
+    fill_thread_pool(plugin)
     before = Belongings.of(lab, plugin)
     yield
     assert_no_more(before, lab, plugin)
@@ -79,6 +83,21 @@ def run(network: str, docker: Docker) -> Iterator[Run]:
     yield start
     for container in started:
         container.remove()
+
+
+def fill_thread_pool(plugin: Plugin) -> None:
+    """The API's threads grow up to THREADS with the calls at one time, and stay: once all are there, more is a leak.
+
+    Each takes a connection on which a request has been begun.
+    """
+
+    def filled() -> bool:
+        return any(process.threads > THREADS for process in plugin.processes())
+
+    with ExitStack() as connections:
+        for _ in range(0 if filled() else THREADS):
+            connections.enter_context(plugin.connect()).sendall(b"G")
+        wait_until(filled, "all threads of the API", 10)
 
 
 def create_network(plugin: Plugin, name: str, *options: str, bridge: str = BRIDGE) -> None:

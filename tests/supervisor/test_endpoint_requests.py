@@ -5,6 +5,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 import pytest
 
+from supervisor.endpoints import JOIN_SECONDS
 from supervisor.errors import Conflict, Failed
 from supervisor.messages import Done, EndpointCreated, Joined
 from supervisor.phases import Phase
@@ -214,3 +215,21 @@ def test_delete_while_leaving(puppet: Puppet) -> None:
     assert leave == [Done()]
     puppet.report(Left(released=True))
     assert (leave, puppet.state) == ([Done()], "deleting")
+
+
+def test_endpoint_that_nobody_joins(puppet: Puppet) -> None:
+    """The engine never heard that it was made, so it is removed by itself, lease included."""
+    bring_to(puppet, Phase.CREATED)
+    puppet.loop.pass_time(JOIN_SECONDS)
+    assert puppet.state == "deleting"
+    assert puppet.worker.told() == [Delete()]
+    puppet.report(Deleted())
+    assert puppet.gone == [puppet.endpoint]
+
+
+def test_endpoint_that_is_joined_stays(puppet: Puppet) -> None:
+    """The deadline for the Join ends with it."""
+    bring_to(puppet, Phase.JOINING)
+    puppet.loop.pass_time(2 * JOIN_SECONDS)
+    assert puppet.state == "joining"
+    assert puppet.worker.told() == []

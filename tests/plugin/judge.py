@@ -1,0 +1,99 @@
+"""Verdicts: what the server, the engine and the kernel say about a container has to be the same."""
+
+import os
+import re
+import signal
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from typing import Any
+
+from tests.lab.command import wait_until
+from tests.lab.containers import Attachment, Container
+from tests.lab.dhcp import DhcpServer, ServerLease
+from tests.lab.lab import Lab
+from tests.lab.plugin import Plugin
+from tests.plugin.sandbox import Sandbox
+
+PACKET = re.compile(r"dnsmasq-dhcp\[\d+\]: (?P<xid>\d+) (?P<text>.*)")
+NAME = re.compile(r"client provides name: (\S+)")
+ATTACH_TIMEOUT = 5.0  # seconds; on some engines the sandbox comes after `docker run` has begun to answer
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A DHCPDISCOVER or DHCPREQUEST, with the host name that it carried."""
+
+    kind: str
+    name: str | None
+
+
+def assert_leased(container: Container, network: str, dhcp: DhcpServer) -> Attachment:
+    """The engine's address is the container's only one there, and the server has leased it to the container's MAC."""
+    attachment = container.attachment(network)
+    assert attachment.address is not None
+    assert Sandbox.of(container).addresses(attachment.mac) == [attachment.address]
+    assert lease_of(dhcp, attachment.mac).address == attachment.address.ip
+    return attachment
+
+
+def lease_of(dhcp: DhcpServer, mac: str) -> ServerLease:
+    """The server's only one for this MAC."""
+    (lease,) = [lease for lease in dhcp.leases() if lease.mac == mac]
+    return lease
+
+
+def leased(dhcp: DhcpServer, mac: str) -> list[IPv4Address]:
+    """What the server has leased to this MAC now."""
+    return [lease.address for lease in dhcp.leases() if lease.mac == mac]
+
+
+def assert_released(dhcp: DhcpServer, mac: str, times: int = 1) -> None:
+    """The server has got just that many RELEASEs from this MAC, and has taken the address back."""
+    assert len(dhcp.messages(mac, "RELEASE")) == times
+    assert leased(dhcp, mac) == []
+
+
+def names(dhcp: DhcpServer, mac: str) -> list[Named]:
+    """What each DISCOVER and REQUEST of this client said its name was; dnsmasq logs the name before the packet."""
+    found: list[Named] = []
+    announced: dict[str, str] = {}
+    for match in filter(None, map(PACKET.search, dhcp.log().splitlines())):
+        xid, text = match["xid"], match["text"]
+        if name := NAME.match(text):
+            announced[xid] = name[1]
+        elif (kind := text.partition("(")[0]) in ("DHCPDISCOVER", "DHCPREQUEST"):
+            name_now = announced.pop(xid, None)
+            found += [Named(kind, name_now)] if mac in text else []
+    return found
+
+
+def endpoint(plugin: Plugin, attachment: Attachment) -> dict[str, Any]:
+    """The plugin's own view, once its client runs inside the sandbox."""
+
+    def attached() -> dict[str, Any] | None:
+        status, body = plugin.get("/v1/endpoints")
+        assert status == 200
+        found = [e for e in body["endpoints"] if e["endpoint_id"] == attachment.endpoint_id]
+        return next((e for e in found if e["phase"] == "joined" and e["udhcpc_pid"]), None)
+
+    return wait_until(attached, f"the client of {attachment.mac} in its sandbox", ATTACH_TIMEOUT) or {}
+
+
+def await_client(plugin: Plugin, dhcp: DhcpServer, attachment: Attachment) -> int:
+    """The pid of the udhcpc in the sandbox, once it has had its first DHCPACK there."""
+    pid = int(endpoint(plugin, attachment)["udhcpc_pid"])
+    wait_until(lambda: len(dhcp.messages(attachment.mac, "ACK")) > 1, "the ACK of the client in the sandbox", 10)
+    return pid
+
+
+def renew(plugin: Plugin, lab: Lab, attachment: Attachment) -> None:
+    """The renewal that T1 would bring, now; returns when the server has answered it and the plugin knows."""
+    pid = await_client(plugin, lab.dhcp, attachment)
+    acks = len(lab.dhcp.messages(attachment.mac, "ACK"))
+    lines = len(plugin.log())
+    os.kill(pid, signal.SIGUSR1)
+    wait_until(lambda: len(lab.dhcp.messages(attachment.mac, "ACK")) > acks, "the ACK to the renewal", 10)
+    confirmed = f"endpoint={attachment.endpoint_id[:12]}"
+    wait_until(
+        lambda: any("confirmed" in line and confirmed in line for line in plugin.log()[lines:]), "the renewal's log", 5
+    )

@@ -1,0 +1,78 @@
+"""A Compose project with a network of ours, which Compose itself creates."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab.compose import Compose
+from tests.lab.containers import Container
+from tests.lab.engine import Docker
+from tests.lab.images import BUSYBOX
+from tests.lab.lab import Lab
+from tests.lab.network import BRIDGE, SERVER
+from tests.lab.plugin import Plugin
+
+MAC = "02:00:5e:00:53:77"
+PROJECT = """
+services:
+  web:
+    image: {image}
+    hostname: web
+    mac_address: {mac}
+    networks: [lan]
+  worker:
+    image: {image}
+    hostname: worker
+    networks: [lan]
+networks:
+  lan:
+    driver: {driver}
+    driver_opts:
+      bridge: {bridge}
+    ipam:
+      driver: "null"
+"""
+NETWORK = "project_lan"  # of the directory's name and the network's
+
+
+@pytest.fixture
+def compose(docker: Docker, plugin: Plugin, no_leaks: None, tmp_path: Path) -> Iterator[Compose]:
+    """The project; removed after the test."""
+    text = PROJECT.format(image=BUSYBOX, mac=MAC, driver=plugin.name, bridge=BRIDGE)
+    project = Compose.project(docker, tmp_path / "project", text)
+    yield project
+    project("down", "--timeout", "1")
+
+
+def test_up_restart_recreate_down(compose: Compose, lab: Lab) -> None:
+    """Each service is found by its name on the LAN; a fixed MAC keeps its address; `down` releases everything."""
+    compose("up", "--detach")
+    first = _address(lab, compose, "web")
+    assert _asked(lab, "web") == first
+    assert _asked(lab, "worker") == _address(lab, compose, "worker")
+
+    compose("restart")
+    assert _asked(lab, "web") == _address(lab, compose, "web") == first
+    compose("up", "--detach", "--force-recreate")
+    assert _asked(lab, "web") == _address(lab, compose, "web") == first
+    assert _asked(lab, "worker") == _address(lab, compose, "worker")
+
+    compose("down")
+    assert len(lab.dhcp.messages(MAC, "RELEASE")) == 3
+    assert lab.dhcp.leases() == []
+    assert _asked(lab, "web") == ""
+    assert NETWORK not in lab.engine.docker("network", "ls", "--format", "{{.Name}}").splitlines()
+
+
+def _address(lab: Lab, compose: Compose, service: str) -> str:
+    """As the engine knows it."""
+    (container,) = compose("ps", "--quiet", service).split()
+    address = Container(lab.engine.docker, container).attachment(NETWORK).address
+    assert address is not None
+    return str(address.ip)
+
+
+def _asked(lab: Lab, name: str) -> str:
+    """As the LAN's name server knows it."""
+    return lab.network.on_lan("dig", "+short", f"@{SERVER}", f"{name}.lan")

@@ -1,0 +1,120 @@
+"""Who a container is to the LAN: its MAC and its host name, from the first packet on, and never another's."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.lab.base import busybox_archive, static_busybox
+from tests.lab.build import BUILD
+from tests.lab.command import wait_until
+from tests.lab.containers import Attachment, Container
+from tests.lab.dhcp import DhcpServer, ServerOptions
+from tests.lab.images import BUSYBOX, SLEEP, import_image
+from tests.lab.lab import Lab
+from tests.lab.network import LAN, SERVER
+from tests.lab.plugin import Plugin
+from tests.plugin.conftest import NETWORK, Run
+from tests.plugin.judge import Named, assert_leased, await_client, lease_of, names
+
+pytestmark = pytest.mark.plugin
+
+MAC = "02:00:5e:00:53:03"
+AT_ONCE = 8
+WATCHER_TIMEOUT = 10.0  # seconds; the engine tells of a container after its start, and is busy with seven others
+
+
+def test_mac_address_of_the_users_choice(run: Run, plugin: Plugin, dhcp: DhcpServer) -> None:
+    """--mac-address is in every packet, so that a reservation is hit by the first lease. An answer to Docker that
+    repeated it would be refused."""
+    dhcp.restart(ServerOptions(reservations={MAC: LAN[42]}))
+    before = len(dhcp.messages())
+    container = run(f"--mac-address={MAC}")
+    attachment = assert_leased(container, NETWORK, dhcp)
+    await_client(plugin, dhcp, attachment)
+
+    assert attachment.mac == MAC
+    assert attachment.address is not None
+    assert attachment.address.ip == LAN[42]
+    assert {message.mac for message in dhcp.messages()[before:]} == {MAC}
+
+
+def test_host_name_in_the_first_packet(run: Run, plugin: Plugin, lab: Lab) -> None:
+    """--hostname is in each DISCOVER and REQUEST, at each start, and everybody on the LAN can look it up."""
+    container = run("--hostname=web1", name="a-container")
+    for _ in range(2):
+        attachment = assert_leased(container, NETWORK, lab.dhcp)
+        assert attachment.address is not None
+        address = str(attachment.address.ip)
+        await_client(plugin, lab.dhcp, attachment)
+
+        assert names(lab.dhcp, attachment.mac)[0] == Named("DHCPDISCOVER", "web1")
+        assert {named.name for named in names(lab.dhcp, attachment.mac)} == {"web1"}
+        assert lab.network.on_host("dig", "+short", f"@{SERVER}", "web1.lan") == address
+        assert f"Address: {address}" in container.exec("nslookup", "web1.lan", str(SERVER))
+        container.restart()
+
+
+def test_default_host_name(run: Run, plugin: Plugin, lab: Lab) -> None:
+    """Without --hostname it is the one that the container itself shows: the start of its id."""
+    container = run()
+    attachment = assert_leased(container, NETWORK, lab.dhcp)
+    await_client(plugin, lab.dhcp, attachment)
+
+    assert {named.name for named in names(lab.dhcp, attachment.mac)} == {container.exec("hostname")}
+
+
+def test_host_name_of_a_running_container(run: Run, lab: Lab) -> None:
+    """`network connect`: no container is being started, but with the first packet from its sandbox it has a name."""
+    container = run("--hostname=web2")
+    lab.engine.docker("network", "disconnect", NETWORK, container.name)
+    lab.engine.docker("network", "connect", NETWORK, container.name)
+    attachment = assert_leased(container, NETWORK, lab.dhcp)
+
+    _await_name(lab, attachment, "web2")
+    assert {named.name for named in names(lab.dhcp, attachment.mac)} <= {None, "web2"}
+
+
+@pytest.fixture(scope="module")
+def exposing(lab: Lab) -> Iterator[list[str]]:
+    """Images that differ in what they expose."""
+    archive = busybox_archive(static_busybox(BUILD))
+    images = [f"exposing-{8000 + number}" for number in range(AT_ONCE)]
+    for number, image in enumerate(images):
+        import_image(lab.engine.docker, image, archive, SLEEP, [f"EXPOSE {8000 + number}"])
+    yield images
+    lab.engine.docker("rmi", *images)
+
+
+def test_different_containers_started_at_once(exposing: list[str], run: Run, plugin: Plugin, lab: Lab) -> None:
+    """What they expose tells them apart: each has its own name in its very first packet."""
+    for name, attachment in _start_at_once(run, lab, exposing).items():
+        await_client(plugin, lab.dhcp, attachment)
+
+        assert {named.name for named in names(lab.dhcp, attachment.mac)} == {name}
+
+
+def test_like_containers_started_at_once(run: Run, lab: Lab) -> None:
+    """Nothing tells them apart at first: no name rather than another's, and soon the right one."""
+    for name, attachment in _start_at_once(run, lab, [BUSYBOX] * AT_ONCE).items():
+        _await_name(lab, attachment, name)
+
+        assert {named.name for named in names(lab.dhcp, attachment.mac)} <= {None, name}
+
+
+def _start_at_once(run: Run, lab: Lab, images: list[str]) -> dict[str, Attachment]:
+    """By host name; all addresses are different ones."""
+
+    def start(number: int) -> tuple[str, Container]:
+        hostname = f"host{number}"
+        return hostname, run(f"--hostname={hostname}", name=f"at-once-{number}", image=images[number])
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        started = dict(pool.map(start, range(AT_ONCE)))
+    attachments = {name: assert_leased(container, NETWORK, lab.dhcp) for name, container in started.items()}
+    assert len({attachment.address for attachment in attachments.values()}) == AT_ONCE
+    return attachments
+
+
+def _await_name(lab: Lab, attachment: Attachment, name: str) -> None:
+    wait_until(lambda: lease_of(lab.dhcp, attachment.mac).hostname == name, f"{name} at the server", WATCHER_TIMEOUT)

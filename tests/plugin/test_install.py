@@ -1,0 +1,97 @@
+"""How the plugin comes into an engine: `make install`, and from a registry, as users get it."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lab.build import ROOT
+from tests.lab.command import CommandFailed, run, wait_until
+from tests.lab.containers import Container
+from tests.lab.engine import Docker
+from tests.lab.lab import Lab
+from tests.lab.plugin import Plugin
+from tests.lab.registry import ADDRESS, Registry
+from tests.plugin.conftest import create_network
+from tests.plugin.judge import assert_leased, await_client
+
+pytestmark = pytest.mark.usefixtures("no_leaks")
+
+MADE = "net-dhcp:made"
+PUBLISHED = f"{ADDRESS}/net-dhcp:published"
+NETWORK = "installed"
+DEBUG = "level=debug"
+
+
+@pytest.fixture
+def registry(lab: Lab) -> Iterator[Registry]:
+    """Running, empty."""
+    lab.registry.start()
+    yield lab.registry
+    lab.registry.stop()
+
+
+@pytest.fixture
+def installed(docker: Docker) -> Iterator[None]:
+    """Removes, after the test, what it has made."""
+    yield
+    present = docker("plugin", "ls", "--format", "{{.Name}}").splitlines()
+    for name in {MADE, PUBLISHED}.intersection(present):
+        docker("plugin", "rm", "--force", name)
+
+
+def _make(docker: Docker, target: str, name: str) -> None:
+    """`make` for the laboratory's engine."""
+    assert docker.host is not None
+    run("make", "-C", ROOT, target, f"NAME={name}", env=os.environ | {"DOCKER_HOST": docker.host})
+
+
+def _assert_works(lab: Lab, plugin: Plugin) -> None:
+    """A network of it, a container on that, its lease, its client in the sandbox, the lease's end."""
+    create_network(plugin, NETWORK)
+    container = Container.run(lab.engine.docker, "on-installed", f"--network={NETWORK}")
+    try:
+        attachment = assert_leased(container, NETWORK, lab.dhcp)
+        await_client(plugin, lab.dhcp, attachment)
+    finally:
+        container.remove()
+        lab.engine.docker("network", "rm", NETWORK)
+    assert len(lab.dhcp.messages(attachment.mac, "RELEASE")) == 1
+
+
+@pytest.mark.usefixtures("installed")
+def test_make_install(docker: Docker, lab: Lab) -> None:
+    """It works; again, it takes its own place; while a network needs it the engine keeps it, and it says why."""
+    _make(docker, "install", MADE)
+    first = Plugin.installed(lab.engine, MADE)
+    _assert_works(lab, first)
+
+    _make(docker, "install", MADE)
+    plugin = Plugin.installed(lab.engine, MADE)
+    assert plugin.id != first.id
+
+    create_network(plugin, NETWORK)
+    try:
+        with pytest.raises(CommandFailed, match="in use"):
+            _make(docker, "install", MADE)
+    finally:
+        docker("network", "rm", NETWORK)
+    assert plugin.get("/healthz")[0] == 200
+
+
+@pytest.mark.usefixtures("installed", "registry")
+@pytest.mark.timeout(120)
+def test_from_a_registry(docker: Docker, lab: Lab) -> None:
+    """Pushed by make, removed here, installed from there; its log level is set as users set it."""
+    _make(docker, "push", PUBLISHED)
+    docker("plugin", "rm", PUBLISHED)
+    docker("plugin", "install", "--grant-all-permissions", PUBLISHED)
+    plugin = Plugin.installed(lab.engine, PUBLISHED)
+    _assert_works(lab, plugin)
+    assert not any(DEBUG in line for line in plugin.log())
+
+    docker("plugin", "disable", PUBLISHED)
+    docker("plugin", "set", PUBLISHED, "LOG_LEVEL=DEBUG")
+    docker("plugin", "enable", PUBLISHED)
+    _assert_works(lab, plugin)
+    wait_until(lambda: any(DEBUG in line for line in plugin.log()), "a line of that level", 5)

@@ -1,0 +1,112 @@
+"""Whatever process of the plugin is killed comes back by itself, and no container notices."""
+
+import os
+import time
+from signal import SIGKILL
+from subprocess import DEVNULL, PIPE, Popen
+
+import psutil
+import pytest
+
+from tests.lab.command import wait_until
+from tests.lab.dhcp import DhcpServer, ServerOptions
+from tests.lab.engine import Docker
+from tests.lab.images import BUSYBOX
+from tests.lab.lab import Lab
+from tests.lab.plugin import Plugin
+from tests.plugin.conftest import Run
+from tests.plugin.judge import assert_leased, await_client, endpoint, renew
+
+# What is killed, and all that goes with it.
+KILLED = {
+    "worker": {"worker", "udhcpc"},
+    "udhcpc": {"udhcpc"},
+    "gunicorn's worker": {"gunicorn's worker", "gunicorn's master"},
+    "gunicorn's master": {"gunicorn's worker", "gunicorn's master"},
+    "watcher": {"watcher"},
+}
+LOSING = {"RELEASE", "DECLINE", "NAK"}
+RESTART_TIMEOUT = 5.0  # seconds; the first restart of a worker comes after one
+SLOW_SERVER = 3  # seconds to each answer; the budget is 10
+API_LIMIT = 1.0  # seconds
+
+
+@pytest.mark.parametrize("killed", KILLED)
+def test_killed_process_comes_back(killed: str, run: Run, lab: Lab, plugin: Plugin, network: str) -> None:
+    """All others keep their processes, nobody his lease to the server, the API answers, and all goes on."""
+    containers = [run() for _ in range(3)]
+    attachments = [assert_leased(container, network, lab.dhcp) for container in containers]
+    for attachment in attachments:
+        await_client(plugin, lab.dhcp, attachment)
+    pids = _pids(plugin, attachments[0].endpoint_id)
+    before, seen = set(plugin.processes()), len(lab.dhcp.messages())
+    expected = {pids[name] for name in KILLED[killed]}
+
+    began = time.monotonic()
+    os.kill(pids[killed], SIGKILL)
+    wait_until(lambda: _answers(plugin), "an answer of the API", RESTART_TIMEOUT)
+    assert time.monotonic() - began < API_LIMIT
+
+    def replaced() -> bool:
+        now = set(plugin.processes())
+        return len(now) == len(before) and {process.pid for process in before - now} == expected
+
+    wait_until(replaced, "another process in the place of each that has gone", RESTART_TIMEOUT)
+    wait_until(lambda: plugin.get("/healthz")[0] == 200, "a healthy plugin", RESTART_TIMEOUT)
+    newcomer = run()
+    name = endpoint(plugin, newcomer.attachment(network))["container"]
+    assert name == newcomer.name
+
+    for attachment in attachments:
+        renew(plugin, lab, attachment)
+    assert [assert_leased(container, network, lab.dhcp) for container in containers] == attachments
+    for attachment in attachments:
+        heard = [m for m in lab.dhcp.messages()[seen:] if m.mac == attachment.mac]
+        assert attachment.address is not None
+        assert not LOSING & {message.kind for message in heard}
+        assert {message.address for message in heard if message.kind == "ACK"} == {attachment.address.ip}
+    bystanders = {attachment.mac for attachment in attachments[1:]}
+    assert {m.kind for m in lab.dhcp.messages()[seen:] if m.mac in bystanders} == {"REQUEST", "ACK"}
+
+
+@pytest.mark.parametrize("killed", ["gunicorn's worker", "gunicorn's master"])
+def test_call_in_flight(killed: str, docker: Docker, plugin: Plugin, network: str, dhcp: DhcpServer) -> None:
+    """A `docker run` whose CreateEndpoint dies with the API fails soon, with the reason; the endpoint stays known.
+
+    That it is removed when nobody joins it is proved with the endpoint's clock played; here its network's end does it.
+    """
+    dhcp.restart(ServerOptions(extra=(f"--dhcp-reply-delay={SLOW_SERVER}",)))
+    seen = len(dhcp.messages())
+    argv = docker.argv("run", "--rm", f"--network={network}", BUSYBOX, "true")
+    with Popen(argv, stdout=DEVNULL, stderr=PIPE, text=True) as docker_run:
+        wait_until(lambda: dhcp.messages()[seen:], "the DHCPDISCOVER", 10)
+        os.kill(_pids(plugin)[killed], SIGKILL)
+        began = time.monotonic()
+        _, reason = docker_run.communicate()
+    assert "the engine repeats a call" in reason
+    assert time.monotonic() - began < RESTART_TIMEOUT
+
+    (mac,) = {message.mac for message in dhcp.messages()[seen:]}
+    wait_until(lambda: _phases(plugin) == {mac: "created"}, "the endpoint", 4 * SLOW_SERVER)
+
+
+def _phases(plugin: Plugin) -> dict[str, str]:
+    _, view = plugin.get("/v1/endpoints")
+    return {endpoint["mac"]: endpoint["phase"] for endpoint in view["endpoints"]}
+
+
+def _answers(plugin: Plugin) -> bool:
+    try:
+        return plugin.get("/healthz")[0] in (200, 503)
+    except ConnectionError:
+        return False  # the process that took the connection was just being killed
+
+
+def _pids(plugin: Plugin, endpoint_id: str | None = None) -> dict[str, int]:
+    """The plugin's processes by their parts, the worker and the udhcpc being those of this endpoint."""
+    _, view = plugin.get("/v1/workers")
+    found = {w["role"]: w["pid"] for w in view["workers"] if w["endpoint_id"] in (None, endpoint_id)}
+    api = {w["pid"] for w in view["workers"] if w["role"] == "api"}
+    (master,) = {pid for pid in api if psutil.Process(pid).ppid() == found["supervisor"]}
+    (worker,) = api - {master}
+    return found | {"gunicorn's master": master, "gunicorn's worker": worker}

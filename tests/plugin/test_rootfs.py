@@ -1,0 +1,82 @@
+"""The plugin's root file system and its definition: small, complete, and nothing of the machine that built it."""
+
+import json
+import os
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from tests.lab.build import BUILD, PLUGIN, SIZE_LIMIT
+from tests.lab.command import CommandFailed, run
+from tests.lab.plugin import Plugin
+from workers.udhcpc import ClientOptions
+
+ROOTFS = PLUGIN / "rootfs"
+ENTRYPOINT = ["/usr/bin/python3", "-I", "-m", "supervisor"]
+MAC = "02:00:5e:00:53:01"
+INSTALLERS = ("pip", "ensurepip", "setuptools", "apt", "dpkg", "apt-get")
+
+
+def _files() -> Iterator[Path]:
+    return (path for path in ROOTFS.rglob("*") if path.is_file() and not path.is_symlink())
+
+
+def _inside(*argv: str) -> str:
+    return run("chroot", ROOTFS, *argv)
+
+
+def test_size() -> None:
+    """Within the limit, every file counted."""
+    assert sum(path.stat().st_size for path in _files()) / 1e6 < SIZE_LIMIT
+
+
+def test_no_installer() -> None:
+    """Nothing in it can install anything."""
+    found = {str(path.relative_to(ROOTFS)) for path in ROOTFS.rglob("*") if path.stem in INSTALLERS}
+    assert found == set()
+
+
+def test_nothing_of_the_build_machine() -> None:
+    """Neither a file of the machine's settings, nor one of their values in any file."""
+    settings = list((BUILD / "host").iterdir())
+    assert settings
+    names = {path.name for path in settings}
+    contents = {path.read_bytes() for path in settings}
+    values = {line.strip().encode() for path in settings for line in path.read_text().splitlines()}
+    telling = {value for value in values if b"://" in value}
+    for path in _files():
+        content = path.read_bytes()
+        assert path.name not in names
+        assert content not in contents
+        assert not [value for value in telling if value in content]
+    assert not (ROOTFS / "build").exists()
+
+
+@pytest.mark.parametrize("program", ["api.server", "supervisor.core", "supervisor.watcher", "workers.endpoint"])
+def test_complete(program: str) -> None:
+    """Each part of the plugin finds what it imports, in there and with Python isolated."""
+    _inside("/usr/bin/python3", "-I", "-c", f"import {program}")
+
+
+def test_event_script() -> None:
+    """udhcpc's script can be executed by it, and the shell that it names is there."""
+    (script,) = ROOTFS.rglob("udhcpc-event.sh")
+    assert os.access(script, os.X_OK)
+    assert _inside("/" + str(script.relative_to(ROOTFS)), "bound").startswith("bound\0ip=\0")
+
+
+def test_udhcpc() -> None:
+    """busybox has it, and it takes every option that the worker gives it: it ends at the interface's absence only."""
+    options = ClientOptions("absent", MAC, requested=IPv4Address("192.0.2.7"), hostname="name")
+    with pytest.raises(CommandFailed, match=r"absent.*(No such device|not found)"):
+        run("unshare", "--net", "chroot", ROOTFS, "/usr/bin/busybox", *options.arguments())
+
+
+def test_started_isolated(plugin: Plugin) -> None:
+    """The definition, and the process that the engine has made of it."""
+    assert json.loads((PLUGIN / "config.json").read_text())["entrypoint"] == ENTRYPOINT
+    _, view = plugin.get("/v1/workers")
+    (pid,) = [worker["pid"] for worker in view["workers"] if worker["role"] == "supervisor"]
+    assert Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")[:-1] == ENTRYPOINT

@@ -1,0 +1,84 @@
+"""Many containers on one network: as `docker run` in a loop makes them, and as Compose does."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab.command import wait_until
+from tests.lab.compose import Compose
+from tests.lab.containers import Attachment, Container
+from tests.lab.dhcp import Message
+from tests.lab.engine import Docker
+from tests.lab.images import BUSYBOX
+from tests.lab.lab import Lab
+from tests.lab.plugin import Plugin
+from tests.plugin.conftest import Run
+
+EACH = 30
+T1 = 60  # seconds: half of the shortest lease that dnsmasq gives
+PROJECT = """
+services:
+  app:
+    image: {image}
+    networks: [lan]
+networks:
+  lan:
+    external: true
+    name: {network}
+"""
+
+
+@pytest.fixture
+def compose(docker: Docker, network: str, tmp_path: Path) -> Iterator[Compose]:
+    """A project whose only service is on the network; removed after the test."""
+    project = Compose.project(docker, tmp_path / "many", PROJECT.format(image=BUSYBOX, network=network))
+    yield project
+    project("down", "--timeout", "1")
+
+
+@pytest.mark.timeout(6 * T1)
+def test_thirty_by_a_loop_and_thirty_by_compose(
+    run: Run, compose: Compose, lab: Lab, plugin: Plugin, network: str
+) -> None:
+    """Each has an address of its own, renews it and gives it back, once; then all is as before (the leak gate)."""
+    compose("up", "--detach", "--scale", f"app={EACH}")
+    composed = [Container(lab.engine.docker, name) for name in compose.containers()]
+    looped = [run() for _ in range(EACH)]
+    attachments = [container.attachment(network) for container in (*composed, *looped)]
+    macs = {attachment.mac for attachment in attachments}
+    addresses = {attachment.address for attachment in attachments}
+    assert len(attachments) == len(macs) == len(addresses) == 2 * EACH
+    assert {(lease.mac, lease.address) for lease in lab.dhcp.leases()} == {_pair(a) for a in attachments}
+
+    _await_clients(lab, plugin, macs)
+    seen = len(lab.dhcp.messages())
+    wait_until(lambda: macs <= _macs(lab, seen, "ACK"), "a renewal by each container", 1.5 * T1, interval=0.5)
+    assert {message.kind for message in lab.dhcp.messages()[seen:]} == {"REQUEST", "ACK"}
+    assert {_pair(a) for a in attachments} == {(m.mac, m.address) for m in lab.dhcp.messages()[seen:]}
+
+    compose("rm", "--force", "--stop")
+    lab.engine.docker("rm", "--force", *(container.name for container in looped))
+    released = [message.mac for message in lab.dhcp.messages(kind="RELEASE") if message.mac in macs]
+    assert sorted(released) == sorted(macs)
+    assert lab.dhcp.leases() == []
+
+
+def _pair(attachment: Attachment) -> tuple[str, object]:
+    return attachment.mac, attachment.address and attachment.address.ip
+
+
+def _macs(lab: Lab, seen: int, kind: str) -> set[str]:
+    return {message.mac for message in lab.dhcp.messages()[seen:] if message.kind == kind}
+
+
+def _await_clients(lab: Lab, plugin: Plugin, macs: set[str]) -> None:
+    """Until each has had two DHCPACKs: the worker's, and the one of the client in the sandbox."""
+
+    def acknowledged(messages: list[Message]) -> set[str]:
+        acks = [message.mac for message in messages if message.kind == "ACK"]
+        return {mac for mac in macs if acks.count(mac) > 1}
+
+    wait_until(lambda: acknowledged(lab.dhcp.messages()) == macs, "the clients in the sandboxes", 20, interval=0.2)
+    _, view = plugin.get("/v1/endpoints")
+    assert {e["mac"] for e in view["endpoints"] if e["phase"] == "joined" and e["lease_state"] == "bound"} == macs
