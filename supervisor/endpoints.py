@@ -31,10 +31,9 @@ from workers.hostname import legal_hostname
 from workers.lease import Lease, Route
 
 CLEAN_UP_SECONDS = 4.0  # a worker's, after the budget of its first lease
-JOIN_SECONDS = 120.0  # from CreateEndpoint's answer
+JOIN_SECONDS = 120.0  # the engine's next call; it does not come where the answer was lost, nor does a DeleteEndpoint
 GONE_SECONDS = 5.0  # in which Leave comes for a sandbox that ends in order
 LEAVE_SECONDS = 4.0  # release (2 s), udhcpc's end (1 s)
-JOIN_SECONDS = 60.0  # the engine's next call; it does not come where the answer was lost, nor does a DeleteEndpoint
 DELETE_SECONDS = 6.0  # release from the host's side (2 s), udhcpc's end, a link made again and removed
 
 log = logging.getLogger(__name__)
@@ -228,7 +227,6 @@ class Endpoint:
         wanted = self.spec.requested
         if wanted is not None and wanted != lease.address.ip:
             self._say(f"asked for {wanted}, the server gave {lease.address.ip}", logging.WARNING)
-        self._arm(JOIN_SECONDS, self._join_overdue)
         self._answer(Phase.CREATING, self._created_answer())
 
     def _on_failed(self, reason: str) -> None:
@@ -335,10 +333,6 @@ class Endpoint:
         self._say("worker is overdue and is killed", logging.ERROR)
         self._plant.nursery.kill(self.child, SIGKILL)
 
-    def _join_overdue(self) -> None:
-        self._say(f"not joined within {JOIN_SECONDS:g} s, so nobody knows of it: removed", logging.WARNING)
-        self.delete()
-
     def _leave_overdue(self) -> None:
         self._say("worker does not leave the sandbox; going on", logging.ERROR)
         self._take(Happening.LEFT)
@@ -357,7 +351,7 @@ class Endpoint:
         if self._plant.identifier.is_starting(self.identity):
             self._await_join()
         else:
-            self._say("was never joined and is removed", logging.WARNING)
+            self._say(f"not joined within {JOIN_SECONDS:g} s, so nobody knows of it: removed", logging.WARNING)
             self.delete()
 
     # Helpers.

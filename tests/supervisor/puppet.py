@@ -17,8 +17,11 @@ from supervisor.engine import ContainerSeen, Engine, EngineFound
 from supervisor.errors import RequestError
 from supervisor.identity import Identifier, Identity
 from supervisor.loop import Callback, Loop, Timer
-from supervisor.messages import Answer, CreateEndpoint
+from supervisor.memory import Memory
+from supervisor.messages import Answer
 from supervisor.phases import Phase
+from supervisor.records import Origin
+from supervisor.store import Snapshot, Store
 from workers.endpoint import remove
 from workers.lease import Lease, Route
 from workers.messages import Attached, Command, Created, EndpointSpec, Left, Report, Resume
@@ -111,6 +114,16 @@ class KnownContainer(Identifier):
 
     def __init__(self) -> None:
         self.found: Identity | None = None
+        self.returning = False
+        self.starting = False
+
+    def comes_back(self, identity: Identity | None) -> bool:
+        """As the test says."""
+        return self.returning
+
+    def is_starting(self, identity: Identity | None) -> bool:
+        """As the test says."""
+        return self.starting
 
     def at_join(self, endpoint_id: str) -> Identity | None:
         """What the test has put there."""
@@ -145,10 +158,13 @@ class Puppet:
         self.gone: list[Endpoint] = []
         if engine_pid is not None:
             self.engine.learn(EngineFound(engine_pid))
-        plant = Plant(self.nursery, self.loop, self.engine, self.container, self.gone.append)
-        body = CreateEndpoint(NETWORK, ENDPOINT, mac, address, {})
+        self.store = Store(Path("/nowhere"), Snapshot)
+        self.store.problem = "no disk in this test"
+        self.memory = Memory(self.store)
+        plant = Plant(self.nursery, self.loop, self.engine, self.container, self.store, self.memory, self.gone.append)
+        origin = Origin(given_mac=mac is not None, given_address=address is not None)
         self.spec = EndpointSpec(NETWORK, ENDPOINT, "br0", MAC, 10.0)
-        self.endpoint = Endpoint(self.spec, body, identity, plant)
+        self.endpoint = Endpoint(self.spec, origin, identity, plant)
 
     @property
     def worker(self) -> Spawned:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from supervisor.engine import Engine, NetworkSeen
 from supervisor.errors import Conflict, Failed, InvalidRequest, NotFound, RequestError
 from supervisor.messages import Answer, CreateNetwork, Done, IpamPool
 from supervisor.networks import Networks
+from supervisor.store import Snapshot, Store
 from tests.supervisor.nursery import Home
 from workers.messages import BridgeReport
 
@@ -33,7 +35,9 @@ class Plant:
     engine: Engine = field(default_factory=Engine)
 
     def __post_init__(self) -> None:
-        self.networks = Networks(self.home.nursery, self.home.loop, self.engine)
+        self.store = Store(Path("/nowhere"), Snapshot)
+        self.store.problem = "no disk in this test"
+        self.networks = Networks(self.home.nursery, self.home.loop, self.engine, self.store)
 
     def create(self, network_id: str, **options: str) -> Answer | RequestError:
         """The answer to CreateNetwork, however it is given."""
