@@ -20,7 +20,7 @@ from typing import cast
 
 from supervisor.children import Nursery
 from supervisor.endpoints import Endpoint, Plant
-from supervisor.engine import ContainerGone, Engine, Fact
+from supervisor.engine import ContainerGone, Engine, EngineConnected, Fact
 from supervisor.errors import Conflict, NotFound, RequestError, Unavailable
 from supervisor.identity import Identifier
 from supervisor.jobs import ask
@@ -103,6 +103,7 @@ class Supervisor:
     def _recover(self) -> None:
         """Disk and kernel are reconciled before the first request is answered; what takes long does not hold it up."""
         kept = self._store.load()
+        self._engine.data_root = kept.data_root or self._engine.data_root
         self._networks.load(kept.networks)
         self._memory.load(kept.remembered)
         for record in kept.endpoints:
@@ -117,7 +118,12 @@ class Supervisor:
             log.info("%d endpoints found again, %d of them live", len(kept.endpoints), len(self._endpoints))
 
     def _snapshot(self) -> Snapshot:
-        return Snapshot(tuple(self._networks), tuple(e.record() for e in self._endpoints.values()), tuple(self._memory))
+        return Snapshot(
+            tuple(self._networks),
+            tuple(e.record() for e in self._endpoints.values()),
+            tuple(self._memory),
+            self._engine.data_root,
+        )
 
     def _tick(self) -> None:
         """What is due by the clock: leases that nobody came for, a disk that may take the state again."""
@@ -178,6 +184,8 @@ class Supervisor:
         self._engine.learn(cast(Fact, fact))
         if isinstance(fact, ContainerGone):
             self._memory.forget_container(fact.id)
+        elif isinstance(fact, EngineConnected):
+            self._store.put_data_root(fact.data_root)
         for endpoint in self._endpoints.values():
             endpoint.engine_changed()
 

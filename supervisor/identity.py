@@ -19,7 +19,7 @@ from supervisor.engine import Engine
 from supervisor.messages import CreateEndpoint
 
 # overlay2 mounts by a mount id of its own, the containerd image store by the container's id.
-MOUNTED = re.compile(r" (/\S*)/(?:overlay2/([0-9a-z-]+)/merged|rootfs/overlayfs/([0-9a-f]{64})) ")
+MOUNTED = re.compile(r"/overlay2/([0-9a-z-]+)/merged |/rootfs/overlayfs/([0-9a-f]{64}) ")
 ALWAYS = ("always", "unless-stopped", "on-failure")
 PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
 
@@ -107,10 +107,7 @@ class Identifier:
             mounts = Path(f"/proc/{self._engine.pid}/mountinfo").read_text(encoding="utf-8", errors="replace")
         except OSError:
             return
-        roots = MOUNTED.findall(mounts)
-        if roots:
-            self._engine.data_root = roots[0][0]  # as dockerd calls it, before its API can be asked
-        found = (container or self._container_of_mount(mount_id) for _, mount_id, container in roots)
+        found = (container or self._container_of_mount(mount_id) for mount_id, container in MOUNTED.findall(mounts))
         for container_id in dict.fromkeys(found):  # a root that is mounted at two places is one container
             configuration = self._configuration(container_id) if container_id else None
             if configuration is not None:

@@ -34,6 +34,7 @@ PRUNE_EVERY = 1000  # events
 # Each released schema leads to the next by one script; the version is the number of scripts that have run.
 MIGRATIONS = (
     """
+    CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
     CREATE TABLE network (id TEXT PRIMARY KEY, options TEXT NOT NULL) STRICT;
     CREATE TABLE endpoint (id TEXT PRIMARY KEY, phase TEXT NOT NULL, held INTEGER NOT NULL, lease TEXT,
                            record TEXT NOT NULL) STRICT;
@@ -55,11 +56,12 @@ class StateInUse(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All that is kept, but for the history."""
+    """All that is kept, but for the history. `data_root` is the engine's, needed before its API can be asked."""
 
     networks: tuple[Network, ...] = ()
     endpoints: tuple[EndpointRecord, ...] = ()
     remembered: tuple[Remembered, ...] = ()
+    data_root: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,10 @@ class Store:
             )
         )
 
+    def put_data_root(self, path: str) -> None:
+        """Where the engine keeps its containers."""
+        self._do(lambda database: _write(database, Snapshot(data_root=path)))
+
     def put_endpoint(self, record: EndpointRecord) -> None:
         """Adds or replaces it."""
         self._do(lambda database: _write(database, Snapshot(endpoints=(record,))))
@@ -216,6 +222,9 @@ class Store:
                         "SELECT record, phase, held, lease FROM endpoint"
                     )
                 ),
+                data_root=next(
+                    (value for (value,) in database.execute("SELECT value FROM setting WHERE name = 'data_root'")), None
+                ),
                 remembered=tuple(
                     _remembered(row)
                     for row in database.execute(f"SELECT {REMEMBERED} FROM remembered")  # noqa: S608
@@ -269,6 +278,8 @@ REMEMBERED = "network, key, mac, address, bridge, updated, lease, release_at"
 
 
 def _write(database: sqlite3.Connection, snapshot: Snapshot) -> None:
+    if snapshot.data_root is not None:
+        database.execute("INSERT OR REPLACE INTO setting (name, value) VALUES ('data_root', ?)", (snapshot.data_root,))
     database.executemany(
         "INSERT OR REPLACE INTO network (id, options) VALUES (?, ?)",
         ((network.id, options_to_json(network.options)) for network in snapshot.networks),

@@ -248,13 +248,15 @@ class Worker:
             self._host_index = host_end.index if host_end else None
         try:
             sandbox = netns.open_namespace(path)
+            try:
+                sandbox.enter()  # a namespace that has gone leaves an empty file
+            finally:
+                sandbox.close()
         except OSError as error:
-            log.debug("the link has gone, its sandbox cannot be opened: %s", error)
+            log.debug("the link has gone, its sandbox cannot be entered: %s", error)
             if self._takeover:
                 self._lose_sandbox()
             return  # else the container has ended already, and Leave or Delete is on its way
-        sandbox.enter()
-        sandbox.close()
         self._inside = True
         self._watch()
 
