@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection
 from typing import NoReturn, Protocol
 
 from supervisor.childstate import ChildEvent, ChildState, after
-from supervisor.loop import Loop
+from supervisor.loop import Loop, Timer
 from workers.backoff import Backoff
 
 PR_SET_PDEATHSIG = 1
@@ -57,6 +57,7 @@ class Child:
     pidfd: int = -1
     spawned: float = 0.0
     ends: tuple[End, ...] = ()
+    retry: Timer | None = None
 
     def advance(self, event: ChildEvent) -> None:
         """Takes the event; raises RefusedEvent where it does not belong."""
@@ -101,6 +102,9 @@ class Nursery:
         this one needs.
         """
         child.advance(ChildEvent.SPAWN)
+        if child.retry is not None:
+            child.retry.cancel()  # somebody could not wait for it
+            child.retry = None
         child.ends = ours if channel is None else (channel, *ours)
         parent = os.getpid()
         sys.stdout.flush()
@@ -207,7 +211,7 @@ class Nursery:
             if child.state is ChildState.BACKOFF:  # not stopped meanwhile
                 spawn()
 
-        self._loop.call_later(delay, due)
+        child.retry = self._loop.call_later(delay, due)
         return delay
 
     def stop(self, child: Child, number: signal.Signals) -> None:
