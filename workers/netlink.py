@@ -6,7 +6,9 @@ a lease says or why a link is made.
 
 import errno
 import os
+import select
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Interface
@@ -23,6 +25,7 @@ from workers.rtnl import Link, decode_link, decode_route, encode_route
 
 RTMGRP_LINK = 0x1
 RTMGRP_IPV4_IFADDR = 0x10
+OPERATION_SECONDS = 0.5
 
 __all__ = ["Link", "Netlink", "NetlinkError", "change_feed", "drain", "host_mac"]
 
@@ -58,8 +61,9 @@ class Netlink:
     def create_pair(self, *, host_link: str, container_link: str, mac: str, bridge: str) -> None:
         """Makes a veth pair, one end a port of `bridge`, the other with `mac`, both up with the bridge's MTU.
 
-        Three messages. The addresses are part of the one that creates the pair, so that udev takes them for chosen;
-        IPv6 is off before the container's end gets a carrier, lest the host takes router advertisements on it.
+        Three messages and a question. The addresses are part of the one that creates the pair, so that udev takes
+        them for chosen; IPv6 is off before the container's end gets a carrier, lest the host takes router
+        advertisements on it.
         Raises NetlinkError, with nothing left behind.
         """
         port_of = self.require_bridge(bridge)
@@ -90,6 +94,20 @@ class Netlink:
             raise NetlinkError(f"turning IPv6 off on {host_link} and {container_link}", number, str(error)) from error
         with _attempt(f"raising {container_link}"):
             self._ip.link("set", ifname=container_link, state="up")
+        self._await_operation(host_link)
+
+    def _await_operation(self, name: str) -> None:
+        """A link that has just got its carrier drops what it is to send until the kernel has noticed (linkwatch.c).
+
+        Recent kernels notice when they are asked, older ones some milliseconds later. After the deadline things go
+        on: DHCP repeats what is lost.
+        """
+        deadline = time.monotonic() + OPERATION_SECONDS
+        with change_feed() as feed, _attempt(f"asking for the link {name}"):
+            while self._ip.link("get", ifname=name)[0].get("operstate") != "UP":
+                if not select.select([feed], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                    return
+                drain(feed)
 
     def require_link(self, name: str) -> Link:
         """The link of that name; raises NetlinkError if there is none."""
