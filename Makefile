@@ -31,6 +31,7 @@ $(VENV): requirements-dev.lock
 	@echo "==> the development environment in $@"
 	@rm -rf $@
 	@$(PYTHON) -m venv $@
+	@touch --date=@0 $@ # out of date until it is complete
 	@$@/bin/pip install --quiet --quiet --require-hashes -r requirements-dev.lock
 	@touch $@
 

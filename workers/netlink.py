@@ -24,8 +24,8 @@ from workers.routes import RTPROT_KERNEL, KernelRoute, describe
 from workers.rtnl import Link, decode_link, decode_route, encode_route
 
 RTMGRP_LINK = 0x1
-RUNNING_SECONDS = 1.0  # the kernel's own limit between two looks at carriers
 RTMGRP_IPV4_IFADDR = 0x10
+OPERATION_SECONDS = 0.5
 
 __all__ = ["Link", "Netlink", "NetlinkError", "change_feed", "drain", "host_mac"]
 
@@ -59,10 +59,11 @@ class Netlink:
         self._ip.close()
 
     def create_pair(self, *, host_link: str, container_link: str, mac: str, bridge: str) -> None:
-        """Makes a veth pair, one end a port of `bridge`, the other with `mac`, both running with the bridge's MTU.
+        """Makes a veth pair, one end a port of `bridge`, the other with `mac`, both up with the bridge's MTU.
 
-        Three messages. The addresses are part of the one that creates the pair, so that udev takes them for chosen;
-        IPv6 is off before the container's end gets a carrier, lest the host takes router advertisements on it.
+        Three messages and a question. The addresses are part of the one that creates the pair, so that udev takes
+        them for chosen; IPv6 is off before the container's end gets a carrier, lest the host takes router
+        advertisements on it.
         Raises NetlinkError, with nothing left behind.
         """
         port_of = self.require_bridge(bridge)
@@ -91,22 +92,22 @@ class Netlink:
         except OSError as error:
             number = error.errno or errno.EIO
             raise NetlinkError(f"turning IPv6 off on {host_link} and {container_link}", number, str(error)) from error
-        with change_feed() as feed, _attempt(f"raising {container_link}"):
+        with _attempt(f"raising {container_link}"):
             self._ip.link("set", ifname=container_link, state="up")
-            self._await_running(feed, host_link)
+        self._await_operation(host_link)
 
-    def _await_running(self, feed: socket.socket, name: str) -> None:
-        """The end that was up first gets its queue a moment after its carrier: until then it drops what it is to send.
+    def _await_operation(self, name: str) -> None:
+        """A link that has just got its carrier drops what it is to send until the kernel has noticed (linkwatch.c).
 
-        A bridge without carrier of its own keeps nobody waiting: it is the end's own state that counts.
+        Recent kernels notice when they are asked, older ones some milliseconds later. After the deadline things go
+        on: DHCP repeats what is lost.
         """
-        deadline = time.monotonic() + RUNNING_SECONDS
-        while not self.require_link(name).running:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return  # the first packet may be lost then, as on any link
-            select.select([feed], [], [], left)
-            drain(feed)
+        deadline = time.monotonic() + OPERATION_SECONDS
+        with change_feed() as feed, _attempt(f"asking for the link {name}"):
+            while self._ip.link("get", ifname=name)[0].get("operstate") != "UP":
+                if not select.select([feed], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                    return
+                drain(feed)
 
     def require_link(self, name: str) -> Link:
         """The link of that name; raises NetlinkError if there is none."""

@@ -11,7 +11,6 @@ from workers.lease import Route
 from workers.routes import KernelRoute
 
 IFF_UP = 0x1
-IFF_RUNNING = 0x40
 IFF_LOWER_UP = 0x10000
 RT_TABLE_MAIN = 254
 RTN_UNICAST = 1
@@ -31,9 +30,7 @@ class Bridge:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """`running` tells that the kernel has noticed the carrier and made the link's queue: what is sent goes out.
-
-    `carrier` is layer 1 of the link itself, `kind` its driver family (None: hardware), `mtu` is in bytes.
+    """`carrier` is layer 1 of the link itself, `kind` its driver family (None: hardware), `mtu` is in bytes.
 
     `peer_index` is the other end's index for a veth, in the namespace where that end is; `bridge` is None for all
     that is no bridge.
@@ -44,7 +41,6 @@ class Link:
     mac: str
     up: bool
     carrier: bool
-    running: bool
     kind: str | None
     mtu: int
     master: int | None = None
@@ -65,7 +61,6 @@ def decode_link(message: Any) -> Link:  # noqa: ANN401  pyroute2 is untyped
         mac=message.get("address") or "",
         up=bool(message["flags"] & IFF_UP),
         carrier=bool(message["flags"] & IFF_LOWER_UP),
-        running=bool(message["flags"] & IFF_RUNNING),
         kind=kind,
         mtu=message.get("mtu"),
         master=message.get("master"),

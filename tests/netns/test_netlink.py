@@ -17,6 +17,8 @@ from workers.rtnl import Link
 
 pytestmark = pytest.mark.netns
 
+ETH_P_TEST = 0x88B5  # for experiments: IEEE 802, clause 9.2
+
 
 def link(name: str) -> Link:
     with Netlink() as netlink:
@@ -62,6 +64,20 @@ def test_pair_takes_the_mtu_of_the_bridge() -> None:
     create_pair()
 
     assert (link(HOST_LINK).mtu, link(CONTAINER_LINK).mtu) == (1400, 1400)
+
+
+@pytest.mark.usefixtures("machine")
+def test_pair_takes_frames_at_once() -> None:
+    """A server on this very host answers within microseconds; not even such an answer is dropped by a new port."""
+    with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0) as bridge:
+        bridge.bind((BRIDGE, ETH_P_TEST))
+        for number in range(30):
+            host_link, container_link = f"dh-{number}", f"dc-{number}"
+            create_pair(host_link=host_link, container_link=container_link)
+            with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0) as container:
+                container.bind((container_link, ETH_P_TEST))
+                bridge.sendto(b"answer", (BRIDGE, ETH_P_TEST, 0, 0, b"\xff" * 6))
+                assert readable(container)
 
 
 @pytest.mark.usefixtures("machine")

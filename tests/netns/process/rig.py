@@ -35,8 +35,9 @@ class Holdings:
     """What must be the same after a test as before: links of the machine, descriptors and threads, processes."""
 
     links: frozenset[str]
-    supervisor: tuple[int, int]
-    api_descriptors: tuple[int, ...]
+    descriptors: tuple[str, ...]
+    threads: int
+    api_descriptors: tuple[tuple[str, ...], ...]
     processes: tuple[str, ...]
 
 
@@ -90,8 +91,9 @@ class PluginProcess:
         root, *others = self.tree()
         return Holdings(
             frozenset(self._machine.links()),
-            (root.num_fds(), root.num_threads()),
-            tuple(psutil.Process(pid).num_fds() for pid in self.pids(NAMES["api"])),
+            _descriptors(root.pid),
+            root.num_threads(),
+            tuple(_descriptors(pid) for pid in self.pids(NAMES["api"])),
             tuple(sorted(p.name() for p in others)),
         )
 
@@ -104,6 +106,15 @@ class PluginProcess:
             self.process.kill()
             self.process.wait()
             raise
+
+
+def _descriptors(pid: int) -> tuple[str, ...]:
+    """What a process holds open, without the numbers of sockets and pipes; empty if it has ended."""
+    try:
+        targets = [str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()]
+    except OSError:  # one was closed meanwhile, or the process has ended: the caller asks again
+        return ()
+    return tuple(sorted(re.sub(r"\d+", "N", target) for target in targets))
 
 
 def _name(process: psutil.Process) -> str | None:
@@ -175,9 +186,9 @@ class Rig:
 
         wait_until(bound, f"a bound lease of {container.endpoint_id[:12]}", PATIENCE_SECONDS)
 
-    def wait_for_frames(self, number: int) -> None:
+    def wait_for_frames(self, number: int, timeout: float = PATIENCE_SECONDS) -> None:
         """Until clients have sent so many messages."""
-        wait_until(lambda: len(self.capture.frames()) >= number, f"{number} DHCP messages", PATIENCE_SECONDS)
+        wait_until(lambda: len(self.capture.frames()) >= number, f"{number} DHCP messages", timeout)
 
     def confirmations(self, container: Container) -> int:
         """How often the plugin has said that the persistent client's lease was acknowledged."""
