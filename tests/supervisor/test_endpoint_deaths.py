@@ -39,8 +39,12 @@ def test_successor(puppet: Puppet, phase: Phase, command: Command | str | None) 
     assert len(puppet.nursery.spawned) == 1
     puppet.loop.pass_time(BACKOFF)
     assert len(puppet.nursery.spawned) == 2
-    assert (puppet.worker.removes, puppet.worker.resume) == (False, Resume(LEASE))
-    expected = Attach(attach_path(puppet), None) if command == "attach" else command
+    assert (puppet.worker.removes, puppet.worker.resume) == (
+        False,
+        Resume(LEASE, held=phase not in (Phase.LEFT, Phase.DELETING)),
+    )
+    arrived = phase is Phase.JOINED
+    expected = Attach(attach_path(puppet), None, arrived) if command == "attach" else command
     assert puppet.worker.told() == ([] if expected is None else [expected])
     assert puppet.state == phase
 
@@ -54,7 +58,7 @@ def test_successor_has_the_latest_lease(puppet: Puppet) -> None:
     puppet.die()
     puppet.loop.pass_time(BACKOFF)
     assert puppet.worker.resume == Resume(latest)
-    assert puppet.worker.told() == [Attach(attach_path(puppet), "web-host")]
+    assert puppet.worker.told() == [Attach(attach_path(puppet), "web-host", arrived=True)]
     puppet.report(Attached("eth0"))
     assert puppet.state == "joined"
 
@@ -128,7 +132,7 @@ def test_delete_in_backoff(puppet: Puppet, phase: Phase) -> None:
     bring_to(puppet, phase)
     puppet.die()
     answers = puppet.ask(puppet.endpoint.delete)
-    assert puppet.worker.resume == Resume(LEASE)
+    assert puppet.worker.resume == Resume(LEASE, held=phase is not Phase.LEFT)
     assert puppet.worker.told() == [Delete()]
     puppet.report(Deleted())
     assert answers == [Done()]
@@ -208,5 +212,5 @@ def test_identity_survives() -> None:
     bring_to(puppet, Phase.JOINED)
     puppet.die()
     puppet.loop.pass_time(BACKOFF)
-    assert puppet.worker.told() == [Attach(attach_path(puppet), "web-host")]
+    assert puppet.worker.told() == [Attach(attach_path(puppet), "web-host", arrived=True)]
     puppet.close()
