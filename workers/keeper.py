@@ -27,6 +27,7 @@ class Keeper:
 
     def __init__(self, spec: EndpointSpec, lease: Lease, report: Callable[[Report], None]) -> None:
         self.lease = lease
+        self._joined = lease.gateway  # what Docker is told at Join, and keeps for the container's life
         self._spec = spec
         self._report = report
         self._interface = ""
@@ -112,7 +113,7 @@ class Keeper:
     def _on_ack(self, event: Event) -> None:
         try:
             lease = parse_lease(event.values, boottime())
-            changes = configure(self._interface, self.lease, lease, skip_routes=self._spec.skip_routes)
+            changes = self._configure(lease)
         except InvalidLease as error:
             self._report(LeaseTrouble(Trouble.INVALID, str(error)))
             return
@@ -123,6 +124,10 @@ class Keeper:
             log.info(change, extra={"interface": self._interface})
         self._bound, self.lease = True, lease
         self._report(LeaseObtained(lease))
+
+    def _configure(self, lease: Lease) -> tuple[str, ...]:
+        skip_routes = self._spec.skip_routes
+        return configure(self._interface, self.lease, lease, skip_routes=skip_routes, joined=self._joined)
 
     def _on_nak(self, event: Event) -> None:
         self._report(LeaseTrouble(Trouble.NAK, f"the server refused {self.lease.address.ip}: {_words(event)!r}"))
