@@ -8,6 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from multiprocessing import Pipe
 from pathlib import Path
 from signal import SIGKILL
@@ -80,6 +81,7 @@ class Endpoint:
         self._waiting: defaultdict[Phase, list[Respond]] = defaultdict(list)
         self._deadline: Timer | None = None
         self._attached_to: Path | None = None
+        self._gateway: IPv4Address | None = None
         self._held = False
         self._keep = False
         self._begun = time.monotonic()
@@ -111,8 +113,9 @@ class Endpoint:
             respond(Conflict(f"endpoint {self.spec.endpoint_id[:12]}: {error}"))
             return
         self.sandbox_key = sandbox_key
+        answer = self._joined()
         self._save()
-        respond(self._joined())
+        respond(answer)
         self._attach()
 
     def leave(self, respond: Respond) -> None:
@@ -142,6 +145,7 @@ class Endpoint:
         """After a restart of the plugin: goes on where the last instance was."""
         self.phase, self.sandbox_key, self.lease = record.phase, record.sandbox_key, record.lease
         self._held, self._routes = record.held and record.lease is not None, record.routes
+        self._gateway = record.gateway
         self.obtained, self.renewed = record.obtained, record.renewed
         self.recovering = self.phase in (Phase.JOINING, Phase.JOINED)
         if self.phase is Phase.CREATING or self.phase in (Phase.LEAVING, Phase.LEFT):
@@ -161,6 +165,7 @@ class Endpoint:
             lease=self.lease,
             held=self._held,
             routes=self._routes,
+            gateway=self._gateway,
             obtained=self.obtained,
             renewed=self.renewed,
         )
@@ -391,7 +396,7 @@ class Endpoint:
         if self.identity is None:
             self.identity = self._plant.identifier.at_join(self.spec.endpoint_id)
         self._attached_to = path
-        self.child.send(w.Attach(str(path), self._hostname, arrived=self.phase is Phase.JOINED))
+        self.child.send(w.Attach(str(path), self._hostname, self._gateway, arrived=self.phase is Phase.JOINED))
 
     def _tell(self, command: w.Leave | w.Delete) -> None:
         """Somebody waits for this, so a worker that waits for its next start gets it now, and is told then."""
@@ -413,7 +418,9 @@ class Endpoint:
 
     def _joined(self) -> Joined:
         assert self.lease is not None
-        return join_answer(self.spec, self.lease, self._routes)
+        answer = join_answer(self.spec, self.lease, self._routes)
+        self._gateway = answer.gateway
+        return answer
 
     def _take(self, happening: Happening) -> None:
         self.phase = after(self.phase, happening)

@@ -39,7 +39,10 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class EndpointRecord:
-    """An endpoint as it is to be found again. `held` tells that its lease has not been given back."""
+    """An endpoint as it is to be found again.
+
+    `held` tells that its lease has not been given back; `gateway` is what Docker was told at Join.
+    """
 
     spec: EndpointSpec
     phase: Phase
@@ -49,6 +52,7 @@ class EndpointRecord:
     lease: Lease | None
     held: bool
     routes: tuple[Route, ...]
+    gateway: IPv4Address | None
     obtained: float | None
     renewed: float | None
 
@@ -137,6 +141,7 @@ def endpoint_to_json(record: EndpointRecord) -> str:
             "identity": [identity.id, identity.name, identity.hostname] if identity else None,
             "sandbox_key": record.sandbox_key,
             "routes": _routes(record.routes),
+            "gateway": _text(record.gateway),
             "obtained": record.obtained,
             "renewed": record.renewed,
         }
@@ -166,6 +171,7 @@ def endpoint_from_json(text: str, phase: str, held: bool, lease: str | None) -> 
         lease=lease_from_json(lease),
         held=held,
         routes=_parsed(seen["routes"]),
+        gateway=_address(seen["gateway"]),
         obtained=seen["obtained"],
         renewed=seen["renewed"],
     )

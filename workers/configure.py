@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address
 
-from workers.lease import Lease, Route
+from workers.lease import DEFAULT_DESTINATION, Lease, Route
 from workers.netlink import Netlink, NetlinkError
 from workers.netns import promote_secondaries
 from workers.routes import (
@@ -28,21 +28,25 @@ from workers.routes import (
 from workers.rtnl import Link
 
 ETH_P_IP, ETH_P_ARP = 0x0800, 0x0806
+DEFAULT_METRIC = 100  # of a default route; Docker's have none, and win
 BROADCAST_MAC = b"\xff" * 6
 
 
-def configure(interface: str, previous: Lease | None, lease: Lease, *, skip_routes: bool) -> tuple[str, ...]:
+def configure(
+    interface: str, previous: Lease | None, lease: Lease, *, skip_routes: bool, joined: IPv4Address | None = None
+) -> tuple[str, ...]:
     """Brings `interface`, in the present namespace, to what `lease` says; one sentence for each change, none if none.
 
     `previous` is the lease that the link was brought to before: what it named is ours to replace, and all other
-    addresses and routes stay. A lease's route that the kernel refuses costs that route only and gets a sentence too.
+    addresses and routes stay. `joined` is the gateway that Docker was told at Join. A lease's route that the kernel
+    refuses costs that route only and gets a sentence too.
     Raises NetlinkError if the link is gone or its address cannot be changed.
     """
     with Netlink() as netlink:
         link = netlink.require_link(interface)
         before = _state(netlink, link)
-        changes = difference(before, previous, lease, skip_routes=skip_routes)
-        return tuple(_apply(netlink, link, before, changes, lease))
+        changes = difference(before, previous, lease, skip_routes=skip_routes, joined=joined)
+        return tuple(_apply(netlink, link, before, changes, lease, joined=joined))
 
 
 def unconfigure(interface: str, lease: Lease, *, skip_routes: bool) -> tuple[str, ...]:
@@ -54,7 +58,7 @@ def unconfigure(interface: str, lease: Lease, *, skip_routes: bool) -> tuple[str
         link = netlink.require_link(interface)
         before = _state(netlink, link)
         changes = withdrawal(before, lease, skip_routes=skip_routes)
-        return tuple(_apply(netlink, link, before, changes, lease))
+        return tuple(_apply(netlink, link, before, changes, lease, joined=None))
 
 
 def _state(netlink: Netlink, link: Link) -> LinkState:
@@ -66,12 +70,14 @@ def _state(netlink: Netlink, link: Link) -> LinkState:
     )
 
 
-def _apply(netlink: Netlink, link: Link, before: LinkState, changes: Difference, lease: Lease) -> Iterator[str]:
+def _apply(
+    netlink: Netlink, link: Link, before: LinkState, changes: Difference, lease: Lease, *, joined: IPv4Address | None
+) -> Iterator[str]:
     if changes.add_address is not None:
         netlink.add_address(link, changes.add_address)
         yield f"address {changes.add_address} added"
     for route in changes.add_routes:
-        yield _add(netlink, link, _lease_route(route, lease))
+        yield _add(netlink, link, _lease_route(route, lease, joined))
     for found in changes.delete_routes:
         netlink.delete_route(link, found)
         yield f"{describe(found.route)} removed"
@@ -85,11 +91,16 @@ def _apply(netlink: Netlink, link: Link, before: LinkState, changes: Difference,
         yield _announced(link, changes.add_address.ip)
 
 
-def _lease_route(route: Route, lease: Lease) -> KernelRoute:
-    """The connected route looks as the kernel makes it, so that it goes with its address."""
+def _lease_route(route: Route, lease: Lease, joined: IPv4Address | None) -> KernelRoute:
+    """The connected route looks as the kernel makes it, so that it goes with its address.
+
+    A default route that Docker does not know of leaves it room for one of its own: else connecting the container to
+    another network fails ("failed to set gateway while updating gateway: file exists").
+    """
     if route.destination == lease.address.network:
         return KernelRoute(route, index=None, protocol=RTPROT_KERNEL, source=lease.address.ip)
-    return KernelRoute(route, index=None, protocol=RTPROT_DHCP)
+    unknown = route.destination == DEFAULT_DESTINATION and joined is not None and route.next_hop != joined
+    return KernelRoute(route, index=None, protocol=RTPROT_DHCP, priority=DEFAULT_METRIC if unknown else 0)
 
 
 def _moved(route: KernelRoute, old: IPv4Address, new: IPv4Address) -> KernelRoute:

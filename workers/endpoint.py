@@ -272,7 +272,7 @@ class Worker:
             return  # Docker is still at it
         self._interface = link.name
         self._report(Attached(link.name))
-        self._held.begin(link.name, self._attach.hostname, takeover=self._attach.arrived)
+        self._held.begin(link.name, self._attach)
 
     def _find_link(self) -> Link | None:
         with Netlink() as netlink:

@@ -6,12 +6,13 @@ Owns the lease from Attach to Leave. Runs in the sandbox's network namespace; mu
 import logging
 import socket
 from collections.abc import Callable, Iterable
+from ipaddress import IPv4Address
 from multiprocessing.connection import Connection
 
 from workers.backoff import Backoff
 from workers.configure import configure, unconfigure
 from workers.lease import Lease, boottime
-from workers.messages import ClientStarted, EndpointSpec, LeaseObtained, LeaseTrouble, Report, Trouble
+from workers.messages import Attach, ClientStarted, EndpointSpec, LeaseObtained, LeaseTrouble, Report, Trouble
 from workers.netlink import NetlinkError
 from workers.parse import InvalidLease, parse_lease
 from workers.renewer import Renewer
@@ -27,6 +28,7 @@ class Keeper:
 
     def __init__(self, spec: EndpointSpec, lease: Lease, report: Callable[[Report], None]) -> None:
         self.lease = lease
+        self._joined: IPv4Address | None = None
         self._spec = spec
         self._report = report
         self._interface = ""
@@ -56,14 +58,15 @@ class Keeper:
             sources[self._renewer.events] = self._on_answer
         return sources
 
-    def begin(self, interface: str, hostname: str | None, *, takeover: bool) -> None:
+    def begin(self, interface: str, attach: Attach) -> None:
         """The link is in the sandbox, configured, and called `interface` there.
 
-        `takeover`: another process obtained the lease and is gone; it is renewed as it is, without a DISCOVER.
+        Where it had arrived before, another process kept the lease and is gone: it is renewed without a DISCOVER.
         """
         self._interface = interface
-        self._hostname = hostname or self._hostname
-        self._renewing = takeover and (self.lease.expires is None or boottime() < self.lease.expires)
+        self._hostname = attach.hostname or self._hostname
+        self._joined = attach.gateway
+        self._renewing = attach.arrived and (self.lease.expires is None or boottime() < self.lease.expires)
         if self._renewing:
             self._apply(self.lease)  # its former keeper may have died over a change
         self._run()
@@ -189,7 +192,9 @@ class Keeper:
     def _apply(self, lease: Lease) -> bool:
         previous = None if self._dropped else self.lease
         try:
-            changes = configure(self._interface, previous, lease, skip_routes=self._spec.skip_routes)
+            changes = configure(
+                self._interface, previous, lease, skip_routes=self._spec.skip_routes, joined=self._joined
+            )
         except NetlinkError as error:
             self._report(LeaseTrouble(Trouble.INVALID, f"the lease could not be applied: {error}"))
             return False

@@ -64,11 +64,13 @@ class Attach:
     """Join was answered: wait for the link to arrive in the sandbox at `path`, enter it and keep the lease there.
 
     `path` is as this process can open it; `hostname` replaces the one in the specification where it is known now.
-    `arrived`: the link had been seen in there before, so that a link which is not means that the sandbox has gone.
+    `gateway` is what Docker was told and keeps for the container's life. `arrived`: the link had been seen in there
+    before, so that a link which is not means that the sandbox has gone.
     """
 
     path: str
     hostname: str | None
+    gateway: IPv4Address | None
     arrived: bool = False
 
 

@@ -67,10 +67,17 @@ def wanted_routes(lease: Lease, *, skip_routes: bool) -> tuple[Route, ...]:
     return tuple(dict.fromkeys(r for r in (*onlink, *via) if r != Route(lease.address.network)))
 
 
-def difference(state: LinkState, previous: Lease | None, lease: Lease, *, skip_routes: bool) -> Difference:
-    """What brings a link from `state` to `lease`, when it was brought to `previous` (None: to nothing) before."""
+def difference(
+    state: LinkState, previous: Lease | None, lease: Lease, *, skip_routes: bool, joined: IPv4Address | None = None
+) -> Difference:
+    """What brings a link from `state` to `lease`, when it was brought to `previous` (None: to nothing) before.
+
+    `joined` is the gateway that Docker was told at Join. It remembers that one, and sets it again whenever another
+    network of the container loses the default route.
+    """
     wanted = wanted_routes(lease, skip_routes=skip_routes)
     former = wanted_routes(previous, skip_routes=skip_routes) if previous else ()
+    former += (Route(DEFAULT_DESTINATION, joined),) if joined else ()
     obsolete = tuple(r for r in state.routes if _ours(r, former) and r.route not in (*wanted, _connected(lease)))
     add_address = None if lease.address in state.addresses else lease.address
     replaced = previous is not None and previous.address != lease.address and previous.address in state.addresses

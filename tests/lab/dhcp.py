@@ -2,7 +2,6 @@
 
 import re
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -111,13 +110,16 @@ class DhcpServer:
 
     def leases(self) -> list[ServerLease]:
         """What the server has leased out now."""
-        return list(self._leases())
+        lines = wait_until(self._lease_lines, "a moment in which dnsmasq does not write its leases", 5)
+        return [_lease(line) for line in lines[1:]]
 
-    def _leases(self) -> Iterator[ServerLease]:
+    def _lease_lines(self) -> list[str]:
+        """The file's lines after one of ours; none where dnsmasq may have been rewriting it, which it does in place."""
+        process = Process.recorded(self._record)
+        rest = process and process.rest
         text = self.lease_file.read_text() if self.lease_file.exists() else ""
-        for line in text.splitlines():
-            expires, mac, address, name, client_id = line.split()
-            yield ServerLease(int(expires), mac, IPv4Address(address), None if name == "*" else name, client_id, line)
+        settled = process is None or (rest is not None and rest == process.rest)
+        return ["", *text.splitlines()] if settled else []
 
     def _argv(self, options: ServerOptions) -> list[str]:
         return [
@@ -140,6 +142,11 @@ class DhcpServer:
     @property
     def _record(self) -> Path:
         return self.directory / "dnsmasq.pid"
+
+
+def _lease(line: str) -> ServerLease:
+    expires, mac, address, name, client_id = line.split()
+    return ServerLease(int(expires), mac, IPv4Address(address), None if name == "*" else name, client_id, line)
 
 
 def _message(line: str) -> Message | None:

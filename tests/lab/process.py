@@ -45,6 +45,17 @@ class Process:
         return Process.of(self.pid) == self
 
     @property
+    def rest(self) -> str | None:
+        """None while it works; equal at two times where it has slept all the time between (proc(5), status)."""
+        try:
+            lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        fields = {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        asleep = fields["State"].startswith("S")
+        return f"{fields['voluntary_ctxt_switches']} {fields['nonvoluntary_ctxt_switches']}" if asleep else None
+
+    @property
     def threads(self) -> int:
         """Their number, 0 for a process that has gone."""
         try:

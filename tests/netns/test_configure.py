@@ -72,6 +72,21 @@ def test_default_route_follows_the_gateway() -> None:
 
 
 @pytest.mark.usefixtures("container")
+def test_gateway_that_docker_does_not_know_leaves_it_room() -> None:
+    """Beside it Docker can set a default route, of another network, and it is Docker's that counts."""
+    changed = lease(router="192.168.77.254")
+    configure("eth0", lease(), changed, skip_routes=False, joined=SERVER)
+    assert "default via 192.168.77.254 dev eth0 proto dhcp metric 100" in routes()
+
+    run("ip route add default via 192.168.77.9")
+    assert run("ip route get 192.0.2.1").startswith("192.0.2.1 via 192.168.77.9 ")
+    run("ip route del default via 192.168.77.9")
+
+    configure("eth0", changed, lease(), skip_routes=False, joined=SERVER)
+    assert f"default via {SERVER} dev eth0 proto dhcp" in routes()
+
+
+@pytest.mark.usefixtures("container")
 def test_gateway_that_is_withdrawn() -> None:
     """A lease without a router means no default route."""
     configure("eth0", lease(), lease(router=None), skip_routes=False)

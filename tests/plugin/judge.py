@@ -79,21 +79,23 @@ def endpoint(plugin: Plugin, attachment: Attachment) -> dict[str, Any]:
     return wait_until(attached, f"the client of {attachment.mac} in its sandbox", ATTACH_TIMEOUT) or {}
 
 
-def await_client(plugin: Plugin, dhcp: DhcpServer, attachment: Attachment) -> int:
+def await_client(plugin: Plugin, attachment: Attachment) -> int:
     """The pid of the udhcpc in the sandbox, once it has had its first DHCPACK there."""
-    pid = int(endpoint(plugin, attachment)["udhcpc_pid"])
-    wait_until(lambda: len(dhcp.messages(attachment.mac, "ACK")) > 1, "the ACK of the client in the sandbox", 10)
-    return pid
+    wait_until(lambda: confirmations(plugin, attachment), "the ACK of the client in the sandbox", 15, interval=0.1)
+    return int(endpoint(plugin, attachment)["udhcpc_pid"])
+
+
+def confirmations(plugin: Plugin, attachment: Attachment) -> int:
+    """How often the client in the sandbox has had its lease confirmed."""
+    words = f"endpoint={attachment.endpoint_id[:12]}"
+    return sum("confirmed by" in line and words in line for line in plugin.log())
 
 
 def renew(plugin: Plugin, lab: Lab, attachment: Attachment) -> None:
     """The renewal that T1 would bring, now; returns when the server has answered it and the plugin knows."""
-    pid = await_client(plugin, lab.dhcp, attachment)
+    pid = await_client(plugin, attachment)
     acks = len(lab.dhcp.messages(attachment.mac, "ACK"))
-    lines = len(plugin.log())
+    before = confirmations(plugin, attachment)
     os.kill(pid, signal.SIGUSR1)
-    wait_until(lambda: len(lab.dhcp.messages(attachment.mac, "ACK")) > acks, "the ACK to the renewal", 10)
-    confirmed = f"endpoint={attachment.endpoint_id[:12]}"
-    wait_until(
-        lambda: any("confirmed" in line and confirmed in line for line in plugin.log()[lines:]), "the renewal's log", 5
-    )
+    wait_until(lambda: confirmations(plugin, attachment) > before, "the renewal", 10, interval=0.1)
+    assert len(lab.dhcp.messages(attachment.mac, "ACK")) == acks + 1

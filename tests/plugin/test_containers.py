@@ -43,7 +43,7 @@ def test_one_mac_in_every_packet(run: Run, lab: Lab, plugin: Plugin, network: st
     before = len(lab.dhcp.messages())
     container = run()
     attachment = assert_leased(container, network, lab.dhcp)
-    await_client(plugin, lab.dhcp, attachment)
+    await_client(plugin, attachment)
     container.remove()
 
     assert {message.mac for message in lab.dhcp.messages()[before:]} == {attachment.mac}
@@ -58,7 +58,7 @@ def test_connect_and_disconnect_at_run_time(plugin: Plugin, docker: Docker, run:
     for _ in range(3):
         docker("network", "connect", network, container.name)
         attachment = assert_leased(container, network, lab.dhcp)
-        await_client(plugin, lab.dhcp, attachment)
+        await_client(plugin, attachment)
 
         docker("network", "disconnect", network, container.name)
         assert_released(lab.dhcp, attachment.mac)

@@ -31,7 +31,7 @@ def test_mac_address_of_the_users_choice(run: Run, plugin: Plugin, dhcp: DhcpSer
     before = len(dhcp.messages())
     container = run(f"--mac-address={MAC}")
     attachment = assert_leased(container, NETWORK, dhcp)
-    await_client(plugin, dhcp, attachment)
+    await_client(plugin, attachment)
 
     assert attachment.mac == MAC
     assert attachment.address is not None
@@ -46,7 +46,7 @@ def test_host_name_in_the_first_packet(run: Run, plugin: Plugin, lab: Lab) -> No
         attachment = assert_leased(container, NETWORK, lab.dhcp)
         assert attachment.address is not None
         address = str(attachment.address.ip)
-        await_client(plugin, lab.dhcp, attachment)
+        await_client(plugin, attachment)
 
         assert names(lab.dhcp, attachment.mac)[0] == Named("DHCPDISCOVER", "web1")
         assert {named.name for named in names(lab.dhcp, attachment.mac)} == {"web1"}
@@ -59,7 +59,7 @@ def test_default_host_name(run: Run, plugin: Plugin, lab: Lab) -> None:
     """Without --hostname it is the one that the container itself shows: the start of its id."""
     container = run()
     attachment = assert_leased(container, NETWORK, lab.dhcp)
-    await_client(plugin, lab.dhcp, attachment)
+    await_client(plugin, attachment)
 
     assert {named.name for named in names(lab.dhcp, attachment.mac)} == {container.exec("hostname")}
 
@@ -89,7 +89,7 @@ def exposing(lab: Lab) -> Iterator[list[str]]:
 def test_different_containers_started_at_once(exposing: list[str], run: Run, plugin: Plugin, lab: Lab) -> None:
     """What they expose tells them apart: each has its own name in its very first packet."""
     for name, attachment in _start_at_once(run, lab, exposing).items():
-        await_client(plugin, lab.dhcp, attachment)
+        await_client(plugin, attachment)
 
         assert {named.name for named in names(lab.dhcp, attachment.mac)} == {name}
 

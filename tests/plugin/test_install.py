@@ -52,7 +52,7 @@ def _assert_works(lab: Lab, plugin: Plugin) -> None:
     container = Container.run(lab.engine.docker, "on-installed", f"--network={NETWORK}")
     try:
         attachment = assert_leased(container, NETWORK, lab.dhcp)
-        await_client(plugin, lab.dhcp, attachment)
+        await_client(plugin, attachment)
     finally:
         container.remove()
         lab.engine.docker("network", "rm", NETWORK)

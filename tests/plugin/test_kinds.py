@@ -36,7 +36,7 @@ def test_every_kind_of_container_keeps_its_lease(run: Run, lab: Lab, plugin: Plu
     containers = [run(*options, name=kind, image=image) for kind, (image, options) in KINDS.items()]
     kept = {container: assert_leased(container, network, lab.dhcp) for container in containers}
     for container, attachment in kept.items():
-        _assert_client_inside(container, await_client(plugin, lab.dhcp, attachment))
+        _assert_client_inside(container, await_client(plugin, attachment))
     Container(lab.engine.docker, "paused").docker("pause", "paused")
     seen = len(lab.dhcp.messages())
 

@@ -71,11 +71,37 @@ def test_default_route_of_another_network(
     assert sandbox.addresses(attachment.mac) == [attachment.address]
 
 
+@pytest.fixture
+def third(docker: Docker, no_leaks: None) -> Iterator[str]:
+    """A network that has the default route of each container that is connected to it."""
+    docker("network", "create", "a-third")
+    yield "a-third"
+    docker("network", "rm", "a-third")
+
+
+def test_gateway_that_docker_has_forgotten(third: str, run: Run, plugin: Plugin, lab: Lab, dhcp: DhcpServer) -> None:
+    """Docker remembers the first gateway for ever: another network can take the default route over after a change
+    nevertheless, and when it goes, the first gateway does not come back for longer than till the next renewal."""
+    container = run()
+    attachment, sandbox = assert_leased(container, NETWORK, dhcp), Sandbox.of(container)
+    dhcp.restart(ServerOptions(router=LAN[3]))
+    renew(plugin, lab, attachment)
+    assert sandbox.gateway() == str(LAN[3])
+
+    lab.engine.docker("network", "connect", third, container.name)
+    renew(plugin, lab, attachment)
+    assert sandbox.gateway() == container.attachment(third).gateway
+
+    lab.engine.docker("network", "disconnect", third, container.name)
+    renew(plugin, lab, attachment)
+    assert sandbox.gateway() == str(LAN[3])
+
+
 def test_lan_that_is_renumbered(run: Run, plugin: Plugin, network: str, dhcp: DhcpServer) -> None:
     """A refused renewal (DHCPNAK) ends in a new lease, which replaces the address in the running container."""
     container = run()
     attachment = assert_leased(container, network, dhcp)
-    client = await_client(plugin, dhcp, attachment)
+    client = await_client(plugin, attachment)
     sandbox = Sandbox.of(container)
 
     dhcp.restart(ServerOptions(first=LAN[20], last=LAN[40]))

@@ -27,7 +27,7 @@ def _reaction(plugin: Plugin, raw: bytes) -> bytes:
 def test_nothing_is_changed(run: Run, lab: Lab, plugin: Plugin, network: str) -> None:
     """Each of the API's table, 10 MB, ids that nobody has, no HTTP: refused in JSON; endpoints and processes stay."""
     container = run()
-    await_client(plugin, lab.dhcp, assert_leased(container, network, lab.dhcp))
+    await_client(plugin, assert_leased(container, network, lab.dhcp))
     before, endpoints = Belongings.of(lab, plugin), _endpoints(plugin)
 
     for method, body, text in MALFORMED:

@@ -37,7 +37,7 @@ def test_killed_process_comes_back(killed: str, run: Run, lab: Lab, plugin: Plug
     containers = [run() for _ in range(3)]
     attachments = [assert_leased(container, network, lab.dhcp) for container in containers]
     for attachment in attachments:
-        await_client(plugin, lab.dhcp, attachment)
+        await_client(plugin, attachment)
     pids = _pids(plugin, attachments[0].endpoint_id)
     before, seen = set(plugin.processes()), len(lab.dhcp.messages())
     expected = {pids[name] for name in KILLED[killed]}

@@ -44,7 +44,7 @@ def test_successor(puppet: Puppet, phase: Phase, command: Command | str | None) 
         Resume(LEASE, held=phase not in (Phase.LEFT, Phase.DELETING)),
     )
     arrived = phase is Phase.JOINED
-    expected = Attach(attach_path(puppet), None, arrived) if command == "attach" else command
+    expected = Attach(attach_path(puppet), None, LEASE.gateway, arrived) if command == "attach" else command
     assert puppet.worker.told() == ([] if expected is None else [expected])
     assert puppet.state == phase
 
@@ -58,7 +58,7 @@ def test_successor_has_the_latest_lease(puppet: Puppet) -> None:
     puppet.die()
     puppet.loop.pass_time(BACKOFF)
     assert puppet.worker.resume == Resume(latest)
-    assert puppet.worker.told() == [Attach(attach_path(puppet), "web-host", arrived=True)]
+    assert puppet.worker.told() == [Attach(attach_path(puppet), "web-host", LEASE.gateway, arrived=True)]
     puppet.report(Attached("eth0"))
     assert puppet.state == "joined"
 
@@ -144,7 +144,7 @@ def test_join_in_backoff(puppet: Puppet) -> None:
     puppet.die()
     assert len(puppet.ask(puppet.endpoint.join, "/nowhere/netns/1")) == 1
     puppet.loop.pass_time(BACKOFF)
-    assert puppet.worker.told() == [Attach(attach_path(puppet), None)]
+    assert puppet.worker.told() == [Attach(attach_path(puppet), None, LEASE.gateway)]
 
 
 def test_successor_while_the_engine_is_lost(puppet: Puppet) -> None:
@@ -156,7 +156,7 @@ def test_successor_while_the_engine_is_lost(puppet: Puppet) -> None:
     assert puppet.worker.told() == []
     puppet.engine.pid = pid
     puppet.endpoint.engine_changed()
-    assert puppet.worker.told() == [Attach(attach_path(puppet), None)]
+    assert puppet.worker.told() == [Attach(attach_path(puppet), None, LEASE.gateway)]
 
 
 def test_create_overdue(puppet: Puppet) -> None:
@@ -212,5 +212,5 @@ def test_identity_survives() -> None:
     bring_to(puppet, Phase.JOINED)
     puppet.die()
     puppet.loop.pass_time(BACKOFF)
-    assert puppet.worker.told() == [Attach(attach_path(puppet), "web-host", arrived=True)]
+    assert puppet.worker.told() == [Attach(attach_path(puppet), "web-host", LEASE.gateway, arrived=True)]
     puppet.close()

@@ -121,7 +121,7 @@ def test_host_name_learnt_before_join(puppet: Puppet, hostname: str, sent: str |
     puppet.learn(hostname)
     assert puppet.worker.told() == []
     puppet.ask(puppet.endpoint.join, SANDBOX)
-    assert puppet.worker.told() == [Attach(attach_path(puppet), sent)]
+    assert puppet.worker.told() == [Attach(attach_path(puppet), sent, LEASE.gateway)]
 
 
 def test_host_name_known_from_the_start() -> None:

@@ -100,7 +100,7 @@ def test_join(puppet: Puppet) -> None:
     """The answer comes at once; the worker is told where dockerd's sandbox is for us."""
     bring_to(puppet, Phase.CREATED)
     assert puppet.ask(puppet.endpoint.join, SANDBOX) == [JOINED]
-    assert puppet.worker.told() == [Attach(attach_path(puppet), None)]
+    assert puppet.worker.told() == [Attach(attach_path(puppet), None, LEASE.gateway)]
 
 
 @pytest.mark.parametrize("phase", [Phase.JOINING, Phase.JOINED])
@@ -132,7 +132,7 @@ def test_join_before_the_engine_is_found() -> None:
     puppet.engine.pid = PID
     puppet.endpoint.engine_changed()
     puppet.endpoint.engine_changed()
-    assert puppet.worker.told() == [Attach(attach_path(puppet), None)]
+    assert puppet.worker.told() == [Attach(attach_path(puppet), None, LEASE.gateway)]
     puppet.close()
 
 
@@ -141,7 +141,7 @@ def test_join_identity(puppet: Puppet) -> None:
     bring_to(puppet, Phase.CREATED)
     puppet.container.found = IDENTITY
     puppet.ask(puppet.endpoint.join, SANDBOX)
-    assert puppet.worker.told() == [Attach(attach_path(puppet), "web-host")]
+    assert puppet.worker.told() == [Attach(attach_path(puppet), "web-host", LEASE.gateway)]
     assert puppet.endpoint.identity == IDENTITY
 
 

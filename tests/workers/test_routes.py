@@ -65,6 +65,7 @@ class Case:
     previous: Lease | None = FORMER
     expected: Difference = NOTHING
     skip_routes: bool = False
+    joined: IPv4Address | None = None
 
 
 CASES = [
@@ -90,6 +91,22 @@ CASES = [
         expected=Difference(add_routes=(GATEWAY.route,), delete_routes=(has("0.0.0.0/0", "10.0.0.3", RTPROT_DHCP),)),
     ),
     Case("the user's own default route stays", state(has("0.0.0.0/0", "10.0.0.7")), lease(router="10.0.0.254")),
+    Case(
+        "a former gateway that Docker has set again is replaced",
+        state(GATEWAY, USERS),
+        lease(router="10.0.0.254"),
+        previous=lease(router="10.0.0.254"),
+        joined=IPv4Address("10.0.0.1"),
+        expected=Difference(add_routes=(route("0.0.0.0/0", "10.0.0.254"),), delete_routes=(GATEWAY,)),
+    ),
+    Case(
+        "a former gateway that Docker has set again goes where the new one is still there",
+        state(GATEWAY, replace(has("0.0.0.0/0", "10.0.0.254", RTPROT_DHCP), priority=100)),
+        lease(router="10.0.0.254"),
+        previous=lease(router="10.0.0.254"),
+        joined=IPv4Address("10.0.0.1"),
+        expected=Difference(delete_routes=(GATEWAY,)),
+    ),
     Case("a default route that the user removed does not come back", state(USERS), lease()),
     Case(
         "a gateway is added when the lease had none before",
@@ -205,7 +222,10 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_difference(case: Case) -> None:
     """Each situation leads to exactly the changes that the lease asks for."""
-    assert difference(case.state, case.previous, case.lease, skip_routes=case.skip_routes) == case.expected
+    assert (
+        difference(case.state, case.previous, case.lease, skip_routes=case.skip_routes, joined=case.joined)
+        == case.expected
+    )
 
 
 def test_host_route_is_spared_where_a_classless_route_covers_the_next_hop() -> None:
