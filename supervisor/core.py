@@ -9,7 +9,6 @@ Everything comes together in one Loop. It routes: what a network or an endpoint 
 
 import logging
 import os
-import secrets
 import socket
 import time
 import uuid
@@ -18,14 +17,16 @@ from pathlib import Path
 from signal import SIGCHLD, SIGINT, SIGKILL, SIGTERM
 from typing import cast
 
+from supervisor.admission import admit
 from supervisor.children import Nursery
 from supervisor.endpoints import Endpoint, Plant
 from supervisor.engine import ContainerGone, Engine, EngineConnected, Fact
-from supervisor.errors import Conflict, NotFound, RequestError, Unavailable
+from supervisor.errors import NotFound, RequestError, Unavailable
 from supervisor.identity import Identifier
 from supervisor.jobs import ask
+from supervisor.leftovers import Leftovers
 from supervisor.loop import Loop, Signals
-from supervisor.memory import Memory, key_of, mac_of_name
+from supervisor.memory import Memory
 from supervisor.messages import (
     CreateEndpoint,
     CreateNetwork,
@@ -46,14 +47,9 @@ from supervisor.messages import (
 )
 from supervisor.networks import Networks
 from supervisor.observe import sample_tree
-from supervisor.options import parse_endpoint_options
-from supervisor.records import Origin, Remembered
 from supervisor.services import Api, Respond, Watcher
 from supervisor.store import Lock, Snapshot, Store
 from supervisor.views import problems, view_endpoint, view_workers
-from workers.endpoint import give_back
-from workers.hostname import legal_hostname
-from workers.messages import Deleted, EndpointSpec
 
 RECOVERY_SECONDS = 2.0
 RELEASE_DEADLINE_SECONDS = 8.0
@@ -78,6 +74,7 @@ class Supervisor:
         self._identifier = Identifier(self._engine)
         self._networks = Networks(self._nursery, self._loop, self._engine, self._store)
         self._memory = Memory(self._store)
+        self._leftovers = Leftovers(self._nursery, self._loop, self._memory)
         self._endpoints: dict[str, Endpoint] = {}
         self._plant = Plant(
             self._nursery, self._loop, self._engine, self._identifier, self._store, self._memory, self._forget
@@ -129,35 +126,7 @@ class Supervisor:
         """What is due by the clock: leases that nobody came for, a disk that may take the state again."""
         self._loop.call_later(TICK_SECONDS, self._tick)
         self._store.heal()
-        for waiting in self._memory.overdue():
-            self._give_back(waiting)
-
-    def _give_back(self, waiting: Remembered) -> None:
-        lease = self._memory.claim(waiting)
-        if lease is None:
-            return
-        spec = EndpointSpec(waiting.network_id, secrets.token_hex(32), waiting.bridge, waiting.mac, lease_timeout=0)
-
-        def done(report: object | None) -> None:
-            if isinstance(report, Deleted) and not report.owed:
-                log.info(
-                    "lease of %s released, nobody came for it", lease.address.ip, extra={"network": spec.network_id}
-                )
-            else:
-                self._memory.set_aside(
-                    waiting.network_id, waiting.key, waiting.mac, waiting.bridge, lease, give_back=True
-                )
-
-        ask(
-            self._nursery,
-            self._loop,
-            "nd-release",
-            give_back,
-            spec,
-            lease,
-            deadline=RELEASE_DEADLINE_SECONDS,
-            answer=done,
-        )
+        self._leftovers.give_back_overdue()
 
     def _on_signal(self) -> None:
         numbers = self._signals.drain()
@@ -219,32 +188,9 @@ class Supervisor:
 
     def _new_endpoint(self, body: CreateEndpoint) -> Endpoint:
         options = self._networks.get(body.network_id).options
-        chosen = parse_endpoint_options(body.options)
         others = [e for e in self._endpoints.values() if e.spec.network_id == body.network_id]
-        identity = self._identifier.at_create(body, {e.identity.id for e in others if e.identity})
-        key = key_of(body, chosen.id, options.mac_by_name, identity)
-        owner = next((e for e in others if key is not None and e.origin.key == key), None)
-        if owner is not None and key is not None:
-            name = owner.identity.name if owner.identity else owner.spec.endpoint_id[:12]
-            raise Conflict(f"{key.replace(':', ' ', 1)} is in use on this network by container {name}")
-        remembered = self._memory.recall(body.network_id, key)
-        lease = self._memory.claim(remembered)
-        wanted = body.address.ip if body.address else chosen.requested
-        named = mac_of_name(body.network_id, identity.name) if options.mac_by_name and identity else None
-        spec = EndpointSpec(
-            network_id=body.network_id,
-            endpoint_id=body.endpoint_id,
-            bridge=options.bridge,
-            mac=body.mac or named or (remembered.mac if remembered else _random_mac()),
-            lease_timeout=options.lease_timeout,
-            requested=wanted or (remembered.address if remembered else None),
-            hostname=legal_hostname(identity.hostname) if identity else None,
-            skip_routes=options.skip_routes,
-            drop_expired=options.drop_expired,
-            remembered=lease if wanted is None or (lease and lease.address.ip == wanted) else None,
-        )
-        origin = Origin(body.mac is not None, body.address is not None, key, options.keep_lease)
-        return Endpoint(spec, origin, identity, self._plant)
+        admitted = admit(body, options, others, identifier=self._identifier, memory=self._memory)
+        return Endpoint(*admitted, self._plant)
 
     def _forget(self, endpoint: Endpoint) -> None:
         self._endpoints.pop(endpoint.spec.endpoint_id, None)
@@ -305,10 +251,6 @@ class Supervisor:
             deadline=SAMPLE_DEADLINE_SECONDS,
             answer=sampled,
         )
-
-
-def _random_mac() -> str:
-    return ":".join((LOCAL_MAC_PREFIX, *(f"{byte:02x}" for byte in secrets.token_bytes(5))))
 
 
 HANDLERS: dict[type, Callable[..., None]] = {

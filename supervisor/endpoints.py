@@ -5,7 +5,6 @@ Owns the worker process, over its restarts, and whoever waits for it. The order 
 
 import logging
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -13,19 +12,21 @@ from multiprocessing import Pipe
 from pathlib import Path
 from signal import SIGKILL
 
+from supervisor.callers import Callers
 from supervisor.children import Child, Nursery
 from supervisor.childstate import ChildState
 from supervisor.engine import Engine
-from supervisor.errors import Conflict, Failed, RequestError
+from supervisor.errors import Conflict, Failed
 from supervisor.identity import Identifier, Identity
 from supervisor.joining import join_answer
-from supervisor.loop import Loop, Timer
+from supervisor.journal import Journal
+from supervisor.loop import Loop
 from supervisor.memory import Memory
-from supervisor.messages import Answer, Done, EndpointCreated, Joined
+from supervisor.messages import Done, EndpointCreated, Joined
 from supervisor.phases import Happening, Phase, RefusedHappening, after
 from supervisor.records import EndpointRecord, Origin
 from supervisor.services import Respond
-from supervisor.store import LeaseEvent, Store
+from supervisor.store import Store
 from workers import messages as w
 from workers.endpoint import remove, run
 from workers.hostname import legal_hostname
@@ -36,8 +37,6 @@ JOIN_SECONDS = 120.0  # the engine's next call; it does not come where the answe
 GONE_SECONDS = 5.0  # in which Leave comes for a sandbox that ends in order
 LEAVE_SECONDS = 4.0  # release (2 s), udhcpc's end (1 s)
 DELETE_SECONDS = 6.0  # release from the host's side (2 s), udhcpc's end, a link made again and removed
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +63,8 @@ class Endpoint:
         plant: Plant,
     ) -> None:
         self.spec = spec
-        self.identity = identity
         self.phase = Phase.ABSENT
         self.lease: Lease | None = None
-        self.interface: str | None = None
         self.obtained: float | None = None
         self.renewed: float | None = None
         self.last_trouble: str | None = None
@@ -78,13 +75,23 @@ class Endpoint:
         self.origin = origin
         self._plant = plant
         self._routes: tuple[Route, ...] = ()
-        self._waiting: defaultdict[Phase, list[Respond]] = defaultdict(list)
-        self._deadline: Timer | None = None
+        self._callers = Callers(plant.loop)
+        self._journal = Journal(spec, origin, plant.store, plant.memory)
+        self._journal.identity = identity
         self._attached_to: Path | None = None
         self._gateway: IPv4Address | None = None
         self._held = False
         self._keep = False
-        self._begun = time.monotonic()
+
+    @property
+    def identity(self) -> Identity | None:
+        """The container, once known."""
+        return self._journal.identity
+
+    @property
+    def interface(self) -> str | None:
+        """What the link is called in the sandbox, once it is there."""
+        return None if self._journal.interface == self.spec.container_link else self._journal.interface
 
     # Requests of the engine.
 
@@ -92,11 +99,11 @@ class Endpoint:
         """Makes it, or, for the same request again, waits for or repeats the first answer."""
         if self.phase is Phase.ABSENT:
             self._take(Happening.CREATE)
-            self._arm(self.spec.lease_timeout + CLEAN_UP_SECONDS, self._create_overdue)
+            self._callers.arm(self.spec.lease_timeout + CLEAN_UP_SECONDS, self._create_overdue)
             self._spawn(resume=None)
             self._save()  # while the worker makes the link: should we die, the next instance knows what to look for
         if self.phase is Phase.CREATING:
-            self._waiting[Phase.CREATING].append(respond)
+            self._callers.add(Phase.CREATING, respond)
         elif self.phase is Phase.CREATED:
             respond(self._created_answer())
         else:
@@ -122,23 +129,23 @@ class Endpoint:
         """Releases the lease from inside the sandbox before the answer."""
         if self.phase in (Phase.JOINING, Phase.JOINED):
             self._take(Happening.LEAVE)
-            self._arm(LEAVE_SECONDS, self._leave_overdue)
+            self._callers.arm(LEAVE_SECONDS, self._leave_overdue)
             self._keep = self.origin.keep_lease or self._plant.identifier.comes_back(self.identity)
             self._tell(w.Leave(self._keep))
         if self.phase is Phase.LEAVING:
-            self._waiting[Phase.LEAVING].append(respond)
+            self._callers.add(Phase.LEAVING, respond)
         else:
             respond(Done())
 
     def delete(self, respond: Respond | None = None) -> None:
         """Removes the link, and releases a lease that is still held."""
         if respond is not None:
-            self._waiting[Phase.DELETING].append(respond)
+            self._callers.add(Phase.DELETING, respond)
         if self.phase is not Phase.DELETING:
             self._take(Happening.DELETE)
-            self._answer(Phase.CREATING, Failed("the endpoint was deleted while it was being made"))
-            self._answer(Phase.LEAVING, Done())
-            self._arm(DELETE_SECONDS, self._delete_overdue)
+            self._callers.answer(Phase.CREATING, Failed("the endpoint was deleted while it was being made"))
+            self._callers.answer(Phase.LEAVING, Done())
+            self._callers.arm(DELETE_SECONDS, self._delete_overdue)
             self._tell(w.Delete())
 
     def restore(self, record: EndpointRecord) -> None:
@@ -177,7 +184,7 @@ class Endpoint:
         container = self._plant.engine.container_of(self.spec.endpoint_id)
         identity = Identity(container.id, container.name, container.hostname) if container else self.identity
         if identity != self.identity:
-            self.identity = identity
+            self._journal.identity = identity
             self._save()
             if self._hostname and self.phase in (Phase.JOINING, Phase.JOINED):
                 self.child.send(w.Rename(self._hostname))
@@ -198,11 +205,11 @@ class Endpoint:
             case w.CreateFailed(reason):
                 self._on_failed(reason)
             case w.Attached(interface) if self.phase in (Phase.JOINING, Phase.JOINED):
-                self.interface = interface
+                self._journal.interface = interface
                 self.recovering = False
                 self._take(Happening.ATTACHED)
                 self._save()
-                self._say("attached")
+                self._journal.say("attached")
             case w.SandboxGone():
                 self._on_sandbox_gone()
             case w.ClientStarted(pid):
@@ -224,41 +231,46 @@ class Endpoint:
         self._take(Happening.CREATED)
         self._await_join()
         self._save()
-        self._remember()
+        self._journal.remember(lease)
         if confirmed:
-            self._note("bound", f"first lease {lease.address} from {lease.server}")
+            self._journal.note("bound", f"first lease {lease.address} from {lease.server}", self.lease)
         else:
-            self._note("unconfirmed", f"no server answers; starting on {lease.address}, whose lease still runs")
+            self._journal.note(
+                "unconfirmed", f"no server answers; starting on {lease.address}, whose lease still runs", self.lease
+            )
         wanted = self.spec.requested
         if wanted is not None and wanted != lease.address.ip:
-            self._say(f"asked for {wanted}, the server gave {lease.address.ip}", logging.WARNING)
-        self._answer(Phase.CREATING, self._created_answer())
+            self._journal.say(f"asked for {wanted}, the server gave {lease.address.ip}", logging.WARNING)
+        self._callers.answer(Phase.CREATING, self._created_answer())
 
     def _on_failed(self, reason: str) -> None:
-        self._note("failed", f"not created: {reason}", logging.ERROR)
+        self._journal.note("failed", f"not created: {reason}", self.lease, logging.ERROR)
         self._take(Happening.FAILED)
         if self.spec.remembered is not None:
-            self._set_aside(self.spec.remembered)  # it was not ours yet
+            self._journal.set_aside(self.spec.remembered)  # it was not ours yet
         self._plant.gone(self)
-        self._answer(Phase.CREATING, Failed(reason))
-        self._answer(Phase.DELETING, Done())
+        self._callers.answer(Phase.CREATING, Failed(reason))
+        self._callers.answer(Phase.DELETING, Done())
 
     def _on_lease(self, lease: Lease) -> None:
         previous, self.lease = self.lease, lease
         self.renewed = time.time()
         self.last_trouble = None
         self._save()
-        self._remember()
+        self._journal.remember(lease)
         if previous is None or previous.address != lease.address:
             self.obtained = self.renewed
-            self._note(
+            self._journal.note(
                 "changed",
                 f"address changed from {previous and previous.address} to {lease.address}; "
                 "docker inspect shows the first one for the container's life",
+                lease,
                 logging.WARNING,
             )
         else:
-            self._note("renewed", f"lease of {lease.address} confirmed by {lease.server} for {lease.duration} s")
+            self._journal.note(
+                "renewed", f"lease of {lease.address} confirmed by {lease.server} for {lease.duration} s", self.lease
+            )
 
     def _on_trouble(self, kind: w.Trouble, detail: str) -> None:
         if kind is w.Trouble.CLIENT_DIED:
@@ -266,7 +278,7 @@ class Endpoint:
         text = f"{kind}: {detail}"
         if text != self.last_trouble:  # one line, however often it is said
             self.last_trouble = text
-            self._note(kind, text, logging.WARNING)
+            self._journal.note(kind, text, self.lease, logging.WARNING)
 
     def _on_left(self, released: bool) -> None:
         if self.phase is Phase.LEAVING:
@@ -274,35 +286,35 @@ class Endpoint:
                 self._held = False
             self._take(Happening.LEFT)
             if self._keep and self.lease is not None:
-                self._set_aside(self.lease)
+                self._journal.set_aside(self.lease)
             self._save()
             what = "released" if released else "kept" if self._keep else "still to be released"
-            self._note("left", f"left, lease {what}")
-        self._answer(Phase.LEAVING, Done())
+            self._journal.note("left", f"left, lease {what}", self.lease)
+        self._callers.answer(Phase.LEAVING, Done())
 
     def _on_deleted(self, owed: bool) -> None:
         self._take(Happening.DELETED)
         if owed and self.lease is not None:
-            self._set_aside(self.lease)
-        self._note("deleted", "deleted, lease to be released later" if owed else "deleted")
+            self._journal.set_aside(self.lease)
+        self._journal.note("deleted", "deleted, lease to be released later" if owed else "deleted", self.lease)
         self._plant.gone(self)
-        self._answer(Phase.DELETING, Done())
+        self._callers.answer(Phase.DELETING, Done())
 
     def _on_sandbox_gone(self) -> None:
         """Either the container is about to leave, then its requests come within moments, or nobody will tell us."""
         if self.recovering:
             self._bury()
         elif self.phase in (Phase.JOINING, Phase.JOINED):
-            self._arm(GONE_SECONDS, self._bury)
+            self._callers.arm(GONE_SECONDS, self._bury)
 
     def _bury(self) -> None:
         """There is no container any more; its lease waits for it if the engine is going to start it again."""
         if self.phase not in (Phase.JOINING, Phase.JOINED):
             return
         self.recovering = False
-        self._say("its sandbox has gone", logging.WARNING)
+        self._journal.say("its sandbox has gone", logging.WARNING)
         if self.lease is not None and (self.origin.keep_lease or self._plant.identifier.comes_back(self.identity)):
-            self._set_aside(self.lease)
+            self._journal.set_aside(self.lease)
             self._held = False
             self.child.send(w.Leave(keep=True))
         self.delete()
@@ -310,17 +322,19 @@ class Endpoint:
     def _on_exit(self, status: int) -> None:
         self.udhcpc_pid = None
         if self.phase is not Phase.ABSENT and self.child.state is ChildState.BACKOFF:
-            self._say(f"worker ended with status {status}", logging.ERROR)
+            self._journal.say(f"worker ended with status {status}", logging.ERROR)
             self._recover(status)
 
     def _recover(self, status: int) -> None:
         """A worker that died: nobody who waits for it waits in vain, and a successor goes on."""
         if self.phase is Phase.CREATING:
             self._take(Happening.DELETE)
-            self._answer(Phase.CREATING, Failed(f"the endpoint's worker died (status {status}); start it again"))
-            self._arm(DELETE_SECONDS, self._delete_overdue)
+            self._callers.answer(
+                Phase.CREATING, Failed(f"the endpoint's worker died (status {status}); start it again")
+            )
+            self._callers.arm(DELETE_SECONDS, self._delete_overdue)
         delay = self._plant.nursery.respawn_later(self.child, self._respawn)
-        self._say(f"worker is started again in {delay:g} s", logging.WARNING)
+        self._journal.say(f"worker is started again in {delay:g} s", logging.WARNING)
 
     def _respawn(self) -> None:
         self._spawn(resume=None if self.lease is None else w.Resume(self.lease, self._held))
@@ -329,59 +343,40 @@ class Endpoint:
         elif self.phase is Phase.LEAVING:
             self.child.send(w.Leave(self._keep))
         elif self.phase is Phase.DELETING:
-            self._arm(DELETE_SECONDS, self._delete_overdue)
+            self._callers.arm(DELETE_SECONDS, self._delete_overdue)
             self.child.send(w.Delete())
 
     # Deadlines: the worker, or the engine, must have come back by now.
 
     def _create_overdue(self) -> None:
-        self._say("worker is overdue and is killed", logging.ERROR)
+        self._journal.say("worker is overdue and is killed", logging.ERROR)
         self._plant.nursery.kill(self.child, SIGKILL)
 
     def _leave_overdue(self) -> None:
-        self._say("worker does not leave the sandbox; going on", logging.ERROR)
+        self._journal.say("worker does not leave the sandbox; going on", logging.ERROR)
         self._take(Happening.LEFT)
-        self._answer(Phase.LEAVING, Done())
+        self._callers.answer(Phase.LEAVING, Done())
 
     def _delete_overdue(self) -> None:
-        self._say("worker does not remove the link and is killed", logging.ERROR)
-        self._answer(Phase.DELETING, Done())
+        self._journal.say("worker does not remove the link and is killed", logging.ERROR)
+        self._callers.answer(Phase.DELETING, Done())
         self._plant.nursery.kill(self.child, SIGKILL)
 
     def _await_join(self) -> None:
-        self._arm(JOIN_SECONDS, self._join_overdue)
+        self._callers.arm(JOIN_SECONDS, self._join_overdue)
 
     def _join_overdue(self) -> None:
         """Nobody tells us of a start that failed before Join; one that only takes long is waited for."""
         if self._plant.identifier.is_starting(self.identity):
             self._await_join()
         else:
-            self._say(f"not joined within {JOIN_SECONDS:g} s, so nobody knows of it: removed", logging.WARNING)
+            self._journal.say(f"not joined within {JOIN_SECONDS:g} s, so nobody knows of it: removed", logging.WARNING)
             self.delete()
 
     # Helpers.
 
     def _save(self) -> None:
         self._plant.store.put_endpoint(self.record())
-
-    def _remember(self) -> None:
-        if self.lease is not None:
-            spec = self.spec
-            self._plant.memory.keep(spec.network_id, self.origin.key, spec.mac, spec.bridge, self.lease)
-
-    def _set_aside(self, lease: Lease) -> None:
-        spec, key = self.spec, self.origin.key or f"endpoint:{self.spec.endpoint_id}"
-        wait = not self.origin.keep_lease
-        self._plant.memory.set_aside(spec.network_id, key, spec.mac, spec.bridge, lease, give_back=wait)
-
-    def _note(self, kind: str, text: str, level: int = logging.INFO) -> None:
-        """A line in the log and one in the history."""
-        self._say(text, level)
-        address = str(self.lease.address) if self.lease else None
-        container = self.identity.name if self.identity else None
-        spec = self.spec
-        event = LeaseEvent(time.time(), spec.endpoint_id, spec.network_id, container, kind, address, text)
-        self._plant.store.add_event(event)
 
     def _spawn(self, resume: w.Resume | None) -> None:
         ours, theirs = Pipe()
@@ -394,7 +389,7 @@ class Endpoint:
         if path is None or path == self._attached_to:
             return  # dockerd's pid comes with the watcher's first message, and another one with each new dockerd
         if self.identity is None:
-            self.identity = self._plant.identifier.at_join(self.spec.endpoint_id)
+            self._journal.identity = self._plant.identifier.at_join(self.spec.endpoint_id)
         self._attached_to = path
         self.child.send(w.Attach(str(path), self._hostname, self._gateway, arrived=self.phase is Phase.JOINED))
 
@@ -424,33 +419,6 @@ class Endpoint:
 
     def _take(self, happening: Happening) -> None:
         self.phase = after(self.phase, happening)
-        self._disarm()
+        self._callers.disarm()
         if happening in (Happening.CREATE, Happening.JOIN, Happening.LEAVE, Happening.DELETE):
-            self._begun = time.monotonic()
-
-    def _arm(self, seconds: float, overdue: Callable[[], None]) -> None:
-        self._disarm()
-        self._deadline = self._plant.loop.call_later(seconds, overdue)
-
-    def _disarm(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
-    def _answer(self, phase: Phase, result: Answer | RequestError) -> None:
-        waiting, self._waiting[phase] = self._waiting[phase], []
-        for respond in waiting:
-            respond(result)
-
-    def _say(self, text: str, level: int = logging.INFO) -> None:
-        log.log(
-            level,
-            text,
-            extra={
-                "network": self.spec.network_id,
-                "endpoint": self.spec.endpoint_id,
-                "container": self.identity.name if self.identity else None,
-                "interface": self.interface or self.spec.container_link,
-                "ms": round((time.monotonic() - self._begun) * 1000, 1),
-            },
-        )
+            self._journal.begun = time.monotonic()

@@ -1,0 +1,70 @@
+"""How a CreateEndpoint becomes an endpoint: whose it is, and which MAC, address and lease that brings. No I/O but
+the identifier's look into the engine's files.
+"""
+
+import logging
+import secrets
+from collections.abc import Collection
+
+from supervisor.endpoints import Endpoint
+from supervisor.errors import Conflict
+from supervisor.identity import Identifier, Identity
+from supervisor.memory import LOCAL_MAC_PREFIX, Memory, key_of, mac_of_name
+from supervisor.messages import CreateEndpoint
+from supervisor.options import NetworkOptions, parse_endpoint_options
+from supervisor.records import Origin
+from workers.hostname import legal_hostname
+from workers.messages import EndpointSpec
+
+log = logging.getLogger(__name__)
+
+
+def admit(
+    body: CreateEndpoint,
+    options: NetworkOptions,
+    others: Collection[Endpoint],
+    *,
+    identifier: Identifier,
+    memory: Memory,
+) -> tuple[EndpointSpec, Origin, Identity | None]:
+    """What is to be made; `others` are the live endpoints on the same network.
+
+    A remembered lease is taken out of the memory. Raises InvalidRequest, and Conflict for an id that is in use.
+    """
+    chosen = parse_endpoint_options(body.options)
+    identity = identifier.at_create(body, {e.identity.id for e in others if e.identity})
+    key = _free_key(key_of(body, chosen.id, options.mac_by_name, identity), others)
+    remembered = memory.recall(body.network_id, key)
+    wanted = body.address.ip if body.address else chosen.requested
+    lease = memory.claim(remembered)
+    named = mac_of_name(body.network_id, identity.name) if options.mac_by_name and identity else None
+    spec = EndpointSpec(
+        network_id=body.network_id,
+        endpoint_id=body.endpoint_id,
+        bridge=options.bridge,
+        mac=body.mac or named or (remembered.mac if remembered else _random_mac()),
+        lease_timeout=options.lease_timeout,
+        requested=wanted or (remembered.address if remembered else None),
+        hostname=legal_hostname(identity.hostname) if identity else None,
+        skip_routes=options.skip_routes,
+        drop_expired=options.drop_expired,
+        remembered=lease if lease and wanted in (None, lease.address.ip) else None,
+    )
+    return spec, Origin(body.mac is not None, body.address is not None, key, options.keep_lease), identity
+
+
+def _free_key(key: str | None, others: Collection[Endpoint]) -> str | None:
+    """One identity belongs to one endpoint at a time; a MAC that the user gave twice is used all the same."""
+    owner = next((e for e in others if key is not None and e.origin.key == key), None)
+    if owner is None or key is None:
+        return key
+    kind, _, value = key.partition(":")
+    name = owner.identity.name if owner.identity else owner.spec.endpoint_id[:12]
+    if kind != "mac":
+        raise Conflict(f"the identity of {kind} {value!r} is in use on this network, by container {name}")
+    log.warning("two containers have the MAC %s, the other one is %s", value, name)
+    return None
+
+
+def _random_mac() -> str:
+    return ":".join((LOCAL_MAC_PREFIX, *(f"{byte:02x}" for byte in secrets.token_bytes(5))))

@@ -1,0 +1,40 @@
+"""Who waits for an endpoint, and until when. Owns no decision: what is answered and what is overdue is told to it."""
+
+from collections import defaultdict
+from collections.abc import Callable
+
+from supervisor.errors import RequestError
+from supervisor.loop import Loop, Timer
+from supervisor.messages import Answer
+from supervisor.phases import Phase
+from supervisor.services import Respond
+
+
+class Callers:
+    """Those who wait for each phase to end, and one deadline for the present one."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._waiting: defaultdict[Phase, list[Respond]] = defaultdict(list)
+        self._deadline: Timer | None = None
+
+    def add(self, phase: Phase, respond: Respond) -> None:
+        """Somebody waits for the end of `phase`."""
+        self._waiting[phase].append(respond)
+
+    def answer(self, phase: Phase, result: Answer | RequestError) -> None:
+        """All who wait for it get this, once."""
+        waiting, self._waiting[phase] = self._waiting[phase], []
+        for respond in waiting:
+            respond(result)
+
+    def arm(self, seconds: float, overdue: Callable[[], None]) -> None:
+        """Calls `overdue` after so long, in place of an earlier deadline."""
+        self.disarm()
+        self._deadline = self._loop.call_later(seconds, overdue)
+
+    def disarm(self) -> None:
+        """Also harmless without a deadline."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None

@@ -1,0 +1,58 @@
+"""What is told about one endpoint: lines in the log, the lease history, the identity's memory."""
+
+import logging
+import time
+
+from supervisor.identity import Identity
+from supervisor.memory import Memory
+from supervisor.records import Origin
+from supervisor.store import LeaseEvent, Store
+from workers.lease import Lease
+from workers.messages import EndpointSpec
+
+log = logging.getLogger(__name__)
+
+
+class Journal:
+    """`identity`, `interface` and `begun` (`time.monotonic()` of the present step) go into each line."""
+
+    def __init__(self, spec: EndpointSpec, origin: Origin, store: Store, memory: Memory) -> None:
+        self.identity: Identity | None = None
+        self.interface = spec.container_link
+        self.begun = time.monotonic()
+        self._spec = spec
+        self._origin = origin
+        self._store = store
+        self._memory = memory
+
+    def say(self, text: str, level: int = logging.INFO) -> None:
+        """A line in the log."""
+        extra = {
+            "network": self._spec.network_id,
+            "endpoint": self._spec.endpoint_id,
+            "container": self.identity.name if self.identity else None,
+            "interface": self.interface,
+            "ms": round((time.monotonic() - self.begun) * 1000, 1),
+        }
+        log.log(level, text, extra=extra)
+
+    def note(self, kind: str, text: str, lease: Lease | None, level: int = logging.INFO) -> None:
+        """A line in the log and one in the history of leases."""
+        self.say(text, level)
+        address = None if lease is None else str(lease.address)
+        container = self.identity.name if self.identity else None
+        spec = self._spec
+        self._store.add_event(
+            LeaseEvent(time.time(), spec.endpoint_id, spec.network_id, container, kind, address, text)
+        )
+
+    def remember(self, lease: Lease) -> None:
+        """Whoever this is has this address now."""
+        spec = self._spec
+        self._memory.keep(spec.network_id, self._origin.key, spec.mac, spec.bridge, lease)
+
+    def set_aside(self, lease: Lease) -> None:
+        """The endpoint ends and its lease is not given back: it waits for its owner, or for a later try."""
+        spec, key = self._spec, self._origin.key or f"endpoint:{self._spec.endpoint_id}"
+        give_back = not self._origin.keep_lease
+        self._memory.set_aside(spec.network_id, key, spec.mac, spec.bridge, lease, give_back=give_back)

@@ -1,0 +1,47 @@
+"""Leases that are held although no endpoint has them any more: given back once nobody has come for them."""
+
+import logging
+import secrets
+
+from supervisor.children import Nursery
+from supervisor.jobs import ask
+from supervisor.loop import Loop
+from supervisor.memory import Memory
+from supervisor.records import Remembered
+from workers.endpoint import give_back
+from workers.messages import Deleted, EndpointSpec
+
+RELEASE_DEADLINE_SECONDS = 8.0
+
+log = logging.getLogger(__name__)
+
+
+class Leftovers:
+    """Each lease goes out from a process of its own, over a link made for it; what fails is tried again later."""
+
+    def __init__(self, nursery: Nursery, loop: Loop, memory: Memory) -> None:
+        self._nursery = nursery
+        self._loop = loop
+        self._memory = memory
+
+    def give_back_overdue(self) -> None:
+        """Those whose time is up; harmless to call often."""
+        for waiting in self._memory.overdue():
+            self._give_back(waiting)
+
+    def _give_back(self, one: Remembered) -> None:
+        lease = self._memory.claim(one)
+        if lease is None:
+            return  # it has run out
+        spec = EndpointSpec(one.network_id, secrets.token_hex(32), one.bridge, one.mac, lease_timeout=0)
+
+        def done(report: object | None) -> None:
+            if isinstance(report, Deleted) and not report.owed:
+                log.info(
+                    "lease of %s released: nobody came for it", lease.address.ip, extra={"network": one.network_id}
+                )
+            else:
+                self._memory.set_aside(one.network_id, one.key, one.mac, one.bridge, lease, give_back=True)
+
+        deadline = RELEASE_DEADLINE_SECONDS
+        ask(self._nursery, self._loop, "nd-release", give_back, spec, lease, deadline=deadline, answer=done)
