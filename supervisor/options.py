@@ -18,7 +18,7 @@ INTERFACE = re.compile(r"[^\s/:]{1,15}")  # dev_valid_name() in the kernel
 NETWORK_OPTIONS = ("bridge", "expired", "ignore_conflicts", "lease_timeout", "mac", "release", "skip_routes")
 ENDPOINT_OPTIONS = ("id", "ip")
 CHOSEN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-RIGHT_COMMAND = "docker network create -d net-dhcp --ipam-driver null -o bridge=BRIDGE NAME"
+RIGHT_COMMAND = "docker network create -d net-dhcp:latest --ipam-driver null -o bridge=BRIDGE NAME"
 
 log = logging.getLogger(__name__)
 
