@@ -2,7 +2,7 @@
 
 One process writes it, under a lock, and each change is on disk when its method returns. A disk that fails costs the
 persistence, not the service: `problem` says what is wrong, the state lives on in memory, and `heal` writes all of it
-anew. A file that cannot be read is set aside under its date, never overwritten.
+anew. A disk that can only be read is read. A file that cannot be read is set aside under its date, never overwritten.
 """
 
 import fcntl
@@ -11,7 +11,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import astuple, dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -112,18 +112,21 @@ class Store:
         self._path = directory / "state.db"
         self._snapshot = snapshot
         self._database: sqlite3.Connection | None = None
+        self._known = False  # what is in the file, so that it may be replaced
         self._events = 0
 
     def load(self) -> Snapshot:
         """What the last instance left; empty where nothing can be read, with `problem` or a log line to say why."""
         try:
-            self._open()
-            return self._read()
-        except sqlite3.OperationalError as error:  # the disk, not the file: what is there stays
+            found = _read(self._open())
+        except (sqlite3.OperationalError, OSError) as error:  # the disk, not the file: what is there stays
             self._fail(error)
+            return self._look()
         except (sqlite3.DatabaseError, ValueError, KeyError, TypeError) as error:
-            self._set_aside(error)
-        return Snapshot()
+            self._set_aside(str(error))
+            return Snapshot()
+        self._known = True
+        return found
 
     def close(self) -> None:
         """For a child after the fork: gives the descriptors back. SQLite's own close would touch the parent's files."""
@@ -136,15 +139,20 @@ class Store:
         """Tries to write everything anew after a failure; True where all is on disk."""
         if self.problem is None:
             return True
-        self._close()
         try:
+            self._close()
+            if not self._known:
+                self._set_aside("it could not be read at the start")
             self._open()
             with self._changes() as database:
                 for table in ("network", "endpoint", "remembered"):
                     database.execute(f"DELETE FROM {table}")  # noqa: S608  names of ours
                 _write(database, self._snapshot())
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.OperationalError, OSError) as error:
             self._fail(error)
+            return False
+        except sqlite3.DatabaseError as error:  # the file, not the disk: the next try writes another one
+            self._set_aside(str(error))
             return False
         log.info("state is on disk again")
         self.problem = None
@@ -197,7 +205,17 @@ class Store:
             self._database.close()
             self._database = None
 
-    def _open(self) -> None:
+    def _look(self) -> Snapshot:
+        """What can be read where nothing can be written: a memory card that has failed still holds the state."""
+        for how in ("mode=ro", "immutable=1"):  # without its log a database can be opened by the second one only
+            with suppress(sqlite3.Error, ValueError, KeyError, TypeError):  # `problem` has been told already
+                with closing(sqlite3.connect(f"{self._path.absolute().as_uri()}?{how}", uri=True)) as database:
+                    found = _read(database)
+                self._known = True
+                return found
+        return Snapshot()
+
+    def _open(self) -> sqlite3.Connection:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         self._database = database = sqlite3.connect(self._path, isolation_level=None)
@@ -208,28 +226,7 @@ class Store:
             raise sqlite3.DatabaseError(f"schema {version} is of a newer version of the plugin")
         for number, script in enumerate(MIGRATIONS[version:], version + 1):
             database.executescript(f"BEGIN; {script} PRAGMA user_version = {number}; COMMIT;")
-
-    def _read(self) -> Snapshot:
-        with self._changes() as database:
-            return Snapshot(
-                networks=tuple(
-                    Network(key, options_from_json(options))
-                    for key, options in database.execute("SELECT id, options FROM network")
-                ),
-                endpoints=tuple(
-                    endpoint_from_json(record, phase, bool(held), lease)
-                    for record, phase, held, lease in database.execute(
-                        "SELECT record, phase, held, lease FROM endpoint"
-                    )
-                ),
-                data_root=next(
-                    (value for (value,) in database.execute("SELECT value FROM setting WHERE name = 'data_root'")), None
-                ),
-                remembered=tuple(
-                    _remembered(row)
-                    for row in database.execute(f"SELECT {REMEMBERED} FROM remembered")  # noqa: S608
-                ),
-            )
+        return database
 
     @contextmanager
     def _changes(self) -> Iterator[sqlite3.Connection]:
@@ -240,7 +237,8 @@ class Store:
         try:
             yield database
         except BaseException:
-            database.execute("ROLLBACK")
+            if database.in_transaction:  # a full disk has ended it already
+                database.execute("ROLLBACK")
             raise
         database.execute("COMMIT")
 
@@ -259,17 +257,20 @@ class Store:
             log.error("%s; going on in memory", text)
         self.problem = text
 
-    def _set_aside(self, error: Exception) -> None:
+    def _set_aside(self, reason: str) -> None:
+        """The file is kept, and a new one begun. Nothing to keep is nothing to tell of."""
         self._close()
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        aside = self._path.with_name(f"{self._path.name}.unreadable-{stamp}")
-        log.error("%s cannot be read (%s); it is kept as %s", self._path, error, aside.name)
         try:
-            for suffix in ("", "-wal", "-shm"):
-                source = self._path.with_name(self._path.name + suffix)
-                if source.exists():
-                    source.rename(aside.with_name(aside.name + suffix))
+            if self._path.exists() and self._path.stat().st_size > 0:
+                stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+                aside = self._path.with_name(f"{self._path.name}.unreadable-{stamp}")
+                for suffix in ("", "-wal", "-shm"):
+                    source = self._path.with_name(self._path.name + suffix)
+                    if source.exists():
+                        source.rename(aside.with_name(aside.name + suffix))
+                log.error("%s cannot be read (%s); it is kept as %s", self._path, reason, aside.name)
             self._open()
+            self._known = True
         except (sqlite3.Error, OSError) as failure:
             self._fail(failure)
 
@@ -291,6 +292,20 @@ def _write(database: sqlite3.Connection, snapshot: Snapshot) -> None:
     database.executemany(
         f"INSERT OR REPLACE INTO remembered ({REMEMBERED}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
         map(_remembered_row, snapshot.remembered),
+    )
+
+
+def _read(database: sqlite3.Connection) -> Snapshot:
+    """Raises sqlite3.Error, and ValueError, KeyError or TypeError for rows of another form."""
+    settings = dict(database.execute("SELECT name, value FROM setting"))
+    networks = database.execute("SELECT id, options FROM network")
+    endpoints = database.execute("SELECT record, phase, held, lease FROM endpoint")
+    remembered = database.execute(f"SELECT {REMEMBERED} FROM remembered")  # noqa: S608  names of ours
+    return Snapshot(
+        networks=tuple(Network(key, options_from_json(options)) for key, options in networks),
+        endpoints=tuple(endpoint_from_json(text, phase, bool(held), lease) for text, phase, held, lease in endpoints),
+        remembered=tuple(map(_remembered, remembered)),
+        data_root=settings.get("data_root"),
     )
 
 
