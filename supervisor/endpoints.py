@@ -294,8 +294,9 @@ class Endpoint:
 
     def _on_deleted(self, owed: bool) -> None:
         self._take(Happening.DELETED)
-        if owed and self.lease is not None:
-            self._journal.set_aside(self.lease)
+        waiting = self.spec.remembered if self.lease is None else self.lease if owed else None
+        if waiting is not None:
+            self._journal.set_aside(waiting)
         self._journal.note("deleted", "deleted, lease to be released later" if owed else "deleted", self.lease)
         self._plant.gone(self)
         self._callers.answer(Phase.DELETING, Done())

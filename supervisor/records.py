@@ -124,7 +124,7 @@ def lease_from_json(text: str | None) -> Lease | None:
 
 
 def endpoint_to_json(record: EndpointRecord) -> str:
-    """Everything but the phase and the lease, which have columns of their own."""
+    """Everything but the phase and the lease that it has, which have columns of their own."""
     spec, identity, origin = record.spec, record.identity, record.origin
     return json.dumps(
         {
@@ -137,6 +137,7 @@ def endpoint_to_json(record: EndpointRecord) -> str:
             "hostname": spec.hostname,
             "skip_routes": spec.skip_routes,
             "drop_expired": spec.drop_expired,
+            "remembered": lease_to_json(spec.remembered),
             "origin": [origin.given_mac, origin.given_address, origin.key, origin.keep_lease],
             "identity": [identity.id, identity.name, identity.hostname] if identity else None,
             "sandbox_key": record.sandbox_key,
@@ -161,6 +162,7 @@ def endpoint_from_json(text: str, phase: str, held: bool, lease: str | None) -> 
         hostname=seen["hostname"],
         skip_routes=seen["skip_routes"],
         drop_expired=seen["drop_expired"],
+        remembered=lease_from_json(seen["remembered"]),
     )
     return EndpointRecord(
         spec=spec,
