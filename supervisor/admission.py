@@ -37,7 +37,7 @@ def admit(
     remembered = memory.recall(body.network_id, key)
     wanted = body.address.ip if body.address else chosen.requested
     lease = memory.claim(remembered)
-    named = mac_of_name(body.network_id, identity.name) if options.mac_by_name and identity else None
+    named = mac_of_name(body.network_id, identity.name) if identity and key == f"name:{identity.name}" else None
     spec = EndpointSpec(
         network_id=body.network_id,
         endpoint_id=body.endpoint_id,

@@ -33,6 +33,7 @@ class Leftovers:
         lease = self._memory.claim(one)
         if lease is None:
             return  # it has run out
+        idle = self._memory.recall(one.network_id, one.key)
         spec = EndpointSpec(one.network_id, secrets.token_hex(32), one.bridge, one.mac, lease_timeout=0)
 
         def done(report: object | None) -> None:
@@ -40,7 +41,7 @@ class Leftovers:
                 log.info(
                     "lease of %s released: nobody came for it", lease.address.ip, extra={"network": one.network_id}
                 )
-            else:
+            elif self._memory.recall(one.network_id, one.key) == idle:  # else its owner came meanwhile
                 self._memory.set_aside(one.network_id, one.key, one.mac, one.bridge, lease, give_back=True)
 
         deadline = RELEASE_DEADLINE_SECONDS

@@ -51,9 +51,12 @@ class Memory:
     def load(self, remembered: tuple[Remembered, ...]) -> None:
         """At the start. Containers that are to come back get their time anew: the engine is starting, too."""
         for one in remembered:
-            release_at = None if one.release_at is None else time.time() + COMEBACK_SECONDS
-            if one.lease is not None or time.time() - one.updated < FORGET_SECONDS:
-                self._remembered[one.network_id, one.key] = replace(one, release_at=release_at)
+            lease = one.lease if one.lease is not None and _runs(one.lease) else None
+            release_at = None if lease is None or one.release_at is None else time.time() + COMEBACK_SECONDS
+            if lease is not None or time.time() - one.updated < FORGET_SECONDS:
+                self._remembered[one.network_id, one.key] = replace(one, lease=lease, release_at=release_at)
+            else:
+                self._store.drop_remembered(one.network_id, one.key)
 
     def recall(self, network_id: str, key: str | None) -> Remembered | None:
         """What it had when it was last here."""
@@ -64,8 +67,7 @@ class Memory:
         if remembered is None or remembered.lease is None:
             return None
         self.given_back(remembered)
-        lease = remembered.lease
-        return lease if lease.expires is None or boottime() < lease.expires else None
+        return remembered.lease if _runs(remembered.lease) else None
 
     def keep(self, network_id: str, key: str | None, mac: str, bridge: str, lease: Lease) -> None:
         """An endpoint has this now."""
@@ -77,7 +79,7 @@ class Memory:
 
         `give_back`: after a while it is, else it is left to run out.
         """
-        if lease.expires is None or boottime() < lease.expires:
+        if _runs(lease):
             until = time.time() + COMEBACK_SECONDS if give_back else None
             self._put(Remembered(network_id, key, mac, lease.address.ip, bridge, time.time(), lease, until))
 
@@ -106,3 +108,7 @@ class Memory:
     def _put(self, one: Remembered) -> None:
         self._remembered[one.network_id, one.key] = one
         self._store.put_remembered(one)
+
+
+def _runs(lease: Lease) -> bool:
+    return lease.expires is None or boottime() < lease.expires
