@@ -49,8 +49,8 @@ class Networks:
             return self._networks[network_id]
         except KeyError:
             raise NotFound(
-                f"network {network_id[:12]} is not known to this plugin: remove it and create it again "
-                "(docker network rm, docker network create)"
+                f"network {network_id[:12]} is not known to this plugin: remove its containers and the network, "
+                "and make both again (docker rm, docker network rm, docker network create, docker run)"
             ) from None
 
     def create(self, body: CreateNetwork, respond: Respond) -> None:

@@ -28,7 +28,7 @@ NETWORK_OPTIONS = (
 )
 ENDPOINT_OPTIONS = ("id", "ip")
 CHOSEN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-RIGHT_COMMAND = "docker network create -d net-dhcp --ipam-driver null -o bridge=BRIDGE NAME"
+RIGHT_COMMAND = "docker network create -d net-dhcp:latest --ipam-driver null -o bridge=BRIDGE NAME"
 
 log = logging.getLogger(__name__)
 

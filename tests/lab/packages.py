@@ -25,6 +25,7 @@ COMMANDS = {
     "iptables": "iptables",
     "ip": "iproute2",
     "nsenter": "util-linux",
+    "sysctl": "procps",
     "tcpdump": "tcpdump",
     "dig": "bind9-dnsutils",
     "curl": "curl",

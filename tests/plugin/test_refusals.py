@@ -14,7 +14,7 @@ from tests.plugin.judge import assert_leased
 
 pytestmark = [pytest.mark.plugin, pytest.mark.usefixtures("no_leaks")]
 
-RIGHT_COMMAND = "docker network create -d net-dhcp --ipam-driver null -o bridge=BRIDGE NAME"
+RIGHT_COMMAND = "docker network create -d net-dhcp:latest --ipam-driver null -o bridge=BRIDGE NAME"
 
 
 def refusal(plugin: Plugin, *options: str) -> str:

@@ -144,5 +144,5 @@ def test_null_ipam(pools: tuple[IpamPool, ...]) -> None:
 )
 def test_other_ipam(pools: tuple[IpamPool, ...]) -> None:
     """Where Docker would hand out addresses the refusal shows the command that works."""
-    with pytest.raises(InvalidRequest, match="docker network create -d net-dhcp --ipam-driver null"):
+    with pytest.raises(InvalidRequest, match="docker network create -d net-dhcp:latest --ipam-driver null"):
         require_null_ipam(pools)

@@ -12,7 +12,8 @@ from tests.api.unit import reaction
 from tests.lab.command import wait_until
 from tests.lab.dhcp import DhcpServer
 from tests.netns.process.fakeengine import Container
-from tests.netns.process.rig import NAMES, PATIENCE_SECONDS, PluginProcess, Rig
+from tests.netns.process.plugin import NAMES, PluginProcess
+from tests.netns.process.rig import PATIENCE_SECONDS, Rig
 from tests.netns.process.wire import Kind
 
 API_SECONDS = 1.0

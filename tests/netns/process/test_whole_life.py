@@ -8,7 +8,8 @@ from tests.api.test_malformed import MALFORMED
 from tests.api.unit import reaction
 from tests.lab.command import run, wait_until
 from tests.lab.dhcp import DhcpServer
-from tests.netns.process.rig import Rig, at_once, machine_of, started_plugin
+from tests.netns.process.plugin import started_plugin
+from tests.netns.process.rig import Rig, at_once, machine_of
 from tests.netns.process.wire import Kind
 
 MANY = 30
