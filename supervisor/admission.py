@@ -48,6 +48,7 @@ def admit(
         hostname=legal_hostname(identity.hostname) if identity else None,
         skip_routes=options.skip_routes,
         drop_expired=options.drop_expired,
+        conflict=options.conflict,
         remembered=lease if lease and wanted in (None, lease.address.ip) else None,
     )
     return spec, Origin(body.mac is not None, body.address is not None, key, options.keep_lease), identity

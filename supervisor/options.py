@@ -7,6 +7,7 @@ from ipaddress import IPv4Address
 
 from supervisor.errors import InvalidRequest
 from supervisor.messages import IpamPool
+from workers.messages import ConflictCheck
 
 DEFAULT_LEASE_TIMEOUT = 10.0
 MIN_LEASE_TIMEOUT = 1.0
@@ -15,7 +16,16 @@ DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m)?")
 UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
 BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 INTERFACE = re.compile(r"[^\s/:]{1,15}")  # dev_valid_name() in the kernel
-NETWORK_OPTIONS = ("bridge", "expired", "ignore_conflicts", "lease_timeout", "mac", "release", "skip_routes")
+NETWORK_OPTIONS = (
+    "bridge",
+    "conflict",
+    "expired",
+    "ignore_conflicts",
+    "lease_timeout",
+    "mac",
+    "release",
+    "skip_routes",
+)
 ENDPOINT_OPTIONS = ("id", "ip")
 CHOSEN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 RIGHT_COMMAND = "docker network create -d net-dhcp:latest --ipam-driver null -o bridge=BRIDGE NAME"
@@ -28,7 +38,7 @@ class NetworkOptions:
     """`lease_timeout` in seconds.
 
     `drop_expired`: an address whose lease has run out leaves the link. `keep_lease`: no RELEASE when a container
-    stops. `mac_by_name`: the MAC is made of the container's name.
+    stops. `mac_by_name`: the MAC is made of the container's name. `conflict`: when an address is probed for.
     """
 
     bridge: str
@@ -38,6 +48,7 @@ class NetworkOptions:
     drop_expired: bool = False
     keep_lease: bool = False
     mac_by_name: bool = False
+    conflict: ConflictCheck = ConflictCheck.DETECT
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +84,7 @@ def parse_network_options(options: dict[str, str]) -> NetworkOptions:
         drop_expired=_choice(options, "expired", ("keep", "drop")) == "drop",
         keep_lease=_choice(options, "release", ("leave", "keep")) == "keep",
         mac_by_name=_choice(options, "mac", ("random", "name")) == "name",
+        conflict=ConflictCheck(_choice(options, "conflict", tuple(ConflictCheck))),
     )
 
 

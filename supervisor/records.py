@@ -13,7 +13,7 @@ from supervisor.identity import Identity
 from supervisor.options import NetworkOptions
 from supervisor.phases import Phase
 from workers.lease import Lease, Route, boottime
-from workers.messages import EndpointSpec
+from workers.messages import ConflictCheck, EndpointSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,8 @@ def options_to_json(options: NetworkOptions) -> str:
 
 def options_from_json(text: str) -> NetworkOptions:
     """Raises ValueError or TypeError for another form."""
-    return NetworkOptions(**json.loads(text))
+    seen = json.loads(text)
+    return NetworkOptions(**seen | {"conflict": ConflictCheck(seen["conflict"])})
 
 
 def lease_to_json(lease: Lease | None) -> str | None:
@@ -138,6 +139,7 @@ def endpoint_to_json(record: EndpointRecord) -> str:
             "skip_routes": spec.skip_routes,
             "drop_expired": spec.drop_expired,
             "remembered": lease_to_json(spec.remembered),
+            "conflict": spec.conflict,
             "origin": [origin.given_mac, origin.given_address, origin.key, origin.keep_lease],
             "identity": [identity.id, identity.name, identity.hostname] if identity else None,
             "sandbox_key": record.sandbox_key,
@@ -163,6 +165,7 @@ def endpoint_from_json(text: str, phase: str, held: bool, lease: str | None) -> 
         skip_routes=seen["skip_routes"],
         drop_expired=seen["drop_expired"],
         remembered=lease_from_json(seen["remembered"]),
+        conflict=ConflictCheck(seen["conflict"]),
     )
     return EndpointRecord(
         spec=spec,

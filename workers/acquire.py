@@ -10,16 +10,17 @@ socket at each step, and the kernel makes it wait some 15 ms each time.
 import random
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from multiprocessing.connection import Connection, wait
 
 from pyroute2.dhcp.enums.dhcp import MessageType
 
+from workers.arp import ArpWatch
 from workers.dhcp4 import Answer, Kind, encode
 from workers.diagnose import likely_cause
 from workers.lease import Lease, boottime
-from workers.messages import EndpointSpec
+from workers.messages import ConflictCheck, EndpointSpec
 from workers.parse import InvalidLease, parse_lease
 from workers.wire import Wire
 
@@ -29,6 +30,8 @@ JITTER = 0.25  # of each wait, to either side
 REQUEST_TRIES = 3  # then another server's OFFER is asked for
 REBOOT_SECONDS = 1.0  # then a lease that is still valid is used without an answer
 REBOOT_TRIES = 2
+PROBE_SECONDS = 0.25  # for a neighbour's answer to an ARP probe, where that is waited for
+MAX_DECLINES = 3
 REFUSED_PAUSE_SECONDS = 1.0  # a server that goes on refusing must not be asked as fast as it answers
 
 
@@ -49,14 +52,28 @@ class Counts:
     requests: int = 0
     naks: int = 0
     last_words: str = ""
+    declined: list[str] = field(default_factory=list)
+
+
+class _Claimed(Exception):
+    """Somebody else has the address."""
+
+    def __init__(self, address: IPv4Address, mac: str) -> None:
+        super().__init__(address, mac)
+        self.address = address
+        self.mac = mac
 
 
 @dataclass(frozen=True, slots=True)
 class Acquired:
-    """A lease; `confirmed` by a server just now, or else remembered and still valid."""
+    """A lease; `confirmed` by a server just now, or else remembered and still valid.
+
+    `watch` goes on hearing whether somebody else claims the address; it is the caller's to close.
+    """
 
     lease: Lease
     confirmed: bool
+    watch: ArpWatch | None
 
 
 def acquire(spec: EndpointSpec, channel: Connection, wire: Wire) -> Acquired:
@@ -79,39 +96,60 @@ class _Exchange:
         self._requested = spec.requested
         self._xid = random.getrandbits(32)
         self._counts = Counts()
+        self._watch: ArpWatch | None = None
+        self._router = ""
+        self._probed = 0.0
 
     def run(self) -> Acquired:
+        try:
+            return self._run()
+        except BaseException:
+            self._unwatch()
+            raise
+
+    def _run(self) -> Acquired:
         remembered = self._spec.remembered
         if remembered is not None and (remembered.expires is None or boottime() < remembered.expires):
-            acquired = self._reboot(remembered)
+            try:
+                acquired = self._reboot(remembered)
+            except _Claimed as claim:
+                acquired = None
+                self._decline(claim, remembered.server)
             if acquired is not None:
                 return acquired
-        return Acquired(self._fresh(), confirmed=True)
+        return Acquired(self._fresh(), confirmed=True, watch=self._watch)
 
     def _reboot(self, remembered: Lease) -> Acquired | None:
         """INIT-REBOOT: a REQUEST without a server's name; None where it is refused."""
+        self._probe(remembered.address.ip)
         deadline = time.monotonic() + REBOOT_SECONDS
         while time.monotonic() < deadline:
             self._send(MessageType.REQUEST, remembered.address.ip, server=None)
             for answer in self._answers(min(deadline, time.monotonic() + REBOOT_SECONDS / REBOOT_TRIES)):
                 if answer.kind is Kind.ACK:
-                    return Acquired(self._validated(answer), confirmed=True)
+                    self._router = answer.sender
+                    return Acquired(self._accepted(answer), confirmed=True, watch=self._watch)
                 if answer.kind is Kind.NAK:
                     self._requested = None
                     self._xid = random.getrandbits(32)
                     return None
-        return Acquired(remembered, confirmed=False)
+        return Acquired(remembered, confirmed=False, watch=self._watch)
 
     def _fresh(self) -> Lease:
         while True:
             offer = self._select()
-            lease = self._request(offer)
+            try:
+                lease = self._request(offer)
+            except _Claimed as claim:
+                lease = None
+                self._decline(claim, offer.server)
             if lease is not None:
                 return lease
             self._xid = random.getrandbits(32)
             self._requested = None  # what was refused is not asked for again
 
     def _select(self) -> Answer:
+        self._unwatch()
         for wait_until in self._retransmissions():
             self._send(MessageType.DISCOVER, self._requested, server=None)
             self._counts.discovers += 1
@@ -123,6 +161,8 @@ class _Exchange:
 
     def _request(self, offer: Answer) -> Lease | None:
         """None where the server refuses or falls silent."""
+        self._router = offer.sender
+        self._probe(offer.address)
         for attempt, wait_until in enumerate(self._retransmissions(), 1):
             self._send(MessageType.REQUEST, offer.address, server=offer.server)
             self._counts.requests += 1
@@ -130,7 +170,7 @@ class _Exchange:
                 if answer.server != offer.server:
                     continue  # another server's word about an offer that is not its own
                 if answer.kind is Kind.ACK:
-                    return self._validated(answer)
+                    return self._accepted(answer)
                 if answer.kind is Kind.NAK:
                     self._counts.naks += 1
                     self._counts.last_words = answer.values["message"][:100]
@@ -167,12 +207,52 @@ class _Exchange:
     def _answers(self, until: float) -> Iterator[Answer]:
         """Those to this client and this transaction."""
         while (left := until - time.monotonic()) > 0:
-            ready = wait([self._wire.fileno(), self._channel], left)
+            watched = [] if self._watch is None else [self._watch.fileno()]
+            ready = wait([self._wire.fileno(), self._channel, *watched], left)
             if self._channel in ready:
                 raise Cancelled
+            self._refuse_claims()
             for answer in self._wire.receive():
                 if answer.xid == self._xid and answer.mac == self._spec.mac:
                     yield answer
+
+    def _accepted(self, answer: Answer) -> Lease:
+        """A lease that nobody else claims so far; `conflict=wait` gives them all of the probe's time."""
+        lease = self._validated(answer)
+        if self._spec.conflict is ConflictCheck.WAIT:
+            for _ in self._answers(self._probed + PROBE_SECONDS):
+                pass  # a second word of the server's
+        self._refuse_claims()
+        return lease
+
+    def _probe(self, address: IPv4Address) -> None:
+        self._unwatch()
+        if self._spec.conflict is not ConflictCheck.OFF:
+            self._watch = ArpWatch(self._spec.container_link, self._spec.mac, address)
+            self._watch.probe()
+            self._probed = time.monotonic()
+
+    def _unwatch(self) -> None:
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+
+    def _refuse_claims(self) -> None:
+        """Raises _Claimed. A router that answers for others (proxy ARP) answers for its own offers, too."""
+        for mac in self._watch.claims() if self._watch else ():
+            if mac != self._router and self._watch is not None:
+                raise _Claimed(self._watch.address, mac)
+
+    def _decline(self, claim: "_Claimed", server: IPv4Address | None) -> None:
+        """Tells the server that somebody has the address, and gives up where all that it offers is taken."""
+        self._unwatch()
+        self._send(MessageType.DECLINE, claim.address, server)
+        self._counts.declined.append(f"{claim.address} by {claim.mac}")
+        if len(self._counts.declined) >= MAX_DECLINES:
+            raise NoLease(
+                f"{MAX_DECLINES} addresses in a row that the server offered on {self._spec.bridge} are in use already: "
+                + ", ".join(self._counts.declined)
+            )
 
     def _validated(self, answer: Answer) -> Lease:
         try:

@@ -5,12 +5,11 @@ Must not know where the lease came from.
 """
 
 import errno
-import socket
-import struct
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address
 
+from workers.arp import announce
 from workers.lease import DEFAULT_DESTINATION, Lease, Route
 from workers.netlink import Netlink, NetlinkError
 from workers.netns import promote_secondaries
@@ -27,9 +26,7 @@ from workers.routes import (
 )
 from workers.rtnl import Link
 
-ETH_P_IP, ETH_P_ARP = 0x0800, 0x0806
 DEFAULT_METRIC = 100  # of a default route; Docker's have none, and win
-BROADCAST_MAC = b"\xff" * 6
 
 
 def configure(
@@ -124,14 +121,8 @@ def _promote(link: Link) -> None:
 
 
 def _announced(link: Link, address: IPv4Address) -> str:
-    """Tells the neighbours by one ARP Announcement (RFC 5227 section 2.3), lest their caches hold the old owner."""
-    mac = bytes.fromhex(link.mac.replace(":", ""))
-    ethernet = BROADCAST_MAC + mac + struct.pack("!H", ETH_P_ARP)
-    arp = struct.pack("!HHBBH6s4s6s4s", 1, ETH_P_IP, 6, 4, 1, mac, address.packed, bytes(6), address.packed)
     try:
-        # Protocol 0 receives nothing: closing such a socket does not make the kernel wait out a grace period.
-        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0) as wire:
-            wire.sendto(ethernet + arp, (link.name, 0))
+        announce(link.name, link.mac, address)
     except OSError as error:
         return f"address {address} could not be announced: {error}"  # caches expire by themselves
     return f"address {address} announced"

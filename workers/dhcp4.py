@@ -44,13 +44,17 @@ KINDS = {bytes([kind]): kind for kind in Kind}
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server sent; `options` are raw, those split over several (RFC 3396) put together."""
+    """What a server sent; `options` are raw, those split over several (RFC 3396) put together.
+
+    `sender` is the MAC that the frame came from, where that is known.
+    """
 
     kind: Kind
     xid: int
     address: IPv4Address
     mac: str
     options: Mapping[int, bytes]
+    sender: str = ""
 
     @property
     def server(self) -> IPv4Address | None:

@@ -16,6 +16,7 @@ from typing import cast
 
 from workers import netns
 from workers.acquire import Cancelled, NoLease, acquire
+from workers.arp import ArpWatch
 from workers.keeper import Keeper, Source
 from workers.lease import Lease, boottime
 from workers.messages import (
@@ -83,6 +84,7 @@ class Worker:
         self._interface: str | None = None
         self._host_index: int | None = None
         self._feed: socket.socket | None = None
+        self._claims: ArpWatch | None = None
         self._done = False
 
     def create(self) -> bool:
@@ -94,6 +96,7 @@ class Worker:
             with Wire(self._spec.container_link) as wire:
                 acquired = acquire(self._spec, self._channel, wire)
                 self.hold(acquired.lease)
+                self._claims = acquired.watch
                 # Before the wire is closed, which takes 15 ms.
                 self._report(Created(acquired.lease, routes, acquired.confirmed))
         except (NetlinkError, NoLease, Cancelled, OSError) as error:
@@ -139,7 +142,21 @@ class Worker:
         sources.update(self._held.sources())
         if self._feed is not None:
             sources[self._feed] = self._on_kernel_change
+        if self._claims is not None:
+            sources[self._claims.fileno()] = self._on_claim
         return sources
+
+    def _on_claim(self) -> None:
+        """An answer to the probe that came after ours to Docker: mended as soon as the link is in the sandbox."""
+        claims = self._claims.claims() if self._claims is not None else []
+        self._unwatch()  # a link that is moved ends it, too
+        if claims:
+            self._held.contest(claims[0])
+
+    def _unwatch(self) -> None:
+        if self._claims is not None:
+            self._claims.close()
+            self._claims = None
 
     def _timeout(self) -> float | None:
         next_at = self._held.next_at
@@ -155,7 +172,7 @@ class Worker:
         try:
             command: Command = self._channel.recv()
         except (EOFError, OSError):
-            self._held.stop()
+            self._held.end()
             self._done = True
             return
         match command:
@@ -175,7 +192,7 @@ class Worker:
 
     def _on_leave(self, command: Leave) -> None:
         self._attach = None
-        self._held.stop()
+        self._held.end()
         if command.keep:
             self._owed = False
             self._interface = None
@@ -196,7 +213,8 @@ class Worker:
     def discard(self) -> None:
         """Gives back what is held and removes the link."""
         self._attach = None
-        self._held.stop()
+        self._held.end()
+        self._unwatch()
         self._go_home()
         self._roll_back()
         self._report(Deleted(self._owed))
@@ -271,6 +289,7 @@ class Worker:
         if not there and not self._attach.arrived:
             return  # Docker is still at it
         self._interface = link.name
+        self._unwatch()
         self._report(Attached(link.name))
         self._held.begin(link.name, self._attach)
 
@@ -289,7 +308,7 @@ class Worker:
             self._held.move(link.name)
 
     def _on_link_gone(self) -> None:
-        self._held.stop()
+        self._held.end()
         self._report(LeaseTrouble(Trouble.LINK_GONE, f"{self._interface} vanished from the sandbox"))
         self._lose_sandbox()
 

@@ -9,14 +9,27 @@ from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address
 from multiprocessing.connection import Connection
 
+from workers.arp import ArpWatch
 from workers.backoff import Backoff
 from workers.configure import configure, unconfigure
 from workers.lease import Lease, boottime
-from workers.messages import Attach, ClientStarted, EndpointSpec, LeaseObtained, LeaseTrouble, Report, Trouble
+from workers.messages import (
+    Attach,
+    ClientStarted,
+    ConflictCheck,
+    EndpointSpec,
+    LeaseObtained,
+    LeaseTrouble,
+    Report,
+    Trouble,
+)
 from workers.netlink import NetlinkError
 from workers.parse import InvalidLease, parse_lease
+from workers.release import decline
 from workers.renewer import Renewer
 from workers.udhcpc import Client, ClientOptions, Event, EventKind
+
+PROBE_SECONDS = 2.0  # from the lease: an answer to its probe, not a newcomer's claim (RFC 5227 section 1.1)
 
 Source = Connection | socket.socket | int  # what can be waited on
 
@@ -39,6 +52,8 @@ class Keeper:
         self._bound = False
         self._dropped = False
         self._renewing = False
+        self._contested = False
+        self._watch: ArpWatch | None = None
         self._backoff = Backoff()
         self._retry_at: float | None = None
         self._expires_at: float | None = None
@@ -56,6 +71,8 @@ class Keeper:
             sources |= {self._client.events: self._on_events, self._client.errors: self._on_log}
         if self._renewer is not None:
             sources[self._renewer.events] = self._on_answer
+        if self._watch is not None:
+            sources[self._watch.fileno()] = self._on_claims
         return sources
 
     def begin(self, interface: str, attach: Attach) -> None:
@@ -70,6 +87,15 @@ class Keeper:
         if self._renewing:
             self._apply(self.lease)  # its former keeper may have died over a change
         self._run()
+        self._listen()
+
+    def contest(self, mac: str) -> None:
+        """Somebody else had the address when it was handed out: the server is told, and asked for another one."""
+        what = f"{mac} has {self.lease.address.ip} as well; it is declined, and another one asked for"
+        self._report(LeaseTrouble(Trouble.CONFLICT, what))
+        self._contested = True
+        if self._interface:
+            self._run()
 
     def rename(self, hostname: str) -> None:
         """Makes the server learn a host name: udhcpc takes it only at its start."""
@@ -103,15 +129,44 @@ class Keeper:
             self._renewer.close()
             self._renewer = None
 
+    def end(self) -> None:
+        """The sandbox is left: nothing is kept open there."""
+        self.stop()
+        self._interface = ""
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+
     def _run(self) -> None:
         """Renews from now on, or anew, by whichever client it is time for."""
         self.stop()
         expires = self.lease.expires
         self._expires_at = expires if expires is None or boottime() < expires else None
+        if self._contested:
+            self._renewing = False
+            decline(self._interface, self.lease, self._spec.mac)
         if self._renewing:
             self._renewer = Renewer(self._interface, self._spec.mac, self.lease, self._hostname)
         else:
             self._start()
+
+    def _listen(self) -> None:
+        """To whoever claims the address of now."""
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+        if self._spec.conflict is not ConflictCheck.OFF:
+            self._watch = ArpWatch(self._interface, self._spec.mac, self.lease.address.ip)
+
+    def _on_claims(self) -> None:
+        claims = self._watch.claims() if self._watch is not None else []
+        if not claims:
+            return
+        if boottime() - self.lease.obtained < PROBE_SECONDS and not self._contested:
+            self.contest(claims[0])
+        else:
+            what = f"{claims[0]} claims {self.lease.address.ip}, too"
+            self._report(LeaseTrouble(Trouble.CONFLICT, what))
 
     def _ask_anew(self) -> None:
         """The lease cannot be renewed any more: the rest is udhcpc's."""
@@ -124,7 +179,7 @@ class Keeper:
         self._retry_at = None
         self._bound = False
         self._started = boottime()
-        requested = self.lease.address.ip
+        requested = None if self._contested else self.lease.address.ip
         self._client = Client(
             ClientOptions(self._interface, self._spec.mac, requested=requested, hostname=self._hostname)
         )
@@ -184,7 +239,11 @@ class Keeper:
             return
         if not self._apply(lease):
             return
+        moved = lease.address != self.lease.address
         self._bound, self._dropped, self.lease, self._expires_at = True, False, lease, lease.expires
+        if moved:
+            self._contested = False
+            self._listen()
         if self._renewer is not None:
             self._renewer.accept(lease)
         self._report(LeaseObtained(lease))

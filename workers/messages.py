@@ -13,6 +13,14 @@ HOST_LINK_PREFIX, CONTAINER_LINK_PREFIX = "dh-", "dc-"
 LINK_ID_LENGTH = 12  # IFNAMSIZ allows 15 characters, three of them are the prefix
 
 
+class ConflictCheck(StrEnum):
+    """When an offered address is probed for (RFC 5227)."""
+
+    DETECT = "detect"  # meanwhile: costs nothing, and what is heard too late is mended in place
+    WAIT = "wait"  # before Docker is told the address
+    OFF = "off"
+
+
 @dataclass(frozen=True, slots=True)
 class EndpointSpec:
     """All that a worker needs to know to make an endpoint; fixed for the endpoint's life.
@@ -32,6 +40,7 @@ class EndpointSpec:
     hostname: str | None = None
     skip_routes: bool = False
     drop_expired: bool = False
+    conflict: ConflictCheck = ConflictCheck.DETECT
     remembered: Lease | None = None
 
     @property
@@ -156,6 +165,7 @@ class Trouble(StrEnum):
     LOST = "lost"  # udhcpc gave the lease up
     INVALID = "unusable answer"  # what the server sent cannot be a lease
     EXPIRED = "expired"  # the lease ran out; what happens to the address is the network's option
+    CONFLICT = "conflict"  # somebody else claims the address
     CLIENT_DIED = "client died"  # udhcpc exited; it is started again
     LINK_GONE = "link gone"  # the interface vanished from the sandbox
 

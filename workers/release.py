@@ -1,8 +1,9 @@
-"""DHCPRELEASE (RFC 2131 section 4.4.6): how every lease is given back, whoever obtained it.
+"""DHCPRELEASE and DHCPDECLINE (RFC 2131 sections 4.4.6 and 4.4.4): how a lease is given back, whoever obtained it.
 
 Owns the packet and the proof that it has left. Must not know why a lease ends.
 """
 
+import logging
 import os
 import select
 import socket
@@ -15,10 +16,13 @@ from workers.dhcp4 import CLIENT_PORT, SERVER_PORT, encode
 from workers.lease import Lease
 from workers.netlink import Netlink, NetlinkError
 from workers.netns import Namespace, disable_ipv6, new_namespace
+from workers.wire import Wire
 
 # asm-generic/socket.h, linux/net_tstamp.h
 SO_TIMESTAMPING = 37
 SOF_TIMESTAMPING_SOFTWARE, SOF_TIMESTAMPING_TX_SCHED, SOF_TIMESTAMPING_OPT_TSONLY = 1 << 4, 1 << 8, 1 << 11
+
+log = logging.getLogger(__name__)
 
 
 class ReleaseError(Exception):
@@ -63,6 +67,19 @@ def release_detached(container_link: str, lease: Lease, mac: str, timeout: float
                 _release_and_remove(container_link, lease, mac, timeout)
     except (NetlinkError, OSError) as error:
         raise ReleaseError(f"releasing {lease.address.ip} over {container_link}: {error}") from error
+
+
+def decline(interface: str, lease: Lease, mac: str) -> None:
+    """Tells the server that somebody else has the address (RFC 2131 section 4.4.4); what fails is logged.
+
+    The server notices by itself sooner or later; until then it may offer the address again.
+    """
+    xid = int.from_bytes(os.urandom(4), "big")
+    try:
+        with Wire(interface) as wire:
+            wire.broadcast(encode(MessageType.DECLINE, xid, mac, server=lease.server, requested=lease.address.ip))
+    except OSError as error:
+        log.warning("DHCPDECLINE not sent: %s", error, extra={"interface": interface})
 
 
 def _move(container_link: str, scratch: Namespace) -> None:

@@ -4,33 +4,42 @@ Opened once per first lease: the kernel waits out a grace period of some 15 ms a
 closed after the answer has been given.
 """
 
-import ctypes
 import socket
 import struct
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
+from workers.bpf import (
+    IP_HEADER_LENGTH,
+    JUMP_BITS,
+    JUMP_EQUAL,
+    LOAD_BYTE,
+    LOAD_HALF,
+    LOAD_HALF_BEHIND_HEADER,
+    RETURN,
+    attach,
+)
 from workers.dhcp4 import CLIENT_PORT, SERVER_PORT, Answer, Malformed, decode
 
 ETH_P_IP = 0x0800
-SO_ATTACH_FILTER = 26
 BROADCAST_MAC = b"\xff" * 6
 ANYWHERE, EVERYONE = bytes(4), b"\xff" * 4
 IP_HEADER = struct.Struct("!BBHHHBBH4s4s")
 UDP_HEADER = struct.Struct("!HHHH")
 TTL = 64
 MAX_FRAME = 65536
-# Classic BPF on an IP packet: UDP, no fragment, destination port 68 behind the header's own length.
+# UDP, no fragment, and the destination port behind the header's own length.
 FILTER = (
-    (0x30, 0, 0, 9),  # ldb [9], the protocol
-    (0x15, 0, 6, socket.IPPROTO_UDP),
-    (0x28, 0, 0, 6),  # ldh [6], flags and fragment offset
-    (0x45, 4, 0, 0x1FFF),
-    (0xB1, 0, 0, 0),  # ldx 4*([0]&0xf)
-    (0x48, 0, 0, 2),  # ldh [x+2], the destination port
-    (0x15, 0, 1, CLIENT_PORT),
-    (0x06, 0, 0, MAX_FRAME),
-    (0x06, 0, 0, 0),
+    (LOAD_BYTE, 0, 0, 9),
+    (JUMP_EQUAL, 0, 6, socket.IPPROTO_UDP),
+    (LOAD_HALF, 0, 0, 6),
+    (JUMP_BITS, 4, 0, 0x1FFF),
+    (IP_HEADER_LENGTH, 0, 0, 0),
+    (LOAD_HALF_BEHIND_HEADER, 0, 0, 2),
+    (JUMP_EQUAL, 0, 1, CLIENT_PORT),
+    (RETURN, 0, 0, MAX_FRAME),
+    (RETURN, 0, 0, 0),
 )
 
 
@@ -42,10 +51,7 @@ class Wire:
         self._interface = interface
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, 0)
         try:
-            code = b"".join(struct.pack("HBBI", *instruction) for instruction in FILTER)
-            buffer = ctypes.create_string_buffer(code)
-            program = struct.pack("HP", len(FILTER), ctypes.addressof(buffer))
-            self._socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+            attach(self._socket, FILTER)
             self._socket.bind((interface, ETH_P_IP))
             self._socket.setblocking(False)
         except OSError:
@@ -86,11 +92,11 @@ class Wire:
         answers: list[Answer] = []
         while True:
             try:
-                packet = self._socket.recv(MAX_FRAME)
+                packet, source = self._socket.recvfrom(MAX_FRAME)
             except BlockingIOError:
                 return answers
             try:
-                answers.append(decode(_payload(packet)))
+                answers.append(replace(decode(_payload(packet)), sender=source[4].hex(":")))
             except Malformed:
                 continue  # not for us to complain about what else is on the wire
 

@@ -90,7 +90,7 @@ def test_refused_network_options(options: dict[str, str], named: str) -> None:
 def test_unknown_option_names_the_known() -> None:
     """Who mistypes an option is told which ones there are."""
     with pytest.raises(
-        InvalidRequest, match="bridge, expired, ignore_conflicts, lease_timeout, mac, release, skip_routes"
+        InvalidRequest, match="bridge, conflict, expired, ignore_conflicts, lease_timeout, mac, release, skip_routes"
     ):
         parse_network_options({"brigde": "br0"})
 
