@@ -98,4 +98,5 @@ def renew(plugin: Plugin, lab: Lab, attachment: Attachment) -> None:
     before = confirmations(plugin, attachment)
     os.kill(pid, signal.SIGUSR1)
     wait_until(lambda: confirmations(plugin, attachment) > before, "the renewal", 10, interval=0.1)
-    assert len(lab.dhcp.messages(attachment.mac, "ACK")) == acks + 1
+    asked = len(lab.dhcp.messages(attachment.mac, "ACK")) - acks
+    assert asked in (1, 2)  # BusyBox misses an answer that comes before it has closed the socket of its question

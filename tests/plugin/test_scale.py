@@ -1,7 +1,9 @@
 """Many containers on one network: as `docker run` in a loop makes them, and as Compose does."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from signal import SIGKILL
 
 import pytest
 
@@ -41,7 +43,10 @@ def compose(docker: Docker, network: str, tmp_path: Path) -> Iterator[Compose]:
 def test_thirty_by_a_loop_and_thirty_by_compose(
     run: Run, compose: Compose, lab: Lab, plugin: Plugin, network: str
 ) -> None:
-    """Each has an address of its own, renews it and gives it back, once; then all is as before (the leak gate)."""
+    """Each has an address of its own, renews it and gives it back, once; then all is as before (the leak gate).
+
+    One has lost its worker meanwhile, and is renewed by the next one.
+    """
     compose("up", "--detach", "--scale", f"app={EACH}")
     composed = [Container(lab.engine.docker, name) for name in compose.containers()]
     looped = [run() for _ in range(EACH)]
@@ -52,6 +57,7 @@ def test_thirty_by_a_loop_and_thirty_by_compose(
     assert {(lease.mac, lease.address) for lease in lab.dhcp.leases()} == {_pair(a) for a in attachments}
 
     _await_clients(lab, plugin, macs)
+    _replace_a_worker(lab, plugin)
     seen = len(lab.dhcp.messages())
     wait_until(lambda: macs <= _macs(lab, seen, "ACK"), "a renewal by each container", 1.5 * T1, interval=0.5)
     assert {message.kind for message in lab.dhcp.messages()[seen:]} == {"REQUEST", "ACK"}
@@ -82,3 +88,11 @@ def _await_clients(lab: Lab, plugin: Plugin, macs: set[str]) -> None:
     wait_until(lambda: acknowledged(lab.dhcp.messages()) == macs, "the clients in the sandboxes", 20, interval=0.2)
     _, view = plugin.get("/v1/endpoints")
     assert {e["mac"] for e in view["endpoints"] if e["phase"] == "joined" and e["lease_state"] == "bound"} == macs
+
+
+def _replace_a_worker(lab: Lab, plugin: Plugin) -> None:
+    """Kills one, and waits until its successor has had the lease confirmed."""
+    _, view = plugin.get("/v1/endpoints")
+    endpoint, seen = view["endpoints"][0], len(lab.dhcp.messages())
+    os.kill(endpoint["worker_pid"], SIGKILL)
+    wait_until(lambda: endpoint["mac"] in _macs(lab, seen, "ACK"), "the successor's DHCPACK", 10)
