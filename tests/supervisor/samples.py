@@ -10,7 +10,7 @@ from supervisor.phases import Phase
 from supervisor.records import EndpointRecord, Network, Origin, Remembered
 from supervisor.store import Snapshot
 from workers.lease import Lease, Route, boottime
-from workers.messages import EndpointSpec
+from workers.messages import ConflictCheck, EndpointSpec
 
 CLOCK_SECONDS = 0.5  # by which a lease's times may differ after a way over two clocks
 
@@ -61,7 +61,8 @@ class Samples(random.Random):
     def network(self) -> Network:
         """With every option set to something."""
         flags = [self.coin() for _ in range(5)]
-        return Network(self.id(), NetworkOptions(f"br{self.randrange(99)}", self.uniform(1, 20), *flags))
+        conflict = self.choice(tuple(ConflictCheck))
+        return Network(self.id(), NetworkOptions(f"br{self.randrange(99)}", self.uniform(1, 20), *flags, conflict))
 
     def spec(self) -> EndpointSpec:
         """As an endpoint that asks for something or for nothing."""
