@@ -60,9 +60,17 @@ class Samples(random.Random):
 
     def network(self) -> Network:
         """With every option set to something."""
-        flags = [self.coin() for _ in range(5)]
-        conflict = self.choice(tuple(ConflictCheck))
-        return Network(self.id(), NetworkOptions(f"br{self.randrange(99)}", self.uniform(1, 20), *flags, conflict))
+        options = NetworkOptions(
+            bridge=f"br{self.randrange(99)}",
+            lease_timeout=self.uniform(1, 20),
+            ignore_conflicts=self.coin(),
+            skip_routes=self.coin(),
+            drop_expired=self.coin(),
+            keep_lease=self.coin(),
+            mac_by_name=self.coin(),
+            conflict=self.choice(tuple(ConflictCheck)),
+        )
+        return Network(self.id(), options)
 
     def spec(self) -> EndpointSpec:
         """As an endpoint that asks for something or for nothing."""
