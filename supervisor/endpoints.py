@@ -230,14 +230,14 @@ class Endpoint:
         self.obtained = self.renewed = time.time()
         self._take(Happening.CREATED)
         self._await_join()
-        self._save()
-        self._journal.remember(lease)
-        if confirmed:
-            self._journal.note("bound", f"first lease {lease.address} from {lease.server}", self.lease)
-        else:
-            self._journal.note(
-                "unconfirmed", f"no server answers; starting on {lease.address}, whose lease still runs", self.lease
-            )
+        silent = f"no server answers; starting on {lease.address}, whose lease still runs"
+        with self._plant.store.together():
+            self._save()
+            self._journal.remember(lease)
+            if confirmed:
+                self._journal.note("bound", f"first lease {lease.address} from {lease.server}", lease)
+            else:
+                self._journal.note("unconfirmed", silent, lease)
         wanted = self.spec.requested
         if wanted is not None and wanted != lease.address.ip:
             self._journal.say(f"asked for {wanted}, the server gave {lease.address.ip}", logging.WARNING)
@@ -256,21 +256,21 @@ class Endpoint:
         previous, self.lease = self.lease, lease
         self.renewed = time.time()
         self.last_trouble = None
-        self._save()
-        self._journal.remember(lease)
-        if previous is None or previous.address != lease.address:
+        changed = previous is None or previous.address != lease.address
+        if changed:
             self.obtained = self.renewed
-            self._journal.note(
-                "changed",
-                f"address changed from {previous and previous.address} to {lease.address}; "
-                "docker inspect shows the first one for the container's life",
-                lease,
-                logging.WARNING,
-            )
-        else:
-            self._journal.note(
-                "renewed", f"lease of {lease.address} confirmed by {lease.server} for {lease.duration} s", self.lease
-            )
+        with self._plant.store.together():
+            self._save()
+            self._journal.remember(lease)
+            if changed:
+                text = (
+                    f"address changed from {previous and previous.address} to {lease.address}; "
+                    "docker inspect shows the first one for the container's life"
+                )
+                self._journal.note("changed", text, lease, logging.WARNING)
+            else:
+                text = f"lease of {lease.address} confirmed by {lease.server} for {lease.duration} s"
+                self._journal.note("renewed", text, lease)
 
     def _on_trouble(self, kind: w.Trouble, detail: str) -> None:
         if kind is w.Trouble.CLIENT_DIED:

@@ -114,6 +114,7 @@ class Store:
         self._database: sqlite3.Connection | None = None
         self._known = False  # what is in the file, so that it may be replaced
         self._events = 0
+        self._joint = False
 
     def load(self) -> Snapshot:
         """What the last instance left; empty where nothing can be read, with `problem` or a log line to say why."""
@@ -242,9 +243,27 @@ class Store:
             raise
         database.execute("COMMIT")
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is changed within goes to the disk at its end, at once: one wait for it instead of several."""
+        if self.problem is not None or self._joint:
+            yield
+            return
+        try:
+            with self._changes():
+                self._joint = True
+                yield
+        except sqlite3.Error as error:
+            self._fail(error)
+        finally:
+            self._joint = False
+
     def _do(self, change: Callable[[sqlite3.Connection], object]) -> None:
         if self.problem is not None:
             return  # everything is written anew once the disk takes it again
+        if self._joint and self._database is not None:
+            change(self._database)
+            return
         try:
             with self._changes() as database:
                 change(database)
