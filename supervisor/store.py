@@ -261,10 +261,10 @@ class Store:
     def _do(self, change: Callable[[sqlite3.Connection], object]) -> None:
         if self.problem is not None:
             return  # everything is written anew once the disk takes it again
-        if self._joint and self._database is not None:
-            change(self._database)
-            return
         try:
+            if self._joint and self._database is not None:
+                change(self._database)
+                return
             with self._changes() as database:
                 change(database)
         except sqlite3.Error as error:

@@ -115,6 +115,37 @@ def test_written_when_it_returns(tmp_path: Path) -> None:
     assert kept_in(tmp_path).load().networks == (network,)
 
 
+def test_together(tmp_path: Path) -> None:
+    """Changes that belong together are seen by others all at once, at their end."""
+    samples = Samples(4)
+    store = filled(tmp_path, Snapshot())
+    with store.together():
+        store.put_network(samples.network())
+        store.put_endpoint(samples.endpoint())
+        assert query(tmp_path, "SELECT * FROM network") == []
+    kept = kept_in(tmp_path).load()
+    assert (len(kept.networks), len(kept.endpoints)) == (1, 1)
+    store.put_network(samples.network())
+    assert len(kept_in(tmp_path).load().networks) == 2
+
+
+def test_together_on_a_full_disk(disk: Path) -> None:
+    """Nothing is raised in the middle: what is to be done in memory is done, and written anew later."""
+    snapshot = Samples(10).snapshot()
+    store = filled(disk, snapshot)
+    with pytest.raises(OSError, match="No space left"):
+        (disk / "ballast").write_bytes(bytes(2 * DISK_BYTES))
+    done = 0
+    with store.together():
+        for _ in range(1000):
+            store.add_event(event(time.time()))
+            done += 1
+    assert (done, store.problem is None) == (1000, False)
+    (disk / "ballast").unlink()
+    assert store.heal()
+    assert_same(kept_in(disk).load(), snapshot)
+
+
 def test_written_through(tmp_path: Path) -> None:
     """Each change is synchronous and in a write-ahead log: it survives a power cut, a reader never waits."""
     store = kept_in(tmp_path)
