@@ -2,36 +2,52 @@
 
 import io
 import shutil
+import subprocess
 import tarfile
 from pathlib import Path
 
-from tests.lab.command import run
+from tests.lab.command import CommandFailed, run
 from tests.lab.engine import Docker
 
-BASE_IMAGE = "net-dhcp-base:trixie"
+BASE_IMAGE = "debian:trixie-slim"  # the Dockerfile's default
+PULL_SECONDS = 120
 SUITE = "trixie"
 MIRROR = "http://deb.debian.org/debian"
 DOCUMENTATION = ("doc", "man", "locale", "info")
 
 
 def ensure_base(docker: Docker, cache: Path) -> str:
-    """The name of the base image, made from Debian's packages unless the engine has it. `cache` holds its tarball."""
+    """The name of the base image: the engine's own, or pulled, or else its likeness made of Debian's packages.
+
+    `cache` holds the likeness's tarball; where there is one, pulling has failed before and is not tried again.
+    """
+    if not docker("images", "--quiet", BASE_IMAGE) and not (_tarball(cache).exists() or _pulled(docker)):
+        _make_tarball(_tarball(cache))
     if not docker("images", "--quiet", BASE_IMAGE):
-        docker("import", _base_tarball(cache), BASE_IMAGE)
+        docker("import", _tarball(cache), BASE_IMAGE)
     return BASE_IMAGE
 
 
-def _base_tarball(cache: Path) -> Path:
-    """debian:trixie-slim's likeness."""
-    tarball = cache / f"{SUITE}.tar"
-    if not tarball.exists():
-        print(f"==> Debian {SUITE}'s base system (mmdebstrap, half a minute)", flush=True)
-        partial = tarball.with_suffix(".partial.tar")
-        slim = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in DOCUMENTATION]
-        source = f"deb {MIRROR} {SUITE} main"
-        run("mmdebstrap", "--quiet", "--variant=minbase", *slim, SUITE, partial, source, timeout=600)
-        partial.rename(tarball)
-    return tarball
+def _pulled(docker: Docker) -> bool:
+    try:
+        docker("pull", "--quiet", BASE_IMAGE, timeout=PULL_SECONDS)
+    except (CommandFailed, subprocess.TimeoutExpired) as error:
+        print(f"==> {BASE_IMAGE} cannot be pulled ({str(error).splitlines()[-1]})", flush=True)
+        return False
+    return True
+
+
+def _tarball(cache: Path) -> Path:
+    return cache / f"{SUITE}.tar"
+
+
+def _make_tarball(tarball: Path) -> None:
+    print(f"==> Debian {SUITE}'s base system (mmdebstrap, half a minute)", flush=True)
+    partial = tarball.with_suffix(".partial.tar")
+    slim = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in DOCUMENTATION]
+    source = f"deb {MIRROR} {SUITE} main"
+    run("mmdebstrap", "--quiet", "--variant=minbase", *slim, SUITE, partial, source, timeout=600)
+    partial.rename(tarball)
 
 
 def static_busybox(cache: Path) -> Path:
