@@ -18,9 +18,13 @@ from tests.lab.lab import Lab
 from tests.lab.plugin import create
 from tests.lab.registry import ADDRESS
 from tests.plugin.markdown import Block, blocks, first_cells, section
+from workers.messages import Trouble
 
 README = (ROOT / "README.md").read_text()
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+DOCUMENTS = (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"))
+SOURCE_FILE = re.compile(r"`((?:api|supervisor|workers|tests)/[\w/]+\.\w+)`")
+NOTED = re.compile(r"\.note\(\s*\"(\w+)\"")
 # What stands for something else in the laboratory; Debian 12 has Compose as a command of its own.
 SUBSTITUTES = {"REGISTRY": ADDRESS, "docker compose": "docker-compose"}
 PUBLISHED = f"{ADDRESS}/net-dhcp:latest"
@@ -108,3 +112,16 @@ def test_the_errors_that_are_explained_exist() -> None:
     source = re.sub(r'"\s*\n\s*f?"', "", "\n".join(path.read_text() for path in files))
     assert explained
     assert [text for text in explained if text not in source] == []
+
+
+def test_the_history_is_explained() -> None:
+    """docs/operations.md explains each kind of event that can stand in the history of leases, and no others."""
+    noted = NOTED.findall((ROOT / "supervisor" / "endpoints.py").read_text())
+    assert sorted(first_cells(section(OPERATIONS, "State"))) == sorted({*noted, *Trouble})
+
+
+def test_the_files_that_are_named_exist() -> None:
+    """Whoever looks for a file of the source that a document names finds it."""
+    named = {name for document in DOCUMENTS for name in SOURCE_FILE.findall(document.read_text())}
+    assert named
+    assert [name for name in sorted(named) if not (ROOT / name).is_file()] == []
