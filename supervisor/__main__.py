@@ -1,10 +1,15 @@
-"""The plugin's entry point: `python3 -I -m supervisor`. Binds the socket first, then imports what is heavy."""
+"""The plugin's entry point: `python3 -I -m supervisor`. Binds the socket first, then imports what is heavy.
+
+Only the lock on the state comes before: a second instance must not take the first one's socket.
+"""
 
 import argparse
 import os
 from pathlib import Path
 
+from supervisor import log
 from supervisor.listener import listen
+from supervisor.statelock import StateInUse, lock_state
 
 PLUGIN_SOCKET = Path("/run/docker/plugins/net-dhcp.sock")
 STATE = Path("/var/lib/net-dhcp")  # config.json's propagatedMount: dockerd keeps it over restarts and upgrades
@@ -18,16 +23,18 @@ def main() -> None:
     parser.add_argument("--engine", default=ENGINE_SOCKET, help="where the plugin reaches dockerd")
     parser.add_argument("--state", type=Path, default=STATE, help="the directory where the plugin keeps its state")
     arguments = parser.parse_args()
+    log.configure(os.environ.get("LOG_LEVEL", "INFO"))
+    try:
+        lock = lock_state(arguments.state)
+    except StateInUse as error:
+        raise SystemExit(str(error)) from None
     listener = listen(arguments.socket)
 
-    from supervisor import log
     from supervisor.core import Supervisor
-    from supervisor.store import lock_state
     from workers.netns import make_sysctls_writable
 
-    log.configure(os.environ.get("LOG_LEVEL", "INFO"))
     make_sysctls_writable()
-    Supervisor(listener, arguments.engine, arguments.state, lock_state(arguments.state)).run()
+    Supervisor(listener, arguments.engine, arguments.state, lock).run()
     arguments.socket.unlink(missing_ok=True)
 
 

@@ -48,7 +48,8 @@ from supervisor.messages import (
 from supervisor.networks import Networks
 from supervisor.observe import sample_tree
 from supervisor.services import Api, Respond, Watcher
-from supervisor.store import Lock, Snapshot, Store
+from supervisor.statelock import Lock
+from supervisor.store import Snapshot, Store
 from supervisor.views import problems, view_endpoint, view_workers
 
 RECOVERY_SECONDS = 2.0
@@ -209,7 +210,7 @@ class Supervisor:
     def _delete_endpoint(self, body: DeleteEndpoint, respond: Respond) -> None:
         endpoint = self._endpoints.get(body.endpoint_id)
         if endpoint is None:
-            respond(Done())
+            self._leftovers.remove_link(body.network_id, body.endpoint_id, lambda: respond(Done()))
         else:
             endpoint.delete(respond)
 

@@ -1,17 +1,19 @@
-"""Leases that are held although no endpoint has them any more: given back once nobody has come for them."""
+"""What is left although no endpoint has it any more: leases that nobody has come for, links that nobody knows."""
 
 import logging
 import secrets
+from collections.abc import Callable
 
 from supervisor.children import Nursery
 from supervisor.jobs import ask
 from supervisor.loop import Loop
 from supervisor.memory import Memory
 from supervisor.records import Remembered
-from workers.endpoint import give_back
+from workers.endpoint import give_back, remove
 from workers.messages import Deleted, EndpointSpec
 
 RELEASE_DEADLINE_SECONDS = 8.0
+REMOVE_DEADLINE_SECONDS = 4.0
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +30,12 @@ class Leftovers:
         """Those whose time is up; harmless to call often."""
         for waiting in self._memory.overdue():
             self._give_back(waiting)
+
+    def remove_link(self, network_id: str, endpoint_id: str, done: Callable[[], None]) -> None:
+        """Of an endpoint that was made when the state was another one, if there is such a link."""
+        spec = EndpointSpec(network_id, endpoint_id, bridge="", mac="", lease_timeout=0)
+        deadline = REMOVE_DEADLINE_SECONDS
+        ask(self._nursery, self._loop, "nd-remove", remove, spec, deadline=deadline, answer=lambda _: done())
 
     def _give_back(self, one: Remembered) -> None:
         lease = self._memory.claim(one)

@@ -1,11 +1,11 @@
 """State on disk: networks, endpoints, identities and the history of leases, in SQLite. The only file that knows SQL.
 
-One process writes it, under a lock, and each change is on disk when its method returns. A disk that fails costs the
-persistence, not the service: `problem` says what is wrong, the state lives on in memory, and `heal` writes all of it
-anew. A disk that can only be read is read. A file that cannot be read is set aside under its date, never overwritten.
+One process writes it, the owner of supervisor.statelock's lock, and each change is on disk when its method returns. A
+disk that fails costs the persistence, not the service: `problem` says what is wrong, the state lives on in memory, and
+`heal` writes all of it anew. A disk that can only be read is read. A file that cannot be read is set aside under its
+date, never overwritten.
 """
 
-import fcntl
 import logging
 import os
 import sqlite3
@@ -50,10 +50,6 @@ MIGRATIONS = (
 log = logging.getLogger(__name__)
 
 
-class StateInUse(Exception):
-    """Another instance of the plugin owns this state."""
-
-
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """All that is kept, but for the history. `data_root` is the engine's, needed before its API can be asked."""
@@ -75,33 +71,6 @@ class LeaseEvent:
     kind: str
     address: str | None
     detail: str
-
-
-class Lock:
-    """Held for the process's life; a second instance of the plugin on the same state does not start."""
-
-    def __init__(self, directory: Path) -> None:
-        """Raises StateInUse, or OSError where the directory cannot be written."""
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._descriptor)
-            raise StateInUse(f"another instance of this plugin uses {directory}") from None
-
-    def close(self) -> None:
-        """Gives the descriptor back; in a child this does not unlock."""
-        os.close(self._descriptor)
-
-
-def lock_state(directory: Path) -> Lock | None:
-    """The lock; None where the disk does not allow one. Raises StateInUse."""
-    try:
-        return Lock(directory)
-    except OSError as error:
-        log.error("state cannot be kept in %s: %s; going on in memory", directory, error)
-        return None
 
 
 class Store:

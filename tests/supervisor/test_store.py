@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from supervisor import store as module
-from supervisor.store import MIGRATIONS, LeaseEvent, Lock, Snapshot, StateInUse, Store, lock_state
+from supervisor.statelock import Lock, StateInUse, lock_state
+from supervisor.store import MIGRATIONS, LeaseEvent, Snapshot, Store
 from tests.lab.command import run
 from tests.supervisor.nursery import Home, descriptors
 from tests.supervisor.samples import Samples, assert_same

@@ -1,0 +1,86 @@
+"""One instance of the plugin after another on the same state: how each ends, and how the next one begins."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from tests.lab.command import wait_until
+from tests.netns.process.plugin import PluginProcess
+from tests.netns.process.rig import Rig
+
+
+def kill_supervisor(plugin: PluginProcess) -> None:
+    """`kill -9` of the first process; all others follow it."""
+    os.kill(plugin.process.pid, signal.SIGKILL)
+
+
+def kill_all(plugin: PluginProcess) -> None:
+    """`kill -9` of every process, with none left to notice the end of another."""
+    tree = plugin.tree()
+    for process in tree:
+        process.suspend()
+    for process in tree:
+        with suppress(psutil.NoSuchProcess):  # it went with its parent
+            process.kill()
+
+
+def terminate(plugin: PluginProcess) -> None:
+    """As the engine stops a plugin."""
+    plugin.process.send_signal(signal.SIGTERM)
+
+
+@dataclass(frozen=True, slots=True)
+class Instances:
+    """The rig's plugin may be ended and started again; what runs at the end is stopped."""
+
+    rig: Rig
+    directory: Path
+
+    def end(self, how: Callable[[PluginProcess], None] = kill_supervisor) -> None:
+        """Returns when nothing of it runs any more."""
+        plugin = self.rig.plugin
+        tree = plugin.tree()
+        how(plugin)
+        plugin.process.wait(10)
+        _, left = psutil.wait_procs(tree, timeout=10)
+        assert not left, left
+
+    def start(self) -> float:
+        """The next instance; the seconds from its start to its first answer."""
+        begun = time.monotonic()
+        self.rig.plugin = plugin = PluginProcess(self.rig.machine, self.directory)
+        wait_until(plugin.connectable, "the plugin's socket", 5)
+        assert self.rig.engine.get("/healthz")["instance"]
+        return time.monotonic() - begun
+
+    def again(self, how: Callable[[PluginProcess], None] = kill_supervisor) -> float:
+        """`end` and `start`."""
+        self.end(how)
+        return self.start()
+
+    @property
+    def state(self) -> Path:
+        """The directory of its state."""
+        return self.directory / "state"
+
+    @property
+    def endpoints(self) -> int:
+        """How many endpoints the plugin knows."""
+        return int(self.rig.engine.get("/healthz")["endpoints"])
+
+
+@contextmanager
+def instances_of(rig: Rig, directory: Path) -> Iterator[Instances]:
+    """For a fixture; with the check that the last instance leaves no link behind."""
+    links = rig.machine.links()
+    yield Instances(rig, directory)
+    if rig.plugin.running:
+        rig.clean()
+        wait_until(lambda: rig.machine.links() == links, f"the links of before: {links}", 5)
+        assert rig.plugin.stop() == 0

@@ -1,0 +1,294 @@
+"""The plugin ends in every way and at every moment, and starts again: the server and the kernel say what was lost."""
+
+from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address, IPv4Interface
+from pathlib import Path
+
+import pytest
+
+from tests.lab.command import run, wait_until
+from tests.lab.dhcp import DhcpServer
+from tests.lab.network import LAN, SERVER
+from tests.netns.process.fakeengine import INTERFACE, Container
+from tests.netns.process.instances import Instances, instances_of, kill_all, kill_supervisor, terminate
+from tests.netns.process.plugin import PluginProcess
+from tests.netns.process.rig import Rig, at_once
+from tests.netns.process.scripted import Grant, scripted_server
+from tests.netns.process.wire import Kind
+
+MANY = 30
+FIRST_ANSWER_SECONDS = 3.5  # interpreter, recovery (2 s at most) and API, with both processors busy elsewhere
+ENDS = pytest.mark.parametrize("how", [kill_supervisor, kill_all, terminate])
+
+
+@pytest.fixture(name="instances", autouse=True)
+def _instances(rig: Rig, tmp_path: Path) -> Iterator[Instances]:
+    with instances_of(rig, tmp_path) as instances:
+        yield instances
+
+
+def address_of(container: Container) -> IPv4Address:
+    """What the engine configured."""
+    return IPv4Interface(container.address).ip
+
+
+def network_inside(container: Container) -> str:
+    """Addresses and routes, but for the seconds that addresses may be valid for."""
+    shown = container.inside("ip", "-4", "-o", "addr", "show", "dev", INTERFACE)
+    return shown.partition("valid_lft")[0] + container.inside("ip", "-4", "route")
+
+
+@ENDS
+def test_running_containers(
+    rig: Rig, server: DhcpServer, instances: Instances, how: Callable[[PluginProcess], None]
+) -> None:
+    """The next instance renews what is held, by unicast from inside: no DISCOVER, no RELEASE, nothing else changes."""
+    network = rig.network()
+    containers = [rig.joined(network) for _ in range(3)]
+    before = [(c.view["mac"], c.view["address"], network_inside(c)) for c in containers]
+    confirmed = [rig.confirmations(c) for c in containers]
+    frames = len(rig.capture.frames())
+
+    instances.again(how)
+    for container, times in zip(containers, confirmed, strict=True):
+        rig.wait_for_bound(container, more_than=times)
+
+    assert [(c.view["mac"], c.view["address"], network_inside(c)) for c in containers] == before
+    new = rig.capture.frames()[frames:]
+    assert {(f.packet.kind, f.source, f.destination) for f in new} == {
+        (Kind.REQUEST, address_of(c), SERVER) for c in containers
+    }
+    assert {lease.mac for lease in server.leases()} == {c.mac for c in containers}
+    assert [m.kind for m in server.messages(containers[0].mac)][-2:] == ["REQUEST", "ACK"]
+
+
+def test_many_before_the_first_answer(rig: Rig, server: DhcpServer, instances: Instances) -> None:
+    """When the first request is answered, all endpoints are where they were; it is not kept waiting for long."""
+    network = rig.network()
+    containers = [rig.container(network) for _ in range(MANY)]
+    at_once(*(c.start for c in containers))
+    for container in containers:
+        rig.wait_for_bound(container)
+    discovers = len(rig.capture.frames(kind=Kind.DISCOVER))
+    confirmed = [rig.confirmations(c) for c in containers]
+
+    seconds = instances.again()
+    views = rig.engine.get("/v1/endpoints")["endpoints"]
+
+    print(f"{MANY} endpoints: first answer {seconds:.2f} s after the start")
+    assert seconds < FIRST_ANSWER_SECONDS
+    assert {(v["endpoint_id"], v["phase"], v["mac"]) for v in views} == {
+        (c.endpoint_id, "joined", c.mac) for c in containers
+    }
+    for container, times in zip(containers, confirmed, strict=True):
+        rig.wait_for_bound(container, more_than=times)
+    assert len(rig.capture.frames(kind=Kind.DISCOVER)) == discovers
+    assert not rig.capture.frames(kind=Kind.RELEASE)
+    assert len(server.leases()) == MANY
+
+
+@ENDS
+def test_joined_after_the_restart(
+    rig: Rig, server: DhcpServer, instances: Instances, how: Callable[[PluginProcess], None]
+) -> None:
+    """What CreateEndpoint promised to the engine holds for a Join that another instance answers."""
+    container = rig.container()
+    container.create()
+
+    instances.again(how)
+    joined = container.join()
+    assert joined.status == 200, joined
+    container.attach(joined)
+    rig.wait_for_bound(container)
+
+    assert container.view["address"] == container.address
+    assert [lease.mac for lease in server.leases()] == [container.mac]
+
+
+def test_killed_between_join_and_the_move_of_the_link(rig: Rig, server: DhcpServer, instances: Instances) -> None:
+    """The engine moves the link while no plugin runs: the next instance finds it in the sandbox."""
+    container = rig.container()
+    container.create()
+    joined = container.join()
+
+    instances.end()
+    container.attach(joined)
+    instances.start()
+    rig.wait_for_bound(container)
+
+    assert container.view["address"] == container.address
+    assert len(server.leases()) == 1
+
+
+@ENDS
+def test_ended_before_the_first_lease(rig: Rig, instances: Instances, how: Callable[[PluginProcess], None]) -> None:
+    """An endpoint that was being made is undone; the engine's later words about it are accepted."""
+    container = rig.container()
+    links = rig.machine.links()
+    with rig.engine.send("CreateEndpoint", container.request):
+        rig.wait_for_frames(1)
+        instances.end(how)
+
+    instances.start()
+
+    wait_until(lambda: rig.machine.links() == links, "the removal of the link", 5)
+    assert instances.endpoints == 0
+    assert container.leave().status == container.delete().status == 200
+
+
+def test_kept_before_it_is_answered(rig: Rig, server: DhcpServer, instances: Instances) -> None:
+    """A network, an endpoint and a Join whose answer was the last that the plugin did are known to the next one."""
+    network = rig.engine.create_network()
+    instances.again()
+    rig.networks.append(network)
+    container = rig.container(network)
+    assert container.create().status == 200
+    instances.again()
+    assert container.view["phase"] == "created"
+    joined = container.join()
+    instances.again()
+    assert container.view["phase"] == "joining"
+    assert container.join().body == joined.body
+    container.attach(joined)
+    rig.wait_for_bound(container)
+    assert len(server.leases()) == 1
+
+
+@ENDS
+def test_sandbox_that_went_meanwhile(
+    rig: Rig, server: DhcpServer, instances: Instances, how: Callable[[PluginProcess], None]
+) -> None:
+    """A container that ended while no plugin ran has its lease released and its link removed; its neighbour stays."""
+    network = rig.network()
+    gone, neighbour = rig.joined(network), rig.joined(network)
+    confirmed = rig.confirmations(neighbour)
+
+    instances.end(how)
+    gone.remove_sandbox()
+    instances.start()
+
+    wait_until(lambda: instances.endpoints == 1, "the end of one endpoint", 5)
+    wait_until(lambda: [lease.mac for lease in server.leases()] == [neighbour.mac], "the release", 5)
+    (release,) = rig.capture.frames(kind=Kind.RELEASE)
+    assert (release.packet.chaddr, release.source) == (gone.mac, address_of(gone))
+    assert f"dh-{gone.endpoint_id[:12]}" not in rig.machine.links()
+    rig.wait_for_bound(neighbour, more_than=confirmed)
+
+
+def test_link_that_came_back_meanwhile(rig: Rig, server: DhcpServer, instances: Instances) -> None:
+    """An engine that took the link out of the sandbox while no plugin ran: its Leave and Delete still release it."""
+    container = rig.joined()
+    instances.end()
+    container._detach()
+    instances.start()
+
+    assert container.leave().status == container.delete().status == 200
+
+    wait_until(lambda: not server.leases(), "the release", 5)
+    assert len(rig.capture.frames(kind=Kind.RELEASE)) == 1
+
+
+def test_leave_and_delete_after_the_restart(rig: Rig, server: DhcpServer, instances: Instances) -> None:
+    """They release the lease once, from inside, as before; asked again of the next instance, they still succeed."""
+    container = rig.joined()
+    instances.again()
+
+    left = container.leave()
+
+    (release,) = rig.capture.frames(kind=Kind.RELEASE)
+    assert (left.status, release.source, release.destination) == (200, address_of(container), SERVER)
+    assert not server.leases()
+    instances.again()
+    assert container.leave().status == container.delete().status == container.delete().status == 200
+    assert len(rig.capture.frames(kind=Kind.RELEASE)) == 1
+
+
+def test_killed_within_leave(rig: Rig, server: DhcpServer, instances: Instances) -> None:
+    """A Leave that was not answered is finished by the next instance: link gone, lease released."""
+    container = rig.joined()
+    run("ip", "-n", rig.machine.lan, "link", "set", "port", "down")  # the release takes its two seconds
+    with rig.engine.send("Leave", {"NetworkID": container.network_id, "EndpointID": container.endpoint_id}):
+        wait_until(lambda: container.view["phase"] == "leaving", "the beginning of Leave", 5)
+        instances.end()
+    run("ip", "-n", rig.machine.lan, "link", "set", "port", "up")
+    container._detach()
+    instances.start()
+
+    assert container.leave().status == container.delete().status == 200
+
+    wait_until(lambda: not server.leases(), "the release", 5)
+    assert instances.endpoints == 0
+
+
+def test_gateway_that_changed_before_and_changes_after(rig: Rig, instances: Instances) -> None:
+    """A gateway that a renewal has brought stays over the restart, and the next instance still follows the server."""
+    with scripted_server(rig.machine.lan, Grant().answer) as server:
+        container = rig.joined()
+        server.behaviour = Grant(router=LAN[3]).answer
+        rig.renew(container)
+        confirmed = rig.confirmations(container)
+
+        instances.again()
+        rig.wait_for_bound(container, more_than=confirmed)
+        assert default_route(container) == ["default", "via", str(LAN[3])]
+
+        server.behaviour = Grant(router=LAN[4]).answer
+        instances.again()
+        rig.wait_for_bound(container, more_than=confirmed + 1)
+        assert default_route(container) == ["default", "via", str(LAN[4])]
+        rig.clean()
+
+
+def default_route(container: Container) -> list[str]:
+    """As the container sees it, up to the gateway."""
+    return container.inside("ip", "-4", "route", "show", "default").split()[:3]
+
+
+def test_no_server_while_the_plugin_starts(rig: Rig, server: DhcpServer, instances: Instances) -> None:
+    """A server that is silent at the start costs no container its address, and sees a REQUEST when it is back."""
+    container = rig.joined()
+    before, confirmed = network_inside(container), rig.confirmations(container)
+    server.stop()
+    frames = len(rig.capture.frames())
+
+    instances.again()
+    rig.wait_for_frames(frames + 1)
+    assert network_inside(container) == before
+    server.start()
+    rig.wait_for_bound(container, more_than=confirmed)
+
+    assert {f.packet.kind for f in rig.capture.frames()[frames:]} == {Kind.REQUEST}
+
+
+def test_second_instance(rig: Rig, server: DhcpServer, instances: Instances) -> None:
+    """A second plugin on the same state ends with the reason; the first one keeps its socket and its endpoints."""
+    container = rig.joined()
+    frames = len(rig.capture.frames())
+    second = PluginProcess(rig.machine, instances.directory)
+
+    assert second.process.wait(5) != 0
+
+    assert f"another instance of this plugin uses {instances.state}" in rig.plugin.log
+    assert container.view["phase"] == "joined"
+    assert len(rig.capture.frames()) == frames
+    container.stop()
+
+
+def test_disk_that_was_wiped(rig: Rig, server: DhcpServer, instances: Instances) -> None:
+    """Without its state the plugin serves what is asked of it, and touches nothing that it does not know."""
+    container = rig.joined()
+    before = network_inside(container)
+    instances.end()
+    for path in instances.state.iterdir():
+        path.write_bytes(b"nothing that could be read" * 500)
+
+    instances.start()
+
+    assert network_inside(container) == before
+    assert rig.joined().view["phase"] == "joined"
+    assert list(instances.state.glob("state.db.unreadable-*"))
+    assert rig.engine.get("/healthz")["healthy"]
+    container.stop()
+    server.stop()
+    server.lease_file.unlink()
+    server.start()
