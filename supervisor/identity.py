@@ -40,13 +40,14 @@ class Identity:
 class Configuration:
     """The parts of a container's configuration that tell it from others.
 
-    `networks` are names and, once it was started there, ids. `comes_back`: nobody has stopped it, so that the engine
-    starts it again where its restart policy says so.
+    `networks` has, for the name and (once it was started there) the id of each of its networks, the `id` that the user
+    has chosen for it there. `comes_back`: nobody has stopped it, so that the engine starts it again where its restart
+    policy says so.
     """
 
     identity: Identity
     running: bool
-    networks: frozenset[str]
+    networks: dict[str, str | None]
     comes_back: bool
     exposed_ports: frozenset[tuple[int, int]]
 
@@ -60,10 +61,14 @@ class Identifier:
 
     def at_create(self, request: CreateEndpoint, taken: set[str]) -> Identity | None:
         """The container being started; `taken` are the ids of those with a live endpoint on this network."""
-        network = {request.network_id, self._engine.network_name(request.network_id)}
+        name = self._engine.network_name(request.network_id)
+        network = {request.network_id} if name is None else {request.network_id, name}
         candidates = [
-            c for c in self._mounted() if not c.running and network & c.networks and c.identity.id not in taken
+            c for c in self._mounted() if not c.running and network & c.networks.keys() and c.identity.id not in taken
         ]
+        if len(candidates) > 1:
+            chosen = request.options.get("id")
+            candidates = [c for c in candidates if chosen in {c.networks[n] for n in network & c.networks.keys()}]
         if len(candidates) > 1:
             candidates = [c for c in candidates if c.exposed_ports == request.exposed_ports]
         if len(candidates) > 1:
@@ -144,19 +149,22 @@ class Identifier:
             return None  # removed meanwhile, or another form
 
 
-def _network_words(networks: dict[str, dict[str, Any] | None]) -> Iterator[str]:
+def _chosen_ids(networks: dict[str, dict[str, Any] | None]) -> Iterator[tuple[str, str | None]]:
     for name, settings in networks.items():
-        yield name
-        if settings and settings.get("NetworkID"):
-            yield settings["NetworkID"]
+        known = settings or {}
+        chosen = (known.get("DriverOpts") or {}).get("id")
+        yield name, chosen
+        if known.get("NetworkID"):
+            yield known["NetworkID"], chosen
 
 
 def _parse(config: dict[str, Any]) -> Configuration:
     exposed = (port.partition("/")[::2] for port in config["Config"].get("ExposedPorts") or {})
     return Configuration(
         Identity(config["ID"], config["Name"].lstrip("/"), config["Config"]["Hostname"]),
-        running=config["State"]["Running"],
-        networks=frozenset(_network_words(config["NetworkSettings"]["Networks"] or {})),
+        # A container between its end and its next start by the restart policy counts as running to the engine.
+        running=config["State"]["Running"] and not config["State"].get("Restarting", False),
+        networks=dict(_chosen_ids(config["NetworkSettings"]["Networks"] or {})),
         comes_back=not config.get("HasBeenManuallyStopped", False),
         exposed_ports=frozenset((PROTOCOLS[protocol], int(port)) for port, protocol in exposed),
     )

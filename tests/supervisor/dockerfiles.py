@@ -74,9 +74,15 @@ class DockerFiles:
         *,
         network: str = "lan",
         running: bool = False,
+        restarting: bool = False,
         ports: tuple[str, ...] | None = (),
+        chosen_id: str | None = None,
     ) -> None:
-        """The container's own file, in the engine's words; without `ports` it has null there."""
+        """The container's own file, in the engine's words; without `ports` it has null there.
+
+        `restarting` is the engine's word for the time between an end and the start by the restart policy.
+        """
+        driver_opts = None if chosen_id is None else {"id": chosen_id}
         exposed: dict[str, dict[str, str]] | None = None if ports is None else {port: {} for port in ports}
         self.write_configuration(
             container_id,
@@ -85,8 +91,8 @@ class DockerFiles:
                     "ID": container_id,
                     "Name": f"/{name}",
                     "Config": {"Hostname": f"{name}-host", "ExposedPorts": exposed},
-                    "State": {"Running": running},
-                    "NetworkSettings": {"Networks": {network: {"NetworkID": ""}}},
+                    "State": {"Running": running or restarting, "Restarting": restarting},
+                    "NetworkSettings": {"Networks": {network: {"NetworkID": "", "DriverOpts": driver_opts}}},
                 }
             ),
         )
@@ -102,6 +108,7 @@ class DockerFiles:
         (self.root / "network" / "files" / "local-kv.db").write_bytes(content)
 
 
-def create_endpoint(*ports: tuple[int, int], network: str = LAN) -> CreateEndpoint:
+def create_endpoint(*ports: tuple[int, int], network: str = LAN, chosen_id: str | None = None) -> CreateEndpoint:
     """The engine's request for some container."""
-    return CreateEndpoint(network, "e" * 64, None, None, {}, frozenset(ports))
+    options = {} if chosen_id is None else {"id": chosen_id}
+    return CreateEndpoint(network, "e" * 64, None, None, options, frozenset(ports))

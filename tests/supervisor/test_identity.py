@@ -72,6 +72,30 @@ def test_running(two: DockerFiles) -> None:
     assert Identifier(two.engine).at_create(create_endpoint(), set()) == WEB_IDENTITY
 
 
+def test_restarting(two: DockerFiles) -> None:
+    """One that ended and is started again by its restart policy is: the engine's file calls it running all along."""
+    two.configure(WEB, "web", restarting=True)
+    two.configure(DATABASE, "db", running=True)
+    assert Identifier(two.engine).at_create(create_endpoint(), set()) == WEB_IDENTITY
+
+
+@pytest.mark.parametrize(("chosen_id", "name"), [("x", "web"), ("y", "db"), ("z", None), (None, None)])
+def test_told_apart_by_chosen_id(two: DockerFiles, chosen_id: str | None, name: str | None) -> None:
+    """The engine sends the id that a container was given for this network: it is that one's, or nobody's."""
+    two.configure(WEB, "web", chosen_id="x")
+    two.configure(DATABASE, "db", chosen_id="y")
+    found = Identifier(two.engine).at_create(create_endpoint(chosen_id=chosen_id), set())
+    assert (found and found.name) == name
+
+
+def test_without_a_chosen_id(two: DockerFiles) -> None:
+    """A request without an id is not for the container that has one."""
+    two.configure(WEB, "web", chosen_id="x")
+    two.configure(DATABASE, "db")
+    found = Identifier(two.engine).at_create(create_endpoint(), set())
+    assert found == Identity(DATABASE, "db", "db-host")
+
+
 def test_another_network(two: DockerFiles) -> None:
     """A container that is not configured for this network is not the one; who waits for the other network is."""
     two.configure(DATABASE, "db", network="office")
