@@ -20,7 +20,8 @@ from supervisor.messages import CreateEndpoint
 
 # overlay2 mounts by a mount id of its own, the containerd image store by the container's id.
 MOUNTED = re.compile(r"/overlay2/([0-9a-z-]+)/merged |/rootfs/overlayfs/([0-9a-f]{64}) ")
-ALWAYS = ("always", "unless-stopped", "on-failure")
+ALWAYS = "always"
+POLICIES = (ALWAYS, "unless-stopped", "on-failure")
 PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
 
 
@@ -41,14 +42,14 @@ class Configuration:
     """The parts of a container's configuration that tell it from others.
 
     `networks` has, for the name and (once it was started there) the id of each of its networks, the `id` that the user
-    has chosen for it there. `comes_back`: nobody has stopped it, so that the engine starts it again where its restart
-    policy says so.
+    has chosen for it there. `was_stopped`: somebody has stopped it, so that the engine does not start it again, but
+    with the policy `always` when it is started itself.
     """
 
     identity: Identity
     running: bool
     networks: dict[str, str | None]
-    comes_back: bool
+    was_stopped: bool
     exposed_ports: frozenset[tuple[int, int]]
 
 
@@ -82,13 +83,18 @@ class Identifier:
         return candidates[0].identity if len(candidates) == 1 else None
 
     def comes_back(self, identity: Identity | None) -> bool:
-        """Whether the engine will start this container again by itself, now or when it is started itself."""
+        """Whether the engine will start this container again by itself, now or when it is started itself.
+
+        A dockerd that starts after a crash stops what the last one left, and writes that down as if a user had done
+        it. But no user can, before its API answers.
+        """
         configuration = self._configuration(identity.id) if identity else None
-        return (
-            configuration is not None
-            and configuration.comes_back
-            and self._restart_policy(configuration.identity.id) in ALWAYS
-        )
+        if configuration is None:
+            return False
+        policy = self._restart_policy(configuration.identity.id)
+        if configuration.was_stopped:
+            return policy == ALWAYS and not self._engine.connected
+        return policy in POLICIES
 
     def is_starting(self, identity: Identity | None) -> bool:
         """Whether this container is mounted and does not run yet."""
@@ -165,6 +171,6 @@ def _parse(config: dict[str, Any]) -> Configuration:
         # A container between its end and its next start by the restart policy counts as running to the engine.
         running=config["State"]["Running"] and not config["State"].get("Restarting", False),
         networks=dict(_chosen_ids(config["NetworkSettings"]["Networks"] or {})),
-        comes_back=not config.get("HasBeenManuallyStopped", False),
+        was_stopped=config.get("HasBeenManuallyStopped", False),
         exposed_ports=frozenset((PROTOCOLS[protocol], int(port)) for port, protocol in exposed),
     )

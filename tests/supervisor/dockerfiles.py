@@ -77,6 +77,7 @@ class DockerFiles:
         restarting: bool = False,
         ports: tuple[str, ...] | None = (),
         chosen_id: str | None = None,
+        stopped: bool = False,
     ) -> None:
         """The container's own file, in the engine's words; without `ports` it has null there.
 
@@ -93,6 +94,7 @@ class DockerFiles:
                     "Config": {"Hostname": f"{name}-host", "ExposedPorts": exposed},
                     "State": {"Running": running or restarting, "Restarting": restarting},
                     "NetworkSettings": {"Networks": {network: {"NetworkID": "", "DriverOpts": driver_opts}}},
+                    "HasBeenManuallyStopped": stopped,
                 }
             ),
         )
@@ -102,6 +104,11 @@ class DockerFiles:
         directory = self.root / "containers" / container_id
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "config.v2.json").write_text(text, encoding="utf-8")
+
+    def set_policy(self, container_id: str, policy: str) -> None:
+        """The container's restart policy."""
+        text = json.dumps({"RestartPolicy": {"Name": policy, "MaximumRetryCount": 0}})
+        (self.root / "containers" / container_id / "hostconfig.json").write_text(text, encoding="utf-8")
 
     def write_store(self, content: bytes) -> None:
         """The engine's own database of networks and endpoints."""

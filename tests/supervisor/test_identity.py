@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.engine import EngineLost
 from supervisor.identity import Identifier, Identity
 from tests.supervisor.dockerfiles import DATABASE, MAIL, OFFICE, WEB, DockerFiles, create_endpoint
 
@@ -237,3 +238,28 @@ def test_join_without_a_name(two: DockerFiles, content: bytes) -> None:
 def test_join_without_a_store(two: DockerFiles) -> None:
     """An engine that keeps its endpoints elsewhere costs the name, nothing else."""
     assert Identifier(two.engine).at_join(ENDPOINT) is None
+
+
+@pytest.mark.parametrize(
+    ("policy", "stopped", "engine_starts", "expected"),
+    [
+        ("no", False, False, False),
+        ("always", False, False, True),
+        ("unless-stopped", False, False, True),
+        ("on-failure", False, False, True),
+        ("always", True, False, False),
+        ("unless-stopped", True, False, False),
+        ("always", True, True, True),
+        ("unless-stopped", True, True, False),
+        ("no", True, True, False),
+    ],
+)
+def test_comes_back(docker: DockerFiles, policy: str, stopped: bool, engine_starts: bool, expected: bool) -> None:
+    """As the restart policy says, unless a user has stopped it: which is not so where the engine's API did not answer,
+    but the engine starts only `always` then."""
+    docker.configure(WEB, "web", stopped=stopped)
+    docker.set_policy(WEB, policy)
+    docker.start()
+    if engine_starts:
+        docker.engine.learn(EngineLost("a crash"))
+    assert Identifier(docker.engine).comes_back(WEB_IDENTITY) is expected
