@@ -13,7 +13,8 @@ from supervisor.statelock import StateInUse, lock_state
 
 PLUGIN_SOCKET = Path("/run/docker/plugins/net-dhcp.sock")
 STATE = Path("/var/lib/net-dhcp")  # config.json's propagatedMount: dockerd keeps it over restarts and upgrades
-ENGINE_SOCKET = "/var/run/docker.sock"
+# In config.json's mount: of its directory, as a dockerd that starts anew below a running plugin makes another socket.
+ENGINE_SOCKET = "/run/host/docker.sock"
 
 
 def main() -> None:
