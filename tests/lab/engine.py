@@ -17,6 +17,8 @@ from tests.lab.command import CommandFailed, run, wait_until
 from tests.lab.process import Process, processes, spawn
 
 START_TIMEOUT = 60.0  # seconds; the first start makes the data root, and others may be busy
+PID_FILES = ("docker.pid", "docker/containerd/containerd.pid")
+SHIM = "containerd-shim"
 TASKS = "docker/containerd/daemon/io.containerd.runtime.v2.task"
 # sysfs shows the network namespace of whoever mounted it, and a fresh one lacks the cgroup mounts below.
 FRESH_SYSFS = """
@@ -97,36 +99,57 @@ class Engine:
         for name in ("run", "cgroup", "data"):
             (self.directory / name).mkdir(parents=True, exist_ok=True)
         self._carry_resolver()
-        defaults = {"data-root": str(self.directory / "data"), "exec-opts": ["native.cgroupdriver=cgroupfs"]}
-        settings = {**defaults, **(options or {})}
-        config = self.directory / "daemon.json"
-        config.write_text(json.dumps(settings))
-        process = spawn(self.inside("dockerd", "--config-file", str(config)), self.log)
+        self._configure(options or {})
+        self._remove_stale_pid_files()
+        process = spawn(self.inside("dockerd", "--config-file", str(self._config)), self.log)
         process.record(self._record)
         wait_until(lambda: self._ready(process), "the engine's API", START_TIMEOUT)
 
+    def reload(self, options: Mapping[str, object]) -> None:
+        """Give a running dockerd other settings, of those that it takes while it runs; returns when it has."""
+        seen = self._reloads()
+        self._configure(options)
+        if process := self.process:
+            process.kill(signal.SIGHUP)
+            wait_until(lambda: self._reloads() > seen, "dockerd's new configuration", 10)
+
     def stop(self) -> None:
         """Stop dockerd, its containers and plugins, also after it has crashed. The data root stays."""
+        self.terminate()
+        self.crash()
+
+    def terminate(self) -> None:
+        """SIGTERM for dockerd alone, as an init system stops it; what it leaves running goes on."""
         if process := self.process:
             process.stop()
+
+    def kill(self) -> None:
+        """SIGKILL for dockerd alone, and so for its containerd: a crash."""
+        if process := self.process:
+            process.kill(signal.SIGKILL)
+            wait_until(lambda: not process.alive, "dockerd's end", 10)
+
+    def crash(self) -> None:
+        """SIGKILL for dockerd, its containers and plugins, as when the power fails. The data root stays."""
         for leftover in self.leftovers():
             leftover.kill(signal.SIGKILL)
         wait_until(lambda: not self.leftovers(), "the end of the engine's processes", 10)
         self._record.unlink(missing_ok=True)
         shutil.rmtree(self.run_directory, ignore_errors=True)  # sockets and tasks of the dead
 
-    def kill(self) -> None:
-        """SIGKILL for dockerd alone: a crash."""
-        if process := self.process:
-            process.kill(signal.SIGKILL)
-
     def leftovers(self) -> list[Process]:
         """Every process of the engine, its containers and its plugins."""
         return [*self._of_mount_namespace(), *self._of_tasks()]
 
     def inside(self, *argv: str) -> list[str]:
-        """The command line that runs `argv` in the engine's network namespace and a mount namespace like its own."""
+        """The command line that runs `argv` in the engine's network namespace and a mount namespace like its own.
+
+        Where containers have outlived dockerd it is that same one: the sandboxes and roots are mounted there.
+        """
         enter = ["nsenter", f"--net=/run/netns/{self.netns}"] if self.netns else []
+        survivor = next((process for process in self._of_mount_namespace() if process.name == SHIM), None)
+        if survivor:
+            return [*enter, "nsenter", f"--mount=/proc/{survivor.pid}/ns/mnt", *argv]
         script = FRESH_SYSFS + OWN_RUN if self.netns else OWN_RUN
         unshare = ["unshare", "--mount", "--propagation", "private"]
         return [*enter, *unshare, "sh", "-ec", script, str(self.directory), *argv]
@@ -134,6 +157,23 @@ class Engine:
     @property
     def _record(self) -> Path:
         return self.directory / "dockerd.pid"
+
+    @property
+    def _config(self) -> Path:
+        return self.directory / "daemon.json"
+
+    def _configure(self, options: Mapping[str, object]) -> None:
+        defaults = {"data-root": str(self.directory / "data"), "exec-opts": ["native.cgroupdriver=cgroupfs"]}
+        self._config.write_text(json.dumps({**defaults, **options}))
+
+    def _remove_stale_pid_files(self) -> None:
+        """dockerd takes a zombie for running; an init system reaps at once, whoever is the parent here may not."""
+        for path in (self.run_directory / name for name in PID_FILES):
+            if path.exists() and not Process.of(int(path.read_text())):
+                path.unlink()
+
+    def _reloads(self) -> int:
+        return self.log.read_text(errors="replace").count("Reloaded configuration:")
 
     def _ready(self, process: Process) -> bool:
         if not process.alive:

@@ -27,7 +27,7 @@ class Belongings:
         counts = Counter(f"link {name}" for name in lab.network.links())
         counts.update(f"lease of {lease.address}" for lease in lab.dhcp.leases())
         for process in plugin.processes():
-            name = _name(process)
+            name = process.name or "a process that has just gone"
             counts[name] += 1
             counts[f"{name}'s threads"] += process.threads
             counts.update(f"{name}'s descriptors of {_target(entry)}" for entry in _descriptors(process))
@@ -48,13 +48,6 @@ def assert_no_more(before: Belongings, lab: Lab, plugin: Plugin) -> None:
         wait_until(lambda: not leaked(), "the plugin to let go", SETTLE_TIMEOUT, interval=0.2)
     except NotReached:
         raise AssertionError(f"left behind: {'; '.join(leaked())}") from None
-
-
-def _name(process: Process) -> str:
-    try:
-        return Path(f"/proc/{process.pid}/comm").read_text().strip()
-    except (FileNotFoundError, ProcessLookupError):
-        return "a process that has just gone"
 
 
 def _descriptors(process: Process) -> list[Path]:

@@ -45,6 +45,14 @@ class Process:
         return Process.of(self.pid) == self
 
     @property
+    def name(self) -> str | None:
+        """The kernel's, cut to 15 characters; None for a process that has gone."""
+        try:
+            return Path(f"/proc/{self.pid}/comm").read_text().strip()
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+
+    @property
     def rest(self) -> str | None:
         """None while it works; equal at two times where it has slept all the time between (proc(5), status)."""
         try:

@@ -1,0 +1,174 @@
+"""Ten containers that differ as users' do, and the verdict on each after something has happened to all of them."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum, auto
+from ipaddress import IPv4Interface
+from signal import SIGUSR1
+
+from tests.lab.base import busybox_archive, static_busybox
+from tests.lab.build import BUILD
+from tests.lab.command import wait_until
+from tests.lab.containers import Container
+from tests.lab.dhcp import Message
+from tests.lab.engine import Docker
+from tests.lab.images import BUSYBOX, SLEEP, import_image
+from tests.lab.lab import Lab
+from tests.lab.plugin import Plugin
+from tests.plugin.conftest import create_network
+from tests.plugin.judge import assert_leased
+
+NETWORK = "lan"
+EXPOSING = {f"exposing-{number}": f"EXPOSE {8000 + number}" for number in range(6)}
+MACS = ("02:00:5e:00:53:11", "02:00:5e:00:53:12")
+IDS = ("first", "second")
+SETTLE_TIMEOUT = 60.0  # seconds
+REFUSED = {"NAK", "DECLINE"}
+
+
+class Fate(Enum):
+    """What the engine did to a container: nothing, start it anew as its restart policy says, stop it for good."""
+
+    UNDISTURBED = auto()
+    RESTARTED = auto()
+    STOPPED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a container is on the LAN. `pid` tells one start from the next."""
+
+    mac: str
+    address: IPv4Interface | None
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """The containers by name, all on NETWORK; every second one has a restart policy."""
+
+    lab: Lab
+    plugin: Plugin
+    containers: dict[str, Container]
+
+    @classmethod
+    def launch(cls, lab: Lab, plugin: Plugin) -> "Fleet":
+        """Six that expose different ports, two with a MAC of the user's choice, two with an id."""
+        docker = lab.engine.docker
+        create_network(plugin, NETWORK)
+        archive = busybox_archive(static_busybox(BUILD))
+        for image, change in EXPOSING.items():
+            import_image(docker, image, archive, SLEEP, [change])
+        started = {}
+        for number, (image, options) in enumerate(_kinds()):
+            policy = ("--restart=always",) if number % 2 else ()
+            name = f"member-{number}"
+            started[name] = Container.run(docker, name, f"--hostname=host{number}", *policy, *options, image=image)
+        fleet = cls(lab, plugin, started)
+        fleet.settle(seen=0)
+        return fleet
+
+    @property
+    def docker(self) -> Docker:
+        """The docker command."""
+        return self.lab.engine.docker
+
+    def renew(self) -> None:
+        """The renewal that T1 would bring, of each at once; returns when all are answered. Takes no engine."""
+        seen = len(self.lab.dhcp.messages())
+        _, view = self.plugin.get("/v1/endpoints")
+        for endpoint in view["endpoints"]:
+            os.kill(endpoint["udhcpc_pid"], SIGUSR1)
+        macs = {endpoint["mac"] for endpoint in view["endpoints"]}
+
+        def renewed() -> bool:
+            return macs == {m.mac for m in self.lab.dhcp.messages()[seen:] if m.kind == "ACK"}
+
+        wait_until(renewed, "the renewals", 10, interval=0.1)
+
+    def sink(self) -> None:
+        """Remove them and their network; their leases are released."""
+        self.docker("rm", "--force", *self.containers)
+        self.docker("network", "rm", NETWORK)
+        self.docker("rmi", *EXPOSING)
+
+    def places(self) -> dict[str, Place]:
+        """By name; engine, kernel and server agree on each."""
+        found = {}
+        for name, container in self.containers.items():
+            attachment = assert_leased(container, NETWORK, self.lab.dhcp)
+            found[name] = Place(attachment.mac, attachment.address, container.inspect()["State"]["Pid"])
+        return found
+
+    def running(self) -> set[str]:
+        """The names of those that run."""
+        return self.containers.keys() & set(self.docker("ps", "--format", "{{.Names}}").split())
+
+    def settle(self, seen: int) -> None:
+        """Start those that do not run; returns when each has its client in its sandbox and an ACK for it.
+
+        `seen` is the number of the server's messages before.
+        """
+        wait_until(self._healthy, "a healthy plugin", SETTLE_TIMEOUT, interval=0.2)
+        if stopped := self.containers.keys() - self.running():
+            self.docker("start", *sorted(stopped))
+        wait_until(self._attached, "every client in its sandbox", SETTLE_TIMEOUT, interval=0.2)
+        wait_until(lambda: self._acknowledged(seen), "an ACK for every container", SETTLE_TIMEOUT, interval=0.2)
+
+    def heard(self, mac: str, seen: int) -> list[Message]:
+        """What the server has heard from this client, and told it, since."""
+        return [message for message in self.lab.dhcp.messages()[seen:] if message.mac == mac]
+
+    def assert_nothing_lost(self, before: dict[str, Place], seen: int, stopped: set[str], renewed: set[str]) -> None:
+        """Each has kept MAC and address, and the server has seen no more than the engine's doings explain.
+
+        `stopped` are those that the engine has stopped for good, `renewed` those that it has started anew.
+        """
+        after = self.places()
+        for name, place in after.items():
+            assert (place.mac, place.address) == (before[name].mac, before[name].address), name
+            kinds = [message.kind for message in self.heard(place.mac, seen)]
+            fate = Fate.STOPPED if name in stopped else Fate.RESTARTED if name in renewed else Fate.UNDISTURBED
+            assert (place.pid == before[name].pid) == (fate is Fate.UNDISTURBED), name
+            assert not REFUSED & set(kinds), (name, kinds)
+            _assert_explained(name, fate, kinds)
+
+    def _healthy(self) -> bool:
+        try:
+            status, health = self.plugin.get("/healthz")
+            return status == 200 and health["engine_connected"]
+        except OSError:
+            return False  # it is just being started
+
+    def _attached(self) -> bool:
+        _, view = self.plugin.get("/v1/endpoints")
+        at_work = {e["container"] for e in view["endpoints"] if e["phase"] == "joined" and e["lease_state"] == "bound"}
+        return at_work == self.containers.keys()
+
+    def _acknowledged(self, seen: int) -> bool:
+        """The last word that each has heard is an ACK, and it came after that."""
+        last = {message.mac: message.kind for message in self.lab.dhcp.messages()[seen:]}
+        macs = {container.attachment(NETWORK).mac for container in self.containers.values()}
+        return all(last.get(mac) == "ACK" for mac in macs)
+
+
+def _assert_explained(name: str, fate: Fate, kinds: list[str]) -> None:
+    """A container that goes on renews; one that comes back asks for its lease (RFC 2131 section 3.2); what the engine
+    stops for good gives its lease back, once.
+    """
+    if fate is Fate.UNDISTURBED:
+        assert set(kinds) == {"REQUEST", "ACK"}, (name, kinds)
+    elif fate is Fate.RESTARTED:
+        assert kinds[:2] == ["REQUEST", "ACK"], (name, kinds)
+        assert "RELEASE" not in kinds, (name, kinds)
+    else:
+        assert kinds.count("RELEASE") == 1, (name, kinds)
+        assert set(kinds[: kinds.index("RELEASE")]) <= {"REQUEST", "ACK"}, (name, kinds)
+
+
+def _kinds() -> Iterator[tuple[str, tuple[str, ...]]]:
+    """An image and its options of `docker run` for each container."""
+    yield from ((image, (f"--network={NETWORK}",)) for image in EXPOSING)
+    yield from ((BUSYBOX, (f"--network={NETWORK}", f"--mac-address={mac}")) for mac in MACS)
+    yield from ((BUSYBOX, (f"--network=name={NETWORK},driver-opt=id={chosen}",)) for chosen in IDS)

@@ -1,0 +1,174 @@
+"""Whatever is killed, stopped, upgraded or booted anew: no container loses its lease, its address or its MAC.
+
+A laboratory of its own, as its engine is killed; the plugin comes from a registry, so that it can be upgraded.
+Containers that the engine itself stops for good, as they have no restart policy, give their leases back, and get the
+same ones when they are started again: the verdict is the server's log.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from signal import SIGKILL
+
+import pytest
+
+from tests.lab.build import PLUGIN
+from tests.lab.command import CommandFailed, wait_until
+from tests.lab.lab import Lab
+from tests.lab.network import BRIDGE
+from tests.lab.plugin import Plugin, create
+from tests.lab.registry import ADDRESS
+from tests.plugin.fleet import Fleet
+
+ROUNDS = int(os.environ.get("ROUNDS", "1"))
+NAME = "net-dhcp:recovery"
+PUBLISHED = [f"{ADDRESS}/net-dhcp:{tag}" for tag in ("one", "other")]
+THE_MACHINES_OWN = {"lo", BRIDGE, "uplink"}
+LIVE_RESTORE = {"live-restore": True}
+NO_LIVE_RESTORE = {"live-restore": False}
+API_LIMIT = 30.0  # seconds, with a server that does not answer
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    """The network, its DHCP server, an engine and a registry."""
+    with Lab.temporary("recovery") as lab:
+        lab.registry.start()
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def plugin(lab: Lab) -> Plugin:
+    """Installed from the registry, where it is in two versions: equal but for their digests."""
+    docker = lab.engine.docker
+    for reference in PUBLISHED:
+        create(docker, reference, PLUGIN)
+        docker("plugin", "push", reference)
+        docker("plugin", "rm", reference)
+    docker("plugin", "install", "--grant-all-permissions", "--alias", NAME, PUBLISHED[0])
+    return Plugin.installed(lab.engine, NAME)
+
+
+@pytest.fixture(scope="module")
+def fleet(lab: Lab, plugin: Plugin) -> Iterator[Fleet]:
+    """Ten running containers; when they have gone, nothing of them is left on the machine or at the server."""
+    before = lab.network.links()
+    fleet = Fleet.launch(lab, plugin)
+    yield fleet
+    fleet.sink()
+    assert lab.dhcp.leases() == []
+    wait_until(lambda: lab.network.links() <= before, "the end of the containers' links", 10)
+
+
+def _supervisor_killed(fleet: Fleet) -> None:
+    _, view = fleet.plugin.get("/v1/workers")
+    (pid,) = {worker["pid"] for worker in view["workers"] if worker["role"] == "supervisor"}
+    os.kill(pid, SIGKILL)
+    _await_another(fleet.plugin, pid)
+
+
+def _all_processes_killed(fleet: Fleet) -> None:
+    killed = fleet.plugin.processes()
+    for process in killed:
+        process.kill(SIGKILL)
+    _await_another(fleet.plugin, min(process.pid for process in killed))
+
+
+def _await_another(plugin: Plugin, pid: int) -> None:
+    wait_until(lambda: plugin.processes() and pid not in {p.pid for p in plugin.processes()}, "another plugin", 10)
+
+
+def _plugin_disabled_and_enabled(fleet: Fleet) -> None:
+    fleet.docker("plugin", "disable", "--force", fleet.plugin.name)
+    fleet.docker("plugin", "enable", fleet.plugin.name)
+
+
+def _plugin_upgraded(fleet: Fleet) -> None:
+    """And back, the next time."""
+    now = fleet.docker("plugin", "inspect", "--format", "{{.PluginReference}}", fleet.plugin.name)
+    (other,) = {reference for reference in PUBLISHED if reference != now}
+    fleet.docker("plugin", "disable", "--force", fleet.plugin.name)
+    fleet.docker("plugin", "upgrade", "--grant-all-permissions", "--skip-remote-check", fleet.plugin.name, other)
+    fleet.docker("plugin", "enable", fleet.plugin.name)
+
+
+def _dockerd_stopped(fleet: Fleet) -> None:
+    fleet.lab.engine.terminate()
+    fleet.lab.engine.start()
+
+
+def _dockerd_killed(fleet: Fleet) -> None:
+    fleet.lab.engine.kill()
+    fleet.lab.engine.start()
+
+
+def _dockerd_stopped_live(fleet: Fleet) -> None:
+    """Renewals go on while it is away."""
+    fleet.lab.engine.reload(LIVE_RESTORE)
+    fleet.lab.engine.terminate()
+    fleet.renew()
+    fleet.lab.engine.start(LIVE_RESTORE)
+    fleet.lab.engine.reload(NO_LIVE_RESTORE)
+
+
+def _dockerd_killed_live(fleet: Fleet) -> None:
+    """Renewals go on while it is away."""
+    fleet.lab.engine.reload(LIVE_RESTORE)
+    fleet.lab.engine.kill()
+    fleet.renew()
+    fleet.lab.engine.start(LIVE_RESTORE)
+    fleet.lab.engine.reload(NO_LIVE_RESTORE)
+
+
+def _reboot(fleet: Fleet) -> None:
+    _power_failure(fleet.lab)
+    fleet.lab.engine.start()
+
+
+def _power_failure(lab: Lab) -> None:
+    """As near as a process comes to it: everything killed, /run empty, no link but the machine's own."""
+    lab.engine.crash()
+    for link in lab.network.links() - THE_MACHINES_OWN:
+        with suppress(CommandFailed):  # its other end was in a sandbox that was just going
+            lab.network.on_host("ip", "link", "delete", link)
+    assert lab.network.links() == THE_MACHINES_OWN
+
+
+# What happens, and whether the engine ends the containers over it. Whoever takes a lease over renews it without udhcpc,
+# which is what the first two ask for a renewal.
+EVENTS: dict[str, tuple[Callable[[Fleet], None], bool]] = {
+    "dockerd stopped, live-restore": (_dockerd_stopped_live, False),
+    "dockerd killed, live-restore": (_dockerd_killed_live, False),
+    "supervisor killed": (_supervisor_killed, False),
+    "all processes of the plugin killed": (_all_processes_killed, False),
+    "plugin disabled and enabled": (_plugin_disabled_and_enabled, False),
+    "plugin upgraded": (_plugin_upgraded, False),
+    "dockerd stopped": (_dockerd_stopped, True),
+    "dockerd killed": (_dockerd_killed, True),
+    "reboot": (_reboot, True),
+}
+
+
+@pytest.mark.parametrize("event", EVENTS)
+@pytest.mark.timeout(60 + 60 * ROUNDS)
+def test_nothing_is_lost(event: str, fleet: Fleet) -> None:
+    """Ten containers keep MAC and address, their leases are renewed at the server, and none is released but by those
+    that the engine stops for good."""
+    happen, ends_containers = EVENTS[event]
+    returning = _with_restart_policy(fleet)
+    for _ in range(ROUNDS):
+        before, seen = fleet.places(), len(fleet.lab.dhcp.messages())
+        happen(fleet)
+        fleet.settle(seen)
+        restarted = returning if ends_containers else set()
+        stopped = fleet.containers.keys() - returning if ends_containers else set()
+        fleet.assert_nothing_lost(before, seen, stopped, restarted)
+
+
+def _with_restart_policy(fleet: Fleet) -> set[str]:
+    """The containers that the engine starts again by itself."""
+    return {
+        name
+        for name, container in fleet.containers.items()
+        if container.inspect()["HostConfig"]["RestartPolicy"]["Name"] == "always"
+    }
