@@ -29,6 +29,7 @@ from supervisor.observe import pids_named
 from workers.backoff import Backoff
 
 API_TIMEOUT_SECONDS = 60
+RECONNECT_SECONDS = 2.0  # at most: a dockerd that is back starts containers at once, and its pid tells which
 UCRED = struct.Struct("3i")  # pid, uid, gid: unix(7), SO_PEERCRED
 BRIDGE_NAME = "com.docker.network.bridge.name"
 DAEMON = "dockerd"
@@ -38,7 +39,7 @@ log = logging.getLogger(__name__)
 
 def run(socket_path: str, channel: Connection) -> None:
     """Watches until the supervisor is gone."""
-    backoff = Backoff(first=0.5)
+    backoff = Backoff(first=0.5, cap=RECONNECT_SECONDS)
     while not channel.poll():
         try:
             channel.send(EngineFound(_engine_pid(socket_path)))

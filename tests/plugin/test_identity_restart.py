@@ -1,0 +1,181 @@
+"""A container is the same machine on the LAN after each restart, and never another one: by its MAC and address."""
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from ipaddress import IPv4Interface
+from pathlib import Path
+from signal import SIGKILL
+
+import pytest
+
+from tests.lab.command import CommandFailed, wait_until
+from tests.lab.compose import Compose
+from tests.lab.containers import Container
+from tests.lab.engine import Docker
+from tests.lab.images import BUSYBOX
+from tests.lab.lab import Lab
+from tests.lab.plugin import Plugin
+from tests.plugin.conftest import Run
+from tests.plugin.judge import assert_leased
+
+RESTARTS = int(os.environ.get("RESTARTS", "10"))
+ROUNDS = int(os.environ.get("ROUNDS", "5"))
+SECONDS_EACH = 10  # of a restart on a busy machine
+KILL_EVERY = 4
+SERVICES = 8
+START_TRIES = 5
+Place = tuple[str, IPv4Interface | None]
+PROJECT = """
+services:
+  one: {{image: {image}, networks: [lan]}}
+  two: {{image: {image}, networks: [lan]}}
+  three: {{image: {image}, networks: [lan]}}
+networks:
+  lan: {{external: true, name: {network}}}
+"""
+
+
+def _kill(plugin: Plugin) -> None:
+    """SIGKILL for the supervisor, with which all other processes of the plugin end; dockerd starts it again."""
+    _, view = plugin.get("/v1/workers")
+    (pid,) = {worker["pid"] for worker in view["workers"] if worker["role"] == "supervisor"}
+    os.kill(pid, SIGKILL)
+
+
+def _await_plugin(plugin: Plugin) -> None:
+    def healthy() -> bool:
+        try:
+            status, health = plugin.get("/healthz")
+        except OSError:
+            return False  # it is just being started
+        return status == 200 and health["engine_connected"]
+
+    wait_until(healthy, "a healthy plugin", 20, interval=0.1)
+
+
+@pytest.mark.timeout(60 + SECONDS_EACH * RESTARTS)
+def test_restart_by_restart(run: Run, plugin: Plugin, lab: Lab, network: str) -> None:
+    """`docker restart` again and again, a plugin that dies in between, `docker stop` and `start`: one MAC, one address,
+    and one RELEASE for each stop."""
+    container = run()
+    place = _place(container, network, lab)
+    for number in range(1, RESTARTS + 1):
+        container.restart()
+        assert _place(container, network, lab) == place
+        if number % KILL_EVERY == 0:
+            _kill(plugin)
+            _await_plugin(plugin)
+    container.stop()
+    container.start()
+    assert _place(container, network, lab) == place
+    assert len(lab.dhcp.messages(place[0], "RELEASE")) == RESTARTS + 1
+
+
+@pytest.fixture
+def compose(docker: Docker, network: str, tmp_path: Path) -> Iterator[Compose]:
+    """A project of three services of one image; removed after the test."""
+    project = Compose.project(docker, tmp_path / "alike", PROJECT.format(image=BUSYBOX, network=network))
+    yield project
+    project("down", "--timeout", "1")
+
+
+def test_compose_restart_one_by_one(compose: Compose, plugin: Plugin, lab: Lab, network: str) -> None:
+    """Services of one image that are restarted one after another keep MAC and address, also by a plugin that died."""
+    compose("up", "--detach")
+    containers = {
+        name: Container(lab.engine.docker, compose("ps", "--quiet", name)) for name in ("one", "two", "three")
+    }
+    places = {name: _place(container, network, lab) for name, container in containers.items()}
+    for name in containers:
+        compose("restart", "--timeout", "1", name)
+        _kill(plugin)
+        _await_plugin(plugin)
+    assert {name: _place(container, network, lab) for name, container in containers.items()} == places
+
+
+@dataclass(slots=True)
+class Owners:
+    """Who has had which MAC; `kept` counts, of each kind, who had the same MAC, and MAC and address, as before."""
+
+    first: dict[str, str] = field(default_factory=dict)
+    kept: dict[str, list[tuple[bool, bool]]] = field(default_factory=lambda: {"id": [], "no id": []})
+
+    def see(self, name: str, mac: str) -> None:
+        """Fails where the MAC was another one's."""
+        assert self.first.setdefault(mac, name) == name, f"{name} has the MAC of {self.first[mac]}"
+
+    def summary(self) -> str:
+        """One line."""
+        return "; ".join(
+            f"{kind}: {sum(mac for mac, _ in kept)} of {len(kept)} kept their MAC, "
+            f"{sum(both for _, both in kept)} the address as well"
+            for kind, kept in self.kept.items()
+        )
+
+
+@pytest.fixture
+def services(docker: Docker, network: str) -> Iterator[dict[str, Container]]:
+    """Eight containers of one image; every second one has an id."""
+    started: dict[str, Container] = {}
+    for number in range(SERVICES):
+        name = f"service-{number}"
+        option = f"name={network},driver-opt=id={name}" if number % 2 else network
+        started[name] = Container.run(docker, name, f"--network={option}")
+    yield started
+    docker("rm", "--force", *started)
+
+
+@pytest.mark.timeout(120 + 6 * SECONDS_EACH * ROUNDS)
+def test_restarted_all_at_once(
+    services: dict[str, Container],
+    plugin: Plugin,
+    lab: Lab,
+    network: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Eight like containers restarted at the same moment, every second time with a plugin that dies over it: nobody
+    gets another's MAC, and whoever has an id has its own for ever."""
+    owners = Owners()
+    before = {name: _place(container, network, lab) for name, container in services.items()}
+    for number in range(ROUNDS):
+        with ThreadPoolExecutor(SERVICES + 1) as pool:
+            restarts = [pool.submit(_restart, container) for container in services.values()]
+            if number % 2:
+                wait(restarts, return_when=FIRST_COMPLETED)
+                _kill(plugin)
+            for restart in restarts:
+                restart.result()
+        _await_plugin(plugin)
+        after = {name: _place(container, network, lab) for name, container in services.items()}
+        for name, (mac, _) in {**before, **after}.items():
+            owners.see(name, mac)
+        _count(owners, before, after)
+        before = after
+    with capsys.disabled():
+        print(f" {ROUNDS} rounds of {SERVICES}: {owners.summary()} ", end="")
+    assert all(mac for mac, _ in owners.kept["id"])
+
+
+def _count(owners: Owners, before: dict[str, Place], after: dict[str, Place]) -> None:
+    for name, place in after.items():
+        kind = "id" if int(name.rpartition("-")[2]) % 2 else "no id"
+        owners.kept[kind].append((place[0] == before[name][0], place == before[name]))
+
+
+def _restart(container: Container) -> None:
+    """`docker restart`, and `docker start` as often as the plugin dies over it."""
+    attempts: list[Callable[[], None]] = [container.restart, *[container.start] * START_TRIES]
+    for attempt in attempts[:-1]:
+        try:
+            attempt()
+        except CommandFailed:
+            continue
+        return
+    attempts[-1]()
+
+
+def _place(container: Container, network: str, lab: Lab) -> Place:
+    attachment = assert_leased(container, network, lab.dhcp)
+    return attachment.mac, attachment.address
