@@ -6,7 +6,7 @@ Owns the worker process, over its restarts, and whoever waits for it. The order 
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from multiprocessing import Pipe
 from pathlib import Path
@@ -21,7 +21,7 @@ from supervisor.identity import Identifier, Identity
 from supervisor.joining import join_answer
 from supervisor.journal import Journal
 from supervisor.loop import Loop
-from supervisor.memory import Memory
+from supervisor.memory import Memory, key_of_container
 from supervisor.messages import Done, EndpointCreated, Joined
 from supervisor.phases import Happening, Phase, RefusedHappening, after
 from supervisor.records import EndpointRecord, Origin
@@ -188,6 +188,15 @@ class Endpoint:
             self._save()
             if self._hostname and self.phase in (Phase.JOINING, Phase.JOINED):
                 self.child.send(w.Rename(self._hostname))
+        if container and self.origin.key is None:
+            self._adopt(container.id)
+
+    def _adopt(self, container_id: str) -> None:
+        """Nobody's until now, as several were started at once: this container's from its next start on."""
+        self.origin = self._journal.origin = replace(self.origin, key=key_of_container(container_id))
+        self._save()
+        if self.lease is not None:
+            self._journal.remember(self.lease)
 
     def abandon(self) -> None:
         """The plugin stops: what is being made is undone, all else lives on without us, its lease unreleased."""

@@ -20,8 +20,8 @@ class Journal:
         self.identity: Identity | None = None
         self.interface = spec.container_link
         self.begun = time.monotonic()
+        self.origin = origin
         self._spec = spec
-        self._origin = origin
         self._store = store
         self._memory = memory
 
@@ -49,10 +49,10 @@ class Journal:
     def remember(self, lease: Lease) -> None:
         """Whoever this is has this address now."""
         spec = self._spec
-        self._memory.keep(spec.network_id, self._origin.key, spec.mac, spec.bridge, lease)
+        self._memory.keep(spec.network_id, self.origin.key, spec.mac, spec.bridge, lease)
 
     def set_aside(self, lease: Lease) -> None:
         """The endpoint ends and its lease is not given back: it waits for its owner, or for a later try."""
-        spec, key = self._spec, self._origin.key or f"endpoint:{self._spec.endpoint_id}"
-        give_back = not self._origin.keep_lease
+        spec, key = self._spec, self.origin.key or f"endpoint:{self._spec.endpoint_id}"
+        give_back = not self.origin.keep_lease
         self._memory.set_aside(spec.network_id, key, spec.mac, spec.bridge, lease, give_back=give_back)

@@ -29,7 +29,12 @@ def key_of(request: CreateEndpoint, chosen_id: str | None, by_name: bool, identi
         return f"id:{chosen_id}"
     if identity is None:
         return None
-    return f"name:{identity.name}" if by_name else f"container:{identity.id}"
+    return f"name:{identity.name}" if by_name else key_of_container(identity.id)
+
+
+def key_of_container(container_id: str) -> str:
+    """What is remembered under it goes when the container does."""
+    return f"container:{container_id}"
 
 
 def mac_of_name(network_id: str, name: str) -> str:
@@ -70,9 +75,13 @@ class Memory:
         return remembered.lease if _runs(remembered.lease) else None
 
     def keep(self, network_id: str, key: str | None, mac: str, bridge: str, lease: Lease) -> None:
-        """An endpoint has this now."""
-        if key is not None:
-            self._put(Remembered(network_id, key, mac, lease.address.ip, bridge, time.time()))
+        """An endpoint has this now. A lease that waits under the key for another MAC goes on waiting, for nobody."""
+        if key is None:
+            return
+        waiting = self.recall(network_id, key)
+        if waiting is not None and waiting.lease is not None and waiting.mac != mac:
+            self._put(replace(waiting, key=f"left:{waiting.mac}"))
+        self._put(Remembered(network_id, key, mac, lease.address.ip, bridge, time.time()))
 
     def set_aside(self, network_id: str, key: str, mac: str, bridge: str, lease: Lease, *, give_back: bool) -> None:
         """An endpoint has ended without giving its lease back; whoever has the key may come for it.
@@ -95,7 +104,7 @@ class Memory:
     def forget_container(self, container_id: str) -> None:
         """It was removed; a lease that waits for it stays until it is due."""
         for place, one in tuple(self._remembered.items()):
-            if one.key == f"container:{container_id}" and one.lease is None:
+            if one.key == key_of_container(container_id) and one.lease is None:
                 del self._remembered[place]
                 self._store.drop_remembered(*place)
 

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Interface
 import pytest
 
 from supervisor.phases import Phase
-from tests.supervisor.puppet import IDENTITY, LEASE, SANDBOX, Puppet, attach_path, bring_to
+from tests.supervisor.puppet import IDENTITY, LEASE, MAC, SANDBOX, Puppet, attach_path, bring_to
 from workers.messages import (
     Attach,
     Attached,
@@ -158,3 +158,15 @@ def test_abandoned_while_ending(puppet: Puppet, phase: Phase) -> None:
     bring_to(puppet, phase)
     puppet.endpoint.abandon()
     assert puppet.nursery.hung_up == 0
+
+
+def test_nobodys_endpoint_becomes_the_containers(puppet: Puppet) -> None:
+    """Which container it is became known late: it has the same MAC at its next start; nobody else's is taken."""
+    bring_to(puppet, Phase.JOINED)
+    puppet.learn("other-host", endpoints=("f" * 64,))
+    assert list(puppet.memory) == []
+    puppet.learn("web-host")
+    seen = puppet.memory.recall(puppet.spec.network_id, "container:c1")
+    assert seen is not None
+    assert (seen.mac, seen.address) == (MAC, LEASE.address.ip)
+    assert puppet.endpoint.record().origin.key == "container:c1"

@@ -88,6 +88,16 @@ def test_known_again_after_a_restart(memory: Memory, store: Store, tmp_path: Pat
     assert (seen.mac, seen.address, seen.lease) == (MAC, LIVE.address.ip, None)
 
 
+def test_waiting_lease_of_another_mac(memory: Memory) -> None:
+    """Who came back as another machine leaves its former lease to be given back, under nobody's key."""
+    set_aside(memory)
+    memory.keep(NETWORK, KEY, "02:00:00:00:00:99", "br0", LIVE)
+    seen = memory.recall(NETWORK, KEY)
+    assert seen is not None
+    assert (seen.mac, seen.lease) == ("02:00:00:00:00:99", None)
+    assert [(one.mac, one.lease) for one in memory if one.release_at is not None] == [(MAC, LIVE)]
+
+
 def test_waiting_lease_is_claimed_once(memory: Memory, store: Store, tmp_path: Path) -> None:
     """Its owner gets it, the second one who asks does not, nor does anybody after a restart."""
     set_aside(memory)
