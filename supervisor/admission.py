@@ -13,6 +13,7 @@ from supervisor.memory import LOCAL_MAC_PREFIX, Memory, key_of, mac_of_name
 from supervisor.messages import CreateEndpoint
 from supervisor.options import NetworkOptions, parse_endpoint_options
 from supervisor.records import Origin
+from supervisor.silence import Silence
 from workers.hostname import legal_hostname
 from workers.messages import EndpointSpec
 
@@ -26,6 +27,7 @@ def admit(
     *,
     identifier: Identifier,
     memory: Memory,
+    silence: Silence,
 ) -> tuple[EndpointSpec, Origin, Identity | None]:
     """What is to be made; `others` are the live endpoints on the same network.
 
@@ -43,7 +45,7 @@ def admit(
         endpoint_id=body.endpoint_id,
         bridge=options.bridge,
         mac=body.mac or named or (remembered.mac if remembered else _random_mac()),
-        lease_timeout=options.lease_timeout,
+        lease_timeout=silence.budget(options.bridge, options.lease_timeout),
         requested=wanted or (remembered.address if remembered else None),
         hostname=legal_hostname(identity.hostname) if identity else None,
         skip_routes=options.skip_routes,

@@ -48,6 +48,7 @@ from supervisor.messages import (
 from supervisor.networks import Networks
 from supervisor.observe import sample_tree
 from supervisor.services import Api, Respond, Watcher
+from supervisor.silence import Silence
 from supervisor.statelock import Lock
 from supervisor.store import Snapshot, Store
 from supervisor.views import problems, view_endpoint, view_workers
@@ -77,8 +78,16 @@ class Supervisor:
         self._memory = Memory(self._store)
         self._leftovers = Leftovers(self._nursery, self._loop, self._memory)
         self._endpoints: dict[str, Endpoint] = {}
+        self._silence = Silence()
         self._plant = Plant(
-            self._nursery, self._loop, self._engine, self._identifier, self._store, self._memory, self._forget
+            self._nursery,
+            self._loop,
+            self._engine,
+            self._identifier,
+            self._store,
+            self._memory,
+            self._silence,
+            self._forget,
         )
         self._api = Api(self._nursery, self._loop, listener, self._on_request)
         self._watcher = Watcher(self._nursery, engine_socket, self._on_fact)
@@ -190,8 +199,10 @@ class Supervisor:
     def _new_endpoint(self, body: CreateEndpoint) -> Endpoint:
         options = self._networks.get(body.network_id).options
         others = [e for e in self._endpoints.values() if e.spec.network_id == body.network_id]
-        admitted = admit(body, options, others, identifier=self._identifier, memory=self._memory)
-        return Endpoint(*admitted, self._plant)
+        spec, origin, identity = admit(
+            body, options, others, identifier=self._identifier, memory=self._memory, silence=self._silence
+        )
+        return Endpoint(spec, origin, identity, self._plant)
 
     def _forget(self, endpoint: Endpoint) -> None:
         self._endpoints.pop(endpoint.spec.endpoint_id, None)

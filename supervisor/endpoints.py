@@ -26,6 +26,7 @@ from supervisor.messages import Done, EndpointCreated, Joined
 from supervisor.phases import Happening, Phase, RefusedHappening, after
 from supervisor.records import EndpointRecord, Origin
 from supervisor.services import Respond
+from supervisor.silence import Silence
 from supervisor.store import Store
 from workers import messages as w
 from workers.endpoint import remove, run
@@ -49,6 +50,7 @@ class Plant:
     identifier: Identifier
     store: Store
     memory: Memory
+    silence: Silence
     gone: Callable[["Endpoint"], None]
 
 
@@ -211,8 +213,8 @@ class Endpoint:
         match report:
             case w.Created(lease, routes, confirmed):
                 self._on_created(lease, routes, confirmed)
-            case w.CreateFailed(reason):
-                self._on_failed(reason)
+            case w.CreateFailed(reason, silent):
+                self._on_failed(reason, silent)
             case w.Attached(interface) if self.phase in (Phase.JOINING, Phase.JOINED):
                 self._journal.interface = interface
                 self.recovering = False
@@ -239,6 +241,8 @@ class Endpoint:
         self.obtained = self.renewed = time.time()
         self._take(Happening.CREATED)
         self._await_join()
+        if confirmed:
+            self._plant.silence.broken(self.spec.bridge)
         silent = f"no server answers; starting on {lease.address}, whose lease still runs"
         with self._plant.store.together():
             self._save()
@@ -252,7 +256,9 @@ class Endpoint:
             self._journal.say(f"asked for {wanted}, the server gave {lease.address.ip}", logging.WARNING)
         self._callers.answer(Phase.CREATING, self._created_answer())
 
-    def _on_failed(self, reason: str) -> None:
+    def _on_failed(self, reason: str, silent: bool) -> None:
+        if silent:
+            self._plant.silence.found(self.spec.bridge)
         self._journal.note("failed", f"not created: {reason}", self.lease, logging.ERROR)
         self._take(Happening.FAILED)
         if self.spec.remembered is not None:
@@ -265,6 +271,7 @@ class Endpoint:
         previous, self.lease = self.lease, lease
         self.renewed = time.time()
         self.last_trouble = None
+        self._plant.silence.broken(self.spec.bridge)
         changed = previous is None or previous.address != lease.address
         if changed:
             self.obtained = self.renewed

@@ -39,6 +39,10 @@ class NoLease(Exception):
     """No lease within the budget; the text says what was sent, what was seen and the likeliest cause."""
 
 
+class NoAnswer(NoLease):
+    """Nobody has answered at all."""
+
+
 class Cancelled(Exception):
     """The supervisor has something else to say, or is gone: the lease is not wanted any more."""
 
@@ -157,7 +161,7 @@ class _Exchange:
                 if answer.kind is Kind.OFFER and answer.server is not None:
                     self._counts.offers += 1
                     return answer
-        raise NoLease(self._text("DHCPOFFER"))
+        raise (NoLease if self._counts.offers else NoAnswer)(self._text("DHCPOFFER"))
 
     def _request(self, offer: Answer) -> Lease | None:
         """None where the server refuses or falls silent."""

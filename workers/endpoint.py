@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection, wait
 from typing import cast
 
 from workers import netns
-from workers.acquire import Cancelled, NoLease, acquire
+from workers.acquire import Cancelled, NoAnswer, NoLease, acquire
 from workers.arp import ArpWatch
 from workers.keeper import Keeper, Source
 from workers.lease import Lease, boottime
@@ -101,7 +101,8 @@ class Worker:
                 self._report(Created(acquired.lease, routes, acquired.confirmed))
         except (NetlinkError, NoLease, Cancelled, OSError) as error:
             self._roll_back()
-            self._report(CreateFailed(str(error) or "the endpoint was deleted while it was being made"))
+            reason = str(error) or "the endpoint was deleted while it was being made"
+            self._report(CreateFailed(reason, silent=isinstance(error, NoAnswer)))
             return False
         return True
 

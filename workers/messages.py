@@ -126,9 +126,13 @@ class Created:
 
 @dataclass(frozen=True, slots=True)
 class CreateFailed:
-    """The endpoint could not be made; everything was rolled back. `reason` is for the user."""
+    """The endpoint could not be made; everything was rolled back. `reason` is for the user.
+
+    `silent`: for the whole budget nobody on the LAN has answered.
+    """
 
     reason: str
+    silent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

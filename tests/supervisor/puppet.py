@@ -21,6 +21,7 @@ from supervisor.memory import Memory
 from supervisor.messages import Answer
 from supervisor.phases import Phase
 from supervisor.records import Origin
+from supervisor.silence import Silence
 from supervisor.store import Snapshot, Store
 from workers.endpoint import remove
 from workers.lease import Lease, Route
@@ -161,7 +162,17 @@ class Puppet:
         self.store = Store(Path("/nowhere"), Snapshot)
         self.store.problem = "no disk in this test"
         self.memory = Memory(self.store)
-        plant = Plant(self.nursery, self.loop, self.engine, self.container, self.store, self.memory, self.gone.append)
+        self.silence = Silence()
+        plant = Plant(
+            self.nursery,
+            self.loop,
+            self.engine,
+            self.container,
+            self.store,
+            self.memory,
+            self.silence,
+            self.gone.append,
+        )
         origin = Origin(given_mac=mac is not None, given_address=address is not None)
         self.spec = EndpointSpec(NETWORK, ENDPOINT, "br0", MAC, 10.0)
         self.endpoint = Endpoint(self.spec, origin, identity, plant)

@@ -18,6 +18,7 @@ from supervisor.memory import Memory, mac_of_name
 from supervisor.messages import CreateEndpoint
 from supervisor.options import NetworkOptions
 from supervisor.records import Origin
+from supervisor.silence import SHORT_BUDGET_SECONDS, Silence
 from supervisor.store import Snapshot, Store
 from tests.supervisor.puppet import LEASE, NETWORK
 from workers.lease import boottime
@@ -59,6 +60,7 @@ class Gate:
     identifier: Found = field(default_factory=Found)
     options: NetworkOptions = field(default_factory=lambda: NetworkOptions("br0"))
     others: Sequence[Endpoint] = ()
+    silence: Silence = field(default_factory=Silence)
 
     def admit(
         self,
@@ -71,7 +73,9 @@ class Gate:
         """What a container with this identity gets."""
         self.identifier.identity = identity
         body = CreateEndpoint(NETWORK, "e" * 64, mac, address, options or {})
-        spec, origin, seen = admit(body, self.options, self.others, identifier=self.identifier, memory=self.memory)
+        spec, origin, seen = admit(
+            body, self.options, self.others, identifier=self.identifier, memory=self.memory, silence=self.silence
+        )
         assert seen == identity
         return spec, origin
 
@@ -213,3 +217,10 @@ def test_bad_option(gate: Gate) -> None:
     with pytest.raises(InvalidRequest, match="id"):
         gate.admit(WEB, options={"id": "../web"})
     assert gate.admit(WEB)[0].remembered == LIVE
+
+
+def test_a_dead_server_shortens_the_budget() -> None:
+    """After a budget without any answer on this bridge the next container is told sooner."""
+    gate = Gate()
+    gate.silence.found("br0")
+    assert gate.admit()[0].lease_timeout == SHORT_BUDGET_SECONDS
