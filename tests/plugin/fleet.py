@@ -17,6 +17,7 @@ from tests.lab.images import BUSYBOX, SLEEP, import_image
 from tests.lab.lab import Lab
 from tests.lab.plugin import Plugin
 from tests.plugin.conftest import create_network
+from tests.plugin.crash import await_instance
 from tests.plugin.judge import assert_leased
 
 NETWORK = "lan"
@@ -110,7 +111,7 @@ class Fleet:
 
         `seen` is the number of the server's messages before.
         """
-        wait_until(self._healthy, "a healthy plugin", SETTLE_TIMEOUT, interval=0.2)
+        await_instance(self.plugin)
         if stopped := self.containers.keys() - self.running():
             self.docker("start", *sorted(stopped))
         wait_until(self._attached, "every client in its sandbox", SETTLE_TIMEOUT, interval=0.2)
@@ -125,21 +126,18 @@ class Fleet:
 
         `stopped` are those that the engine has stopped for good, `renewed` those that it has started anew.
         """
-        after = self.places()
-        for name, place in after.items():
-            assert (place.mac, place.address) == (before[name].mac, before[name].address), name
+        for name, place in self.assert_places(before).items():
             kinds = [message.kind for message in self.heard(place.mac, seen)]
             fate = Fate.STOPPED if name in stopped else Fate.RESTARTED if name in renewed else Fate.UNDISTURBED
             assert (place.pid == before[name].pid) == (fate is Fate.UNDISTURBED), name
             assert not REFUSED & set(kinds), (name, kinds)
             _assert_explained(name, fate, kinds)
 
-    def _healthy(self) -> bool:
-        try:
-            status, health = self.plugin.get("/healthz")
-            return status == 200 and health["engine_connected"]
-        except OSError:
-            return False  # it is just being started
+    def assert_places(self, before: dict[str, Place]) -> dict[str, Place]:
+        """Each has the MAC and the address that it had."""
+        after = self.places()
+        assert {n: (p.mac, p.address) for n, p in after.items()} == {n: (p.mac, p.address) for n, p in before.items()}
+        return after
 
     def _attached(self) -> bool:
         _, view = self.plugin.get("/v1/endpoints")

@@ -6,11 +6,10 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from ipaddress import IPv4Interface
 from pathlib import Path
-from signal import SIGKILL
 
 import pytest
 
-from tests.lab.command import CommandFailed, wait_until
+from tests.lab.command import CommandFailed
 from tests.lab.compose import Compose
 from tests.lab.containers import Container
 from tests.lab.engine import Docker
@@ -18,6 +17,7 @@ from tests.lab.images import BUSYBOX
 from tests.lab.lab import Lab
 from tests.lab.plugin import Plugin
 from tests.plugin.conftest import Run
+from tests.plugin.crash import kill_supervisor
 from tests.plugin.judge import assert_leased
 
 RESTARTS = int(os.environ.get("RESTARTS", "10"))
@@ -37,24 +37,6 @@ networks:
 """
 
 
-def _kill(plugin: Plugin) -> None:
-    """SIGKILL for the supervisor, with which all other processes of the plugin end; dockerd starts it again."""
-    _, view = plugin.get("/v1/workers")
-    (pid,) = {worker["pid"] for worker in view["workers"] if worker["role"] == "supervisor"}
-    os.kill(pid, SIGKILL)
-
-
-def _await_plugin(plugin: Plugin) -> None:
-    def healthy() -> bool:
-        try:
-            status, health = plugin.get("/healthz")
-        except OSError:
-            return False  # it is just being started
-        return status == 200 and health["engine_connected"]
-
-    wait_until(healthy, "a healthy plugin", 20, interval=0.1)
-
-
 @pytest.mark.timeout(60 + SECONDS_EACH * RESTARTS)
 def test_restart_by_restart(run: Run, plugin: Plugin, lab: Lab, network: str) -> None:
     """`docker restart` again and again, a plugin that dies in between, `docker stop` and `start`: one MAC, one address,
@@ -65,8 +47,7 @@ def test_restart_by_restart(run: Run, plugin: Plugin, lab: Lab, network: str) ->
         container.restart()
         assert _place(container, network, lab) == place
         if number % KILL_EVERY == 0:
-            _kill(plugin)
-            _await_plugin(plugin)
+            kill_supervisor(plugin)
     container.stop()
     container.start()
     assert _place(container, network, lab) == place
@@ -90,8 +71,7 @@ def test_compose_restart_one_by_one(compose: Compose, plugin: Plugin, lab: Lab, 
     places = {name: _place(container, network, lab) for name, container in containers.items()}
     for name in containers:
         compose("restart", "--timeout", "1", name)
-        _kill(plugin)
-        _await_plugin(plugin)
+        kill_supervisor(plugin)
     assert {name: _place(container, network, lab) for name, container in containers.items()} == places
 
 
@@ -144,10 +124,9 @@ def test_restarted_all_at_once(
             restarts = [pool.submit(_restart, container) for container in services.values()]
             if number % 2:
                 wait(restarts, return_when=FIRST_COMPLETED)
-                _kill(plugin)
+                kill_supervisor(plugin)
             for restart in restarts:
                 restart.result()
-        _await_plugin(plugin)
         after = {name: _place(container, network, lab) for name, container in services.items()}
         for name, (mac, _) in {**before, **after}.items():
             owners.see(name, mac)

@@ -6,6 +6,7 @@ same ones when they are started again: the verdict is the server's log.
 """
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from signal import SIGKILL
@@ -18,6 +19,7 @@ from tests.lab.lab import Lab
 from tests.lab.network import BRIDGE
 from tests.lab.plugin import Plugin, create
 from tests.lab.registry import ADDRESS
+from tests.plugin.crash import kill_supervisor
 from tests.plugin.fleet import Fleet
 
 ROUNDS = int(os.environ.get("ROUNDS", "1"))
@@ -26,6 +28,7 @@ PUBLISHED = [f"{ADDRESS}/net-dhcp:{tag}" for tag in ("one", "other")]
 THE_MACHINES_OWN = {"lo", BRIDGE, "uplink"}
 LIVE_RESTORE = {"live-restore": True}
 NO_LIVE_RESTORE = {"live-restore": False}
+LOSING = {"RELEASE", "NAK", "DECLINE"}
 API_LIMIT = 30.0  # seconds, with a server that does not answer
 
 
@@ -61,21 +64,14 @@ def fleet(lab: Lab, plugin: Plugin) -> Iterator[Fleet]:
 
 
 def _supervisor_killed(fleet: Fleet) -> None:
-    _, view = fleet.plugin.get("/v1/workers")
-    (pid,) = {worker["pid"] for worker in view["workers"] if worker["role"] == "supervisor"}
-    os.kill(pid, SIGKILL)
-    _await_another(fleet.plugin, pid)
+    kill_supervisor(fleet.plugin)
 
 
 def _all_processes_killed(fleet: Fleet) -> None:
     killed = fleet.plugin.processes()
     for process in killed:
         process.kill(SIGKILL)
-    _await_another(fleet.plugin, min(process.pid for process in killed))
-
-
-def _await_another(plugin: Plugin, pid: int) -> None:
-    wait_until(lambda: plugin.processes() and pid not in {p.pid for p in plugin.processes()}, "another plugin", 10)
+    wait_until(lambda: not set(killed) & set(fleet.plugin.processes()), "the end of all processes", 10)
 
 
 def _plugin_disabled_and_enabled(fleet: Fleet) -> None:
@@ -163,6 +159,26 @@ def test_nothing_is_lost(event: str, fleet: Fleet) -> None:
         restarted = returning if ends_containers else set()
         stopped = fleet.containers.keys() - returning if ends_containers else set()
         fleet.assert_nothing_lost(before, seen, stopped, restarted)
+
+
+@pytest.mark.timeout(240)
+def test_boot_without_a_server(fleet: Fleet) -> None:
+    """Ten containers with `restart: always` start on the leases that they still hold, and the engine answers soon;
+    when the server is back it confirms each."""
+    fleet.docker("update", "--restart=always", *fleet.containers)
+    before = fleet.places()
+    fleet.lab.dhcp.stop()
+    _power_failure(fleet.lab)
+    began = time.monotonic()
+    fleet.lab.engine.start()
+    assert fleet.running() == fleet.containers.keys()
+    assert time.monotonic() - began < API_LIMIT
+
+    seen = len(fleet.lab.dhcp.messages())
+    fleet.lab.dhcp.start()
+    fleet.settle(seen)
+    fleet.assert_places(before)
+    assert not [message for message in fleet.lab.dhcp.messages()[seen:] if message.kind in LOSING]
 
 
 def _with_restart_policy(fleet: Fleet) -> set[str]:
