@@ -2,13 +2,16 @@
 
 import json
 import logging
-import sys
+import os
 from datetime import UTC, datetime
 
+STANDARD_OUTPUT = 1
 FIELDS = ("network", "endpoint", "container", "interface", "ms")
 SHORT_IDS = ("network", "endpoint")
 SHORT_ID_LENGTH = 12  # as docker prints them
 FOREIGN = ("asyncio", "docker", "pyroute2", "urllib3")  # their DEBUG is hundreds of lines for each endpoint
+
+log = logging.getLogger(__name__)
 
 
 class LogfmtFormatter(logging.Formatter):
@@ -37,9 +40,39 @@ def _quoted(text: str) -> str:
     return text if plain else json.dumps(text)
 
 
+class Output(logging.Handler):
+    """Writes without ever waiting for the reader.
+
+    With live-restore dockerd, which reads, may be away for hours, and whoever has something to say would wait for it
+    once the pipe is full: leases would run out. What finds no room is lost, and counted.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._lost = 0
+        flags = os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            self._descriptor = os.open(f"/proc/self/fd/{descriptor}", flags)  # so that nobody else's becomes like that
+        except OSError:
+            self._descriptor = descriptor  # a socket, which cannot be opened
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes the record, or counts it as lost."""
+        try:
+            os.write(self._descriptor, f"{self.format(record)}\n".encode("ascii", "backslashreplace"))
+        except OSError:
+            self._lost += 1  # no room, or nobody there any more
+            return
+        except Exception:  # noqa: BLE001  as the standard handlers: a wrong format must not end a process
+            self.handleError(record)
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            log.warning("%d lines lost, as nobody read them", lost)
+
+
 def configure(level: str) -> None:
     """For this process and all that it forks; an unknown level becomes INFO."""
-    handler = logging.StreamHandler(sys.stdout)
+    handler = Output(STANDARD_OUTPUT)
     handler.setFormatter(LogfmtFormatter())
     logging.basicConfig(level=logging.getLevelNamesMapping().get(level.upper(), logging.INFO), handlers=[handler])
     for name in FOREIGN:

@@ -2,12 +2,15 @@
 
 import json
 import logging
+import os
 import shlex
 import sys
 
 import pytest
 
-from supervisor.log import LogfmtFormatter
+from supervisor.log import LogfmtFormatter, Output
+
+LINES = 1000
 
 
 def _line(message: str, *arguments: object, **extra: object) -> str:
@@ -71,3 +74,25 @@ def test_exception() -> None:
         )
     assert "\n" not in line
     assert "first\\nsecond" in line
+
+
+def test_nobody_reads() -> None:
+    """Whoever logs goes on when the pipe is full, and its reader learns later how much it has missed."""
+    reader, writer = os.pipe()
+    log = logging.getLogger("supervisor.log")
+    output = Output(writer)
+    log.addHandler(output)
+    try:
+        for number in range(LINES):
+            log.error("%d %s", number, "x" * 250)
+        received = os.read(reader, LINES * 300)
+        log.error("back")
+        after = os.read(reader, LINES * 300)
+    finally:
+        log.removeHandler(output)
+        os.close(reader)
+    lost = LINES - received.count(b"\n")
+    assert lost > 0
+    assert after.decode() == f"back\n{lost} lines lost, as nobody read them\n"
+    assert os.get_blocking(writer)
+    os.close(writer)
