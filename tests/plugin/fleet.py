@@ -114,7 +114,7 @@ class Fleet:
         await_instance(self.plugin)
         if stopped := self.containers.keys() - self.running():
             self.docker("start", *sorted(stopped))
-        wait_until(self._attached, "every client in its sandbox", SETTLE_TIMEOUT, interval=0.2)
+        wait_until(self._attached, "every client's own ACK", SETTLE_TIMEOUT, interval=0.2)
         wait_until(lambda: self._acknowledged(seen), "an ACK for every container", SETTLE_TIMEOUT, interval=0.2)
 
     def heard(self, mac: str, seen: int) -> list[Message]:
@@ -140,8 +140,9 @@ class Fleet:
         return after
 
     def _attached(self) -> bool:
+        """The first lease is obtained, and then confirmed to the client in the sandbox."""
         _, view = self.plugin.get("/v1/endpoints")
-        at_work = {e["container"] for e in view["endpoints"] if e["phase"] == "joined" and e["lease_state"] == "bound"}
+        at_work = {e["container"] for e in view["endpoints"] if e["phase"] == "joined" and e["renewed"] > e["obtained"]}
         return at_work == self.containers.keys()
 
     def _acknowledged(self, seen: int) -> bool:
