@@ -31,11 +31,20 @@ def admit(
 ) -> tuple[EndpointSpec, Origin, Identity | None]:
     """What is to be made; `others` are the live endpoints on the same network.
 
-    A remembered lease is taken out of the memory. Raises InvalidRequest, and Conflict for an id that is in use.
+    A remembered lease is taken out of the memory. An endpoint whose container is started again, as the answer to its
+    request was lost, is replaced. Raises InvalidRequest, and Conflict for an id that is in use.
     """
     chosen = parse_endpoint_options(body.options)
-    identity = identifier.at_create(body, {e.identity.id for e in others if e.identity})
-    key = _free_key(key_of(body, chosen.id, options.mac_by_name, identity), others)
+    taken = {e.identity.id for e in others if e.identity and not e.doubtful}
+    identity = identifier.at_create(body, taken)
+    key = key_of(body, chosen.id, options.mac_by_name, identity)
+    owner = next((e for e in others if key is not None and e.origin.key == key), None)
+    if owner and owner.identity and identifier.at_create(body, taken - {owner.identity.id}) == owner.identity:
+        identity = owner.identity
+        owner.give_way()
+    elif owner:
+        _refuse_second(owner)
+        key = None
     remembered = memory.recall(body.network_id, key)
     wanted = body.address.ip if body.address else chosen.requested
     lease = memory.claim(remembered)
@@ -56,17 +65,13 @@ def admit(
     return spec, Origin(body.mac is not None, body.address is not None, key, options.keep_lease), identity
 
 
-def _free_key(key: str | None, others: Collection[Endpoint]) -> str | None:
+def _refuse_second(owner: Endpoint) -> None:
     """One identity belongs to one endpoint at a time; a MAC that the user gave twice is used all the same."""
-    owner = next((e for e in others if key is not None and e.origin.key == key), None)
-    if owner is None or key is None:
-        return key
-    kind, _, value = key.partition(":")
+    kind, _, value = (owner.origin.key or "").partition(":")
     name = owner.identity.name if owner.identity else owner.spec.endpoint_id[:12]
     if kind != "mac":
         raise Conflict(f"the identity of {kind} {value!r} is in use on this network, by container {name}")
     log.warning("two containers have the MAC %s, the other one is %s", value, name)
-    return None
 
 
 def _random_mac() -> str:

@@ -35,6 +35,7 @@ from workers.lease import Lease, Route
 
 CLEAN_UP_SECONDS = 4.0  # a worker's, after the budget of its first lease
 JOIN_SECONDS = 120.0  # the engine's next call; it does not come where the answer was lost, nor does a DeleteEndpoint
+DOUBT_SECONDS = 1.0  # of the same, for telling whether a request can be for this container again
 GONE_SECONDS = 5.0  # in which Leave comes for a sandbox that ends in order
 LEAVE_SECONDS = 4.0  # release (2 s), udhcpc's end (1 s)
 DELETE_SECONDS = 6.0  # release from the host's side (2 s), udhcpc's end, a link made again and removed
@@ -84,6 +85,7 @@ class Endpoint:
         self._gateway: IPv4Address | None = None
         self._held = False
         self._keep = False
+        self._created = -DOUBT_SECONDS  # `time.monotonic()`; long ago for one that is found again
 
     @property
     def identity(self) -> Identity | None:
@@ -200,6 +202,18 @@ class Endpoint:
         if self.lease is not None:
             self._journal.remember(self.lease)
 
+    @property
+    def doubtful(self) -> bool:
+        """Whether the engine may have forgotten it: it comes to join at once, unless its call broke."""
+        return self.phase is Phase.CREATED and time.monotonic() - self._created > DOUBT_SECONDS
+
+    def give_way(self) -> None:
+        """The engine starts this container anew, and knows nothing of this endpoint: the next one gets its lease."""
+        if self.phase is not Phase.DELETING:
+            self._journal.say("never joined, and its container is started again: replaced", logging.WARNING)
+            self._let_go()
+            self.delete()
+
     def abandon(self) -> None:
         """The plugin stops: what is being made is undone, all else lives on without us, its lease unreleased."""
         if self.phase is Phase.CREATING:
@@ -239,6 +253,7 @@ class Endpoint:
             return  # Delete has overtaken it
         self.lease, self._routes, self._held = lease, routes, True
         self.obtained = self.renewed = time.time()
+        self._created = time.monotonic()
         self._take(Happening.CREATED)
         self._await_join()
         if confirmed:
@@ -330,11 +345,16 @@ class Endpoint:
             return
         self.recovering = False
         self._journal.say("its sandbox has gone", logging.WARNING)
-        if self.lease is not None and (self.origin.keep_lease or self._plant.identifier.comes_back(self.identity)):
+        if self.origin.keep_lease or self._plant.identifier.comes_back(self.identity):
+            self._let_go()
+        self.delete()
+
+    def _let_go(self) -> None:
+        """The lease waits for whoever has the key."""
+        if self.lease is not None and self._held:
             self._journal.set_aside(self.lease)
             self._held = False
             self.child.send(w.Leave(keep=True))
-        self.delete()
 
     def _on_exit(self, status: int) -> None:
         self.udhcpc_pid = None

@@ -43,7 +43,7 @@ class Configuration:
 
     `networks` has, for the name and (once it was started there) the id of each of its networks, the `id` that the user
     has chosen for it there. `was_stopped`: somebody has stopped it, so that the engine does not start it again, but
-    with the policy `always` when it is started itself.
+    with the policy `always` when it is started itself. `mac` is the user's choice.
     """
 
     identity: Identity
@@ -51,6 +51,7 @@ class Configuration:
     networks: dict[str, str | None]
     was_stopped: bool
     exposed_ports: frozenset[tuple[int, int]]
+    mac: str | None
 
 
 class Identifier:
@@ -71,7 +72,7 @@ class Identifier:
             chosen = request.options.get("id")
             candidates = [c for c in candidates if chosen in {c.networks[n] for n in network & c.networks.keys()}]
         if len(candidates) > 1:
-            candidates = [c for c in candidates if c.exposed_ports == request.exposed_ports]
+            candidates = [c for c in candidates if (c.exposed_ports, c.mac) == (request.exposed_ports, request.mac)]
         if len(candidates) > 1:
             log.warning(
                 "%d containers start at once and nothing tells them apart (%s): this one gets a fresh identity; "
@@ -164,6 +165,12 @@ def _chosen_ids(networks: dict[str, dict[str, Any] | None]) -> Iterator[tuple[st
             yield known["NetworkID"], chosen
 
 
+def _chosen_mac(everywhere: str | None, networks: dict[str, dict[str, Any] | None]) -> str | None:
+    """One that the user gave: for the container or, from API 1.44 on, for each network."""
+    given = (settings.get("DesiredMacAddress") for settings in networks.values() if settings)
+    return next((mac.lower() for mac in (everywhere, *given) if mac), None)
+
+
 def _parse(config: dict[str, Any]) -> Configuration:
     exposed = (port.partition("/")[::2] for port in config["Config"].get("ExposedPorts") or {})
     return Configuration(
@@ -173,4 +180,5 @@ def _parse(config: dict[str, Any]) -> Configuration:
         networks=dict(_chosen_ids(config["NetworkSettings"]["Networks"] or {})),
         was_stopped=config.get("HasBeenManuallyStopped", False),
         exposed_ports=frozenset((PROTOCOLS[protocol], int(port)) for port, protocol in exposed),
+        mac=_chosen_mac(config["Config"].get("MacAddress"), config["NetworkSettings"]["Networks"] or {}),
     )

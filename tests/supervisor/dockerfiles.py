@@ -78,12 +78,16 @@ class DockerFiles:
         ports: tuple[str, ...] | None = (),
         chosen_id: str | None = None,
         stopped: bool = False,
+        mac: str | None = None,
+        mac_here: str | None = None,
     ) -> None:
         """The container's own file, in the engine's words; without `ports` it has null there.
 
-        `restarting` is the engine's word for the time between an end and the start by the restart policy.
+        `restarting` is the engine's word for the time between an end and the start by the restart policy. A MAC is of
+        the container or, from API 1.44 on, of its place on the network.
         """
         driver_opts = None if chosen_id is None else {"id": chosen_id}
+        place = {"NetworkID": "", "DriverOpts": driver_opts, "DesiredMacAddress": mac_here or ""}
         exposed: dict[str, dict[str, str]] | None = None if ports is None else {port: {} for port in ports}
         self.write_configuration(
             container_id,
@@ -91,9 +95,9 @@ class DockerFiles:
                 {
                     "ID": container_id,
                     "Name": f"/{name}",
-                    "Config": {"Hostname": f"{name}-host", "ExposedPorts": exposed},
+                    "Config": {"Hostname": f"{name}-host", "ExposedPorts": exposed, "MacAddress": mac or ""},
                     "State": {"Running": running or restarting, "Restarting": restarting},
-                    "NetworkSettings": {"Networks": {network: {"NetworkID": "", "DriverOpts": driver_opts}}},
+                    "NetworkSettings": {"Networks": {network: place}},
                     "HasBeenManuallyStopped": stopped,
                 }
             ),

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -33,7 +32,7 @@ BY_NAME = NetworkOptions("br0", mac_by_name=True)
 
 
 class Found(Identifier):
-    """Finds what the test says, and notes who was excluded."""
+    """Finds what the test says, unless that is excluded, and notes who first was."""
 
     def __init__(self) -> None:
         super().__init__(Engine())
@@ -42,14 +41,28 @@ class Found(Identifier):
 
     def at_create(self, request: CreateEndpoint, taken: set[str]) -> Identity | None:
         """As the test says."""
-        self.taken = taken
-        return self.identity
+        self.taken = self.taken or taken
+        return None if self.identity and self.identity.id in taken else self.identity
+
+
+@dataclass
+class Other:
+    """Another endpoint on the network, as far as admission looks at it."""
+
+    origin: Origin
+    identity: Identity | None
+    doubtful: bool = False
+    gave_way: bool = False
+    spec: EndpointSpec = field(default_factory=lambda: EndpointSpec(NETWORK, "f" * 64, "br0", GIVEN, 10.0))
+
+    def give_way(self) -> None:
+        """Notes it."""
+        self.gave_way = True
 
 
 def endpoint_with(key: str | None, identity: Identity | None) -> Endpoint:
-    """Another endpoint on the network, as far as admission looks at it."""
-    spec = EndpointSpec(NETWORK, "f" * 64, "br0", GIVEN, 10.0)
-    return cast(Endpoint, SimpleNamespace(spec=spec, origin=Origin(key=key), identity=identity))
+    """As Endpoint's type."""
+    return cast(Endpoint, Other(Origin(key=key), identity))
 
 
 @dataclass
@@ -186,6 +199,22 @@ def test_identity_in_use(gate: Gate, key: str, options: NetworkOptions, identity
         gate.admit(identity, options=chosen)
     gate.others = []
     assert gate.admit(identity, options=chosen)[0].remembered == LIVE
+
+
+@pytest.mark.parametrize(
+    ("key", "doubtful", "request_of_it"),
+    [
+        (f"mac:{GIVEN}", False, {"mac": GIVEN}),
+        ("id:web", False, {"options": {"id": "web"}}),
+        ("container:c1", True, {}),
+    ],
+)
+def test_started_again(gate: Gate, key: str, doubtful: bool, request_of_it: dict[str, Any]) -> None:
+    """The answer to a container's request was lost: its endpoint gives way to the one of its next start."""
+    other = Other(Origin(key=key), WEB, doubtful)
+    gate.others = [cast(Endpoint, other)]
+    _, origin = gate.admit(WEB, **request_of_it)
+    assert (origin.key, other.gave_way) == (key, True)
 
 
 def test_same_mac_twice(gate: Gate) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from supervisor.phases import Phase
 from tests.supervisor.puppet import IDENTITY, LEASE, MAC, SANDBOX, Puppet, attach_path, bring_to
+from workers.lease import boottime
 from workers.messages import (
     Attach,
     Attached,
@@ -17,6 +18,7 @@ from workers.messages import (
     Delete,
     LeaseObtained,
     LeaseTrouble,
+    Leave,
     Rename,
     Trouble,
 )
@@ -170,3 +172,28 @@ def test_nobodys_endpoint_becomes_the_containers(puppet: Puppet) -> None:
     assert seen is not None
     assert (seen.mac, seen.address) == (MAC, LEASE.address.ip)
     assert puppet.endpoint.record().origin.key == "container:c1"
+
+
+def test_gives_way(puppet: Puppet) -> None:
+    """It ends with its link, and its lease waits for the next endpoint of the same container."""
+    live = replace(LEASE, obtained=boottime())
+    puppet.learn("web-host")
+    bring_to(puppet, Phase.CREATING)
+    puppet.report(Created(live, ()))
+    puppet.endpoint.give_way()
+    assert puppet.worker.told() == [Leave(keep=True), Delete()]
+    seen = puppet.memory.recall(puppet.spec.network_id, "container:c1")
+    assert seen is not None
+    assert seen.lease == live
+
+
+def test_doubtful(puppet: Puppet) -> None:
+    """An endpoint that was just answered is awaited; found again by another instance, it may be forgotten by the
+    engine, and is doubtful until it is joined."""
+    bring_to(puppet, Phase.CREATED)
+    found = Puppet()
+    found.endpoint.restore(puppet.endpoint.record())
+    doubts = [puppet.endpoint.doubtful, found.endpoint.doubtful]
+    found.ask(found.endpoint.join, SANDBOX)
+    found.close()
+    assert [*doubts, found.endpoint.doubtful] == [False, True, False]

@@ -1,6 +1,7 @@
 """Which container a request is for: found in a mount table and in files like the engine's, or not at all."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from supervisor.engine import EngineLost
 from supervisor.identity import Identifier, Identity
 from tests.supervisor.dockerfiles import DATABASE, MAIL, OFFICE, WEB, DockerFiles, create_endpoint
 
+GIVEN = "02:11:22:aa:bb:cc"
 TCP, UDP, SCTP = 6, 17, 132
 WEB_IDENTITY = Identity(WEB, "web", "web-host")
 ENDPOINT = "e" * 64
@@ -130,6 +132,17 @@ def test_alike(two: DockerFiles) -> None:
     """Two that cannot be told apart are nobody."""
     two.configure(DATABASE, "db", ports=("80/tcp", "443/udp"))
     assert Identifier(two.engine).at_create(create_endpoint((TCP, 80), (UDP, 443)), set()) is None
+
+
+@pytest.mark.parametrize(("mac", "mac_here"), [(GIVEN.upper(), None), (None, GIVEN)], ids=["container", "network"])
+def test_told_apart_by_mac(two: DockerFiles, mac: str | None, mac_here: str | None) -> None:
+    """A MAC that the user gave tells its container from one that has none."""
+    two.configure(WEB, "web")
+    two.configure(DATABASE, "db", mac=mac, mac_here=mac_here)
+    identifier = Identifier(two.engine)
+    assert identifier.at_create(create_endpoint(), set()) == WEB_IDENTITY
+    given = identifier.at_create(replace(create_endpoint(), mac=GIVEN), set())
+    assert (given and given.name) == "db"
 
 
 def test_without_ports(two: DockerFiles) -> None:
