@@ -94,13 +94,16 @@ class Supervisor:
         self._instance = uuid.uuid4().hex
         self._started = time.monotonic()
         self._stopping = False
+        self._engine_sought = False
+        self._recovered = False
+        self._early: list[tuple[Request, Respond]] = []
 
     def run(self) -> None:
         """Serves until SIGTERM or SIGINT."""
         self._loop.watch(self._signals.reader, self._on_signal)
         self._watcher.start()
-        self._recover()
         self._api.start()
+        self._recover()
         self._tick()
         log.info("started, instance %s", self._instance)
         while not (self._stopping and not self._nursery.children):
@@ -108,7 +111,10 @@ class Supervisor:
         log.info("stopped")
 
     def _recover(self) -> None:
-        """Disk and kernel are reconciled before the first request is answered; what takes long does not hold it up."""
+        """Disk and kernel are reconciled before the first request is answered; what takes long does not hold it up.
+
+        The engine is looked for as well: without its pid nobody can tell whose the first request at a boot is.
+        """
         kept = self._store.load()
         self._engine.data_root = kept.data_root or self._engine.data_root
         self._networks.load(kept.networks)
@@ -119,10 +125,17 @@ class Supervisor:
             endpoint.restore(record)
         deadline = time.monotonic() + RECOVERY_SECONDS
         self._loop.call_later(RECOVERY_SECONDS, lambda: None)  # wakes the loop
-        while any(e.recovering for e in self._endpoints.values()) and time.monotonic() < deadline:
+        while self._recovering() and time.monotonic() < deadline:
             self._loop.step()
         if kept.endpoints:
             log.info("%d endpoints found again, %d of them live", len(kept.endpoints), len(self._endpoints))
+        self._recovered = True
+        for request, respond in self._early:
+            self._on_request(request, respond)
+        self._early.clear()
+
+    def _recovering(self) -> bool:
+        return not self._engine_sought or any(e.recovering for e in self._endpoints.values())
 
     def _snapshot(self) -> Snapshot:
         return Snapshot(
@@ -161,6 +174,7 @@ class Supervisor:
 
     def _on_fact(self, fact: object) -> None:
         self._engine.learn(cast(Fact, fact))
+        self._engine_sought = True
         if isinstance(fact, ContainerGone):
             self._memory.forget_container(fact.id)
         elif isinstance(fact, EngineConnected):
@@ -171,6 +185,9 @@ class Supervisor:
     def _on_request(self, request: Request, respond: Respond) -> None:
         if self._stopping:
             respond(Unavailable("the plugin is stopping"))
+            return
+        if not self._recovered:
+            self._early.append((request, respond))
             return
         try:
             HANDLERS[type(request.body)](self, request.body, respond)

@@ -1,0 +1,198 @@
+"""Leases that run out, that are kept, that could not be given back: judged at the server and in the kernel."""
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab.command import run, wait_until
+from tests.lab.dhcp import DhcpServer
+from tests.lab.network import LAN
+from tests.netns.process.fakeengine import INTERFACE, Answer, Container
+from tests.netns.process.instances import Instances, instances_of
+from tests.netns.process.rig import Rig
+from tests.netns.process.scripted import Grant, scripted_server
+from tests.netns.process.wire import Kind, Packet
+
+LEASE_SECONDS = 16  # udhcpc takes every shorter one for this long
+BACK_SECONDS = 30.0
+# The plugin with shorter patience for those who do not come back: the product has no such option.
+IMPATIENT = """
+import supervisor.core, supervisor.memory
+from supervisor.__main__ import main
+supervisor.memory.COMEBACK_SECONDS, supervisor.core.TICK_SECONDS = 2.0, 0.2
+main()
+"""
+
+
+@pytest.fixture(name="instances", autouse=True)
+def _instances(rig: Rig, tmp_path: Path) -> Iterator[Instances]:
+    with instances_of(rig, tmp_path) as instances:
+        yield instances
+
+
+@pytest.fixture(name="impatient")
+def _impatient(instances: Instances, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.netns.process.plugin.COMMAND", (sys.executable, "-E", "-s", "-c", IMPATIENT))
+    instances.again()
+
+
+def inet(container: Container) -> list[str]:
+    """The container's addresses on its interface."""
+    words = container.inside("ip", "-4", "-o", "addr", "show", "dev", INTERFACE).split()
+    return [words[i + 1] for i, word in enumerate(words) if word == "inet"]
+
+
+def create_as(rig: Rig, container: Container, chosen: str) -> Answer:
+    """CreateEndpoint with `driver-opt=id=chosen`."""
+    answer = rig.engine.call("CreateEndpoint", {**container.request, "Options": {"id": chosen}})
+    if answer.status == 200:
+        container.mac, container.address = (answer.body["Interface"][k] for k in ("MacAddress", "Address"))
+    return answer
+
+
+def start_as(rig: Rig, network: str, chosen: str) -> Container:
+    """A running container of that id."""
+    container = rig.container(network)
+    created = create_as(rig, container, chosen)
+    assert created.status == 200, created
+    container.attach(container.join())
+    rig.wait_for_bound(container)
+    return container
+
+
+@pytest.mark.timeout(120)
+def test_expired(rig: Rig) -> None:
+    """Without a server `drop` takes the address off at expiry, `keep` leaves it; both are bound again soon after."""
+    grants: dict[str, Grant] = {}
+    spare = iter((Grant(LAN[60], lease_time=LEASE_SECONDS), Grant(LAN[61], lease_time=LEASE_SECONDS)))
+
+    def answer(packet: Packet) -> list[bytes]:
+        if packet.chaddr not in grants:
+            grants[packet.chaddr] = next(spare)
+        return grants[packet.chaddr].answer(packet)
+
+    with scripted_server(rig.machine.lan, answer) as server:
+        keep = rig.joined(rig.network(ignore_conflicts="true"))
+        drop = rig.joined(rig.network(ignore_conflicts="true", expired="drop"))
+        server.behaviour = lambda _: []
+        before = [rig.confirmations(c) for c in (keep, drop)]
+
+        wait_until(lambda: not inet(drop), "an empty link", LEASE_SECONDS + 3)
+        wait_until(lambda: keep.view["lease_state"] == "expired", "the other lease's end", LEASE_SECONDS + 3)
+        assert inet(keep) == [keep.address]
+        assert drop.view["lease_state"] == "expired"
+        assert not rig.engine.get("/healthz")["healthy"]
+
+        begun = time.monotonic()
+        server.behaviour = answer
+        for container, times in zip((keep, drop), before, strict=True):
+            wait_until(lambda c=container, n=times: rig.confirmations(c) > n, "a lease", BACK_SECONDS)  # type: ignore[misc]
+        print(f"bound again {time.monotonic() - begun:.1f} s after the server's return")
+        assert (inet(keep), inet(drop)) == ([keep.address], [drop.address])
+        assert "default" in drop.inside("ip", "-4", "route")
+        wait_until(lambda: rig.engine.get("/healthz")["healthy"], "a healthy plugin", 5)
+        rig.clean()
+
+
+def test_lease_that_is_kept(rig: Rig, server: DhcpServer, instances: Instances) -> None:
+    """With `release=keep` a stop sends no RELEASE; the next start asks for the same lease first, also after a kill."""
+    network = rig.network(release="keep")
+    first = start_as(rig, network, "web")
+    first.stop()
+    assert [lease.mac for lease in server.leases()] == [first.mac]
+    instances.again()
+    before = len(rig.capture.frames())
+
+    second = start_as(rig, network, "web")
+
+    kinds = [f.packet.kind for f in rig.capture.frames()[before:]]
+    assert kinds[0] is Kind.REQUEST
+    assert (second.mac, second.address) == (first.mac, first.address)
+    assert not rig.capture.frames(kind=Kind.RELEASE)
+    second.stop()
+    forget(server)
+
+
+def test_start_without_a_server(rig: Rig, server: DhcpServer) -> None:
+    """A valid lease is enough to start within moments while no server answers; it is confirmed when one is back."""
+    network = rig.network(release="keep")
+    first = start_as(rig, network, "web")
+    first.stop()
+    server.stop()
+
+    second = rig.container(network)
+    created = create_as(rig, second, "web")
+
+    assert (created.status, second.address, created.seconds < 2.5) == (200, first.address, True)
+    assert "no server answers; starting on" in rig.plugin.log
+    second.attach(second.join())
+    server.start()
+    rig.wait_for_bound(second)
+    assert inet(second) == [first.address]
+    second.stop()
+    forget(server)
+
+
+def test_lease_that_the_server_has_given_away(rig: Rig, server: DhcpServer) -> None:
+    """A kept lease that the server refuses meanwhile costs one NAK: the container starts with another address."""
+    network = rig.network(release="keep")
+    first = start_as(rig, network, "web")
+    first.stop()
+    taken = first.address.partition("/")[0]
+    server.stop()
+    line = server.lease_file.read_text().replace(first.mac, "02:00:00:00:00:99").replace(f"01:{first.mac}", "*")
+    server.lease_file.write_text(line)
+    server.start()
+    before = len(rig.capture.frames())
+
+    second = start_as(rig, network, "web")
+
+    assert second.mac == first.mac
+    assert second.address.partition("/")[0] != taken
+    kinds = [f.packet.kind for f in rig.capture.frames()[before:]]
+    assert kinds[:3] == [Kind.REQUEST, Kind.DISCOVER, Kind.REQUEST]
+    assert server.messages(second.mac, "NAK")
+    second.stop()
+    forget(server)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_lease_that_could_not_be_given_back(rig: Rig, server: DhcpServer) -> None:
+    """A RELEASE that found no way to the server at Leave goes out later from the host's side, and nothing is left."""
+    links = rig.machine.links()
+    container = rig.joined()
+    run("ip", "-n", rig.machine.lan, "link", "set", "port", "down")
+    container.stop()
+    assert not rig.capture.frames(kind=Kind.RELEASE)
+    run("ip", "-n", rig.machine.lan, "link", "set", "port", "up")
+
+    wait_until(lambda: not server.leases(), "the release", 15)
+
+    (release,) = rig.capture.frames(kind=Kind.RELEASE)
+    assert (release.mac, str(release.source)) == (container.mac, container.address.partition("/")[0])
+    wait_until(lambda: rig.machine.links() == links, "the links of before", 5)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_kept_lease_is_never_given_back(rig: Rig, server: DhcpServer, instances: Instances) -> None:
+    """What the user wants kept stays at the server however long its container is away."""
+    network = rig.network(release="keep")
+    first = start_as(rig, network, "web")
+    first.stop()
+    other = start_as(rig, rig.network(ignore_conflicts="true"), "other")
+    run("ip", "-n", rig.machine.lan, "link", "set", "port", "down")
+    other.stop()
+    run("ip", "-n", rig.machine.lan, "link", "set", "port", "up")
+    wait_until(lambda: len(server.leases()) == 1, "the release of the other one, which is due later", 15)
+    assert [lease.mac for lease in server.leases()] == [first.mac]
+    forget(server)
+
+
+def forget(server: DhcpServer) -> None:
+    """The server's leases go: what a test has kept on purpose is no leak."""
+    server.stop()
+    server.lease_file.unlink()
+    server.start()
