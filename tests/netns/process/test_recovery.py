@@ -87,15 +87,12 @@ def test_many_before_the_first_answer(rig: Rig, server: DhcpServer, instances: I
     assert len(server.leases()) == MANY
 
 
-@ENDS
-def test_joined_after_the_restart(
-    rig: Rig, server: DhcpServer, instances: Instances, how: Callable[[PluginProcess], None]
-) -> None:
+def test_joined_after_the_restart(rig: Rig, server: DhcpServer, instances: Instances) -> None:
     """What CreateEndpoint promised to the engine holds for a Join that another instance answers."""
     container = rig.container()
     container.create()
 
-    instances.again(how)
+    instances.again()
     joined = container.join()
     assert joined.status == 200, joined
     container.attach(joined)
@@ -154,16 +151,13 @@ def test_kept_before_it_is_answered(rig: Rig, server: DhcpServer, instances: Ins
     assert len(server.leases()) == 1
 
 
-@ENDS
-def test_sandbox_that_went_meanwhile(
-    rig: Rig, server: DhcpServer, instances: Instances, how: Callable[[PluginProcess], None]
-) -> None:
+def test_sandbox_that_went_meanwhile(rig: Rig, server: DhcpServer, instances: Instances) -> None:
     """A container that ended while no plugin ran has its lease released and its link removed; its neighbour stays."""
     network = rig.network()
     gone, neighbour = rig.joined(network), rig.joined(network)
     confirmed = rig.confirmations(neighbour)
 
-    instances.end(how)
+    instances.end()
     gone.remove_sandbox()
     instances.start()
 
