@@ -1,4 +1,4 @@
-"""Marks the tests that need root and real servers by the directory they are in, so that none can forget to."""
+"""Marks the tests that need root and real servers by the directory they are in, and runs the quick ones first."""
 
 from pathlib import Path
 
@@ -9,8 +9,12 @@ MARKED = ("netns", "plugin")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """tests/netns carry the marker `netns`, tests/plugin the marker `plugin`."""
+    """tests/netns carry the marker `netns`, tests/plugin the marker `plugin`; unit tests come before both."""
     for item in items:
-        kind = item.path.relative_to(DIRECTORY).parts[0]
-        if kind in MARKED:
+        if (kind := _kind(item)) in MARKED:
             item.add_marker(kind)
+    items.sort(key=lambda item: MARKED.index(_kind(item)) if _kind(item) in MARKED else -1)
+
+
+def _kind(item: pytest.Item) -> str:
+    return item.path.relative_to(DIRECTORY).parts[0]
