@@ -142,8 +142,9 @@ class Fleet:
     def _attached(self) -> bool:
         """The first lease is obtained, and then confirmed to the client in the sandbox."""
         _, view = self.plugin.get("/v1/endpoints")
-        at_work = {e["container"] for e in view["endpoints"] if e["phase"] == "joined" and e["renewed"] > e["obtained"]}
-        return at_work == self.containers.keys()
+        log = [line for line in self.plugin.log() if "confirmed by" in line]
+        confirmed = [e for e in view["endpoints"] if any(f"endpoint={e['endpoint_id'][:12]}" in line for line in log)]
+        return {e["container"] for e in confirmed if e["phase"] == "joined"} == self.containers.keys()
 
     def _acknowledged(self, seen: int) -> bool:
         """The last word that each has heard is an ACK, and it came after that."""
