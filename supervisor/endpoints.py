@@ -29,7 +29,7 @@ from supervisor.services import Respond
 from supervisor.silence import Silence
 from supervisor.store import Store
 from workers import messages as w
-from workers.endpoint import remove, run
+from workers.endpoint import reclaim, run
 from workers.hostname import legal_hostname
 from workers.lease import Lease, Route
 
@@ -227,8 +227,8 @@ class Endpoint:
         match report:
             case w.Created(lease, routes, confirmed):
                 self._on_created(lease, routes, confirmed)
-            case w.CreateFailed(reason, silent):
-                self._on_failed(reason, silent)
+            case w.CreateFailed(reason, silent, owed):
+                self._on_failed(reason, silent, owed)
             case w.Attached(interface) if self.phase in (Phase.JOINING, Phase.JOINED):
                 self._journal.interface = interface
                 self.recovering = False
@@ -271,13 +271,14 @@ class Endpoint:
             self._journal.say(f"asked for {wanted}, the server gave {lease.address.ip}", logging.WARNING)
         self._callers.answer(Phase.CREATING, self._created_answer())
 
-    def _on_failed(self, reason: str, silent: bool) -> None:
+    def _on_failed(self, reason: str, silent: bool, owed: Lease | None) -> None:
         if silent:
             self._plant.silence.found(self.spec.bridge)
         self._journal.note("failed", f"not created: {reason}", self.lease, logging.ERROR)
         self._take(Happening.FAILED)
-        if self.spec.remembered is not None:
-            self._journal.set_aside(self.spec.remembered)  # it was not ours yet
+        waiting = owed or self.spec.remembered  # which was not ours yet
+        if waiting is not None:
+            self._journal.set_aside(waiting)
         self._plant.gone(self)
         self._callers.answer(Phase.CREATING, Failed(reason))
         self._callers.answer(Phase.DELETING, Done())
@@ -417,7 +418,7 @@ class Endpoint:
 
     def _spawn(self, resume: w.Resume | None) -> None:
         ours, theirs = Pipe()
-        target = remove if resume is None and self.phase is Phase.DELETING else run
+        target = reclaim if resume is None and self.phase is Phase.DELETING else run
         self._attached_to = None
         self._plant.nursery.spawn(self.child, target, self.spec, theirs, resume, channel=ours, theirs=(theirs,))
 

@@ -9,7 +9,8 @@ socket at each step, and the kernel makes it wait some 15 ms each time.
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from multiprocessing.connection import Connection, wait
@@ -80,19 +81,23 @@ class Acquired:
     watch: ArpWatch | None
 
 
-def acquire(spec: EndpointSpec, channel: Connection, wire: Wire) -> Acquired:
+def acquire(spec: EndpointSpec, channel: Connection, wire: Wire, owe: Callable[[Lease | None], None]) -> Acquired:
     """One DISCOVER-OFFER-REQUEST-ACK over `wire`, or REQUEST-ACK for a remembered lease.
 
-    Raises NoLease, Cancelled, or OSError where the link is gone.
+    `owe` is told before each REQUEST for an offer what the server may have leased from then on, heard or not, and None
+    when it is not so any more. Raises NoLease, Cancelled, or OSError where the link is gone.
     """
-    return _Exchange(spec, channel, wire).run()
+    return _Exchange(spec, channel, wire, owe).run()
 
 
 class _Exchange:
     """One client in the states SELECTING and REQUESTING."""
 
-    def __init__(self, spec: EndpointSpec, channel: Connection, wire: Wire) -> None:
+    def __init__(
+        self, spec: EndpointSpec, channel: Connection, wire: Wire, owe: Callable[[Lease | None], None]
+    ) -> None:
         self._spec = spec
+        self._owe = owe
         self._channel = channel
         self._wire = wire
         self._begun = time.monotonic()
@@ -167,6 +172,8 @@ class _Exchange:
         """None where the server refuses or falls silent."""
         self._router = offer.sender
         self._probe(offer.address)
+        with suppress(InvalidLease):  # the ACK may be a better one
+            self._owe(parse_lease(offer.values, boottime()))
         for attempt, wait_until in enumerate(self._retransmissions(), 1):
             self._send(MessageType.REQUEST, offer.address, server=offer.server)
             self._counts.requests += 1
@@ -178,6 +185,7 @@ class _Exchange:
                 if answer.kind is Kind.NAK:
                     self._counts.naks += 1
                     self._counts.last_words = answer.values["message"][:100]
+                    self._owe(None)
                     self._pause()
                     return None
             if attempt == REQUEST_TRIES:
@@ -250,6 +258,7 @@ class _Exchange:
     def _decline(self, claim: "_Claimed", server: IPv4Address | None) -> None:
         """Tells the server that somebody has the address, and gives up where all that it offers is taken."""
         self._unwatch()
+        self._owe(None)
         self._send(MessageType.DECLINE, claim.address, server)
         self._counts.declined.append(f"{claim.address} by {claim.mac}")
         if len(self._counts.declined) >= MAX_DECLINES:

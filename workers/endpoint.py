@@ -11,6 +11,7 @@ the channel means that the supervisor is gone: the worker ends and releases noth
 import logging
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from typing import cast
 
@@ -23,6 +24,7 @@ from workers.messages import (
     Attach,
     Attached,
     Command,
+    ConflictCheck,
     Created,
     CreateFailed,
     Delete,
@@ -41,6 +43,8 @@ from workers.netlink import Link, Netlink, NetlinkError, change_feed, drain
 from workers.release import ReleaseError, release, release_detached
 from workers.wire import Wire
 
+RECLAIM_SECONDS = 1.5  # for a server to say what it has leased
+
 log = logging.getLogger(__name__)
 
 
@@ -54,11 +58,20 @@ def run(spec: EndpointSpec, channel: Connection, resume: Resume | None = None) -
     worker.serve()
 
 
-def remove(spec: EndpointSpec, channel: Connection, _: Resume | None = None) -> None:
-    """Removes what a worker that died while it made the endpoint left behind; its lease, if any, is not known."""
+def remove(spec: EndpointSpec, channel: Connection) -> None:
+    """Removes the link of an endpoint of which nothing else is known, if there is one."""
     with Netlink() as netlink:
         netlink.delete_link(spec.host_link)
     channel.send(Deleted())
+
+
+def reclaim(spec: EndpointSpec, channel: Connection, _: Resume | None = None) -> None:
+    """Removes what a worker that died while it made the endpoint left behind, a lease that it did not report included.
+
+    A remembered lease stays: it goes on waiting for its owner.
+    """
+    worker = Worker(replace(spec, lease_timeout=RECLAIM_SECONDS, conflict=ConflictCheck.OFF), channel)
+    worker.reclaim()
 
 
 def give_back(spec: EndpointSpec, lease: Lease, channel: Connection) -> None:
@@ -94,7 +107,7 @@ class Worker:
                 self._make_pair(netlink)
                 routes = () if self._spec.skip_routes else netlink.bridge_routes(self._spec.bridge)
             with Wire(self._spec.container_link) as wire:
-                acquired = acquire(self._spec, self._channel, wire)
+                acquired = acquire(self._spec, self._channel, wire, self._owe)
                 self.hold(acquired.lease)
                 self._claims = acquired.watch
                 # Before the wire is closed, which takes 15 ms.
@@ -102,9 +115,32 @@ class Worker:
         except (NetlinkError, NoLease, Cancelled, OSError) as error:
             self._roll_back()
             reason = str(error) or "the endpoint was deleted while it was being made"
-            self._report(CreateFailed(reason, silent=isinstance(error, NoAnswer)))
+            silent, owed = isinstance(error, NoAnswer), self.lease if self._owed else None
+            self._report(CreateFailed(reason, silent, owed))
             return False
         return True
+
+    def reclaim(self) -> None:
+        """What the server has for this MAC is asked for, to be given back; the endpoint is gone afterwards."""
+        try:
+            self._channel.recv()  # the Delete that this is for: once more, and it would end the search
+            with Netlink() as netlink:
+                netlink.delete_link(self._spec.host_link)
+                if self._spec.remembered is None:
+                    self._make_pair(netlink)
+            if self._spec.remembered is None:
+                with Wire(self._spec.container_link) as wire:
+                    acquire(self._spec, self._channel, wire, self._owe)
+        except (NetlinkError, NoLease, Cancelled, OSError, EOFError) as error:
+            log.debug("%s has no lease that could be given back: %s", self._spec.mac, error)
+        self._roll_back()
+        self._report(Deleted(self._owed))
+
+    def _owe(self, lease: Lease | None) -> None:
+        if lease is None:
+            self._owed = False
+        else:
+            self.hold(lease)
 
     def _make_pair(self, netlink: Netlink) -> None:
         spec = self._spec

@@ -128,11 +128,13 @@ class Created:
 class CreateFailed:
     """The endpoint could not be made; everything was rolled back. `reason` is for the user.
 
-    `silent`: for the whole budget nobody on the LAN has answered.
+    `silent`: for the whole budget nobody on the LAN has answered. `owed` is what a server may have leased and could
+    not be given back.
     """
 
     reason: str
     silent: bool = False
+    owed: Lease | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from supervisor.phases import Phase
 from supervisor.records import Origin
 from supervisor.silence import Silence
 from supervisor.store import Snapshot, Store
-from workers.endpoint import remove
+from workers.endpoint import reclaim
 from workers.lease import Lease, Route
 from workers.messages import Attached, Command, Created, EndpointSpec, Left, Report, Resume
 
@@ -98,7 +98,7 @@ class PlayedNursery(Nursery):
         child.advance(ChildEvent.SPAWN)
         child.channel, child.spawned = channel, time.monotonic()
         _, end, resume = arguments
-        self.spawned.append(Spawned(target is remove, cast(Resume | None, resume), cast(Connection, end)))
+        self.spawned.append(Spawned(target is reclaim, cast(Resume | None, resume), cast(Connection, end)))
 
     def kill(self, child: Child, number: Signals) -> None:
         """Remembers it; the test plays the death."""

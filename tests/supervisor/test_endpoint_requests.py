@@ -1,6 +1,7 @@
 """An endpoint's requests: each in its place, repeated, and out of place."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 import pytest
@@ -20,7 +21,7 @@ from tests.supervisor.puppet import (
     attach_path,
     bring_to,
 )
-from workers.lease import Route
+from workers.lease import Route, boottime
 from workers.messages import Attach, Created, CreateFailed, Delete, Deleted, Leave, Left
 
 CREATED = EndpointCreated(LEASE.address, MAC)
@@ -94,6 +95,15 @@ def test_create_failed(puppet: Puppet) -> None:
     puppet.die(0)
     assert puppet.gone == [puppet.endpoint]
     assert len(puppet.nursery.spawned) == 1
+
+
+def test_create_failed_and_a_lease_is_owed(puppet: Puppet) -> None:
+    """What the worker could not give back is given back later."""
+    puppet.ask(puppet.endpoint.create)
+    lease = replace(LEASE, obtained=boottime())
+    puppet.report(CreateFailed("no DHCPACK on br0", owed=lease))
+    (waiting,) = puppet.memory
+    assert (waiting.lease, waiting.release_at is not None) == (lease, True)
 
 
 def test_join(puppet: Puppet) -> None:

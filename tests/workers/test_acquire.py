@@ -95,6 +95,7 @@ class Client:
     timeout: float = 5.0
     wires: list[PlayedWire] = field(default_factory=list)
     ends: tuple[Connection, Connection] = field(default_factory=Pipe)
+    owed: list[Lease | None] = field(default_factory=list)
 
     def run(self, behaviour: Behaviour) -> tuple[Acquired, list[Packet]]:
         """The lease, and what was sent for it."""
@@ -103,7 +104,7 @@ class Client:
         requested = self.remembered.address.ip if self.remembered else None
         spec = EndpointSpec("n", "e", "br0", MAC, self.timeout, requested, "web", remembered=self.remembered)
         spec = replace(spec, conflict=ConflictCheck.OFF)
-        return acquire(spec, self.ends[1], cast(Wire, wire)), wire.sent
+        return acquire(spec, self.ends[1], cast(Wire, wire), self.owed.append), wire.sent
 
     def close(self) -> None:
         """Gives the descriptors back."""
@@ -163,6 +164,22 @@ def test_nothing_to_begin_with(client: Client, remembered: Lease | None) -> None
     client.timeout = 0.1
     with pytest.raises(NoLease, match="1 DISCOVER sent, 0 answers"):
         client.run(silent)
+
+
+def test_what_a_request_may_have_brought(client: Client) -> None:
+    """From its REQUEST on an offered lease is owed, though no answer is heard."""
+    client.remembered, client.timeout = None, 0.1
+    with pytest.raises(NoLease, match="none answered"):
+        client.run(lambda packet: willing(packet) if packet.kind is Kind.DISCOVER else [])
+    assert [(lease.address, lease.server) for lease in client.owed if lease] == [(FRESH, SERVER)]
+
+
+def test_what_a_refusal_leaves(client: Client) -> None:
+    """After a NAK nothing is owed."""
+    client.remembered, client.timeout = None, 0.1
+    with pytest.raises(NoLease, match="refused"):
+        client.run(lambda packet: [reply(packet, Kind.OFFER if packet.kind is Kind.DISCOVER else Kind.NAK, FRESH)])
+    assert client.owed[-1] is None
 
 
 def test_infinite_lease(client: Client) -> None:
