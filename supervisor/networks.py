@@ -1,6 +1,7 @@
 """Docker's networks that are ours: what was asked for, and the checks before one is accepted."""
 
 import logging
+import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 
@@ -18,6 +19,7 @@ from workers.messages import BridgeReport
 from workers.probe import probe_bridge
 
 PROBE_DEADLINE_SECONDS = 5.0
+HEARSAY_SECONDS = 30.0  # until the watcher has told of a network that the engine has
 DEFAULT_BRIDGES = ("docker0", "docker_gwbridge")  # the engine's own, before the watcher has learnt of them
 
 log = logging.getLogger(__name__)
@@ -32,6 +34,7 @@ class Networks:
         self._engine = engine
         self._store = store
         self._networks: dict[str, Network] = {}
+        self._since: dict[str, float] = {}
 
     def __len__(self) -> int:
         return len(self._networks)
@@ -42,6 +45,7 @@ class Networks:
     def load(self, networks: tuple[Network, ...]) -> None:
         """At the start: those of the last instance, unchecked, as containers of theirs may be running."""
         self._networks = {network.id: network for network in networks}
+        self._since = dict.fromkeys(self._networks, time.monotonic())
 
     def get(self, network_id: str) -> Network:
         """Raises NotFound with what to do: the engine never tells about a network twice."""
@@ -76,6 +80,7 @@ class Networks:
     def delete(self, network_id: str) -> None:
         """Also for one that is not known."""
         if self._networks.pop(network_id, None):
+            del self._since[network_id]
             self._store.drop_network(network_id)
             log.info("network deleted", extra={"network": network_id})
 
@@ -88,6 +93,7 @@ class Networks:
         for warning in report.warnings:
             log.warning(warning, extra={"network": network.id, "interface": network.options.bridge})
         self._networks[network.id] = network
+        self._since[network.id] = time.monotonic()
         self._store.put_network(network)
         log.info("network created", extra={"network": network.id, "interface": network.options.bridge})
 
@@ -96,7 +102,7 @@ class Networks:
         if network.options.ignore_conflicts:
             return
         for other in self:
-            if other.options.bridge == bridge and other.id != network.id:
+            if other.options.bridge == bridge and other.id != network.id and not self._forgotten(other):
                 name = self._engine.network_name(other.id) or other.id[:12]
                 raise Conflict(
                     f"option bridge: {bridge} is already used by network {name}; use that network, "
@@ -108,6 +114,11 @@ class Networks:
                 f"option bridge: Docker itself hands out the addresses on {bridge} (network {owner}); "
                 "use a bridge that your LAN is on, or add -o ignore_conflicts=true"
             )
+
+    def _forgotten(self, network: Network) -> bool:
+        """Has the engine no such network? Its creation, or its removal, broke between the engine and us then."""
+        seen = not self._engine.connected or self._engine.network_name(network.id) is not None
+        return not seen and time.monotonic() - self._since[network.id] > HEARSAY_SECONDS
 
 
 def _probe(bridge: str, channel: Connection) -> None:

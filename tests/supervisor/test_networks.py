@@ -121,6 +121,25 @@ def test_ignore_conflicts_is_about_others(plant: Plant) -> None:
     assert isinstance(plant.create("n1", bridge="eth0", ignore_conflicts="true"), InvalidRequest)
 
 
+def test_forgotten_by_the_engine(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that a connected engine does not have keeps nobody from its bridge, once that is sure."""
+    assert plant.create("n1", bridge="br0") == Done()
+    plant.engine.connected = True
+    assert isinstance(plant.create("n2", bridge="br0"), Conflict)
+    monkeypatch.setattr(module, "HEARSAY_SECONDS", 0.0)
+    assert plant.create("n2", bridge="br0") == Done()
+
+
+def test_forgetting_takes_an_engine(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a connection to the engine nothing is taken for forgotten, nor is what it has."""
+    monkeypatch.setattr(module, "HEARSAY_SECONDS", 0.0)
+    assert plant.create("n1", bridge="br0") == Done()
+    assert isinstance(plant.create("n2", bridge="br0"), Conflict)
+    plant.engine.connected = True
+    plant.engine.learn(NetworkSeen("n1", "lan", None))
+    assert isinstance(plant.create("n2", bridge="br0"), Conflict)
+
+
 def test_at_the_same_time(plant: Plant) -> None:
     """Of two networks that are made at once on one bridge only one comes to be."""
     answers: list[Answer | RequestError] = []
