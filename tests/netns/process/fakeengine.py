@@ -155,10 +155,19 @@ class Container:
 
     def attach(self, joined: Answer) -> None:
         """What libnetwork's osl does after Join, in its order: move, down, name, MAC, address, up, routes, gateway."""
+        self.move(joined)
+        self.configure(joined)
+
+    def move(self, joined: Answer) -> None:
+        """The link goes into the sandbox."""
         if not self.has_sandbox:
             self._make_sandbox()
         self._source = source = joined.body["InterfaceName"]["SrcName"]
         run("ip", "-n", self._machine.host, "link", "set", source, "netns", self.sandbox)
+
+    def configure(self, joined: Answer) -> None:
+        """The rest of it, in the sandbox."""
+        source = self._source
         steps = [
             f"link set {source} down",
             f"link set {source} name {INTERFACE}",

@@ -1,0 +1,159 @@
+"""One plugin on a machine of its own to which anything may be done: killed and started again, its disk filled.
+
+Owns what must be true of it between two faults. Must not know which faults there are.
+"""
+
+import errno
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.lab.command import NotReached, run, wait_until
+from tests.lab.network import BRIDGE, LAN, MACHINE
+from tests.netns.process import plugin as plugin_module
+from tests.netns.process.leasepool import LeasePool
+from tests.netns.process.plugin import NAMES, Holdings, PluginProcess, settled
+from tests.netns.process.rig import Rig, rig_in
+from tests.netns.process.scripted import scripted_server
+
+PATIENCE_SECONDS = 15.0
+DISK_BYTES = 16 << 20
+JOIN_SECONDS = 2.0
+# What the plugin waits for in minutes is due in seconds: an endpoint that nobody joins, a lease that nobody comes for.
+HURRIED = f"""
+import supervisor.core, supervisor.endpoints, supervisor.memory
+supervisor.core.TICK_SECONDS = 0.25
+supervisor.endpoints.JOIN_SECONDS = {JOIN_SECONDS}
+supervisor.memory.COMEBACK_SECONDS = 0.5
+from supervisor.__main__ import main
+main()
+"""
+
+
+@dataclass(slots=True)
+class Bench:
+    """The plugin, its LAN's server and its disk. `before` is what it held when nothing had been asked of it yet."""
+
+    rig: Rig
+    pool: LeasePool
+    directory: Path
+    before: Holdings
+    read: int = field(default=0)
+
+    @property
+    def log(self) -> str:
+        """What has been printed since `begin`."""
+        return self.rig.plugin.log[self.read :]
+
+    def begin(self) -> None:
+        """A new log."""
+        self.read = len(self.rig.plugin.log)
+
+    def restart(self) -> None:
+        """`kill -9` of the supervisor, which takes its children along, and the next instance on the same state."""
+        tree = self.rig.plugin.tree()
+        self.rig.plugin.process.kill()
+        self.rig.plugin.process.wait()
+        _, left = psutil.wait_procs(tree[1:], timeout=5)
+        assert not left, left
+        self.rig.plugin = plugin = PluginProcess(self.rig.machine, self.directory)
+        wait_until(plugin.connectable, "the plugin's socket", 5)
+
+    @property
+    def _ballast(self) -> Path:
+        return self.directory / "state" / "ballast"
+
+    def fill_disk(self) -> None:
+        """No further byte can be written; SQLite's log is emptied first, as there is room in it otherwise."""
+        with closing(sqlite3.connect(self.directory / "state" / "state.db")) as database:
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with self._ballast.open("wb", buffering=0) as ballast:
+            try:
+                while ballast.write(bytes(4096)):
+                    pass
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+
+    def free_disk(self) -> None:
+        """There is room again, and the plugin has used it."""
+        if self._ballast.exists():
+            self._ballast.unlink()
+            wait_until(lambda: self._health["healthy"], "a state on disk again", PATIENCE_SECONDS)
+
+    def remove_bridge(self) -> None:
+        """With the LAN's cable in it."""
+        run("ip", "-n", self.rig.machine.host, "link", "delete", BRIDGE)
+
+    def restore_bridge(self) -> None:
+        """As it was, but that containers' links are not plugged in again."""
+        host = self.rig.machine.host
+        if BRIDGE not in self.rig.machine.links():
+            run("ip", "-n", host, "link", "add", BRIDGE, "type", "bridge", "stp_state", "0")
+            run("ip", "-n", host, "address", "add", f"{MACHINE}/{LAN.prefixlen}", "dev", BRIDGE)
+            run("ip", "-n", host, "link", "set", BRIDGE, "up")
+            run("ip", "-n", host, "link", "set", "uplink", "master", BRIDGE)
+            forwarding = "state forwarding"
+            wait_until(lambda: forwarding in run("bridge", "-n", host, "link", "show"), "the cable", 10)
+
+    @property
+    def _health(self) -> dict[str, object]:
+        answer: dict[str, object] = self.rig.engine.get("/healthz")
+        return answer
+
+    @property
+    def networks(self) -> int:
+        """How many the plugin knows."""
+        return int(str(self._health["networks"]))
+
+    def left(self) -> list[str]:
+        """What is there that should not be; empty if there is nothing."""
+        found = [f"lease of {mac}" for mac in self.pool.leases]
+        health = self._health
+        found += [f"{health[what]} {what}" for what in ("endpoints", "networks") if health[what]]
+        found += [f"problem: {problem}" for problem in health["problems"]]  # type: ignore[attr-defined]  # a list
+        found += self._rows()
+        with suppress(psutil.NoSuchProcess):  # it is just ending
+            now = self.rig.plugin.holdings()
+            if now != self.before:
+                found.append(f"before: {self.before}\nnow: {now}")
+            return found
+        return [*found, "a process that ends"]
+
+    def _rows(self) -> list[str]:
+        with closing(sqlite3.connect(f"file:{self.directory}/state/state.db?mode=ro", uri=True)) as database:
+            tables = ("endpoint", "network", "remembered WHERE lease IS NOT NULL")
+            counts = {table: database.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}  # noqa: S608
+        return [f"{count} rows in {table}" for table, count in counts.items() if count]
+
+    def assert_nothing_left(self) -> None:
+        """Within moments: no link, row, process, descriptor, lease at the server; and no traceback in the log."""
+        with suppress(NotReached):  # the assertion shows what is left
+            wait_until(lambda: not self.left(), "nothing", JOIN_SECONDS + 7, interval=0.1)
+        left = self.left()
+        assert not left, "\n".join((*left, self.log))
+        assert "Traceback" not in self.log, self.log
+
+
+@contextmanager
+def bench_in(directory: Path) -> Iterator[Bench]:
+    """Its disk is a small one."""
+    state = directory / "state"
+    state.mkdir(mode=0o700)
+    run("mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=700", "tmpfs", state)
+    try:
+        with pytest.MonkeyPatch.context() as patched:
+            command = (*plugin_module.COMMAND[:-2], "-c", HURRIED)
+            patched.setattr(plugin_module, "COMMAND", command)
+            with rig_in(directory) as rig, scripted_server(rig.machine.lan, pool := LeasePool()):
+                assert len(rig.plugin.pids(NAMES["api"])) == 2
+                yield Bench(rig, pool, directory, settled(rig.plugin, rig.engine))
+                if rig.plugin.running:
+                    rig.plugin.stop()
+    finally:
+        run("umount", state)
