@@ -288,10 +288,15 @@ class Worker:
         """Goes as far towards keeping the lease in the sandbox as the link has come."""
         if self._attach is not None and not self._inside:
             self._enter(self._attach.path, arrived=self._attach.arrived)
-        if self._inside and self._interface is None:
-            self._begin()
-        elif self._inside:
-            self._follow()
+        try:
+            if self._inside and self._interface is None:
+                self._begin()
+            elif self._inside:
+                self._follow()
+        except (NetlinkError, OSError):
+            if self._find_link() is not None:
+                raise
+            self._on_link_gone()  # between two looks at it
 
     def _enter(self, path: str, *, arrived: bool) -> None:
         with Netlink() as netlink:
@@ -346,7 +351,7 @@ class Worker:
 
     def _on_link_gone(self) -> None:
         self._held.end()
-        self._report(LeaseTrouble(Trouble.LINK_GONE, f"{self._interface} vanished from the sandbox"))
+        self._report(LeaseTrouble(Trouble.LINK_GONE, f"{self._interface or 'the link'} vanished from the sandbox"))
         self._lose_sandbox()
 
     def _lose_sandbox(self) -> None:
