@@ -78,7 +78,7 @@ check: lint ## lint and the unit tests
 	@$(BIN)/python -m pytest -m "not netns and not plugin"
 
 test: setup lint $(PLUGIN) ## everything
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 bench: $(VENV) $(PLUGIN) ## measure what an endpoint costs
 	@$(BIN)/python -m benchmarks
