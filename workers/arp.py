@@ -53,14 +53,19 @@ class ArpWatch:
         self._socket.sendto(packet, (self._interface, ETH_P_ARP, 0, 0, BROADCAST_MAC))
 
     def claims(self) -> list[str]:
-        """The MACs of those who have claimed it since the last call; empty where the link is gone."""
+        """The MACs of those who have claimed it since the last call, also while the link was still there."""
         found: list[str] = []
-        while True:
+        failures = 0
+        while failures < 2:
             try:
                 packet = self._socket.recv(ARP.size)
-            except (BlockingIOError, OSError):
-                return found
-            found.append(packet[SENDER_MAC : SENDER_MAC + 6].hex(":"))
+            except BlockingIOError:
+                break
+            except OSError:
+                failures += 1  # a link that goes is told first, and once, before what it had received
+            else:
+                found.append(packet[SENDER_MAC : SENDER_MAC + 6].hex(":"))
+        return found
 
 
 def announce(interface: str, mac: str, address: IPv4Address) -> None:

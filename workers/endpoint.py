@@ -331,7 +331,7 @@ class Worker:
         if not there and not self._attach.arrived:
             return  # Docker is still at it
         self._interface = link.name
-        self._unwatch()
+        self._on_claim()
         self._report(Attached(link.name))
         self._held.begin(link.name, self._attach)
 
