@@ -15,6 +15,7 @@ from tests.lab.build import PLUGIN, ROOT
 from tests.lab.command import run
 from tests.lab.images import BUSYBOX
 from tests.lab.lab import Lab
+from tests.lab.network import BRIDGE
 from tests.lab.plugin import create
 from tests.lab.registry import ADDRESS
 from tests.plugin.markdown import Block, blocks, first_cells, section
@@ -46,6 +47,8 @@ def reader(lab: Lab, no_leaks: None) -> Iterator[Lab]:
     yield lab
     docker("rmi", IMAGE)
     lab.registry.stop()
+    # The README has the reader let the bridge's frames pass; the laboratory did so before.
+    lab.network.on_host("iptables", "-D", "DOCKER-USER", "-i", BRIDGE, "-o", BRIDGE, "-j", "ACCEPT")
 
 
 @pytest.mark.timeout(400)
