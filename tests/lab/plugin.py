@@ -71,8 +71,13 @@ class Plugin:
         connection.connect()
         return connection.sock
 
-    def _http(self) -> "_UnixConnection":
-        return _UnixConnection(self.engine.run_directory / "docker" / "plugins" / self.id)
+    @property
+    def socket_directory(self) -> Path:
+        """Where its socket is, as seen from outside of the engine's mount namespace."""
+        return self.engine.run_directory / "docker" / "plugins" / self.id
+
+    def _http(self) -> "UnixConnection":
+        return UnixConnection(self.socket_directory)
 
     def _ask(self, method: str, path: str, body: bytes | None) -> tuple[int, Any]:
         connection = self._http()
@@ -93,7 +98,7 @@ def create(docker: Docker, name: str, definition: Path) -> None:
         docker("plugin", "create", name, copy)
 
 
-class _UnixConnection(HTTPConnection):
+class UnixConnection(HTTPConnection):
     """HTTP to the socket in a directory whose path may be longer than the 107 bytes that a socket's may have."""
 
     def __init__(self, directory: Path) -> None:
