@@ -9,7 +9,7 @@ from collections.abc import Collection
 from supervisor.endpoints import Endpoint
 from supervisor.errors import Conflict
 from supervisor.identity import Identifier, Identity
-from supervisor.memory import LOCAL_MAC_PREFIX, Memory, key_of, mac_of_name
+from supervisor.memory import Memory, key_of, local_mac, mac_of_name
 from supervisor.messages import CreateEndpoint
 from supervisor.options import NetworkOptions, parse_endpoint_options
 from supervisor.records import Origin
@@ -53,7 +53,7 @@ def admit(
         network_id=body.network_id,
         endpoint_id=body.endpoint_id,
         bridge=options.bridge,
-        mac=body.mac or named or (remembered.mac if remembered else _random_mac()),
+        mac=body.mac or named or (remembered.mac if remembered else local_mac(secrets.token_bytes(5))),
         lease_timeout=silence.budget(options.bridge, options.lease_timeout),
         requested=wanted or (remembered.address if remembered else None),
         hostname=legal_hostname(identity.hostname) if identity else None,
@@ -72,7 +72,3 @@ def _refuse_second(owner: Endpoint) -> None:
     if kind != "mac":
         raise Conflict(f"the identity of {kind} {value!r} is in use on this network, by container {name}")
     log.warning("two containers have the MAC %s, the other one is %s", value, name)
-
-
-def _random_mac() -> str:
-    return ":".join((LOCAL_MAC_PREFIX, *(f"{byte:02x}" for byte in secrets.token_bytes(5))))

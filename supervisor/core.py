@@ -54,11 +54,9 @@ from supervisor.store import Snapshot, Store
 from supervisor.views import problems, view_endpoint, view_workers
 
 RECOVERY_SECONDS = 2.0
-RELEASE_DEADLINE_SECONDS = 8.0
 TICK_SECONDS = 5.0
 SAMPLE_DEADLINE_SECONDS = 10.0
 STOP_DEADLINE_SECONDS = 5.0  # dockerd kills after 10
-LOCAL_MAC_PREFIX = "02"  # locally administered, unicast: IEEE 802, clause 8
 
 log = logging.getLogger(__name__)
 

@@ -6,10 +6,7 @@ own timers and takes no notice of the server's.
 
 from enum import StrEnum
 
-from workers.lease import Lease
-
-T1 = 0.5
-T2 = 0.875
+from workers.lease import T1, T2, Lease
 
 
 class LeaseState(StrEnum):

@@ -37,10 +37,15 @@ def key_of_container(container_id: str) -> str:
     return f"container:{container_id}"
 
 
+def local_mac(octets: bytes) -> str:
+    """A locally administered MAC with these five octets."""
+    return ":".join((LOCAL_MAC_PREFIX, *(f"{octet:02x}" for octet in octets)))
+
+
 def mac_of_name(network_id: str, name: str) -> str:
     """The same MAC whenever a container of this name is made on this network; network ids differ between hosts."""
     digest = hashlib.sha256(f"{network_id}\0{name}".encode()).digest()
-    return ":".join((LOCAL_MAC_PREFIX, *(f"{byte:02x}" for byte in digest[:5])))
+    return local_mac(digest[:5])
 
 
 class Memory:
@@ -56,7 +61,7 @@ class Memory:
     def load(self, remembered: tuple[Remembered, ...]) -> None:
         """At the start. Containers that are to come back get their time anew: the engine is starting, too."""
         for one in remembered:
-            lease = one.lease if one.lease is not None and _runs(one.lease) else None
+            lease = one.lease if one.lease is not None and one.lease.runs(boottime()) else None
             release_at = None if lease is None or one.release_at is None else time.time() + COMEBACK_SECONDS
             if lease is not None or time.time() - one.updated < FORGET_SECONDS:
                 self._remembered[one.network_id, one.key] = replace(one, lease=lease, release_at=release_at)
@@ -72,7 +77,7 @@ class Memory:
         if remembered is None or remembered.lease is None:
             return None
         self.given_back(remembered)
-        return remembered.lease if _runs(remembered.lease) else None
+        return remembered.lease if remembered.lease.runs(boottime()) else None
 
     def keep(self, network_id: str, key: str | None, mac: str, bridge: str, lease: Lease) -> None:
         """An endpoint has this now. A lease that waits under the key for another MAC goes on waiting, for nobody."""
@@ -88,7 +93,7 @@ class Memory:
 
         `give_back`: after a while it is, else it is left to run out.
         """
-        if _runs(lease):
+        if lease.runs(boottime()):
             until = time.time() + COMEBACK_SECONDS if give_back else None
             self._put(Remembered(network_id, key, mac, lease.address.ip, bridge, time.time(), lease, until))
 
@@ -117,7 +122,3 @@ class Memory:
     def _put(self, one: Remembered) -> None:
         self._remembered[one.network_id, one.key] = one
         self._store.put_remembered(one)
-
-
-def _runs(lease: Lease) -> bool:
-    return lease.expires is None or boottime() < lease.expires

@@ -118,7 +118,7 @@ class _Exchange:
 
     def _run(self) -> Acquired:
         remembered = self._spec.remembered
-        if remembered is not None and (remembered.expires is None or boottime() < remembered.expires):
+        if remembered is not None and remembered.runs(boottime()):
             try:
                 acquired = self._reboot(remembered)
             except _Claimed as claim:

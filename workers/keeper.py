@@ -83,7 +83,7 @@ class Keeper:
         self._interface = interface
         self._hostname = attach.hostname or self._hostname
         self._joined = attach.gateway
-        self._renewing = attach.arrived and (self.lease.expires is None or boottime() < self.lease.expires)
+        self._renewing = attach.arrived and self.lease.runs(boottime())
         if self._renewing:
             self._apply(self.lease)  # its former keeper may have died over a change
         self._run()
@@ -140,8 +140,7 @@ class Keeper:
     def _run(self) -> None:
         """Renews from now on, or anew, by whichever client it is time for."""
         self.stop()
-        expires = self.lease.expires
-        self._expires_at = expires if expires is None or boottime() < expires else None
+        self._expires_at = self.lease.expires if self.lease.runs(boottime()) else None
         if self._contested:
             self._renewing = False
             decline(self._interface, self.lease, self._spec.mac)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 DEFAULT_DESTINATION = IPv4Network("0.0.0.0/0")
+T1, T2 = 0.5, 0.875  # of the duration; RFC 2131 section 4.4.5, where the server does not say
 
 
 def boottime() -> float:
@@ -47,6 +48,10 @@ class Lease:
     def expires(self) -> float | None:
         """`boottime()` at which the address must no longer be used; None for an infinite lease."""
         return None if self.duration is None else self.obtained + self.duration
+
+    def runs(self, now: float) -> bool:
+        """Whether the address may still be used at `now` (`boottime()`)."""
+        return self.expires is None or now < self.expires
 
     @property
     def gateway(self) -> IPv4Address | None:

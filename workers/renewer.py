@@ -17,10 +17,9 @@ import struct
 from pyroute2.dhcp.enums.dhcp import MessageType
 
 from workers.dhcp4 import CLIENT_PORT, SERVER_PORT, Answer, Kind, Malformed, decode, encode
-from workers.lease import Lease, boottime
+from workers.lease import T1, T2, Lease, boottime
 from workers.udhcpc import Event, EventKind
 
-T1, T2 = 0.5, 0.875
 MIN_RETRY_SECONDS, MAX_RETRY_SECONDS = 2.0, 60.0
 PKTINFO = struct.Struct("=I4s4s")  # ip(7), struct in_pktinfo: the interface, the source, unused
 IP_PKTINFO = 8
