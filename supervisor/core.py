@@ -12,15 +12,15 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from signal import SIGCHLD, SIGINT, SIGKILL, SIGTERM
 from typing import cast
 
 from supervisor.admission import admit
 from supervisor.children import Nursery
-from supervisor.endpoints import Endpoint, Plant
-from supervisor.engine import ContainerGone, Engine, EngineConnected, Fact
+from supervisor.endpoints import Endpoint
+from supervisor.engine import ContainerGone, ContainerSeen, Engine, EngineConnected, EngineFound, Fact
 from supervisor.errors import NotFound, RequestError, Unavailable
 from supervisor.identity import Identifier
 from supervisor.jobs import ask
@@ -47,6 +47,7 @@ from supervisor.messages import (
 )
 from supervisor.networks import Networks
 from supervisor.observe import sample_tree
+from supervisor.plant import Plant
 from supervisor.services import Api, Respond, Watcher
 from supervisor.silence import Silence
 from supervisor.statelock import Lock
@@ -177,8 +178,17 @@ class Supervisor:
             self._memory.forget_container(fact.id)
         elif isinstance(fact, EngineConnected):
             self._store.put_data_root(fact.data_root)
-        for endpoint in self._endpoints.values():
+        for endpoint in self._concerned(cast(Fact, fact)):
             endpoint.engine_changed()
+
+    def _concerned(self, fact: Fact) -> Iterable[Endpoint]:
+        """All by another dockerd, as it has the way to every sandbox; else those that the fact names."""
+        match fact:
+            case EngineFound():
+                return self._endpoints.values()
+            case ContainerSeen(endpoints=names):
+                return [self._endpoints[name] for name in names if name in self._endpoints]
+        return ()
 
     def _on_request(self, request: Request, respond: Respond) -> None:
         if self._stopping:
@@ -219,9 +229,9 @@ class Supervisor:
         )
         return Endpoint(spec, origin, identity, self._plant)
 
-    def _forget(self, endpoint: Endpoint) -> None:
-        self._endpoints.pop(endpoint.spec.endpoint_id, None)
-        self._store.drop_endpoint(endpoint.spec.endpoint_id)
+    def _forget(self, endpoint_id: str) -> None:
+        self._endpoints.pop(endpoint_id, None)
+        self._store.drop_endpoint(endpoint_id)
 
     def _join(self, body: Join, respond: Respond) -> None:
         self._known(body.endpoint_id).join(body.sandbox_key, respond)
@@ -265,7 +275,7 @@ class Supervisor:
 
     def _list_workers(self, _: ListWorkers, respond: Respond) -> None:
         def sampled(samples: object | None) -> None:
-            children = (self._api.child, self._watcher.child, *(e.child for e in self._endpoints.values()))
+            children = (self._api.child, self._watcher.child, *(e.worker.child for e in self._endpoints.values()))
             found = samples if isinstance(samples, tuple) else ()
             respond(WorkerList(view_workers(found, children, tuple(self._endpoints.values()))))
 

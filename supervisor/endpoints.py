@@ -1,36 +1,23 @@
 """One endpoint: the engine's requests and its worker's reports, in whatever order they come.
 
-Owns the worker process, over its restarts, and whoever waits for it. The order of things is phases.TABLE's.
+Owns whoever waits for it and until when. The order of things is phases.TABLE's; what it has is EndpointState's, its
+worker's process WorkerProcess's.
 """
 
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from ipaddress import IPv4Address
-from multiprocessing import Pipe
-from pathlib import Path
-from signal import SIGKILL
 
 from supervisor.callers import Callers
-from supervisor.children import Child, Nursery
-from supervisor.childstate import ChildState
-from supervisor.engine import Engine
+from supervisor.endpointstate import EndpointState
 from supervisor.errors import Conflict, Failed
-from supervisor.identity import Identifier, Identity
-from supervisor.joining import join_answer
-from supervisor.journal import Journal
-from supervisor.loop import Loop
-from supervisor.memory import Memory, key_of_container
-from supervisor.messages import Done, EndpointCreated, Joined
-from supervisor.phases import Happening, Phase, RefusedHappening, after
+from supervisor.identity import Identity
+from supervisor.messages import Done
+from supervisor.phases import Happening, Phase, RefusedHappening
+from supervisor.plant import Plant
 from supervisor.records import EndpointRecord, Origin
 from supervisor.services import Respond
-from supervisor.silence import Silence
-from supervisor.store import Store
+from supervisor.workerprocess import WorkerProcess
 from workers import messages as w
-from workers.endpoint import reclaim, run
-from workers.hostname import legal_hostname
 from workers.lease import Lease, Route
 
 CLEAN_UP_SECONDS = 4.0  # a worker's, after the budget of its first lease
@@ -41,61 +28,18 @@ LEAVE_SECONDS = 4.0  # release (2 s), udhcpc's end (1 s)
 DELETE_SECONDS = 6.0  # release from the host's side (2 s), udhcpc's end, a link made again and removed
 
 
-@dataclass(frozen=True, slots=True)
-class Plant:
-    """What endpoints share; `gone` is called when one has ended, before whoever waits for that is answered."""
+class Endpoint(EndpointState):
+    """An endpoint from CreateEndpoint to DeleteEndpoint."""
 
-    nursery: Nursery
-    loop: Loop
-    engine: Engine
-    identifier: Identifier
-    store: Store
-    memory: Memory
-    silence: Silence
-    gone: Callable[["Endpoint"], None]
-
-
-class Endpoint:
-    """An endpoint from CreateEndpoint to DeleteEndpoint. Times are Unix seconds."""
-
-    def __init__(
-        self,
-        spec: w.EndpointSpec,
-        origin: Origin,
-        identity: Identity | None,
-        plant: Plant,
-    ) -> None:
-        self.spec = spec
-        self.phase = Phase.ABSENT
-        self.lease: Lease | None = None
-        self.obtained: float | None = None
-        self.renewed: float | None = None
-        self.last_trouble: str | None = None
-        self.udhcpc_pid: int | None = None
-        self.recovering = False
-        self.sandbox_key: str | None = None
-        self.child = Child(f"nd-{spec.endpoint_id[:12]}", "worker", self._on_report, self._on_exit)
-        self.origin = origin
+    def __init__(self, spec: w.EndpointSpec, origin: Origin, identity: Identity | None, plant: Plant) -> None:
+        super().__init__(spec, origin, identity, plant.store, plant.memory)
         self._plant = plant
-        self._routes: tuple[Route, ...] = ()
         self._callers = Callers(plant.loop)
-        self._journal = Journal(spec, origin, plant.store, plant.memory)
-        self._journal.identity = identity
-        self._attached_to: Path | None = None
-        self._gateway: IPv4Address | None = None
-        self._held = False
+        self.worker = WorkerProcess(
+            spec, plant.nursery, on_report=self._on_report, on_death=self._on_death, succeed=self._respawn
+        )
         self._keep = False
         self._created = -DOUBT_SECONDS  # `time.monotonic()`; long ago for one that is found again
-
-    @property
-    def identity(self) -> Identity | None:
-        """The container, once known."""
-        return self._journal.identity
-
-    @property
-    def interface(self) -> str | None:
-        """What the link is called in the sandbox, once it is there."""
-        return None if self._journal.interface == self.spec.container_link else self._journal.interface
 
     # Requests of the engine.
 
@@ -104,7 +48,7 @@ class Endpoint:
         if self.phase is Phase.ABSENT:
             self._take(Happening.CREATE)
             self._callers.arm(self.spec.lease_timeout + CLEAN_UP_SECONDS, self._create_overdue)
-            self._spawn(resume=None)
+            self.worker.start(None)
             self._save()  # while the worker makes the link: should we die, the next instance knows what to look for
         if self.phase is Phase.CREATING:
             self._callers.add(Phase.CREATING, respond)
@@ -115,7 +59,7 @@ class Endpoint:
 
     def join(self, sandbox_key: str, respond: Respond) -> None:
         """Tells Docker what to move and which routes to set; the worker then follows the link."""
-        if self.phase in (Phase.JOINING, Phase.JOINED) and sandbox_key == self.sandbox_key:
+        if self.has_sandbox and sandbox_key == self.sandbox_key:
             respond(self._joined())
             return
         try:
@@ -131,11 +75,11 @@ class Endpoint:
 
     def leave(self, respond: Respond) -> None:
         """Releases the lease from inside the sandbox before the answer."""
-        if self.phase in (Phase.JOINING, Phase.JOINED):
+        if self.has_sandbox:
             self._take(Happening.LEAVE)
             self._callers.arm(LEAVE_SECONDS, self._leave_overdue)
             self._keep = self.origin.keep_lease or self._plant.identifier.comes_back(self.identity)
-            self._tell(w.Leave(self._keep))
+            self.worker.tell(w.Leave(self._keep))
         if self.phase is Phase.LEAVING:
             self._callers.add(Phase.LEAVING, respond)
         else:
@@ -150,57 +94,28 @@ class Endpoint:
             self._callers.answer(Phase.CREATING, Failed("the endpoint was deleted while it was being made"))
             self._callers.answer(Phase.LEAVING, Done())
             self._callers.arm(DELETE_SECONDS, self._delete_overdue)
-            self._tell(w.Delete())
+            self.worker.tell(w.Delete())
 
     def restore(self, record: EndpointRecord) -> None:
         """After a restart of the plugin: goes on where the last instance was."""
-        self.phase, self.sandbox_key, self.lease = record.phase, record.sandbox_key, record.lease
-        self._held, self._routes = record.held and record.lease is not None, record.routes
-        self._gateway = record.gateway
-        self.obtained, self.renewed = record.obtained, record.renewed
-        self.recovering = self.phase in (Phase.JOINING, Phase.JOINED)
+        self._restore_state(record)
         if self.phase is Phase.CREATING or self.phase in (Phase.LEAVING, Phase.LEFT):
             self._take(Happening.DELETE)
         elif self.phase is Phase.CREATED:
             self._await_join()
         self._respawn()
 
-    def record(self) -> EndpointRecord:
-        """What is to be known of it after a restart."""
-        return EndpointRecord(
-            spec=self.spec,
-            phase=self.phase,
-            origin=self.origin,
-            identity=self.identity,
-            sandbox_key=self.sandbox_key,
-            lease=self.lease,
-            held=self._held,
-            routes=self._routes,
-            gateway=self._gateway,
-            obtained=self.obtained,
-            renewed=self.renewed,
-        )
-
     def engine_changed(self) -> None:
         """New facts: where the sandbox can be found, which container this is."""
-        if self.phase in (Phase.JOINING, Phase.JOINED):
+        if self.has_sandbox:
             self._attach()
         container = self._plant.engine.container_of(self.spec.endpoint_id)
-        identity = Identity(container.id, container.name, container.hostname) if container else self.identity
-        if identity != self.identity:
-            self._journal.identity = identity
-            self._save()
-            if self._hostname and self.phase in (Phase.JOINING, Phase.JOINED):
-                self.child.send(w.Rename(self._hostname))
-        if container and self.origin.key is None:
-            self._adopt(container.id)
-
-    def _adopt(self, container_id: str) -> None:
-        """Nobody's until now, as several were started at once: this container's from its next start on."""
-        self.origin = self._journal.origin = replace(self.origin, key=key_of_container(container_id))
-        self._save()
-        if self.lease is not None:
-            self._journal.remember(self.lease)
+        if container is None:
+            return
+        news = self._identify(Identity(container.id, container.name, container.hostname))
+        if news and self._hostname and self.has_sandbox:
+            self.worker.send(w.Rename(self._hostname))
+        self._adopt(container.id)
 
     @property
     def doubtful(self) -> bool:
@@ -211,7 +126,7 @@ class Endpoint:
         """The engine starts this container anew, and knows nothing of this endpoint: the next one gets its lease."""
         if self.phase is not Phase.DELETING:
             self._journal.say("never joined, and its container is started again: replaced", logging.WARNING)
-            self._let_go()
+            self._part()
             self.delete()
 
     def abandon(self) -> None:
@@ -219,7 +134,7 @@ class Endpoint:
         if self.phase is Phase.CREATING:
             self.delete()
         elif self.phase not in (Phase.LEAVING, Phase.DELETING):
-            self._plant.nursery.hang_up(self.child)
+            self.worker.hang_up()
 
     # Reports of the worker.
 
@@ -229,7 +144,7 @@ class Endpoint:
                 self._on_created(lease, routes, confirmed)
             case w.CreateFailed(reason, silent, owed):
                 self._on_failed(reason, silent, owed)
-            case w.Attached(interface) if self.phase in (Phase.JOINING, Phase.JOINED):
+            case w.Attached(interface) if self.has_sandbox:
                 self._journal.interface = interface
                 self.recovering = False
                 self._take(Happening.ATTACHED)
@@ -238,9 +153,10 @@ class Endpoint:
             case w.SandboxGone():
                 self._on_sandbox_gone()
             case w.ClientStarted(pid):
-                self.udhcpc_pid = pid
+                self.worker.udhcpc_pid = pid
             case w.LeaseObtained(lease):
-                self._on_lease(lease)
+                self._plant.silence.broken(self.spec.bridge)
+                self._take_lease(lease)
             case w.LeaseTrouble(kind, detail):
                 self._on_trouble(kind, detail)
             case w.Left(released):
@@ -251,24 +167,12 @@ class Endpoint:
     def _on_created(self, lease: Lease, routes: tuple[Route, ...], confirmed: bool) -> None:
         if self.phase is not Phase.CREATING:
             return  # Delete has overtaken it
-        self.lease, self._routes, self._held = lease, routes, True
-        self.obtained = self.renewed = time.time()
-        self._created = time.monotonic()
         self._take(Happening.CREATED)
         self._await_join()
+        self._created = time.monotonic()
+        self._take_first_lease(lease, routes, confirmed)
         if confirmed:
             self._plant.silence.broken(self.spec.bridge)
-        silent = f"no server answers; starting on {lease.address}, whose lease still runs"
-        with self._plant.store.together():
-            self._save()
-            self._journal.remember(lease)
-            if confirmed:
-                self._journal.note("bound", f"first lease {lease.address} from {lease.server}", lease)
-            else:
-                self._journal.note("unconfirmed", silent, lease)
-        wanted = self.spec.requested
-        if wanted is not None and wanted != lease.address.ip:
-            self._journal.say(f"asked for {wanted}, the server gave {lease.address.ip}", logging.WARNING)
         self._callers.answer(Phase.CREATING, self._created_answer())
 
     def _on_failed(self, reason: str, silent: bool, owed: Lease | None) -> None:
@@ -279,49 +183,19 @@ class Endpoint:
         waiting = owed or self.spec.remembered  # which was not ours yet
         if waiting is not None:
             self._journal.set_aside(waiting)
-        self._plant.gone(self)
+        self._plant.gone(self.spec.endpoint_id)
         self._callers.answer(Phase.CREATING, Failed(reason))
         self._callers.answer(Phase.DELETING, Done())
 
-    def _on_lease(self, lease: Lease) -> None:
-        previous, self.lease = self.lease, lease
-        self.renewed = time.time()
-        self.last_trouble = None
-        self._plant.silence.broken(self.spec.bridge)
-        changed = previous is None or previous.address != lease.address
-        if changed:
-            self.obtained = self.renewed
-        with self._plant.store.together():
-            self._save()
-            self._journal.remember(lease)
-            if changed:
-                text = (
-                    f"address changed from {previous and previous.address} to {lease.address}; "
-                    "docker inspect shows the first one for the container's life"
-                )
-                self._journal.note("changed", text, lease, logging.WARNING)
-            else:
-                text = f"lease of {lease.address} confirmed by {lease.server} for {lease.duration} s"
-                self._journal.note("renewed", text, lease)
-
     def _on_trouble(self, kind: w.Trouble, detail: str) -> None:
         if kind is w.Trouble.CLIENT_DIED:
-            self.udhcpc_pid = None
-        text = f"{kind}: {detail}"
-        if text != self.last_trouble:  # one line, however often it is said
-            self.last_trouble = text
-            self._journal.note(kind, text, self.lease, logging.WARNING)
+            self.worker.udhcpc_pid = None
+        self._take_trouble(kind, detail)
 
     def _on_left(self, released: bool) -> None:
         if self.phase is Phase.LEAVING:
-            if released or self._keep:
-                self._held = False
             self._take(Happening.LEFT)
-            if self._keep and self.lease is not None:
-                self._journal.set_aside(self.lease)
-            self._save()
-            what = "released" if released else "kept" if self._keep else "still to be released"
-            self._journal.note("left", f"left, lease {what}", self.lease)
+            self._take_left(released, self._keep)
         self._callers.answer(Phase.LEAVING, Done())
 
     def _on_deleted(self, owed: bool) -> None:
@@ -330,65 +204,61 @@ class Endpoint:
         if waiting is not None:
             self._journal.set_aside(waiting)
         self._journal.note("deleted", "deleted, lease to be released later" if owed else "deleted", self.lease)
-        self._plant.gone(self)
+        self._plant.gone(self.spec.endpoint_id)
         self._callers.answer(Phase.DELETING, Done())
 
     def _on_sandbox_gone(self) -> None:
         """Either the container is about to leave, then its requests come within moments, or nobody will tell us."""
         if self.recovering:
             self._bury()
-        elif self.phase in (Phase.JOINING, Phase.JOINED):
+        elif self.has_sandbox:
             self._callers.arm(GONE_SECONDS, self._bury)
 
     def _bury(self) -> None:
         """There is no container any more; its lease waits for it if the engine is going to start it again."""
-        if self.phase not in (Phase.JOINING, Phase.JOINED):
+        if not self.has_sandbox:
             return
         self.recovering = False
         self._journal.say("its sandbox has gone", logging.WARNING)
         if self.origin.keep_lease or self._plant.identifier.comes_back(self.identity):
-            self._let_go()
+            self._part()
         self.delete()
 
-    def _let_go(self) -> None:
-        """The lease waits for whoever has the key."""
-        if self.lease is not None and self._held:
-            self._journal.set_aside(self.lease)
-            self._held = False
-            self.child.send(w.Leave(keep=True))
+    def _part(self) -> None:
+        """Of the lease, which is left to whoever has the key."""
+        if self._let_go():
+            self.worker.send(w.Leave(keep=True))
 
-    def _on_exit(self, status: int) -> None:
-        self.udhcpc_pid = None
-        if self.phase is not Phase.ABSENT and self.child.state is ChildState.BACKOFF:
-            self._journal.say(f"worker ended with status {status}", logging.ERROR)
-            self._recover(status)
-
-    def _recover(self, status: int) -> None:
-        """A worker that died: nobody who waits for it waits in vain, and a successor goes on."""
+    def _on_death(self, status: int) -> None:
+        """Nobody who waits for the worker waits in vain, and a successor goes on."""
+        if self.phase is Phase.ABSENT:
+            return
+        self._journal.say(f"worker ended with status {status}", logging.ERROR)
         if self.phase is Phase.CREATING:
             self._take(Happening.DELETE)
             self._callers.answer(
                 Phase.CREATING, Failed(f"the endpoint's worker died (status {status}); start it again")
             )
             self._callers.arm(DELETE_SECONDS, self._delete_overdue)
-        delay = self._plant.nursery.respawn_later(self.child, self._respawn)
+        delay = self.worker.start_again_later()
         self._journal.say(f"worker is started again in {delay:g} s", logging.WARNING)
 
     def _respawn(self) -> None:
-        self._spawn(resume=None if self.lease is None else w.Resume(self.lease, self._held))
-        if self.phase in (Phase.JOINING, Phase.JOINED):
+        resume = None if self.lease is None else w.Resume(self.lease, self._held)
+        self.worker.start(resume, reclaims=resume is None and self.phase is Phase.DELETING)
+        if self.has_sandbox:
             self._attach()
         elif self.phase is Phase.LEAVING:
-            self.child.send(w.Leave(self._keep))
+            self.worker.send(w.Leave(self._keep))
         elif self.phase is Phase.DELETING:
             self._callers.arm(DELETE_SECONDS, self._delete_overdue)
-            self.child.send(w.Delete())
+            self.worker.send(w.Delete())
 
     # Deadlines: the worker, or the engine, must have come back by now.
 
     def _create_overdue(self) -> None:
         self._journal.say("worker is overdue and is killed", logging.ERROR)
-        self._plant.nursery.kill(self.child, SIGKILL)
+        self.worker.kill()
 
     def _leave_overdue(self) -> None:
         self._journal.say("worker does not leave the sandbox; going on", logging.ERROR)
@@ -398,7 +268,7 @@ class Endpoint:
     def _delete_overdue(self) -> None:
         self._journal.say("worker does not remove the link and is killed", logging.ERROR)
         self._callers.answer(Phase.DELETING, Done())
-        self._plant.nursery.kill(self.child, SIGKILL)
+        self.worker.kill()
 
     def _await_join(self) -> None:
         self._callers.arm(JOIN_SECONDS, self._join_overdue)
@@ -413,50 +283,14 @@ class Endpoint:
 
     # Helpers.
 
-    def _save(self) -> None:
-        self._plant.store.put_endpoint(self.record())
-
-    def _spawn(self, resume: w.Resume | None) -> None:
-        ours, theirs = Pipe()
-        target = reclaim if resume is None and self.phase is Phase.DELETING else run
-        self._attached_to = None
-        self._plant.nursery.spawn(self.child, target, self.spec, theirs, resume, channel=ours, theirs=(theirs,))
-
     def _attach(self) -> None:
         path = self._plant.engine.path(self.sandbox_key or "")
-        if path is None or path == self._attached_to:
+        if path is None or self.worker.is_attached_to(path):
             return  # dockerd's pid comes with the watcher's first message, and another one with each new dockerd
         if self.identity is None:
             self._journal.identity = self._plant.identifier.at_join(self.spec.endpoint_id)
-        self._attached_to = path
-        self.child.send(w.Attach(str(path), self._hostname, self._gateway, arrived=self.phase is Phase.JOINED))
-
-    def _tell(self, command: w.Leave | w.Delete) -> None:
-        """Somebody waits for this, so a worker that waits for its next start gets it now, and is told then."""
-        if self.child.state is ChildState.BACKOFF:
-            self._respawn()
-        else:
-            self.child.send(command)
-
-    @property
-    def _hostname(self) -> str | None:
-        return legal_hostname(self.identity.hostname) if self.identity else None
-
-    def _created_answer(self) -> EndpointCreated:
-        assert self.lease is not None
-        return EndpointCreated(
-            address=None if self.origin.given_address else self.lease.address,
-            mac=None if self.origin.given_mac else self.spec.mac,
-        )
-
-    def _joined(self) -> Joined:
-        assert self.lease is not None
-        answer = join_answer(self.spec, self.lease, self._routes)
-        self._gateway = answer.gateway
-        return answer
+        self.worker.attach(w.Attach(str(path), self._hostname, self._gateway, arrived=self.phase is Phase.JOINED))
 
     def _take(self, happening: Happening) -> None:
-        self.phase = after(self.phase, happening)
+        super()._take(happening)
         self._callers.disarm()
-        if happening in (Happening.CREATE, Happening.JOIN, Happening.LEAVE, Happening.DELETE):
-            self._journal.begun = time.monotonic()

@@ -81,6 +81,7 @@ class Engine:
         self.data_root = DEFAULT_DATA_ROOT
         self.containers: dict[str, ContainerSeen] = {}
         self.networks: dict[str, NetworkSeen] = {}
+        self._owners: dict[str, ContainerSeen] = {}
 
     def learn(self, fact: Fact) -> None:
         """Takes one fact in."""
@@ -90,17 +91,26 @@ class Engine:
             case EngineConnected(data_root, _):
                 self.connected, self.data_root = True, data_root
                 self.containers.clear()
+                self._owners.clear()
                 self.networks.clear()
             case EngineLost():
                 self.connected = False
             case ContainerSeen(id=key):
+                self._disown(key)
                 self.containers[key] = fact
+                self._owners.update(dict.fromkeys(fact.endpoints, fact))
             case ContainerGone(id=key):
-                self.containers.pop(key, None)
+                self._disown(key)
             case NetworkSeen(id=key):
                 self.networks[key] = fact
             case NetworkGone(id=key):
                 self.networks.pop(key, None)
+
+    def _disown(self, container_id: str) -> None:
+        known = self.containers.pop(container_id, None)
+        for endpoint_id in known.endpoints if known else ():
+            if self._owners.get(endpoint_id) is known:
+                del self._owners[endpoint_id]
 
     def path(self, seen_by_dockerd: str) -> Path | None:
         """Where we find a path of dockerd's; None while dockerd's pid is not known, or without the right to look."""
@@ -123,4 +133,4 @@ class Engine:
 
     def container_of(self, endpoint_id: str) -> ContainerSeen | None:
         """The container that has this endpoint."""
-        return next((c for c in self.containers.values() if endpoint_id in c.endpoints), None)
+        return self._owners.get(endpoint_id)

@@ -37,8 +37,8 @@ def view_endpoint(endpoint: Endpoint, engine: Engine) -> EndpointView:
         renewed=endpoint.renewed,
         expires=_wall_clock(lease) if lease else None,
         last_trouble=endpoint.last_trouble,
-        worker_pid=endpoint.child.pid,
-        udhcpc_pid=endpoint.udhcpc_pid,
+        worker_pid=endpoint.worker.child.pid,
+        udhcpc_pid=endpoint.worker.udhcpc_pid,
     )
 
 
@@ -52,7 +52,7 @@ def _problem(endpoint: Endpoint) -> str | None:
     state = lease_state(endpoint.lease, boottime()) if endpoint.lease else None
     if state in (LeaseState.REBINDING, LeaseState.EXPIRED):
         return f"{name}: lease {state}, last trouble: {endpoint.last_trouble or 'none seen'}"
-    if endpoint.child.pid is None:
+    if endpoint.worker.child.pid is None:
         return f"{name}: its worker has died and is started again"
     return None
 
@@ -64,8 +64,8 @@ def view_workers(
     samples, children = tuple(samples), tuple(children)
     sampled = {sample.pid for sample in samples}
     by_pid = {child.pid: child for child in children if child.pid is not None}
-    owners = {endpoint.child.name: endpoint.spec.endpoint_id for endpoint in endpoints}
-    clients = {e.udhcpc_pid: e.spec.endpoint_id for e in endpoints if e.udhcpc_pid is not None}
+    owners = {endpoint.worker.child.name: endpoint.spec.endpoint_id for endpoint in endpoints}
+    clients = {e.worker.udhcpc_pid: e.spec.endpoint_id for e in endpoints if e.worker.udhcpc_pid is not None}
     living = tuple(
         _child_view(by_pid[s.pid], owners, s) if s.pid in by_pid else _other_view(s, by_pid, clients) for s in samples
     )

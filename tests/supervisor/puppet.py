@@ -12,7 +12,7 @@ from typing import cast
 
 from supervisor.children import Child, End, Nursery, Target
 from supervisor.childstate import ChildEvent, ChildState
-from supervisor.endpoints import Endpoint, Plant
+from supervisor.endpoints import Endpoint
 from supervisor.engine import ContainerSeen, Engine, EngineFound
 from supervisor.errors import RequestError
 from supervisor.identity import Identifier, Identity
@@ -20,6 +20,7 @@ from supervisor.loop import Callback, Loop, Timer
 from supervisor.memory import Memory
 from supervisor.messages import Answer
 from supervisor.phases import Phase
+from supervisor.plant import Plant
 from supervisor.records import Origin
 from supervisor.silence import Silence
 from supervisor.store import Snapshot, Store
@@ -156,7 +157,7 @@ class Puppet:
         self.nursery = PlayedNursery(self.loop)
         self.engine = Engine()
         self.container = KnownContainer()
-        self.gone: list[Endpoint] = []
+        self.gone: list[str] = []
         if engine_pid is not None:
             self.engine.learn(EngineFound(engine_pid))
         self.store = Store(Path("/nowhere"), Snapshot)
@@ -195,15 +196,15 @@ class Puppet:
 
     def report(self, report: Report) -> None:
         """The worker's."""
-        if self.endpoint.child.state is ChildState.STARTING:
-            self.endpoint.child.advance(ChildEvent.READY)
-        self.endpoint.child.on_message(report)
+        if self.endpoint.worker.child.state is ChildState.STARTING:
+            self.endpoint.worker.child.advance(ChildEvent.READY)
+        self.endpoint.worker.child.on_message(report)
 
     def die(self, status: int = -9) -> None:
         """The worker's process ends."""
         self._close()
-        self.endpoint.child.advance(ChildEvent.EXIT)
-        self.endpoint.child.on_exit(status)
+        self.endpoint.worker.child.advance(ChildEvent.EXIT)
+        self.endpoint.worker.child.on_exit(status)
 
     def learn(self, hostname: str, *, endpoints: tuple[str, ...] = (ENDPOINT,)) -> None:
         """The watcher has seen the container."""
@@ -217,9 +218,9 @@ class Puppet:
             spawned.channel.close()
 
     def _close(self) -> None:
-        if self.endpoint.child.channel is not None:
-            self.endpoint.child.channel.close()
-            self.endpoint.child.channel = None
+        if self.endpoint.worker.child.channel is not None:
+            self.endpoint.worker.child.channel.close()
+            self.endpoint.worker.child.channel = None
 
 
 def attach_path(puppet: Puppet) -> str:

@@ -7,7 +7,7 @@ import pytest
 from supervisor.errors import Failed
 from supervisor.messages import Done
 from supervisor.phases import Phase
-from tests.supervisor.puppet import IDENTITY, LEASE, Puppet, attach_path, bring_to
+from tests.supervisor.puppet import ENDPOINT, IDENTITY, LEASE, Puppet, attach_path, bring_to
 from workers.messages import Attach, Attached, Command, Delete, Deleted, LeaseObtained, Leave, Left, Resume
 
 BACKOFF = 1.0
@@ -74,7 +74,7 @@ def test_death_while_creating(puppet: Puppet) -> None:
     assert (puppet.worker.removes, puppet.worker.resume) == (True, None)
     puppet.report(Deleted())
     puppet.die(0)
-    assert (len(answers), puppet.gone, len(puppet.nursery.spawned)) == (1, [puppet.endpoint], 2)
+    assert (len(answers), puppet.gone, len(puppet.nursery.spawned)) == (1, [ENDPOINT], 2)
 
 
 def test_death_while_creating_and_deletion(puppet: Puppet) -> None:

@@ -90,9 +90,9 @@ def test_client(puppet: Puppet) -> None:
     """The client's pid is known from its start to its worker's end."""
     bring_to(puppet, Phase.JOINED)
     puppet.report(ClientStarted(4711))
-    assert puppet.endpoint.udhcpc_pid == 4711
+    assert puppet.endpoint.worker.udhcpc_pid == 4711
     puppet.die()
-    assert puppet.endpoint.udhcpc_pid is None
+    assert puppet.endpoint.worker.udhcpc_pid is None
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from supervisor.messages import Done, EndpointCreated, Joined
 from supervisor.phases import Phase
 from tests.supervisor.puppet import (
     BRIDGE_ROUTE,
+    ENDPOINT,
     IDENTITY,
     LEASE,
     MAC,
@@ -91,9 +92,9 @@ def test_create_failed(puppet: Puppet) -> None:
     puppet.report(CreateFailed("no DHCPOFFER on br0"))
     assert isinstance(answers[0], Failed)
     assert str(answers[0]) == "no DHCPOFFER on br0"
-    assert (puppet.state, puppet.gone, forgotten) == ("absent", [puppet.endpoint], [1])
+    assert (puppet.state, puppet.gone, forgotten) == ("absent", [ENDPOINT], [1])
     puppet.die(0)
-    assert puppet.gone == [puppet.endpoint]
+    assert puppet.gone == [ENDPOINT]
     assert len(puppet.nursery.spawned) == 1
 
 
@@ -193,7 +194,7 @@ def test_delete(puppet: Puppet, phase: Phase) -> None:
     puppet.report(Deleted())
     assert (puppet.state, first, second) == ("absent", [Done()], [Done()])
     puppet.die(0)
-    assert puppet.gone == [puppet.endpoint]
+    assert puppet.gone == [ENDPOINT]
     assert len(puppet.nursery.spawned) == 1
 
 
@@ -234,7 +235,7 @@ def test_endpoint_that_nobody_joins(puppet: Puppet) -> None:
     assert puppet.state == "deleting"
     assert puppet.worker.told() == [Delete()]
     puppet.report(Deleted())
-    assert puppet.gone == [puppet.endpoint]
+    assert puppet.gone == [ENDPOINT]
 
 
 def test_endpoint_that_is_joined_stays(puppet: Puppet) -> None:

@@ -60,6 +60,14 @@ def test_newer_facts_replace_older(engine: Engine) -> None:
     assert container.name == "shop"
 
 
+def test_an_endpoint_that_moves(engine: Engine) -> None:
+    """What is seen of the former container later takes no endpoint from the one that has it now."""
+    shop = ContainerSeen("c2", "shop", "shop-host", ("e1",))
+    for fact in (shop, ContainerSeen("c1", "web", "web-host", ("e2",)), ContainerGone("c1")):
+        engine.learn(fact)
+    assert (engine.container_of("e1"), engine.container_of("e2")) == (shop, None)
+
+
 def test_gone(engine: Engine) -> None:
     """What was removed is forgotten, and so is what was never known."""
     for fact in (ContainerGone("c1"), NetworkGone("n1"), ContainerGone("c9"), NetworkGone("n9")):
