@@ -20,6 +20,7 @@ COMMANDS = {
     "docker-compose": "docker-compose",
     "docker-registry": "docker-registry",
     "dnsmasq": "dnsmasq-base",
+    "kea-dhcp4": "kea-dhcp4-server",
     "busybox": "busybox",
     "mmdebstrap": "mmdebstrap",
     "iptables": "iptables",

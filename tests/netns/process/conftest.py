@@ -1,13 +1,17 @@
 """Fixtures: the plugin on a machine of its own, and the LAN's server."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 
-from tests.lab.command import wait_until
+from tests.lab.command import run, wait_until
 from tests.lab.dhcp import DhcpServer
+from tests.lab.network import LAN, LAN_BRIDGE, SERVER, inside
 from tests.netns.process.rig import Rig, rig_in
+
+Squat = Callable[[IPv4Address], None]
 
 
 @pytest.fixture
@@ -29,3 +33,20 @@ def server(rig: Rig, tmp_path: Path) -> Iterator[DhcpServer]:
             wait_until(lambda: not dnsmasq.leases(), f"releases of {dnsmasq.leases()}", 3)
     finally:
         dnsmasq.stop()
+
+
+@pytest.fixture
+def squat(rig: Rig) -> Iterator[Squat]:
+    """Another machine on the LAN that takes addresses without asking, and says so."""
+    namespace, lan = f"{rig.machine.lan}-squatter", rig.machine.lan
+    run("ip", "netns", "add", namespace)
+    run("ip", "-n", lan, "link", "add", "squatter", "type", "veth", "peer", "name", "eth0", "netns", namespace)
+    run("ip", "-n", lan, "link", "set", "squatter", "master", LAN_BRIDGE, "up")
+    run("ip", "-n", namespace, "link", "set", "eth0", "up")
+
+    def take(address: IPv4Address) -> None:
+        run("ip", "-n", namespace, "addr", "add", f"{address}/{LAN.prefixlen}", "dev", "eth0")
+        run(*inside(namespace, "busybox", "ping", "-c", "1", "-I", str(address), str(SERVER)))  # it asks by ARP first
+
+    yield take
+    run("ip", "netns", "delete", namespace)

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +201,22 @@ class Container:
     def inside(self, *argv: str) -> str:
         """The output of a command in the container's network."""
         return run("nsenter", f"--net=/run/netns/{self.sandbox}", *argv)
+
+    @property
+    def ip(self) -> IPv4Address:
+        """Of what the engine configured."""
+        return IPv4Interface(self.address).ip
+
+    @property
+    def inet(self) -> list[str]:
+        """The addresses on its interface."""
+        words = self.inside("ip", "-4", "-o", "addr", "show", "dev", INTERFACE).split()
+        return [words[i + 1] for i, word in enumerate(words) if word == "inet"]
+
+    @property
+    def default_route(self) -> str:
+        """As it sees it."""
+        return self.inside("ip", "-4", "route", "show", "default")
 
     @property
     def has_sandbox(self) -> bool:

@@ -1,39 +1,21 @@
 """An address that somebody else has: declined, and another one used (RFC 5227, RFC 2131 section 4.4.1)."""
 
 import time
-from collections.abc import Callable, Iterator
 from datetime import datetime
 from ipaddress import IPv4Address, IPv4Interface
 
 import pytest
 
-from tests.lab.command import run, wait_until
+from tests.lab.command import wait_until
 from tests.lab.dhcp import DhcpServer, ServerOptions
-from tests.lab.network import LAN, LAN_BRIDGE, SERVER, inside
+from tests.lab.network import LAN
+from tests.netns.process.conftest import Squat
 from tests.netns.process.fakeengine import Container
 from tests.netns.process.rig import Rig
 from tests.netns.process.wire import Kind
 
 PROBED = 3.0  # seconds after which a claim is a newcomer's
 MAC = "02:42:ac:11:00:77"
-Squat = Callable[[IPv4Address], None]
-
-
-@pytest.fixture
-def squat(rig: Rig) -> Iterator[Squat]:
-    """Another machine on the LAN that takes addresses without asking, and says so."""
-    namespace, lan = f"{rig.machine.lan}-squatter", rig.machine.lan
-    run("ip", "netns", "add", namespace)
-    run("ip", "-n", lan, "link", "add", "squatter", "type", "veth", "peer", "name", "eth0", "netns", namespace)
-    run("ip", "-n", lan, "link", "set", "squatter", "master", LAN_BRIDGE, "up")
-    run("ip", "-n", namespace, "link", "set", "eth0", "up")
-
-    def take(address: IPv4Address) -> None:
-        run("ip", "-n", namespace, "addr", "add", f"{address}/{LAN.prefixlen}", "dev", "eth0")
-        run(*inside(namespace, "busybox", "ping", "-c", "1", "-I", str(address), str(SERVER)))  # it asks by ARP first
-
-    yield take
-    run("ip", "netns", "delete", namespace)
 
 
 def ask(rig: Rig, **options: str) -> Container:

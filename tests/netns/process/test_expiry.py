@@ -10,7 +10,7 @@ import pytest
 from tests.lab.command import run, wait_until
 from tests.lab.dhcp import DhcpServer
 from tests.lab.network import LAN
-from tests.netns.process.fakeengine import INTERFACE, Answer, Container
+from tests.netns.process.fakeengine import Answer, Container
 from tests.netns.process.instances import Instances, instances_of
 from tests.netns.process.rig import Rig
 from tests.netns.process.scripted import Grant, scripted_server
@@ -37,12 +37,6 @@ def _instances(rig: Rig, tmp_path: Path) -> Iterator[Instances]:
 def _impatient(instances: Instances, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.netns.process.plugin.COMMAND", (sys.executable, "-E", "-s", "-c", IMPATIENT))
     instances.again()
-
-
-def inet(container: Container) -> list[str]:
-    """The container's addresses on its interface."""
-    words = container.inside("ip", "-4", "-o", "addr", "show", "dev", INTERFACE).split()
-    return [words[i + 1] for i, word in enumerate(words) if word == "inet"]
 
 
 def create_as(rig: Rig, container: Container, chosen: str) -> Answer:
@@ -80,9 +74,9 @@ def test_expired(rig: Rig) -> None:
         server.behaviour = lambda _: []
         before = [rig.confirmations(c) for c in (keep, drop)]
 
-        wait_until(lambda: not inet(drop), "an empty link", LEASE_SECONDS + 3)
+        wait_until(lambda: not drop.inet, "an empty link", LEASE_SECONDS + 3)
         wait_until(lambda: keep.view["lease_state"] == "expired", "the other lease's end", LEASE_SECONDS + 3)
-        assert inet(keep) == [keep.address]
+        assert keep.inet == [keep.address]
         assert drop.view["lease_state"] == "expired"
         assert not rig.engine.get("/healthz")["healthy"]
 
@@ -91,7 +85,7 @@ def test_expired(rig: Rig) -> None:
         for container, times in zip((keep, drop), before, strict=True):
             wait_until(lambda c=container, n=times: rig.confirmations(c) > n, "a lease", BACK_SECONDS)  # type: ignore[misc]
         print(f"bound again {time.monotonic() - begun:.1f} s after the server's return")
-        assert (inet(keep), inet(drop)) == ([keep.address], [drop.address])
+        assert (keep.inet, drop.inet) == ([keep.address], [drop.address])
         assert "default" in drop.inside("ip", "-4", "route")
         wait_until(lambda: rig.engine.get("/healthz")["healthy"], "a healthy plugin", 5)
         rig.clean()
@@ -131,7 +125,7 @@ def test_start_without_a_server(rig: Rig, server: DhcpServer) -> None:
     second.attach(second.join())
     server.start()
     rig.wait_for_bound(second)
-    assert inet(second) == [first.address]
+    assert second.inet == [first.address]
     second.stop()
     forget(server)
 

@@ -1,29 +1,18 @@
 """From Join to Leave: the persistent client in the container's namespace, what renewals change, the release."""
 
 import time
-from ipaddress import IPv4Address, IPv4Interface
 
 import pytest
 
 from tests.lab.command import run
 from tests.lab.dhcp import DhcpServer, ServerOptions
 from tests.lab.network import LAN, SERVER
-from tests.netns.process.fakeengine import INTERFACE, Container
+from tests.netns.process.fakeengine import INTERFACE
 from tests.netns.process.rig import Rig
 from tests.netns.process.scripted import Grant, scripted_server
 from tests.netns.process.wire import Kind
 
 USER_ROUTE = "10.99.0.0/16"
-
-
-def address_of(container: Container) -> IPv4Address:
-    """What the engine configured."""
-    return IPv4Interface(container.address).ip
-
-
-def default_route(container: Container) -> str:
-    """As the container sees it."""
-    return container.inside("ip", "-4", "route", "show", "default")
 
 
 @pytest.mark.parametrize("early", [False, True], ids=["sandbox after Join", "sandbox before"])
@@ -52,8 +41,8 @@ def test_renewal_comes_from_inside(rig: Rig, server: DhcpServer) -> None:
     rig.renew(container)
 
     frames = rig.capture.frames()[before:]
-    assert {(f.packet.kind, f.packet.ciaddr) for f in frames} == {(Kind.REQUEST, address_of(container))}
-    assert (frames[0].source, frames[0].destination) == (address_of(container), SERVER)
+    assert {(f.packet.kind, f.packet.ciaddr) for f in frames} == {(Kind.REQUEST, container.ip)}
+    assert (frames[0].source, frames[0].destination) == (container.ip, SERVER)
     assert [m.kind for m in server.messages(container.mac)][-2:] == ["REQUEST", "ACK"]
 
 
@@ -66,20 +55,20 @@ def test_renewal_at_half_of_the_lease(rig: Rig) -> None:
         rig.wait_for_frames(before + 1, 20)
 
         assert 13 < time.monotonic() - begun < 17
-        assert rig.capture.frames(container.mac)[-1].source == address_of(container)
+        assert rig.capture.frames(container.mac)[-1].source == container.ip
         rig.clean()
 
 
 def test_gateway_follows_the_server(rig: Rig, server: DhcpServer) -> None:
     """A new router at the server is the container's default route after the next renewal; nothing else changes."""
     container = rig.joined()
-    assert f"via {SERVER} " in default_route(container)
+    assert f"via {SERVER} " in container.default_route
     addresses = container.inside("ip", "-4", "-o", "addr", "show")
     server.restart(ServerOptions(router=LAN[3]))
 
     rig.renew(container)
 
-    assert default_route(container).split()[:3] == ["default", "via", str(LAN[3])]
+    assert container.default_route.split()[:3] == ["default", "via", str(LAN[3])]
     assert container.inside("ip", "-4", "-o", "addr", "show") == addresses
 
 
@@ -94,8 +83,8 @@ def test_own_route_survives_a_new_gateway_and_a_new_address(rig: Rig) -> None:
 
         rig.renew(container)
 
-        assert inet(container) == [f"{second.address}/24"]
-        assert default_route(container).split()[:3] == ["default", "via", str(second.router)]
+        assert container.inet == [f"{second.address}/24"]
+        assert container.default_route.split()[:3] == ["default", "via", str(second.router)]
         assert f"{USER_ROUTE} via {LAN[9]}" in container.inside("ip", "route")
         assert container.view["address"] == f"{second.address}/24"
         rig.clean()
@@ -111,8 +100,8 @@ def test_refused_renewal(rig: Rig) -> None:
         rig.renew(container)
 
         assert "nak: the server refused 192.168.77.60" in rig.plugin.log
-        assert inet(container) == [f"{LAN[61]}/24"]
-        assert f"via {SERVER} " in default_route(container)
+        assert container.inet == [f"{LAN[61]}/24"]
+        assert f"via {SERVER} " in container.default_route
         assert rig.capture.kinds(container.mac)[-3:] == [Kind.REQUEST, Kind.DISCOVER, Kind.REQUEST]
         rig.clean()
 
@@ -126,7 +115,7 @@ def test_leave_releases_once_and_before_its_answer(rig: Rig, server: DhcpServer,
 
     (release,) = rig.capture.frames(kind=Kind.RELEASE)
     assert (answer.body, answer.seconds < 2) == ({}, True)
-    assert (release.mac, release.source, release.destination) == (container.mac, address_of(container), SERVER)
+    assert (release.mac, release.source, release.destination) == (container.mac, container.ip, SERVER)
     assert not server.leases()
     assert container.view["phase"] == "left"
     assert run("ip", "netns", "pids", container.sandbox) == ""  # nobody of ours keeps the namespace alive
@@ -158,7 +147,7 @@ def test_container_ends_before_it_is_entered(rig: Rig, server: DhcpServer) -> No
 
     container.stop()
 
-    assert [f.source for f in rig.capture.frames(kind=Kind.RELEASE)] == [address_of(container)]
+    assert [f.source for f in rig.capture.frames(kind=Kind.RELEASE)] == [container.ip]
     assert not server.leases()
 
 
@@ -182,10 +171,4 @@ def test_default_route_that_the_user_removed(rig: Rig, server: DhcpServer) -> No
 
     rig.renew(container)
 
-    assert default_route(container) == ""
-
-
-def inet(container: Container) -> list[str]:
-    """The container's addresses on its interface."""
-    words = container.inside("ip", "-4", "-o", "addr", "show", "dev", INTERFACE).split()
-    return [words[i + 1] for i, word in enumerate(words) if word == "inet"]
+    assert container.default_route == ""

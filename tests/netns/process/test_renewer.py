@@ -31,12 +31,6 @@ def confirm(rig: Rig, container: Container, before: int = 1) -> None:
     wait_until(lambda: rig.confirmations(container) > before, "a confirmed lease", PATIENCE_SECONDS)
 
 
-def inet(container: Container) -> list[str]:
-    """The container's addresses."""
-    words = container.inside("ip", "-4", "-o", "addr", "show").split()
-    return [words[i + 1] for i, word in enumerate(words) if word == "inet" and words[i + 1] != "127.0.0.1/8"]
-
-
 def has_udhcpc(container: Container) -> bool:
     """Whether it is udhcpc that keeps the lease."""
     return container.view["udhcpc_pid"] is not None
@@ -77,7 +71,7 @@ def test_whole_life(rig: Rig) -> None:
         assert set(ways) == set(order)
         assert container.view["renewed"] == renewed
         assert container.view["lease_state"] == "expired"
-        assert inet(container) == [container.address]  # kept, as the network's options say nothing else
+        assert container.inet == [container.address]  # kept, as the network's options say nothing else
         assert rig.plugin.log.count("no server answered renewals") == 1
 
         server.behaviour = GRANT.answer
@@ -94,7 +88,7 @@ def test_refused(rig: Rig) -> None:
         container, before = taken_over(rig, server, other.answer)
         confirm(rig, container)
         assert kinds_since(rig, before) == [Kind.REQUEST, Kind.DISCOVER, Kind.REQUEST]
-        assert inet(container) == [f"{other.address}/24"]
+        assert container.inet == [f"{other.address}/24"]
         assert has_udhcpc(container)
         assert "nak: the server refused 192.168.77.60" in rig.plugin.log
         rig.clean()
@@ -107,7 +101,7 @@ def test_new_values(rig: Rig) -> None:
     with scripted_server(rig.machine.lan, Grant().answer) as server:
         container, _ = taken_over(rig, server, lambda packet: [other.reply(packet, Kind.ACK).encode()])
         confirm(rig, container)
-        assert inet(container) == [f"{other.address}/24"]
+        assert container.inet == [f"{other.address}/24"]
         assert f"default via {LAN[3]}" in container.inside("ip", "-4", "route")
         assert container.view["address"] == f"{other.address}/24"
         rig.clean()

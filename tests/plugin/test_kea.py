@@ -1,0 +1,46 @@
+"""Kea instead of dnsmasq, with the real engine: one lease from the start to the stop of a container."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lab.dhcp import DhcpServer
+from tests.lab.kea import Kea
+from tests.lab.lab import Lab
+from tests.lab.network import SERVER
+from tests.lab.plugin import Plugin
+from tests.plugin.conftest import NETWORK, Run
+from tests.plugin.judge import await_client
+from tests.plugin.sandbox import Sandbox
+
+pytestmark = pytest.mark.plugin
+
+
+@pytest.fixture(name="kea")
+def _kea(lab: Lab, dhcp: DhcpServer) -> Iterator[Kea]:
+    dhcp.stop()
+    kea = Kea(lab.directory / "kea", lab.network.lan)
+    kea.start()
+    yield kea
+    kea.stop()
+
+
+def test_container(kea: Kea, run: Run, plugin: Plugin) -> None:
+    """Docker, the kernel and Kea agree on the address; a restart brings it again, each stop one RELEASE."""
+    container = run("--hostname=web")
+    attachment, sandbox = container.attachment(NETWORK), Sandbox.of(container)
+    assert attachment.address is not None
+    assert sandbox.addresses(attachment.mac) == [attachment.address]
+    assert sandbox.gateway() == str(SERVER)
+    await_client(plugin, attachment)
+    (lease,) = kea.leases()
+    assert (lease.address, lease.mac, lease.hostname) == (attachment.address.ip, attachment.mac, "web")
+
+    container.restart()
+
+    again = container.attachment(NETWORK)
+    assert (again.mac, again.address) == (attachment.mac, attachment.address)
+    assert [lease.address for lease in kea.leases()] == [attachment.address.ip]
+    container.remove()
+    assert kea.kinds(attachment.mac).count("RELEASE") == 2
+    assert not kea.leases()
