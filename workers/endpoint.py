@@ -39,6 +39,7 @@ from workers.messages import (
     SandboxGone,
     Trouble,
 )
+from workers.mtu import follow_mtu
 from workers.netlink import Link, Netlink, NetlinkError, change_feed, drain
 from workers.release import ReleaseError, release, release_detached
 from workers.wire import Wire
@@ -95,7 +96,7 @@ class Worker:
         self._attach: Attach | None = None
         self._inside = False
         self._interface: str | None = None
-        self._host_index: int | None = None
+        self._host_end: Link | None = None
         self._feed: socket.socket | None = None
         self._claims: ArpWatch | None = None
         self._done = False
@@ -110,6 +111,7 @@ class Worker:
                 acquired = acquire(self._spec, self._channel, wire, self._owe)
                 self.hold(acquired.lease)
                 self._claims = acquired.watch
+                follow_mtu(self._spec.container_link, None, acquired.lease)
                 # Before the wire is closed, which takes 15 ms.
                 self._report(Created(acquired.lease, routes, acquired.confirmed))
         except (NetlinkError, NoLease, Cancelled, OSError) as error:
@@ -304,8 +306,7 @@ class Worker:
                 if arrived:
                     self._lose_sandbox()  # Docker has moved it back already
                 return
-            host_end = netlink.link(self._spec.host_link)
-            self._host_index = host_end.index if host_end else None
+            self._host_end = netlink.link(self._spec.host_link)
         try:
             sandbox = netns.open_namespace(path)
             try:
@@ -333,11 +334,12 @@ class Worker:
         self._interface = link.name
         self._on_claim()
         self._report(Attached(link.name))
-        self._held.begin(link.name, self._attach)
+        self._held.begin(link.name, self._attach, self._host_end.mtu if self._host_end else link.mtu)
 
     def _find_link(self) -> Link | None:
         with Netlink() as netlink:
-            return netlink.link_by_mac(self._spec.mac, self._host_index)  # a VLAN on it has its MAC, too
+            # A VLAN on it has its MAC, too.
+            return netlink.link_by_mac(self._spec.mac, self._host_end.index if self._host_end else None)
 
     def _follow(self) -> None:
         """With CAP_NET_ADMIN a container can rename its link, or remove it."""

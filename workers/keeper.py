@@ -23,6 +23,7 @@ from workers.messages import (
     Report,
     Trouble,
 )
+from workers.mtu import follow_mtu
 from workers.netlink import NetlinkError
 from workers.parse import InvalidLease, parse_lease
 from workers.release import decline
@@ -42,6 +43,7 @@ class Keeper:
     def __init__(self, spec: EndpointSpec, lease: Lease, report: Callable[[Report], None]) -> None:
         self.lease = lease
         self._joined: IPv4Address | None = None
+        self._mtu_limit: int | None = None
         self._spec = spec
         self._report = report
         self._interface = ""
@@ -75,14 +77,15 @@ class Keeper:
             sources[self._watch.fileno()] = self._on_claims
         return sources
 
-    def begin(self, interface: str, attach: Attach) -> None:
-        """The link is in the sandbox, configured, and called `interface` there.
+    def begin(self, interface: str, attach: Attach, mtu_limit: int) -> None:
+        """The link is in the sandbox, configured, and called `interface` there; `mtu_limit` is the bridge's MTU.
 
         Where it had arrived before, another process kept the lease and is gone: it is renewed without a DISCOVER.
         """
         self._interface = interface
         self._hostname = attach.hostname or self._hostname
         self._joined = attach.gateway
+        self._mtu_limit = mtu_limit
         self._renewing = attach.arrived and self.lease.runs(boottime())
         if self._renewing:
             self._apply(self.lease)  # its former keeper may have died over a change
@@ -256,7 +259,7 @@ class Keeper:
         except NetlinkError as error:
             self._report(LeaseTrouble(Trouble.INVALID, f"the lease could not be applied: {error}"))
             return False
-        for change in changes:
+        for change in (*changes, *follow_mtu(self._interface, self.lease, lease, self._mtu_limit)):
             log.info(change, extra={"interface": self._interface})
         return True
 

@@ -154,6 +154,10 @@ class Netlink:
         with _attempt(f"raising {link.name}"):
             self._ip.link("set", index=link.index, state="up")
 
+    def set_mtu(self, link: Link, mtu: int) -> None:
+        with _attempt(f"setting the MTU of {link.name} to {mtu}"):
+            self._ip.link("set", index=link.index, mtu=mtu)
+
     def move_link(self, link: Link, namespace: Namespace) -> None:
         """The link goes down on its way and loses its addresses."""
         with _attempt(f"moving {link.name} to another network namespace"):

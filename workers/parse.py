@@ -12,7 +12,7 @@ from workers.lease import Lease, Route
 
 INFINITE_SECONDS = 0xFFFFFFFF  # RFC 2131 section 3.3
 DEFAULT_SECONDS = 3600  # what udhcpc assumes without option 51
-MIN_MTU = 68  # RFC 2132 section 5.1
+MIN_MTU = 576  # RFC 2132 allows 68; but what every host must be able to receive is known to pass (RFC 791)
 MAX_MTU = 65535
 MAX_ITEMS = 64  # of any list: no sane server sends more
 DOMAIN = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_-]{1,63})*\.?")

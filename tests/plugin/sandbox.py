@@ -30,6 +30,10 @@ class Sandbox:
         """The name of the interface with this MAC."""
         return next((link["ifname"] for link in self._ip("link") if link.get("address") == mac), None)
 
+    def mtu(self, mac: str) -> int:
+        """Of the interface with this MAC."""
+        return next(int(link["mtu"]) for link in self._ip("link") if link.get("address") == mac)
+
     def addresses(self, mac: str) -> list[IPv4Interface]:
         """The IPv4 addresses of the interface with this MAC."""
         found = (a for link in self._ip("addr") if link.get("address") == mac for a in link["addr_info"])

@@ -143,6 +143,19 @@ def test_routes_from_the_server(
     assert sandbox.routes() == ON_LINK
 
 
+def test_mtu_from_the_server(run: Run, plugin: Plugin, lab: Lab, dhcp: DhcpServer) -> None:
+    """Option 26 is the interface's MTU from the start, and the bridge's comes back when the server takes it back."""
+    dhcp.restart(ServerOptions(extra=("--dhcp-option=26,1400",)))
+    container = run()
+    attachment, sandbox = assert_leased(container, NETWORK, lab.dhcp), Sandbox.of(container)
+    assert sandbox.mtu(attachment.mac) == 1400
+
+    dhcp.restart()
+    renew(plugin, lab, attachment)
+
+    assert sandbox.mtu(attachment.mac) == 1500
+
+
 @pytest.fixture
 def static_route(lab: Lab) -> Iterator[dict[str, str]]:
     """One on the machine's bridge, as an administrator adds it."""

@@ -146,9 +146,10 @@ def test_duration(text: str, seconds: int | None) -> None:
     ("text", "mtu"),
     [
         ("1500", 1500),
-        ("68", 68),
+        ("576", 576),
         ("65535", 65535),
-        ("67", None),
+        ("575", None),
+        ("68", None),
         ("0", None),
         ("65536", None),
         ("", None),
@@ -158,7 +159,7 @@ def test_duration(text: str, seconds: int | None) -> None:
     ],
 )
 def test_mtu(text: str, mtu: int | None) -> None:
-    """No MTU below 68 (RFC 2132) and none that the field cannot hold."""
+    """No MTU below what every host must take (RFC 791) and none that the field cannot hold."""
     assert _parsed(mtu=text).mtu == mtu
 
 

@@ -203,6 +203,11 @@ class Container:
         return run("nsenter", f"--net=/run/netns/{self.sandbox}", *argv)
 
     @property
+    def link(self) -> str:
+        """What the plugin called the link while it was on the machine."""
+        return f"dc-{self.endpoint_id[:12]}"
+
+    @property
     def ip(self) -> IPv4Address:
         """Of what the engine configured."""
         return IPv4Interface(self.address).ip

@@ -9,7 +9,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
 from tests.lab.network import LAN, LAN_BRIDGE, SERVER
@@ -22,11 +22,12 @@ Behaviour = Callable[[Packet], Iterable[bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a server has to give. `lease_time` is in seconds."""
+    """What a server has to give. `lease_time` is in seconds; `more` are further options, by their codes."""
 
     address: IPv4Address = LAN[60]
     router: IPv4Address = SERVER
     lease_time: int = 120
+    more: dict[int, bytes] = field(default_factory=dict)
 
     def answer(self, packet: Packet) -> list[bytes]:
         """As a well-behaved server would: OFFER to DISCOVER, ACK to REQUEST, NAK to one for another address."""
@@ -47,7 +48,7 @@ class Grant:
             Option.SUBNET_MASK: LAN.netmask.packed,
             Option.ROUTER: self.router.packed,
         }
-        return _reply(packet, kind, self.address, options)
+        return _reply(packet, kind, self.address, options | self.more)
 
 
 def requested_address(packet: Packet) -> IPv4Address:

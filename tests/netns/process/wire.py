@@ -39,6 +39,7 @@ class Option(IntEnum):
     SUBNET_MASK = 1
     ROUTER = 3
     HOST_NAME = 12
+    MTU = 26
     REQUESTED_ADDRESS = 50
     LEASE_TIME = 51
     MESSAGE_TYPE = 53
