@@ -15,10 +15,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from multiprocessing.connection import Connection, wait
 
-from pyroute2.dhcp.enums.dhcp import MessageType
-
 from workers.arp import ArpWatch
-from workers.dhcp4 import Answer, Kind, encode
+from workers.dhcp4 import Answer, Kind, MessageType, encode
 from workers.diagnose import likely_cause
 from workers.lease import Lease, boottime
 from workers.messages import ConflictCheck, EndpointSpec

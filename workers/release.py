@@ -9,10 +9,8 @@ import select
 import socket
 from ipaddress import IPv4Address
 
-from pyroute2.dhcp.enums.dhcp import MessageType
-
 from workers.configure import configure
-from workers.dhcp4 import CLIENT_PORT, SERVER_PORT, encode
+from workers.dhcp4 import CLIENT_PORT, SERVER_PORT, MessageType, encode
 from workers.lease import Lease
 from workers.netlink import Netlink, NetlinkError
 from workers.netns import Namespace, disable_ipv6, new_namespace

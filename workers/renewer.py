@@ -14,9 +14,7 @@ import random
 import socket
 import struct
 
-from pyroute2.dhcp.enums.dhcp import MessageType
-
-from workers.dhcp4 import CLIENT_PORT, SERVER_PORT, Answer, Kind, Malformed, decode, encode
+from workers.dhcp4 import CLIENT_PORT, SERVER_PORT, Answer, Kind, Malformed, MessageType, decode, encode
 from workers.lease import T1, T2, Lease, boottime
 from workers.udhcpc import Event, EventKind
 

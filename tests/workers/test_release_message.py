@@ -2,9 +2,7 @@
 
 from ipaddress import IPv4Address
 
-from pyroute2.dhcp.enums.dhcp import MessageType
-
-from workers.dhcp4 import encode
+from workers.dhcp4 import MessageType, encode
 
 MAC = "02:42:c0:00:00:05"
 MAGIC = bytes.fromhex("63825363")
