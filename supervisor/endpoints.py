@@ -6,6 +6,7 @@ worker's process WorkerProcess's.
 
 import logging
 import time
+from pathlib import Path
 
 from supervisor.callers import Callers
 from supervisor.endpointstate import EndpointState
@@ -21,7 +22,7 @@ from workers import messages as w
 from workers.lease import Lease, Route
 
 CLEAN_UP_SECONDS = 4.0  # a worker's, after the budget of its first lease
-JOIN_SECONDS = 120.0  # the engine's next call; it does not come where the answer was lost, nor does a DeleteEndpoint
+JOIN_SECONDS = 120.0  # the engine's next step, Join or the move of the link; where it broke off, nobody tells us
 DOUBT_SECONDS = 1.0  # of the same, for telling whether a request can be for this container again
 GONE_SECONDS = 5.0  # in which Leave comes for a sandbox that ends in order
 LEAVE_SECONDS = 4.0  # release (2 s), udhcpc's end (1 s)
@@ -70,6 +71,7 @@ class Endpoint(EndpointState):
         self.sandbox_key = sandbox_key
         answer = self._joined()
         self._save()
+        self._await_link()
         respond(answer)
         self._attach()
 
@@ -103,6 +105,8 @@ class Endpoint(EndpointState):
             self._take(Happening.DELETE)
         elif self.phase is Phase.CREATED:
             self._await_join()
+        elif self.phase is Phase.JOINING:
+            self._await_link()
         self._respawn()
 
     def engine_changed(self) -> None:
@@ -150,6 +154,8 @@ class Endpoint(EndpointState):
                 self._take(Happening.ATTACHED)
                 self._save()
                 self._journal.say("attached")
+            case w.NotMoved():
+                self.recovering = False
             case w.SandboxGone():
                 self._on_sandbox_gone()
             case w.ClientStarted(pid):
@@ -281,6 +287,16 @@ class Endpoint(EndpointState):
             self._journal.say(f"not joined within {JOIN_SECONDS:g} s, so nobody knows of it: removed", logging.WARNING)
             self.delete()
 
+    def _await_link(self) -> None:
+        self._callers.arm(JOIN_SECONDS, self._link_overdue)
+
+    def _link_overdue(self) -> None:
+        """A start that broke after Join, with an engine that does not say so; a link still at home has no container."""
+        self._await_link()
+        path = self._plant.engine.path(self.sandbox_key or "")
+        if path is not None and not self._plant.identifier.is_starting(self.identity):
+            self._send_there(path, arrived=True)
+
     # Helpers.
 
     def _attach(self) -> None:
@@ -289,7 +305,10 @@ class Endpoint(EndpointState):
             return  # dockerd's pid comes with the watcher's first message, and another one with each new dockerd
         if self.identity is None:
             self._journal.identity = self._plant.identifier.at_join(self.spec.endpoint_id)
-        self.worker.attach(w.Attach(str(path), self._hostname, self._gateway, arrived=self.phase is Phase.JOINED))
+        self._send_there(path, arrived=self.phase is Phase.JOINED)
+
+    def _send_there(self, path: Path, *, arrived: bool) -> None:
+        self.worker.attach(w.Attach(str(path), self._hostname, self._gateway, arrived))
 
     def _take(self, happening: Happening) -> None:
         super()._take(happening)

@@ -68,12 +68,12 @@ class Identifier:
         candidates = [
             c for c in self._mounted() if not c.running and network & c.networks.keys() and c.identity.id not in taken
         ]
+        chosen = request.options.get("id")
         if len(candidates) > 1:
-            chosen = request.options.get("id")
             candidates = [c for c in candidates if chosen in {c.networks[n] for n in network & c.networks.keys()}]
         if len(candidates) > 1:
             candidates = [c for c in candidates if (c.exposed_ports, c.mac) == (request.exposed_ports, request.mac)]
-        if len(candidates) > 1:
+        if len(candidates) > 1 and request.mac is None and chosen is None:
             log.warning(
                 "%d containers start at once and nothing tells them apart (%s): this one gets a fresh identity; "
                 "to give it one for ever, use --mac-address or driver-opt=id=NAME",

@@ -33,6 +33,7 @@ from workers.messages import (
     LeaseTrouble,
     Leave,
     Left,
+    NotMoved,
     Rename,
     Report,
     Resume,
@@ -226,6 +227,10 @@ class Worker:
 
     def _on_attach(self, command: Attach) -> None:
         self._attach = command
+        if self._inside and command.arrived and netns.is_abandoned(command.path):
+            self._held.end()
+            self._lose_sandbox()
+            return
         self._watch()
         self._advance()
 
@@ -305,6 +310,8 @@ class Worker:
             if netlink.link(self._spec.container_link) is not None:
                 if arrived:
                     self._lose_sandbox()  # Docker has moved it back already
+                elif self._takeover:
+                    self._report(NotMoved())
                 return
             self._host_end = netlink.link(self._spec.host_link)
         try:
@@ -315,7 +322,7 @@ class Worker:
                 sandbox.close()
         except OSError as error:
             log.debug("the link has gone, its sandbox cannot be entered: %s", error)
-            if self._takeover:
+            if self._takeover or arrived:
                 self._lose_sandbox()
             return  # else the container has ended already, and Leave or Delete is on its way
         self._inside = True
@@ -323,7 +330,7 @@ class Worker:
 
     def _begin(self) -> None:
         link = self._find_link()
-        if link is None and self._takeover:
+        if link is None and (self._takeover or (self._attach is not None and self._attach.arrived)):
             self._lose_sandbox()
         if link is None or not link.up or self._attach is None:
             return

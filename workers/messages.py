@@ -74,7 +74,7 @@ class Attach:
 
     `path` is as this process can open it; `hostname` replaces the one in the specification where it is known now.
     `gateway` is what Docker was told and keeps for the container's life. `arrived`: the link had been seen in there
-    before, so that a link which is not means that the sandbox has gone.
+    before, or has had all the time it needs, so that a link which is not means that the sandbox has gone.
     """
 
     path: str
@@ -145,6 +145,11 @@ class Attached:
 
 
 @dataclass(frozen=True, slots=True)
+class NotMoved:
+    """Docker has not moved the link yet: it is where it was made."""
+
+
+@dataclass(frozen=True, slots=True)
 class SandboxGone:
     """There is no sandbox with this endpoint's link in it; the lease is still held."""
 
@@ -198,7 +203,18 @@ class Deleted:
     owed: bool = False
 
 
-Report = Created | CreateFailed | Attached | SandboxGone | ClientStarted | LeaseObtained | LeaseTrouble | Left | Deleted
+Report = (
+    Created
+    | CreateFailed
+    | Attached
+    | NotMoved
+    | SandboxGone
+    | ClientStarted
+    | LeaseObtained
+    | LeaseTrouble
+    | Left
+    | Deleted
+)
 
 
 # A probe is a worker without an endpoint: asked once, for CreateNetwork.

@@ -15,6 +15,7 @@ from typing import Self
 CLONE_NEWNS, CLONE_NEWNET = 0x20000, 0x40000000
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 0x2, 0x4, 0x8, 0x20, 0x1000
 
+MACHINES_INIT = 1  # in no sandbox, and not always to be looked at
 SYSCTLS = Path("/proc/sys")
 
 _libc = ctypes.CDLL(None, use_errno=True)  # os.setns and os.unshare came with Python 3.12
@@ -69,6 +70,35 @@ def open_namespace(path: str) -> Namespace:
 def current() -> Namespace:
     """The namespace that the process is in now."""
     return open_namespace("/proc/self/ns/net")
+
+
+def is_abandoned(path: str) -> bool:
+    """Whether only this process and its children are in the present namespace, and `path` does not lead to it.
+
+    Whoever entered a sandbox keeps it alive, so its end has to be looked for. In doubt it is not abandoned.
+    """
+    with suppress(OSError):
+        here = _place("/proc/self/ns/net")
+        if here is None or _place(path) == here:
+            return False
+        pids = {int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()}
+        others = (pid for pid in pids - {MACHINES_INIT, os.getpid()} if _place(f"/proc/{pid}/ns/net") == here)
+        return all(_parent(pid) in (None, os.getpid()) for pid in others)
+    return False
+
+
+def _place(path: str) -> tuple[int, int] | None:
+    """What tells a namespace from all others; None if there is none. Raises OSError where nobody may look."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        found = Path(path).stat()
+        return found.st_dev, found.st_ino
+    return None
+
+
+def _parent(pid: int) -> int | None:
+    with suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+        return int(Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[1])
+    return None
 
 
 def new_namespace() -> Namespace:

@@ -1,12 +1,15 @@
 """Namespaces are entered and left for good, and sysctls made writable for nobody but ourselves."""
 
+import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests.netns.lan import shell
-from workers.netns import current, new_namespace, open_namespace
+from workers.netns import current, is_abandoned, new_namespace, open_namespace
 
 pytestmark = pytest.mark.netns
 
@@ -81,3 +84,20 @@ def test_sysctls_become_writable_for_us_alone() -> None:
 
     assert said[:2] == ["Read-only file system", "1"]
     assert set(said[2].split(",")) >= {"rw", "nosuid", "nodev", "noexec"}
+
+
+def test_abandoned(tmp_path: Path) -> None:
+    """A namespace is abandoned when no file leads to it and only we and our children are in it."""
+    elsewhere, forked = tmp_path / "nothing", "sleep 60 & echo; wait"
+    with new_namespace() as namespace, namespace.visit():
+        assert is_abandoned(str(elsewhere))
+        assert not is_abandoned("/proc/self/ns/net")
+        child = subprocess.Popen(["sh", "-c", forked], stdout=subprocess.PIPE, start_new_session=True)
+        try:
+            assert child.stdout is not None
+            child.stdout.readline()  # its own child runs
+            assert not is_abandoned(str(elsewhere))
+        finally:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.communicate()
+        assert is_abandoned(str(elsewhere))

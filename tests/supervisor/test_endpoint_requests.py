@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 import pytest
 
-from supervisor.endpoints import JOIN_SECONDS
+from supervisor.endpoints import GONE_SECONDS, JOIN_SECONDS
 from supervisor.errors import Conflict, Failed
 from supervisor.messages import Done, EndpointCreated, Joined
 from supervisor.phases import Phase
@@ -23,7 +23,7 @@ from tests.supervisor.puppet import (
     bring_to,
 )
 from workers.lease import Route, boottime
-from workers.messages import Attach, Created, CreateFailed, Delete, Deleted, Leave, Left
+from workers.messages import Attach, Created, CreateFailed, Delete, Deleted, Leave, Left, NotMoved, SandboxGone
 
 CREATED = EndpointCreated(LEASE.address, MAC)
 JOINED = Joined("dc-eeeeeeeeeeee", "eth", IPv4Address("192.0.2.1"), (BRIDGE_ROUTE,))
@@ -239,8 +239,47 @@ def test_endpoint_that_nobody_joins(puppet: Puppet) -> None:
 
 
 def test_endpoint_that_is_joined_stays(puppet: Puppet) -> None:
-    """The deadline for the Join ends with it."""
-    bring_to(puppet, Phase.JOINING)
-    puppet.loop.pass_time(2 * JOIN_SECONDS)
-    assert puppet.state == "joining"
+    """The deadlines for the Join and for the move of the link end with them."""
+    bring_to(puppet, Phase.JOINED)
+    puppet.loop.pass_time(3 * JOIN_SECONDS)
+    assert puppet.state == "joined"
     assert puppet.worker.told() == []
+
+
+def test_link_that_is_never_moved(puppet: Puppet) -> None:
+    """After its time the worker looks for it as for one that had arrived; where nothing is there, all is removed."""
+    bring_to(puppet, Phase.JOINING)
+    puppet.loop.pass_time(JOIN_SECONDS)
+    assert puppet.worker.told() == [Attach(attach_path(puppet), None, LEASE.gateway, arrived=True)]
+    puppet.report(SandboxGone())
+    puppet.loop.pass_time(GONE_SECONDS)
+    assert puppet.worker.told() == [Delete()]
+
+
+@pytest.mark.parametrize("reason", ["the container is being started", "nobody knows the way to its sandbox"])
+def test_link_that_may_still_be_moved(puppet: Puppet, reason: str) -> None:
+    """What only takes long is waited for; without dockerd's pid nothing can be told."""
+    bring_to(puppet, Phase.JOINING)
+    puppet.container.starting = reason.startswith("the container")
+    if not puppet.container.starting:
+        puppet.engine.pid = None
+    puppet.loop.pass_time(JOIN_SECONDS)
+    puppet.loop.pass_time(JOIN_SECONDS)
+    assert (puppet.state, puppet.worker.told()) == ("joining", [])
+    puppet.container.starting, puppet.engine.pid = False, PID
+    puppet.loop.pass_time(JOIN_SECONDS)
+    assert puppet.worker.told() == [Attach(attach_path(puppet), None, LEASE.gateway, arrived=True)]
+
+
+def test_found_again_before_its_link_was_moved(puppet: Puppet) -> None:
+    """Nobody waits for its recovery once its worker has found the link where it was made."""
+    bring_to(puppet, Phase.JOINING)
+    record = puppet.endpoint.record()
+    again = Puppet()
+    again.endpoint.restore(record)
+    assert again.endpoint.recovering
+    again.report(NotMoved())
+    assert (again.endpoint.recovering, again.state) == (False, "joining")
+    again.loop.pass_time(JOIN_SECONDS)
+    assert [command.arrived for command in again.worker.told() if isinstance(command, Attach)] == [False, True]
+    again.close()

@@ -134,6 +134,18 @@ def test_alike(two: DockerFiles) -> None:
     assert Identifier(two.engine).at_create(create_endpoint((TCP, 80), (UDP, 443)), set()) is None
 
 
+@pytest.mark.parametrize(("mac", "chosen_id", "lines"), [(None, None, 1), (GIVEN, None, 0), (None, "x", 0)])
+def test_ambiguity_is_told(
+    two: DockerFiles, caplog: pytest.LogCaptureFixture, mac: str | None, chosen_id: str | None, lines: int
+) -> None:
+    """One line with the remedy where an identity is lost by it, none where the request has its own."""
+    for container, name in ((WEB, "web"), (DATABASE, "db")):
+        two.configure(container, name, mac=mac, chosen_id=chosen_id)
+    request = replace(create_endpoint(chosen_id=chosen_id), mac=mac)
+    assert Identifier(two.engine).at_create(request, set()) is None
+    assert len([r for r in caplog.records if "--mac-address" in r.getMessage()]) == lines
+
+
 @pytest.mark.parametrize(("mac", "mac_here"), [(GIVEN.upper(), None), (None, GIVEN)], ids=["container", "network"])
 def test_told_apart_by_mac(two: DockerFiles, mac: str | None, mac_here: str | None) -> None:
     """A MAC that the user gave tells its container from one that has none."""
