@@ -13,6 +13,7 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from signal import SIGCHLD, SIGINT, SIGKILL, SIGTERM
 from typing import cast
@@ -22,7 +23,7 @@ from supervisor.children import Nursery
 from supervisor.endpoints import Endpoint
 from supervisor.engine import ContainerGone, ContainerSeen, Engine, EngineConnected, EngineFound, Fact
 from supervisor.errors import NotFound, RequestError, Unavailable
-from supervisor.identity import Identifier
+from supervisor.identity import Identifier, Identity
 from supervisor.jobs import ask
 from supervisor.leftovers import Leftovers
 from supervisor.loop import Loop, Signals
@@ -48,11 +49,13 @@ from supervisor.messages import (
 from supervisor.networks import Networks
 from supervisor.observe import sample_tree
 from supervisor.plant import Plant
+from supervisor.records import Origin
 from supervisor.services import Api, Respond, Watcher
 from supervisor.silence import Silence
-from supervisor.statelock import Lock
+from supervisor.statelock import Lock, mark_of
 from supervisor.store import Snapshot, Store
 from supervisor.views import problems, view_endpoint, view_workers
+from workers.messages import EndpointSpec
 
 RECOVERY_SECONDS = 2.0
 TICK_SECONDS = 5.0
@@ -75,7 +78,8 @@ class Supervisor:
         self._identifier = Identifier(self._engine)
         self._networks = Networks(self._nursery, self._loop, self._engine, self._store)
         self._memory = Memory(self._store)
-        self._leftovers = Leftovers(self._nursery, self._loop, self._memory)
+        self._mark = mark_of(state)
+        self._leftovers = Leftovers(self._nursery, self._loop, self._memory, self._mark)
         self._endpoints: dict[str, Endpoint] = {}
         self._silence = Silence()
         self._plant = Plant(
@@ -94,6 +98,7 @@ class Supervisor:
         self._started = time.monotonic()
         self._stopping = False
         self._engine_sought = False
+        self._swept = False
         self._recovered = False
         self._early: list[tuple[Request, Respond]] = []
 
@@ -119,9 +124,10 @@ class Supervisor:
         self._networks.load(kept.networks)
         self._memory.load(kept.remembered)
         for record in kept.endpoints:
-            endpoint = Endpoint(record.spec, record.origin, record.identity, self._plant)
+            endpoint = self._endpoint(record.spec, record.origin, record.identity)
             self._endpoints[record.spec.endpoint_id] = endpoint
             endpoint.restore(record)
+        self._sweep()
         deadline = time.monotonic() + RECOVERY_SECONDS
         self._loop.call_later(RECOVERY_SECONDS, lambda: None)  # wakes the loop
         while self._recovering() and time.monotonic() < deadline:
@@ -134,7 +140,18 @@ class Supervisor:
         self._early.clear()
 
     def _recovering(self) -> bool:
-        return not self._engine_sought or any(e.recovering for e in self._endpoints.values())
+        return not (self._engine_sought and self._swept) or any(e.recovering for e in self._endpoints.values())
+
+    def _sweep(self) -> None:
+        """Where the state cannot be read nobody knows which links are owned."""
+
+        def swept() -> None:
+            self._swept = True
+
+        if self._mark and self._store.problem is None:
+            self._leftovers.sweep(frozenset(e.spec.host_link for e in self._endpoints.values()), swept)
+        else:
+            swept()
 
     def _snapshot(self) -> Snapshot:
         return Snapshot(
@@ -227,7 +244,10 @@ class Supervisor:
         spec, origin, identity = admit(
             body, options, others, identifier=self._identifier, memory=self._memory, silence=self._silence
         )
-        return Endpoint(spec, origin, identity, self._plant)
+        return self._endpoint(spec, origin, identity)
+
+    def _endpoint(self, spec: EndpointSpec, origin: Origin, identity: Identity | None) -> Endpoint:
+        return Endpoint(replace(spec, mark=self._mark), origin, identity, self._plant)
 
     def _forget(self, endpoint_id: str) -> None:
         self._endpoints.pop(endpoint_id, None)

@@ -2,7 +2,7 @@
 
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from supervisor.children import Nursery
 from supervisor.jobs import ask
@@ -10,10 +10,12 @@ from supervisor.loop import Loop
 from supervisor.memory import Memory
 from supervisor.records import Remembered
 from workers.endpoint import give_back, remove
-from workers.messages import Deleted, EndpointSpec
+from workers.messages import Deleted, EndpointSpec, Swept
+from workers.sweep import sweep
 
 RELEASE_DEADLINE_SECONDS = 8.0
 REMOVE_DEADLINE_SECONDS = 4.0
+SWEEP_DEADLINE_SECONDS = 1.5  # less than the first request waits
 
 log = logging.getLogger(__name__)
 
@@ -21,10 +23,23 @@ log = logging.getLogger(__name__)
 class Leftovers:
     """Each lease goes out from a process of its own, over a link made for it; what fails is tried again later."""
 
-    def __init__(self, nursery: Nursery, loop: Loop, memory: Memory) -> None:
+    def __init__(self, nursery: Nursery, loop: Loop, memory: Memory, mark: int) -> None:
+        """`mark` is that of our links (supervisor.statelock)."""
         self._nursery = nursery
         self._loop = loop
         self._memory = memory
+        self._mark = mark
+
+    def sweep(self, owned: Collection[str], done: Callable[[], None]) -> None:
+        """Removes our links whose host's end is not `owned`. Nothing may be created before it is done."""
+
+        def swept(report: object | None) -> None:
+            for name in report.links if isinstance(report, Swept) else ():
+                log.warning("a link that no endpoint has is removed", extra={"interface": name})
+            done()
+
+        deadline = SWEEP_DEADLINE_SECONDS
+        ask(self._nursery, self._loop, "nd-sweep", sweep, self._mark, owned, deadline=deadline, answer=swept)
 
     def give_back_overdue(self) -> None:
         """Those whose time is up; harmless to call often."""
@@ -42,7 +57,9 @@ class Leftovers:
         if lease is None:
             return  # it has run out
         idle = self._memory.recall(one.network_id, one.key)
-        spec = EndpointSpec(one.network_id, secrets.token_hex(32), one.bridge, one.mac, lease_timeout=0)
+        spec = EndpointSpec(
+            one.network_id, secrets.token_hex(32), one.bridge, one.mac, lease_timeout=0, mark=self._mark
+        )
 
         def done(report: object | None) -> None:
             if isinstance(report, Deleted) and not report.owed:

@@ -1,9 +1,11 @@
-"""One state, one owner: the lock that keeps a second instance of the plugin from starting. Knows nothing of the state.
+"""One state, one owner: the lock that keeps a second instance of the plugin from starting, and the mark by which the
+owner knows its links. Knows nothing of the state.
 
 It is taken before anything else is touched, and imports nothing heavy for that.
 """
 
 import fcntl
+import hashlib
 import logging
 import os
 from pathlib import Path
@@ -40,3 +42,16 @@ def lock_state(directory: Path) -> Lock | None:
     except OSError as error:
         log.error("state cannot be kept in %s: %s; going on in memory", directory, error)
         return None
+
+
+def mark_of(directory: Path) -> int:
+    """What tells the links of this state's owner from all others, 31 bits; 0 where the disk does not say.
+
+    It is the directory's, as the state may be wiped, and links end with the boot like the numbers of devices.
+    """
+    try:
+        place = directory.stat()
+    except OSError:
+        return 0
+    digest = hashlib.sha256(f"{place.st_dev} {place.st_ino}".encode()).digest()
+    return int.from_bytes(digest[:4]) >> 1

@@ -148,7 +148,11 @@ class Worker:
     def _make_pair(self, netlink: Netlink) -> None:
         spec = self._spec
         netlink.create_pair(
-            host_link=spec.host_link, container_link=spec.container_link, mac=spec.mac, bridge=spec.bridge
+            host_link=spec.host_link,
+            container_link=spec.container_link,
+            mac=spec.mac,
+            bridge=spec.bridge,
+            group=spec.mark,
         )
 
     def hold(self, lease: Lease, *, held: bool = True, takeover: bool = False) -> None:

@@ -28,7 +28,8 @@ class EndpointSpec:
     `mac` is the container end's address in every packet; `lease_timeout` the budget of the first lease in seconds;
     `requested` goes out as option 50 and `hostname` as option 12. `drop_expired`: an address whose lease has run out is
     taken off the link (RFC 2131), instead of kept until a server answers. `remembered` is a lease that this MAC still
-    holds from before: it is asked for first (RFC 2131 section 3.2), and used where no server answers.
+    holds from before: it is asked for first (RFC 2131 section 3.2), and used where no server answers. `mark` is the
+    group (ip-link(8)) of the host's end, by which whoever owns the state knows its links; 0 marks nothing.
     """
 
     network_id: str
@@ -42,6 +43,7 @@ class EndpointSpec:
     drop_expired: bool = False
     conflict: ConflictCheck = ConflictCheck.DETECT
     remembered: Lease | None = None
+    mark: int = 0
 
     @property
     def host_link(self) -> str:
@@ -215,6 +217,13 @@ Report = (
     | Left
     | Deleted
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """The links that nobody owned, by the names of their ends on the host; they are gone."""
+
+    links: tuple[str, ...]
 
 
 # A probe is a worker without an endpoint: asked once, for CreateNetwork.

@@ -78,7 +78,7 @@ class Netlink:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._kernel.close()
 
-    def create_pair(self, *, host_link: str, container_link: str, mac: str, bridge: str) -> None:
+    def create_pair(self, *, host_link: str, container_link: str, mac: str, bridge: str, group: int = 0) -> None:
         """Makes a veth pair, one end a port of `bridge`, the other with `mac`, both up with the bridge's MTU.
 
         Three messages and a question. The addresses are part of the one that creates the pair, so that udev takes
@@ -88,7 +88,7 @@ class Netlink:
         """
         port_of = self.require_bridge(bridge)
         with _attempt(f"making the veth pair {host_link}, {container_link} on {bridge}"):
-            pair = veth_pair(host_link, host_mac(mac), port_of, container_link, mac)
+            pair = veth_pair(host_link, host_mac(mac), port_of, container_link, mac, group=group)
             self._kernel.change(RTM_NEWLINK, pair, NLM_F_CREATE | NLM_F_EXCL)
         try:
             self._raise_silently(host_link, container_link)

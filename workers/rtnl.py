@@ -18,7 +18,7 @@ RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 
 IFINFO = struct.Struct("=BxHiII")  # ifinfomsg: family, type, index, flags, which flags change
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER = 1, 3, 4, 5, 10
-IFLA_OPERSTATE, IFLA_LINKINFO, IFLA_NET_NS_FD, IFLA_EXT_MASK = 16, 18, 28, 29
+IFLA_OPERSTATE, IFLA_LINKINFO, IFLA_GROUP, IFLA_NET_NS_FD, IFLA_EXT_MASK = 16, 18, 27, 28, 29
 IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 1, 2, 1
 IFLA_BR_FORWARD_DELAY, IFLA_BR_STP_STATE, IFLA_BR_NF_CALL_IPTABLES = 1, 5, 36
 RTEXT_FILTER_SKIP_STATS = 1 << 3
@@ -63,6 +63,7 @@ class Link:
     operational: bool
     kind: str | None
     mtu: int
+    group: int = 0
     master: int | None = None
     peer_index: int | None = None
     bridge: Bridge | None = None
@@ -93,13 +94,14 @@ def changed_link(index: int, *, up: bool = False, mtu: int | None = None, namesp
     return IFINFO.pack(AF_UNSPEC, 0, index, flags, flags) + size + place
 
 
-def veth_pair(port: str, port_mac: str, master: Link, other: str, other_mac: str) -> bytes:
-    """A pair with the master's MTU; the one end is its port and up, the other is down."""
+def veth_pair(port: str, port_mac: str, master: Link, other: str, other_mac: str, *, group: int = 0) -> bytes:
+    """A pair with the master's MTU; the one end is its port, up and in the group, the other is down."""
     head = IFINFO.pack(AF_UNSPEC, 0, 0, IFF_UP, IFF_UP)
     peer = IFINFO.pack(AF_UNSPEC, 0, 0, 0, 0) + _end(other, other_mac, master.mtu)
     data = attribute(IFLA_INFO_DATA, attribute(VETH_INFO_PEER, peer))
     info = attribute(IFLA_LINKINFO, text(IFLA_INFO_KIND, "veth") + data)
-    return head + _end(port, port_mac, master.mtu) + number(IFLA_MASTER, master.index) + info
+    place = number(IFLA_MASTER, master.index) + number(IFLA_GROUP, group)
+    return head + _end(port, port_mac, master.mtu) + place + info
 
 
 def _end(name: str, mac: str, mtu: int) -> bytes:
@@ -122,6 +124,7 @@ def decode_link(message: bytes) -> Link:
         operational=found.get(IFLA_OPERSTATE) == bytes([IF_OPER_UP]),
         kind=kind,
         mtu=number_in(found.get(IFLA_MTU)) or 0,
+        group=number_in(found.get(IFLA_GROUP)) or 0,
         master=number_in(found.get(IFLA_MASTER)),
         peer_index=number_in(found.get(IFLA_LINK)),
         bridge=_bridge(attributes(info.get(IFLA_INFO_DATA, b""))) if kind == "bridge" else None,

@@ -43,7 +43,7 @@ class Played:
 
     def __post_init__(self) -> None:
         loop = PlayedLoop()
-        self.leftovers = Leftovers(PlayedNursery(loop), loop, self.memory)
+        self.leftovers = Leftovers(PlayedNursery(loop), loop, self.memory, 7)
 
     def ask(  # noqa: PLR0917  as the original
         self,

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.command import wait_until
+from tests.lab.command import run, wait_until
 from tests.lab.dhcp import DhcpServer
+from tests.netns.process.fakeengine import Container, FakeEngine
 from tests.netns.process.instances import Instances, instances_of
+from tests.netns.process.plugin import started_plugin
 from tests.netns.process.rig import Rig
 from tests.netns.process.wire import Kind
 
@@ -22,7 +24,7 @@ main()
 """
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(name="hurried")
 def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.netns.process.plugin.COMMAND", (sys.executable, "-E", "-s", "-c", HURRIED))
 
@@ -33,6 +35,49 @@ def _instances(rig: Rig, tmp_path: Path) -> Iterator[Instances]:
         yield instances
 
 
+def pair_in(rig: Rig, name: str, *more: str) -> set[str]:
+    """A veth pair on the machine, named as the plugin would."""
+    ends = f"dh-{name}", f"dc-{name}"
+    run("ip", "-n", rig.machine.host, "link", "add", ends[0], *more, "type", "veth", "peer", "name", ends[1])
+    return set(ends)
+
+
+def test_links_of_a_state_that_was_wiped(rig: Rig, server: DhcpServer, instances: Instances, tmp_path: Path) -> None:
+    """The next instance removes what was made and not joined; a running container's link and all foreign ones stay."""
+    links = rig.machine.links()
+    network = rig.network()
+    running = rig.joined(network)
+    waiting = rig.container(network)
+    waiting.create()
+    foreign = pair_in(rig, "0" * 12) | pair_in(rig, "1" * 12, "group", "77")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "docker.sock").symlink_to(tmp_path / "docker.sock")
+    with started_plugin(rig.machine, tmp_path / "other") as plugin:
+        other = FakeEngine(plugin.socket)
+        theirs = Container(other, rig.machine, other.create_network(ignore_conflicts="true"))
+        theirs.create()
+        instances.end()
+        for path in instances.state.iterdir():
+            path.unlink()
+
+        instances.start()
+
+        host_ends = {f"dh-{c.endpoint_id[:12]}" for c in (running, theirs)}
+        assert rig.machine.links() - links == host_ends | {f"dc-{theirs.endpoint_id[:12]}"} | foreign
+        assert "a link that no endpoint has is removed" in rig.plugin.log
+        instances.again()
+        assert rig.machine.links() - links == host_ends | {f"dc-{theirs.endpoint_id[:12]}"} | foreign
+        theirs.delete()
+        other.delete_network(theirs.network_id)
+    run("ip", "-n", rig.machine.host, "link", "delete", f"dh-{running.endpoint_id[:12]}")
+    for name in ("0" * 12, "1" * 12):
+        run("ip", "-n", rig.machine.host, "link", "delete", f"dh-{name}")
+    server.stop()
+    server.lease_file.unlink()
+    server.start()
+
+
+@pytest.mark.usefixtures("hurried")
 def test_link_that_is_never_moved(rig: Rig, server: DhcpServer) -> None:
     """An engine that joins and then breaks off: after the deadline lease and link are gone, released once."""
     links = rig.machine.links()
@@ -48,6 +93,7 @@ def test_link_that_is_never_moved(rig: Rig, server: DhcpServer) -> None:
     wait_until(lambda: rig.engine.get("/healthz")["endpoints"] == 0, "the end of the endpoint", 5)
 
 
+@pytest.mark.usefixtures("hurried")
 def test_sandbox_that_went_before_it_was_entered(rig: Rig, server: DhcpServer) -> None:
     """A link that went with its sandbox, with no word from the engine: the lease is released all the same."""
     container = rig.container(early_sandbox=True)
