@@ -80,7 +80,7 @@ check: lint ## lint and the unit tests
 test: setup lint $(PLUGIN) ## everything
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-bench: $(VENV) $(PLUGIN) ## measure what an endpoint costs
+bench: $(VENV) $(PLUGIN) ## measure what it costs, beside the drivers of Docker
 	@$(BIN)/python -m benchmarks
 
 lock: $(VENV) ## the lock files from pyproject.toml

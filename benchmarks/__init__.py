@@ -1,1 +1,1 @@
-"""What an endpoint costs, beside Docker's own drivers, in one laboratory. Owns the figures; must not judge them."""
+"""What it costs, beside Docker's own drivers, in one laboratory. Owns the figures and their targets."""

@@ -7,21 +7,34 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.figures import Figures
+from benchmarks.rows import ROWS
 from tests.lab.engine import Docker
 
 
-def write_results(path: Path, figures: Figures, docker: Docker) -> None:
-    """JSON: `taken`, `machine`, and `figures` with median and samples in milliseconds by figure and contender."""
+def write_results(path: Path, figures: Figures, machine: dict[str, object]) -> None:
+    """JSON: `taken`, `machine`, `figures` by name (unit, target, the number that is judged, medians, samples),
+    and `series` of what is over the number of endpoints.
+    """
     shown = {
-        figure: {name: {"median": figures.medians(figure)[name], "samples": taken} for name, taken in by_name.items()}
-        for figure, by_name in figures.samples.items()
+        row.figure: {
+            "unit": row.unit,
+            "target": row.target,
+            "judged": row.judged.name.lower(),
+            "number": row.number(figures),
+            "medians": figures.medians(row.figure),
+            "samples": figures.samples[row.figure],
+        }
+        for row in ROWS
+        if row.figure in figures.samples
     }
     taken = datetime.now(UTC).isoformat(timespec="seconds")
+    results = {"taken": taken, "machine": machine, "figures": shown, "series": figures.series}
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"taken": taken, "machine": _machine(docker), "figures": shown}, indent=2) + "\n")
+    path.write_text(json.dumps(results, indent=2) + "\n")
 
 
-def _machine(docker: Docker) -> dict[str, object]:
+def machine(docker: Docker) -> dict[str, object]:
+    """What a time depends on."""
     return {
         "processors": os.cpu_count(),
         "load": os.getloadavg()[0],  # what else ran: times from a busy machine are no measure

@@ -22,6 +22,7 @@ class ServerOptions:
 
     first: IPv4Address = LAN[50]
     last: IPv4Address = LAN[250]
+    netmask: IPv4Address = LAN.netmask
     lease_time: int = 120
     router: IPv4Address | None = SERVER
     domain: str = "lan"
@@ -31,7 +32,7 @@ class ServerOptions:
     def argv(self) -> list[str]:
         """As dnsmasq takes them; an empty option 3 keeps it from naming itself as the router."""
         return [
-            f"--dhcp-range={self.first},{self.last},{LAN.netmask},{self.lease_time}",
+            f"--dhcp-range={self.first},{self.last},{self.netmask},{self.lease_time}",
             f"--dhcp-option=3{f',{self.router}' if self.router else ''}",
             f"--domain={self.domain}",
             f"--local=/{self.domain}/",

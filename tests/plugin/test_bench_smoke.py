@@ -1,28 +1,55 @@
 """The benchmark's short form, in the tests' laboratory. No time is judged: this machine may be busy."""
 
 import json
+from math import isfinite
 from pathlib import Path
 
 import pytest
 
-from benchmarks.__main__ import FEW_SAMPLES
-from benchmarks.figures import CONTENDERS, OURS, table
-from benchmarks.measure import measure
+from benchmarks.bench import measure
+from benchmarks.figures import BRIDGE, CONTENDERS, OURS, Figures
+from benchmarks.plots import LATENCY, MEMORY, draw_plots
 from benchmarks.results import write_results
+from benchmarks.rows import AT_ONCE, REMOVE, ROWS, RUN, STOP, Judged, Row, table
+from benchmarks.sizes import SHORT
+from tests.lab.lab import Lab
 from tests.lab.plugin import Plugin
 
-COMMANDS = ("docker run -d", "docker stop -t 0", "docker rm")
-CALLS = ("CreateEndpoint", "DeleteEndpoint")
+COMPARED = (RUN, STOP, REMOVE, AT_ONCE)
+PNG = b"\x89PNG"
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.usefixtures("no_leaks")
-def test_measures_every_figure_of_every_contender(plugin: Plugin, tmp_path: Path) -> None:
-    """Each command has its samples for all contenders and each call for ours, on disk and in the table."""
-    figures = measure(plugin, FEW_SAMPLES)
-    write_results(tmp_path / "results.json", figures, plugin.docker)
+def test_measures_every_row(lab: Lab, plugin: Plugin, tmp_path: Path) -> None:
+    """Each row has finite numbers, of all contenders where it compares, on disk and in the table; plots are drawn."""
+    figures = Figures()
+    measure(lab, plugin, SHORT, figures)
+    write_results(tmp_path / "results.json", figures, {})
     written = json.loads((tmp_path / "results.json").read_text())["figures"]
-    expected = {figure: set(CONTENDERS) for figure in COMMANDS} | {call: {OURS} for call in CALLS}
-    assert {figure: set(by_name) for figure, by_name in written.items()} == expected
-    samples = [by_name[name]["samples"] for by_name in written.values() for name in by_name]
-    assert all(len(taken) == FEW_SAMPLES and min(taken) > 0 for taken in samples)
-    assert [line.split("  ")[0] for line in table(figures).splitlines()[1:]] == [*COMMANDS, *CALLS]
+    assert set(written) == {row.figure for row in ROWS}
+    for name, figure in written.items():
+        assert set(figure["samples"]) == (set(CONTENDERS) if name in COMPARED else {OURS}), name
+        assert all(taken and all(map(isfinite, taken)) for taken in figure["samples"].values()), name
+    assert [line.split("  ")[0] for line in table(figures).splitlines()[1:]] == [row.figure for row in ROWS]
+    draw_plots(tmp_path, figures)
+    assert all((tmp_path / name).read_bytes().startswith(PNG) for name in (LATENCY, MEMORY))
+
+
+@pytest.mark.parametrize(
+    ("row", "samples", "verdict"),
+    [
+        (Row(RUN, "ms", Judged.RATIO, 1.05), {OURS: [210, 210], BRIDGE: [200, 200]}, "yes"),
+        (Row(RUN, "ms", Judged.RATIO, 1.05), {OURS: [212, 212], BRIDGE: [200, 200]}, "no"),
+        (Row(RUN, "ms", Judged.MEDIAN, 10), {OURS: [9, 10, 99]}, "yes"),
+        (Row(RUN, "ms", Judged.GROWTH, 1.2), {OURS: [10, 10, 13, 13]}, "no"),
+        (Row(RUN, "ms", Judged.RATIO), {OURS: [1], BRIDGE: [1]}, ""),
+    ],
+)
+def test_verdict(row: Row, samples: dict[str, list[float]], verdict: str) -> None:
+    """A row is met at its target and not above it, and one without a target has no verdict."""
+    figures = Figures()
+    for contender, taken in samples.items():
+        for value in taken:
+            figures.add(row.figure, contender, value)
+    assert row.verdict(figures) == verdict

@@ -1,0 +1,82 @@
+"""The plugin's own root file system, run as the image's entry point says but without an engine around it.
+
+Owns mounts in a namespace of their own, which end with the process. Must not know who calls the plugin.
+"""
+
+import json
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+
+from tests.lab.build import PLUGIN
+from tests.lab.command import wait_until
+from tests.lab.network import Network, inside
+
+WORK = "/tmp"  # noqa: S108  (in the root file system: where `directory` is mounted)
+# Everything is ready before the line comes that starts it, so that the clock begins at exec.
+SCRIPT = f"""
+cd "$0"
+mount --bind . .; cd "$0"
+mount -t proc proc proc
+mount --rbind /dev dev
+mount --bind "$1" .{WORK}
+: > .{WORK}/ready
+shift; read -r go
+exec chroot . "$@"
+"""
+STOP_SECONDS = 10.0
+
+
+class RootfsPlugin:
+    """The supervisor and all below it, on a machine of the laboratory; socket, log and state are in `directory`."""
+
+    def __init__(self, machine: Network, directory: Path) -> None:
+        self.socket = directory / "plugin.sock"
+        self._ready = directory / "ready"
+        with (directory / "plugin.log").open("ab") as log:
+            unshared = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", SCRIPT]
+            self._process = subprocess.Popen(
+                inside(machine.host, *unshared, str(PLUGIN / "rootfs"), str(directory), *_command()),
+                env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+            )
+
+    def start(self) -> float:
+        """Milliseconds from exec until the socket takes connections."""
+        wait_until(self._ready.exists, "the mounts of the plugin's root file system", STOP_SECONDS)
+        assert self._process.stdin is not None
+        began = time.perf_counter()
+        self._process.stdin.write(b"go\n")
+        self._process.stdin.close()
+        wait_until(self._listens, "the plugin's socket", STOP_SECONDS, interval=0.001)
+        return (time.perf_counter() - began) * 1000
+
+    def pids(self) -> list[int]:
+        """Its processes, the supervisor first."""
+        supervisor = psutil.Process(self._process.pid)
+        return [process.pid for process in (supervisor, *supervisor.children(recursive=True))]
+
+    def stop(self) -> None:
+        """As the engine stops a plugin; also where it has ended already."""
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _listens(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(self.socket)) == 0
+
+
+def _command() -> list[str]:
+    """The entry point of config.json, told where its files are here."""
+    entry_point = json.loads((PLUGIN / "config.json").read_text())["entrypoint"]
+    files = {"--socket": "plugin.sock", "--engine": "docker.sock", "--state": "state"}
+    return [*entry_point, *(word for option, name in files.items() for word in (option, f"{WORK}/{name}"))]
