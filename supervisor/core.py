@@ -166,6 +166,15 @@ class Supervisor:
         self._loop.call_later(TICK_SECONDS, self._tick)
         self._store.heal()
         self._leftovers.give_back_overdue()
+        self._drop_forgotten_networks()
+
+    def _drop_forgotten_networks(self) -> None:
+        used = {e.spec.network_id for e in self._endpoints.values()}
+        for network_id in self._networks.drop_forgotten(used):
+            self._memory.forget_network(network_id)
+        if self._networks.take_doubts(used):
+            log.info("the engine has not told of every network; its networks are listed again")
+            self._watcher.look_again()
 
     def _on_signal(self) -> None:
         numbers = self._signals.drain()

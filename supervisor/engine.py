@@ -4,6 +4,7 @@ Never asks the engine anything. All of it may be missing or late: it is a help, 
 """
 
 import logging
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,11 +70,25 @@ class NetworkGone:
     id: str
 
 
-Fact = EngineFound | EngineConnected | EngineLost | ContainerSeen | ContainerGone | NetworkSeen | NetworkGone
+@dataclass(frozen=True, slots=True)
+class NetworksListed:
+    """All that there are have been told since `EngineConnected`."""
+
+
+Fact = (
+    EngineFound
+    | EngineConnected
+    | EngineLost
+    | ContainerSeen
+    | ContainerGone
+    | NetworkSeen
+    | NetworkGone
+    | NetworksListed
+)
 
 
 class Engine:
-    """The sum of the facts."""
+    """The sum of the facts. `listed`: the `time.monotonic()` before all networks were listed; None if they were not."""
 
     def __init__(self) -> None:
         self.pid: int | None = None
@@ -81,20 +96,25 @@ class Engine:
         self.data_root = DEFAULT_DATA_ROOT
         self.containers: dict[str, ContainerSeen] = {}
         self.networks: dict[str, NetworkSeen] = {}
+        self.listed: float | None = None
+        self._listing_from = 0.0
         self._owners: dict[str, ContainerSeen] = {}
 
-    def learn(self, fact: Fact) -> None:
+    def learn(self, fact: Fact) -> None:  # noqa: C901  one case a fact
         """Takes one fact in."""
         match fact:
             case EngineFound(pid):
                 self.pid = pid
             case EngineConnected(data_root, _):
                 self.connected, self.data_root = True, data_root
+                self.listed, self._listing_from = None, time.monotonic()
                 self.containers.clear()
                 self._owners.clear()
                 self.networks.clear()
             case EngineLost():
-                self.connected = False
+                self.connected, self.listed = False, None
+            case NetworksListed():
+                self.listed = self._listing_from
             case ContainerSeen(id=key):
                 self._disown(key)
                 self.containers[key] = fact

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from multiprocessing.connection import Connection
 
 from supervisor.children import Nursery
@@ -20,6 +20,7 @@ from workers.probe import probe_bridge
 
 PROBE_DEADLINE_SECONDS = 5.0
 HEARSAY_SECONDS = 30.0  # until the watcher has told of a network that the engine has
+SURE_SECONDS = 60.0  # after which a list of the engine's has every network whose creation was answered
 DEFAULT_BRIDGES = ("docker0", "docker_gwbridge")  # the engine's own, before the watcher has learnt of them
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ class Networks:
         self._store = store
         self._networks: dict[str, Network] = {}
         self._since: dict[str, float] = {}
+        self._doubted: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._networks)
@@ -81,8 +83,35 @@ class Networks:
         """Also for one that is not known."""
         if self._networks.pop(network_id, None):
             del self._since[network_id]
+            self._doubted.discard(network_id)
             self._store.drop_network(network_id)
             log.info("network deleted", extra={"network": network_id})
+
+    def drop_forgotten(self, used: Collection[str]) -> tuple[str, ...]:
+        """Drops those that the engine does not have, but for the `used` ones; gives their ids.
+
+        The answer to their creation, or their removal, broke between the engine and us. Only a complete list that was
+        begun well after we had accepted them is believed.
+        """
+        listed = self._engine.listed
+        lost = [
+            n.id for n in self._unheard_of(used) if listed is not None and listed - self._since[n.id] > SURE_SECONDS
+        ]
+        for network_id in lost:
+            log.warning("the engine has no such network: forgotten", extra={"network": network_id})
+            self.delete(network_id)
+        return tuple(lost)
+
+    def take_doubts(self, used: Collection[str]) -> bool:
+        """Whether another list could tell that some are forgotten; True once for each."""
+        if self._engine.listed is None:
+            return False
+        ripe = {n.id for n in self._unheard_of(used) if time.monotonic() - self._since[n.id] > SURE_SECONDS}
+        new, self._doubted = ripe - self._doubted, self._doubted | ripe
+        return bool(new)
+
+    def _unheard_of(self, used: Collection[str]) -> Iterator[Network]:
+        return (n for n in self if n.id not in used and self._engine.network_name(n.id) is None)
 
     def _accept(self, network: Network, report: object | None) -> None:
         if not isinstance(report, BridgeReport):

@@ -114,6 +114,10 @@ class Watcher:
         ours, theirs = Pipe()
         self._nursery.spawn(self.child, WATCHER, self._engine_socket, theirs, channel=ours, theirs=(theirs,))
 
+    def look_again(self) -> None:
+        """At everything, by another process: this one waits for the engine's next event."""
+        self._nursery.kill(self.child, SIGKILL)
+
     def stop(self) -> None:
         """It holds nothing that it would have to give back."""
         self._nursery.stop(self.child, SIGKILL)

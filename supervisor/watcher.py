@@ -24,6 +24,7 @@ from supervisor.engine import (
     Fact,
     NetworkGone,
     NetworkSeen,
+    NetworksListed,
 )
 from supervisor.observe import pids_named
 from workers.backoff import Backoff
@@ -87,6 +88,7 @@ def _follow(socket_path: str, channel: Connection) -> None:
 def _everything(client: docker.DockerClient) -> Iterator[Fact]:
     for network in client.api.networks():
         yield _network(network)
+    yield NetworksListed()
     for container in client.api.containers(all=True):
         yield from _container(client, container["Id"])
 

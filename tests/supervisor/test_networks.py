@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from supervisor import networks as module
-from supervisor.engine import Engine, NetworkSeen
+from supervisor.engine import Engine, EngineConnected, EngineLost, Fact, NetworkSeen, NetworksListed
 from supervisor.errors import Conflict, Failed, InvalidRequest, NotFound, RequestError
 from supervisor.messages import Answer, CreateNetwork, Done, IpamPool
 from supervisor.networks import Networks
@@ -138,6 +138,44 @@ def test_forgetting_takes_an_engine(plant: Plant, monkeypatch: pytest.MonkeyPatc
     plant.engine.connected = True
     plant.engine.learn(NetworkSeen("n1", "lan", None))
     assert isinstance(plant.create("n2", bridge="br0"), Conflict)
+
+
+def listed(plant: Plant) -> None:
+    """The engine is connected and lists no network but one."""
+    for fact in (EngineConnected("/data", "28.5.2"), NetworkSeen("n0", "lan", None), NetworksListed()):
+        plant.engine.learn(fact)
+
+
+def test_phantoms(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a complete list lacks that was begun later than it was accepted is dropped, unless an endpoint is on it."""
+    for name in ("n0", "n1", "n2"):
+        assert plant.create(name, bridge=f"br-{name}") == Done()
+    monkeypatch.setattr(module, "SURE_SECONDS", 0.0)
+    listed(plant)
+    assert plant.networks.drop_forgotten({"n2"}) == ("n1",)
+    assert {network.id for network in plant.networks} == {"n0", "n2"}
+    assert plant.networks.drop_forgotten({"n2"}) == ()
+
+
+def test_phantoms_are_doubted_first(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list that may be older than a network drops nothing; that a new one is needed is said once, in its time."""
+    listed(plant)
+    assert plant.create("n1", bridge="br0") == Done()
+    assert not plant.networks.take_doubts(())
+    monkeypatch.setattr(module, "SURE_SECONDS", 0.0)
+    assert plant.networks.drop_forgotten(()) == ()
+    assert not plant.networks.take_doubts({"n1"})
+    assert [plant.networks.take_doubts(()) for _ in range(2)] == [True, False]
+
+
+@pytest.mark.parametrize("fact", [EngineLost("a crash"), EngineConnected("/data", "28.5.2")])
+def test_no_list_no_phantoms(plant: Plant, monkeypatch: pytest.MonkeyPatch, fact: Fact) -> None:
+    """Without a complete list of the present connection nothing is dropped and nothing doubted."""
+    assert plant.create("n1", bridge="br0") == Done()
+    monkeypatch.setattr(module, "SURE_SECONDS", 0.0)
+    listed(plant)
+    plant.engine.learn(fact)
+    assert (plant.networks.drop_forgotten(()), plant.networks.take_doubts(())) == ((), False)
 
 
 def test_at_the_same_time(plant: Plant) -> None:

@@ -32,9 +32,9 @@ class EngineDaemon:
         self._log = directory / "dockerd.log"
         self.start()
 
-    def start(self) -> None:
+    def start(self, kind: str = "fakeengine", *arguments: str) -> None:
         """Returns when it listens."""
-        program = [sys.executable, "-m", "tests.netns.process.fakeengine", str(self._socket)]
+        program = [sys.executable, "-m", f"tests.netns.process.{kind}", str(self._socket), *arguments]
         self._process = spawn(["env", f"--chdir={REPOSITORY}", *program], self._log)
         wait_until(self._socket.exists, "the engine's socket", 10)
 

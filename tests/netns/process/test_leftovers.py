@@ -15,8 +15,10 @@ from tests.netns.process.rig import Rig
 from tests.netns.process.wire import Kind
 
 JOIN_SECONDS = 2.0
+SURE_SECONDS = 2.0
 HURRIED = f"""
-import supervisor.endpoints
+import supervisor.core, supervisor.endpoints, supervisor.networks
+supervisor.core.TICK_SECONDS, supervisor.networks.SURE_SECONDS = 0.2, {SURE_SECONDS}
 supervisor.endpoints.JOIN_SECONDS = {JOIN_SECONDS}
 supervisor.endpoints.GONE_SECONDS = 0.5
 from supervisor.__main__ import main
@@ -120,3 +122,24 @@ def test_start_does_not_wait_for_a_link_that_was_not_moved(rig: Rig, server: Dhc
     assert seconds < without + 1.0
     container.attach(joined)
     rig.wait_for_bound(container)
+
+
+@pytest.mark.usefixtures("hurried")
+def test_networks_that_the_engine_does_not_have(rig: Rig, server: DhcpServer, tmp_path: Path) -> None:
+    """A network of which a connected engine knows nothing is forgotten in time; one it has, and one in use, stay."""
+    known, used = (rig.engine.create_network(ignore_conflicts="true") for _ in range(2))
+    rig.networks += [known, used]
+    container = rig.joined(used)
+    listed = tmp_path / "networks"
+    listed.write_text(known)
+    rig.daemon.stop()
+    rig.daemon.start("answeringengine", str(listed))
+    wait_until(lambda: rig.engine.get("/healthz")["engine_connected"], "the watcher", 10)
+    phantom = rig.engine.create_network(ignore_conflicts="true")
+
+    wait_until(lambda: rig.engine.get("/healthz")["networks"] == 2, "the end of one network", SURE_SECONDS + 10)
+
+    assert "the engine has no such network" in rig.plugin.log
+    assert rig.engine.call("CreateEndpoint", {**container.request, "NetworkID": phantom}).error
+    assert rig.container(known).create().status == 200
+    assert container.view["phase"] == "joined"
