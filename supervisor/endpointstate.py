@@ -135,8 +135,8 @@ class EndpointState:
     def _take_lease(self, lease: Lease) -> None:
         """What the server has acknowledged since."""
         previous, self.lease = self.lease, lease
+        trouble, self.last_trouble = self.last_trouble, None
         self.renewed = time.time()
-        self.last_trouble = None
         changed = previous is None or previous.address != lease.address
         if changed:
             self.obtained = self.renewed
@@ -151,7 +151,7 @@ class EndpointState:
                 self._journal.note("changed", text, lease, logging.WARNING)
             else:
                 text = f"lease of {lease.address} confirmed by {lease.server} for {lease.duration} s"
-                self._journal.note("renewed", text, lease)
+                self._journal.note("recovered" if trouble else "renewed", text + _after(trouble), lease)
 
     def _take_trouble(self, kind: w.Trouble, detail: str) -> None:
         text = f"{kind}: {detail}"
@@ -181,3 +181,7 @@ class EndpointState:
         self.phase = after(self.phase, happening)
         if happening in (Happening.CREATE, Happening.JOIN, Happening.LEAVE, Happening.DELETE):
             self._journal.begun = time.monotonic()
+
+
+def _after(trouble: str | None) -> str:
+    return f"; it had been said of it: {trouble}" if trouble else ""

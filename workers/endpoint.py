@@ -18,7 +18,8 @@ from typing import cast
 from workers import netns
 from workers.acquire import Cancelled, NoAnswer, NoLease, acquire
 from workers.arp import ArpWatch
-from workers.keeper import Keeper, Source
+from workers.clients import Source
+from workers.keeper import Keeper
 from workers.lease import Lease, boottime
 from workers.messages import (
     Attach,

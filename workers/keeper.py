@@ -1,38 +1,26 @@
-"""Keeps a lease inside the sandbox: the persistent udhcpc or the renewer, what they report, their restarts.
+"""Keeps a lease inside the sandbox: what those who renew it report, what its time brings, what others claim.
 
 Owns the lease from Attach to Leave. Runs in the sandbox's network namespace; must not know how it got there.
 """
 
 import logging
-import socket
 from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address
-from multiprocessing.connection import Connection
 
 from workers.arp import ArpWatch
-from workers.backoff import Backoff
+from workers.clients import Clients, Source
 from workers.configure import configure, unconfigure
+from workers.deadlines import Deadlines
 from workers.lease import Lease, boottime
-from workers.messages import (
-    Attach,
-    ClientStarted,
-    ConflictCheck,
-    EndpointSpec,
-    LeaseObtained,
-    LeaseTrouble,
-    Report,
-    Trouble,
-)
+from workers.messages import Attach, ConflictCheck, EndpointSpec, LeaseObtained, LeaseTrouble, Report, Trouble
 from workers.mtu import follow_mtu
 from workers.netlink import NetlinkError
 from workers.parse import InvalidLease, parse_lease
 from workers.release import decline
-from workers.renewer import Renewer
-from workers.udhcpc import Client, ClientOptions, Event, EventKind
+from workers.udhcpc import ClientOptions, Event, EventKind
 
 PROBE_SECONDS = 2.0  # from the lease: an answer to its probe, not a newcomer's claim (RFC 5227 section 1.1)
-
-Source = Connection | socket.socket | int  # what can be waited on
+SILENCE_SECONDS = 5.0  # from T2 on, or half of what is left then: a server that answers is not called silent
 
 log = logging.getLogger(__name__)
 
@@ -48,34 +36,26 @@ class Keeper:
         self._report = report
         self._interface = ""
         self._hostname = spec.hostname
-        self._client: Client | None = None
-        self._renewer: Renewer | None = None
-        self._started = 0.0
+        self._clients = Clients(self._options, lambda event: ON_EVENT[event.kind](self, event), report)
+        self._deadlines = Deadlines()
         self._bound = False
+        self._silent = False
         self._dropped = False
         self._renewing = False
         self._contested = False
         self._watch: ArpWatch | None = None
-        self._backoff = Backoff()
-        self._retry_at: float | None = None
-        self._expires_at: float | None = None
 
     @property
     def next_at(self) -> float | None:
         """`boottime()` at which `due` is to be called."""
-        renew_at = self._renewer.next_at if self._renewer else None
-        return min((t for t in (self._retry_at, self._expires_at, renew_at) if t is not None), default=None)
+        return min((t for t in (self._deadlines.next_at, self._clients.next_at) if t is not None), default=None)
 
     def sources(self) -> dict[Source, Callable[[], None]]:
         """Descriptors to be waited on, with what to call when one is readable."""
-        sources: dict[Source, Callable[[], None]] = {}
-        if self._client is not None:
-            sources |= {self._client.events: self._on_events, self._client.errors: self._on_log}
-        if self._renewer is not None:
-            sources[self._renewer.events] = self._on_answer
+        watched: dict[Source, Callable[[], None]] = {}
         if self._watch is not None:
-            sources[self._watch.fileno()] = self._on_claims
-        return sources
+            watched[self._watch.fileno()] = self._on_claims
+        return self._clients.sources() | watched
 
     def begin(self, interface: str, attach: Attach, mtu_limit: int) -> None:
         """The link is in the sandbox, configured, and called `interface` there; `mtu_limit` is the bridge's MTU.
@@ -104,7 +84,7 @@ class Keeper:
         """Makes the server learn a host name: udhcpc takes it only at its start."""
         if hostname != self._hostname:
             self._hostname = hostname
-            if self._client is not None or self._renewer is not None:
+            if self._clients.running:
                 self._run()
 
     def move(self, interface: str) -> None:
@@ -115,50 +95,49 @@ class Keeper:
     def due(self) -> None:
         """To be called at `next_at`."""
         now = boottime()
-        if self._retry_at is not None and self._retry_at <= now:
-            self._start()
-        if self._renewer is not None and self._renewer.next_at is not None and self._renewer.next_at <= now:
-            self._dispatch(self._renewer.due())
-        if self._expires_at is not None and self._expires_at <= now:
-            self._on_expiry()
-
-    def stop(self) -> None:
-        """Ends whatever renews; the lease stays held."""
-        self._retry_at = self._expires_at = None
-        if self._client is not None:
-            self._client.stop()
-            self._client = None
-        if self._renewer is not None:
-            self._renewer.close()
-            self._renewer = None
+        self._clients.due(now)
+        self._deadlines.due(now)
 
     def end(self) -> None:
-        """The sandbox is left: nothing is kept open there."""
-        self.stop()
+        """The sandbox is left: nothing is kept open there; the lease stays held."""
+        self._clients.stop()
+        self._deadlines.clear()
         self._interface = ""
-        if self._watch is not None:
-            self._watch.close()
-            self._watch = None
+        self._unwatch()
 
     def _run(self) -> None:
         """Renews from now on, or anew, by whichever client it is time for."""
-        self.stop()
-        self._expires_at = self.lease.expires if self.lease.runs(boottime()) else None
+        self._clients.stop()
+        self._time(self.lease)
         if self._contested:
             self._renewing = False
             decline(self._interface, self.lease, self._spec.mac)
         if self._renewing:
-            self._renewer = Renewer(self._interface, self._spec.mac, self.lease, self._hostname)
+            self._clients.start_renewer(self._interface, self._spec.mac, self.lease, self._hostname)
         else:
-            self._start()
+            self._clients.start_udhcpc()
+
+    def _options(self) -> ClientOptions:
+        """udhcpc asks for the address that is held."""
+        requested = None if self._contested else self.lease.address.ip
+        return ClientOptions(self._interface, self._spec.mac, requested=requested, hostname=self._hostname)
+
+    def _time(self, lease: Lease) -> None:
+        """What becomes due where no server answers; a lease that has run out has been told already."""
+        runs = lease.runs(boottime())
+        self._deadlines.set(self._on_expiry, lease.expires if runs else None)
+        self._deadlines.set(self._on_overdue, _overdue_at(lease) if runs else None)
 
     def _listen(self) -> None:
         """To whoever claims the address of now."""
+        self._unwatch()
+        if self._spec.conflict is not ConflictCheck.OFF:
+            self._watch = ArpWatch(self._interface, self._spec.mac, self.lease.address.ip)
+
+    def _unwatch(self) -> None:
         if self._watch is not None:
             self._watch.close()
             self._watch = None
-        if self._spec.conflict is not ConflictCheck.OFF:
-            self._watch = ArpWatch(self._interface, self._spec.mac, self.lease.address.ip)
 
     def _on_claims(self) -> None:
         claims = self._watch.claims() if self._watch is not None else []
@@ -176,27 +155,18 @@ class Keeper:
             self._renewing = False
             self._run()
 
-    def _start(self) -> None:
-        """Starts udhcpc; it asks for the address that is held."""
-        self._retry_at = None
-        self._bound = False
-        self._started = boottime()
-        requested = None if self._contested else self.lease.address.ip
-        self._client = Client(
-            ClientOptions(self._interface, self._spec.mac, requested=requested, hostname=self._hostname)
-        )
-        self._report(ClientStarted(self._client.pid))
+    def _on_overdue(self) -> None:
+        """udhcpc says nothing of the renewals that nobody answers."""
+        self._on_silence(f"no server has renewed the lease of {self.lease.address.ip}; asking on")
 
-    def _on_answer(self) -> None:
-        self._dispatch(self._renewer.read_events() if self._renewer else [])
-
-    def _dispatch(self, events: Iterable[Event]) -> None:
-        for event in events:
-            ON_EVENT[event.kind](self, event)
+    def _on_silence(self, what: str) -> None:
+        """Told once, however long it lasts."""
+        if not self._silent:
+            self._silent = True
+            self._report(LeaseTrouble(Trouble.NO_ANSWER, what))
 
     def _on_expiry(self) -> None:
         """The lease has run out and no server has answered: from now on a new one is asked for."""
-        self._expires_at = None
         self._report(LeaseTrouble(Trouble.EXPIRED, f"the lease of {self.lease.address.ip} has run out"))
         if self._spec.drop_expired:
             self._drop()
@@ -209,29 +179,7 @@ class Keeper:
             self._report(LeaseTrouble(Trouble.INVALID, f"the address could not be taken off: {error}"))
             return
         self._dropped = True
-        for change in changes:
-            log.info(change, extra={"interface": self._interface})
-
-    def _on_log(self) -> None:
-        if self._client and not self._client.read_log():
-            self._on_death()
-
-    def _on_events(self) -> None:
-        events = self._client.read_events() if self._client else []
-        if events is None:
-            self._on_death()
-        self._dispatch(events or [])
-
-    def _on_death(self) -> None:
-        if self._client is None:
-            return
-        words = self._client.last_words
-        status = self._client.stop()
-        self._client = None
-        delay = self._backoff.failed(boottime() - self._started)
-        self._retry_at = boottime() + delay
-        detail = f"udhcpc ended with status {status} ({words or 'no word'}); started again in {delay:g} s"
-        self._report(LeaseTrouble(Trouble.CLIENT_DIED, detail))
+        self._tell(changes)
 
     def _on_ack(self, event: Event) -> None:
         try:
@@ -242,12 +190,12 @@ class Keeper:
         if not self._apply(lease):
             return
         moved = lease.address != self.lease.address
-        self._bound, self._dropped, self.lease, self._expires_at = True, False, lease, lease.expires
+        self._bound, self._silent, self._dropped, self.lease = True, False, False, lease
+        self._time(lease)
         if moved:
             self._contested = False
             self._listen()
-        if self._renewer is not None:
-            self._renewer.accept(lease)
+        self._clients.accept(lease)
         self._report(LeaseObtained(lease))
 
     def _apply(self, lease: Lease) -> bool:
@@ -259,30 +207,35 @@ class Keeper:
         except NetlinkError as error:
             self._report(LeaseTrouble(Trouble.INVALID, f"the lease could not be applied: {error}"))
             return False
-        for change in (*changes, *follow_mtu(self._interface, self.lease, lease, self._mtu_limit)):
-            log.info(change, extra={"interface": self._interface})
+        self._tell((*changes, *follow_mtu(self._interface, self.lease, lease, self._mtu_limit)))
         return True
 
+    def _tell(self, changes: Iterable[str]) -> None:
+        for change in changes:
+            log.info(change, extra={"interface": self._interface})
+
     def _on_nak(self, event: Event) -> None:
-        self._report(LeaseTrouble(Trouble.NAK, f"the server refused {self.lease.address.ip}: {_words(event)!r}"))
+        self._bound = False  # the deconfig that follows is no news
+        words = event.values.get("message", "")[:100]
+        self._report(LeaseTrouble(Trouble.NAK, f"the server refused {self.lease.address.ip}: {words!r}"))
         self._ask_anew()
 
     def _on_deconfig(self, _: Event) -> None:
-        """The first one comes at each start, before any packet; after a lease it means that udhcpc gave it up.
-
-        The address stays on the link: a router that reboots must not cost the container its network.
-        """
+        """udhcpc gave the lease up. The address stays: a router that reboots must not cost a container its network."""
         if self._bound:
             self._bound = False
-            self._report(LeaseTrouble(Trouble.LOST, f"udhcpc gave {self.lease.address.ip} up and asks for a new lease"))
+            self._on_silence(f"no server has renewed the lease of {self.lease.address.ip}; a new one is asked for")
 
     def _on_leasefail(self, _: Event) -> None:
-        what = "renewals" if self._renewer else "a round of DISCOVERs"
-        self._report(LeaseTrouble(Trouble.NO_ANSWER, f"no server answered {what}; asking on"))
+        self._on_silence("no server answered a round of DISCOVERs; asking on")
 
 
-def _words(event: Event) -> str:
-    return event.values.get("message", "")[:100]
+def _overdue_at(lease: Lease) -> float | None:
+    """Some seconds after T2 and before the end, `boottime()`; from now on where a takeover comes later."""
+    if lease.t2 is None or lease.expires is None:
+        return None
+    patience = min(SILENCE_SECONDS, (lease.expires - lease.t2) / 2)
+    return max(lease.t2, boottime()) + patience
 
 
 ON_EVENT: dict[EventKind, Callable[[Keeper, Event], None]] = {

@@ -49,6 +49,16 @@ class Lease:
         """`boottime()` at which the address must no longer be used; None for an infinite lease."""
         return None if self.duration is None else self.obtained + self.duration
 
+    @property
+    def t1(self) -> float | None:
+        """`boottime()` at which its server is asked to renew it; None for an infinite lease."""
+        return None if self.duration is None else self.obtained + T1 * self.duration
+
+    @property
+    def t2(self) -> float | None:
+        """`boottime()` from which every server is asked; None for an infinite lease."""
+        return None if self.duration is None else self.obtained + T2 * self.duration
+
     def runs(self, now: float) -> bool:
         """Whether the address may still be used at `now` (`boottime()`)."""
         return self.expires is None or now < self.expires

@@ -174,8 +174,7 @@ class Trouble(StrEnum):
     """What can go wrong with a lease that is held."""
 
     NAK = "nak"  # the server refused the lease (RFC 2131 section 3.1)
-    NO_ANSWER = "no answer"  # a round of DISCOVERs without an OFFER
-    LOST = "lost"  # udhcpc gave the lease up
+    NO_ANSWER = "no answer"  # T2 has passed, or udhcpc gave the lease up: told once, until a server answers
     INVALID = "unusable answer"  # what the server sent cannot be a lease
     EXPIRED = "expired"  # the lease ran out; what happens to the address is the network's option
     CONFLICT = "conflict"  # somebody else claims the address

@@ -15,7 +15,7 @@ import socket
 import struct
 
 from workers.dhcp4 import CLIENT_PORT, SERVER_PORT, Answer, Kind, Malformed, MessageType, decode, encode
-from workers.lease import T1, T2, Lease, boottime
+from workers.lease import Lease, boottime
 from workers.udhcpc import Event, EventKind
 
 MIN_RETRY_SECONDS, MAX_RETRY_SECONDS = 2.0, 60.0
@@ -38,7 +38,6 @@ class Renewer:
         self._xid = random.getrandbits(32)
         self._asked = boottime()
         self._confirmed = False
-        self._rebinding = False
         self.next_at: float | None = self._asked
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
         try:
@@ -55,17 +54,15 @@ class Renewer:
         """The lease stays held."""
         self._socket.close()
 
-    def due(self) -> list[Event]:
-        """To be called at `next_at`: asks; reports once when T2 has passed without an answer."""
+    def ask(self) -> None:
+        """To be called at `next_at`."""
         now = boottime()
-        rebinding = self._lease.duration is not None and now >= self._lease.obtained + T2 * self._lease.duration
+        rebinding = self._lease.t2 is not None and now >= self._lease.t2
         try:
             self._send(broadcast=rebinding or self._lease.server is None)
         except OSError as error:
             log.debug("REQUEST not sent: %s", error)  # tried again like one that was not answered
         self.next_at = now + self._patience(now)
-        silent, self._rebinding = rebinding and not self._rebinding, rebinding
-        return [Event(EventKind.LEASEFAIL, {})] if silent else []
 
     def read_events(self) -> list[Event]:
         """What the server has answered."""
@@ -84,9 +81,9 @@ class Renewer:
 
     def accept(self, lease: Lease) -> None:
         """The answer was a lease: rest until T1."""
-        self._lease, self._confirmed, self._rebinding = lease, True, False
+        self._lease, self._confirmed = lease, True
         self._xid = random.getrandbits(32)
-        self.next_at = None if lease.duration is None else lease.obtained + T1 * lease.duration
+        self.next_at = lease.t1
 
     def _take(self, answer: Answer) -> list[Event]:
         if answer.xid != self._xid or answer.mac != self._mac:
@@ -106,9 +103,8 @@ class Renewer:
     def _patience(self, now: float) -> float:
         """Half of the time to the next boundary, within limits; a REQUEST that takes a lease over is not spared."""
         lease = self._lease
-        if lease.duration is None:
+        if lease.t2 is None or lease.expires is None:
             return MAX_RETRY_SECONDS
-        age = now - lease.obtained
-        boundary = T2 * lease.duration if age < T2 * lease.duration else float(lease.duration)
+        boundary = lease.t2 if now < lease.t2 else lease.expires
         longest = MAX_RETRY_SECONDS if self._confirmed else MAX_RETRY_SECONDS / 6
-        return min(max((boundary - age) / 2, MIN_RETRY_SECONDS), longest)
+        return min(max((boundary - now) / 2, MIN_RETRY_SECONDS), longest)

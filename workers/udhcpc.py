@@ -111,6 +111,7 @@ class Client:
         os.set_blocking(self.errors, False)
         self.last_words = ""
         self._records = Records()
+        self._begun = False
         self._log_rest = b""
 
     @property
@@ -119,9 +120,16 @@ class Client:
         return self._process.pid
 
     def read_events(self) -> list[Event] | None:
-        """What has happened since the last call; None when udhcpc has ended."""
+        """What has happened since the last call; None when udhcpc has ended.
+
+        Each udhcpc begins with a DECONFIG, before any packet, which says nothing.
+        """
         data = _read(self.events)
-        return None if data is None else list(self._records.feed(data))
+        if data is None:
+            return None
+        events = list(self._records.feed(data))
+        begins, self._begun = bool(events) and not self._begun, self._begun or bool(events)
+        return events[1:] if begins else events
 
     def read_log(self) -> bool:
         """Takes in udhcpc's own log; False when udhcpc has ended."""

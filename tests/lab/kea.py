@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import signal
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -73,6 +74,12 @@ class Kea:
         if process := Process.recorded(self._record):
             process.stop()
         self._record.unlink(missing_ok=True)
+
+    def kill(self) -> None:
+        """As a power failure would."""
+        if process := Process.recorded(self._record):
+            process.kill(signal.SIGKILL)
+            wait_until(lambda: not process.alive, "the end of Kea", 5)
 
     def restart(self, options: KeaOptions | None = None) -> None:
         """The same leases, other options."""

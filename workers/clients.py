@@ -1,0 +1,117 @@
+"""Who renews a lease in the sandbox: a udhcpc, or the renewer; one of them at a time, or none.
+
+Owns their start, their end and the restart of a udhcpc that died. Must not know what their events mean.
+"""
+
+import socket
+from collections.abc import Callable, Iterable
+from multiprocessing.connection import Connection
+
+from workers.backoff import Backoff
+from workers.deadlines import Deadlines
+from workers.lease import Lease, boottime
+from workers.messages import ClientStarted, LeaseTrouble, Report, Trouble
+from workers.renewer import Renewer
+from workers.udhcpc import Client, ClientOptions, Event
+
+Source = Connection | socket.socket | int  # what can be waited on
+
+
+class Clients:
+    """`options` says how a udhcpc is started at that moment, `take` is given each event of whoever renews."""
+
+    def __init__(
+        self, options: Callable[[], ClientOptions], take: Callable[[Event], None], report: Callable[[Report], None]
+    ) -> None:
+        self._options = options
+        self._take = take
+        self._report = report
+        self._client: Client | None = None
+        self._renewer: Renewer | None = None
+        self._started = 0.0
+        self._backoff = Backoff()
+        self._deadlines = Deadlines()
+
+    @property
+    def running(self) -> bool:
+        """Is there one? A udhcpc that has died and is to be started again is none."""
+        return self._client is not None or self._renewer is not None
+
+    @property
+    def next_at(self) -> float | None:
+        """`boottime()` at which `due` is to be called."""
+        return self._deadlines.next_at
+
+    def sources(self) -> dict[Source, Callable[[], None]]:
+        """Descriptors to be waited on, with what to call when one is readable."""
+        if self._client is not None:
+            return {self._client.events: self._on_events, self._client.errors: self._on_log}
+        if self._renewer is not None:
+            return {self._renewer.events: self._on_answer}
+        return {}
+
+    def start_udhcpc(self) -> None:
+        """In place of whoever renewed so far."""
+        self.stop()
+        self._started = boottime()
+        self._client = Client(self._options())
+        self._report(ClientStarted(self._client.pid))
+
+    def start_renewer(self, interface: str, mac: str, lease: Lease, hostname: str | None) -> None:
+        """In place of whoever renewed so far. Raises OSError where the interface is gone."""
+        self.stop()
+        self._renewer = Renewer(interface, mac, lease, hostname)
+        self._deadlines.set(self._ask, self._renewer.next_at)
+
+    def accept(self, lease: Lease) -> None:
+        """What was answered is the lease from now on."""
+        if self._renewer is not None:
+            self._renewer.accept(lease)
+            self._deadlines.set(self._ask, self._renewer.next_at)
+
+    def due(self, now: float) -> None:
+        """To be called at `next_at`."""
+        self._deadlines.due(now)
+
+    def stop(self) -> None:
+        """Ends whoever renews; the lease stays held."""
+        self._deadlines.clear()
+        if self._client is not None:
+            self._client.stop()
+            self._client = None
+        if self._renewer is not None:
+            self._renewer.close()
+            self._renewer = None
+
+    def _ask(self) -> None:
+        if self._renewer is not None:
+            self._renewer.ask()
+            self._deadlines.set(self._ask, self._renewer.next_at)
+
+    def _on_answer(self) -> None:
+        self._dispatch(self._renewer.read_events() if self._renewer else [])
+
+    def _on_log(self) -> None:
+        if self._client and not self._client.read_log():
+            self._on_death()
+
+    def _on_events(self) -> None:
+        events = self._client.read_events() if self._client else []
+        if events is None:
+            self._on_death()
+        self._dispatch(events or [])
+
+    def _dispatch(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self._take(event)
+
+    def _on_death(self) -> None:
+        if self._client is None:
+            return
+        words = self._client.last_words
+        status = self._client.stop()
+        self._client = None
+        delay = self._backoff.failed(boottime() - self._started)
+        self._deadlines.set(self.start_udhcpc, boottime() + delay)
+        detail = f"udhcpc ended with status {status} ({words or 'no word'}); started again in {delay:g} s"
+        self._report(LeaseTrouble(Trouble.CLIENT_DIED, detail))
