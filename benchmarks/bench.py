@@ -5,12 +5,14 @@ from benchmarks.figures import Figures
 from benchmarks.fleet import measure_fleet
 from benchmarks.life import measure_lives
 from benchmarks.networks import contenders
+from benchmarks.phases import measure_phases
 from benchmarks.played import measure_played
 from benchmarks.plots import draw_plots
 from benchmarks.results import machine, write_results
 from benchmarks.rows import table
 from benchmarks.sizes import Sizes
 from benchmarks.startup import measure_enabling, measure_listening
+from benchmarks.timeline import timeline_table
 from tests.lab.build import BUILD, PLUGIN, ROOT
 from tests.lab.dhcp import ServerOptions
 from tests.lab.lab import Lab
@@ -31,6 +33,7 @@ def bench(sizes: Sizes) -> None:
         write_results(OUTPUT / "results.json", figures, machine(lab.engine.docker))
     draw_plots(OUTPUT, figures)
     print(table(figures))
+    print(timeline_table(figures.timelines))
     print(f"every sample and the plots: {OUTPUT.relative_to(ROOT)}")
 
 
@@ -44,6 +47,8 @@ def measure(lab: Lab, plugin: Plugin, sizes: Sizes, figures: Figures) -> None:
     with contenders(plugin) as network_id:
         _say(f"{sizes.lives} lives of a container of each contender, and of an endpoint without one")
         measure_lives(plugin, network_id, sizes.lives, figures)
+        _say(f"{sizes.traces} starts of a container, traced")
+        measure_phases(lab, plugin, sizes.traces, figures)
         _say(f"{sizes.bursts} times {sizes.burst} containers of each contender at once")
         measure_bursts(lab, sizes.bursts, sizes.burst, figures)
         _say(f"{sizes.fleet[-1]} containers, {sizes.idle_seconds:g} s of them idle")

@@ -3,17 +3,19 @@
 import json
 import os
 import platform
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.figures import Figures
 from benchmarks.rows import ROWS
+from benchmarks.timeline import medians
 from tests.lab.engine import Docker
 
 
 def write_results(path: Path, figures: Figures, machine: dict[str, object]) -> None:
     """JSON: `taken`, `machine`, `figures` by name (unit, target, the number that is judged, medians, samples),
-    and `series` of what is over the number of endpoints.
+    `series` of what is over the number of endpoints, and the `phases` of a start.
     """
     shown = {
         row.figure: {
@@ -27,8 +29,9 @@ def write_results(path: Path, figures: Figures, machine: dict[str, object]) -> N
         for row in ROWS
         if row.figure in figures.samples
     }
+    phases = [asdict(stamp) for stamp in medians(figures.timelines)]
     taken = datetime.now(UTC).isoformat(timespec="seconds")
-    results = {"taken": taken, "machine": machine, "figures": shown, "series": figures.series}
+    results = {"taken": taken, "machine": machine, "figures": shown, "series": figures.series, "phases": phases}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(results, indent=2) + "\n")
 

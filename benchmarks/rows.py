@@ -12,7 +12,7 @@ class Judged(Enum):
 
     MEDIAN = auto()
     RATIO = auto()  # ours to the bridge's
-    GROWTH = auto()  # the second half of the samples to the first
+    GROWTH = auto()  # our last samples to the first
 
 
 @dataclass(frozen=True, slots=True)

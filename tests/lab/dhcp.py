@@ -81,6 +81,11 @@ class DhcpServer:
         """dnsmasq's own format; see `leases`."""
         return self.directory / "dnsmasq.leases"
 
+    @property
+    def process(self) -> Process | None:
+        """dnsmasq, if it runs."""
+        return Process.recorded(self._record)
+
     def start(self, options: ServerOptions | None = None) -> None:
         """Returns when the server listens."""
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -91,7 +96,7 @@ class DhcpServer:
 
     def stop(self) -> None:
         """The LAN has no DHCP server any more."""
-        if process := Process.recorded(self._record):
+        if process := self.process:
             process.stop()
         self._record.unlink(missing_ok=True)
 
@@ -116,7 +121,7 @@ class DhcpServer:
 
     def _lease_lines(self) -> list[str]:
         """The file's lines after one of ours; none where dnsmasq may have been rewriting it, which it does in place."""
-        process = Process.recorded(self._record)
+        process = self.process
         rest = process and process.rest
         text = self.lease_file.read_text() if self.lease_file.exists() else ""
         settled = process is None or (rest is not None and rest == process.rest)

@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.bench import measure
 from benchmarks.figures import BRIDGE, CONTENDERS, OURS, Figures
+from benchmarks.phases import PHASES
 from benchmarks.plots import LATENCY, MEMORY, draw_plots
 from benchmarks.results import write_results
 from benchmarks.rows import AT_ONCE, REMOVE, ROWS, RUN, STOP, Judged, Row, table
@@ -16,22 +17,26 @@ from tests.lab.lab import Lab
 from tests.lab.plugin import Plugin
 
 COMPARED = (RUN, STOP, REMOVE, AT_ONCE)
+LATE_PHASES = 2  # the docker command's return and the last DHCPACK, whichever comes first
 PNG = b"\x89PNG"
 
 
 @pytest.mark.timeout(180)
 @pytest.mark.usefixtures("no_leaks")
 def test_measures_every_row(lab: Lab, plugin: Plugin, tmp_path: Path) -> None:
-    """Each row has finite numbers, of all contenders where it compares, on disk and in the table; plots are drawn."""
+    """Each row has finite numbers, of all contenders where it compares, on disk and in the table, each phase a time."""
     figures = Figures()
     measure(lab, plugin, SHORT, figures)
     write_results(tmp_path / "results.json", figures, {})
-    written = json.loads((tmp_path / "results.json").read_text())["figures"]
+    results = json.loads((tmp_path / "results.json").read_text())
+    written = results["figures"]
     assert set(written) == {row.figure for row in ROWS}
     for name, figure in written.items():
         assert set(figure["samples"]) == (set(CONTENDERS) if name in COMPARED else {OURS}), name
         assert all(taken and all(map(isfinite, taken)) for taken in figure["samples"].values()), name
     assert [line.split("  ")[0] for line in table(figures).splitlines()[1:]] == [row.figure for row in ROWS]
+    assert len(results["phases"]) == len(PHASES) + LATE_PHASES
+    assert all(isfinite(phase["at"]) and phase["at"] > 0 for phase in results["phases"])
     draw_plots(tmp_path, figures)
     assert all((tmp_path / name).read_bytes().startswith(PNG) for name in (LATENCY, MEMORY))
 
