@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from signal import SIGCHLD, SIGINT, SIGKILL, SIGTERM
 from typing import cast
@@ -91,6 +92,7 @@ class Supervisor:
             self._memory,
             self._silence,
             self._forget,
+            self._cleared,
         )
         self._api = Api(self._nursery, self._loop, listener, self._on_request)
         self._watcher = Watcher(self._nursery, engine_socket, self._on_fact)
@@ -258,9 +260,16 @@ class Supervisor:
     def _endpoint(self, spec: EndpointSpec, origin: Origin, identity: Identity | None) -> Endpoint:
         return Endpoint(replace(spec, mark=self._mark), origin, identity, self._plant)
 
-    def _forget(self, endpoint_id: str) -> None:
-        self._endpoints.pop(endpoint_id, None)
-        self._store.drop_endpoint(endpoint_id)
+    def _forget(self, spec: EndpointSpec) -> None:
+        self._endpoints.pop(spec.endpoint_id, None)
+
+    def _cleared(self, spec: EndpointSpec, status: int) -> None:
+        """Only now nothing has to be known of it, should we die. A worker that died may have left the link."""
+        forget = partial(self._store.drop_endpoint, spec.endpoint_id)
+        if status == 0:
+            forget()
+        else:
+            self._leftovers.remove_link(spec.network_id, spec.endpoint_id, forget)
 
     def _join(self, body: Join, respond: Respond) -> None:
         self._known(body.endpoint_id).join(body.sandbox_key, respond)

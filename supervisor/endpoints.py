@@ -189,7 +189,7 @@ class Endpoint(EndpointState):
         waiting = owed or self.spec.remembered  # which was not ours yet
         if waiting is not None:
             self._journal.set_aside(waiting)
-        self._plant.gone(self.spec.endpoint_id)
+        self._plant.gone(self.spec)
         self._callers.answer(Phase.CREATING, Failed(reason))
         self._callers.answer(Phase.DELETING, Done())
 
@@ -206,11 +206,8 @@ class Endpoint(EndpointState):
 
     def _on_deleted(self, owed: bool) -> None:
         self._take(Happening.DELETED)
-        waiting = self.spec.remembered if self.lease is None else self.lease if owed else None
-        if waiting is not None:
-            self._journal.set_aside(waiting)
-        self._journal.note("deleted", "deleted, lease to be released later" if owed else "deleted", self.lease)
-        self._plant.gone(self.spec.endpoint_id)
+        self._take_deleted(owed)
+        self._plant.gone(self.spec)
         self._callers.answer(Phase.DELETING, Done())
 
     def _on_sandbox_gone(self) -> None:
@@ -238,6 +235,7 @@ class Endpoint(EndpointState):
     def _on_death(self, status: int) -> None:
         """Nobody who waits for the worker waits in vain, and a successor goes on."""
         if self.phase is Phase.ABSENT:
+            self._plant.cleared(self.spec, status)
             return
         self._journal.say(f"worker ended with status {status}", logging.ERROR)
         if self.phase is Phase.CREATING:

@@ -163,11 +163,22 @@ class EndpointState:
         """The sandbox was left, its lease `released`, `kept` for its owner, or neither."""
         if released or kept:
             self._held = False
-        if kept and self.lease is not None:
-            self._journal.set_aside(self.lease)
-        self._save()
         what = "released" if released else "kept" if kept else "still to be released"
-        self._journal.note("left", f"left, lease {what}", self.lease)
+        with self._store.together():
+            if kept and self.lease is not None:
+                self._journal.set_aside(self.lease)
+            self._save()
+            self._journal.note("left", f"left, lease {what}", self.lease)
+
+    def _take_deleted(self, owed: bool) -> None:
+        """The engine is about to forget it, and its link is about to be removed: the next instance's, should we die."""
+        waiting = self.spec.remembered if self.lease is None else self.lease if owed else None
+        self._held = False
+        with self._store.together():
+            self._store.put_endpoint(replace(self.record(), phase=Phase.LEFT))
+            if waiting is not None:
+                self._journal.set_aside(waiting)
+            self._journal.note("deleted", "deleted, lease to be released later" if owed else "deleted", self.lease)
 
     def _let_go(self) -> bool:
         """The lease waits for whoever has the key; False if there is none to be given back."""

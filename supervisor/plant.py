@@ -10,11 +10,14 @@ from supervisor.loop import Loop
 from supervisor.memory import Memory
 from supervisor.silence import Silence
 from supervisor.store import Store
+from workers.messages import EndpointSpec
 
 
 @dataclass(frozen=True, slots=True)
 class Plant:
-    """`gone` gets the id of an endpoint that has ended, before whoever waits for that is answered."""
+    """What is told of an endpoint's end: `gone`, before whoever waits for it is answered, and `cleared`, with the exit
+    status of its last process, which has removed the link by then.
+    """
 
     nursery: Nursery
     loop: Loop
@@ -23,4 +26,5 @@ class Plant:
     store: Store
     memory: Memory
     silence: Silence
-    gone: Callable[[str], None]
+    gone: Callable[[EndpointSpec], None]
+    cleared: Callable[[EndpointSpec, int], None]

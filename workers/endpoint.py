@@ -241,13 +241,14 @@ class Worker:
 
     def _on_leave(self, command: Leave) -> None:
         self._attach = None
-        self._held.end()
+        self._held.stop()
         if command.keep:
             self._owed = False
             self._interface = None
         released = self._interface is not None and self._release_inside(self._interface)
         self._go_home()
         self._report(Left(released))
+        self._held.end()  # only now, as it takes 15 ms
 
     def _release_inside(self, interface: str) -> bool:
         self._tried = True  # a server that cannot be told now cannot be told a second later either
@@ -262,22 +263,34 @@ class Worker:
     def discard(self) -> None:
         """Gives back what is held and removes the link."""
         self._attach = None
-        self._held.end()
-        self._unwatch()
+        self._held.stop()
         self._go_home()
-        self._roll_back()
+        self._release()
         self._report(Deleted(self._owed))
         self._done = True
+        # Nobody waits for what is left, which takes the kernel 15 ms each.
+        self._remove_link()
 
     def _roll_back(self) -> None:
-        """The lease is given back, the link removed. Never fails: what cannot be undone is logged."""
+        """The lease is given back, the link removed."""
+        self._release()
+        self._remove_link()
+
+    def _release(self) -> None:
+        """If that was not tried already. Never fails: what cannot be undone is logged."""
         try:
             if self._owed and not self._tried:
                 self._release_from_outside()
+        except (NetlinkError, ReleaseError, OSError) as error:
+            log.warning("lease of %s not released: %s", self._spec.host_link, error)
+
+    def _remove_link(self) -> None:
+        """Never fails, as above."""
+        try:
             with Netlink() as netlink:
                 netlink.delete_link(self._spec.host_link)
-        except (NetlinkError, ReleaseError, OSError) as error:
-            log.warning("clean-up of %s is incomplete: %s", self._spec.host_link, error)
+        except (NetlinkError, OSError) as error:
+            log.warning("%s not removed: %s", self._spec.host_link, error)
 
     def _release_from_outside(self) -> None:
         """A link that is gone, with its sandbox, is made again: without one there is no way to tell the server."""

@@ -105,7 +105,7 @@ class Leave:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Remove the link (releasing a lease that is still held), report `Deleted` and exit."""
+    """Release a lease that is still held, report `Deleted`, remove the link and exit."""
 
 
 Command = Attach | Rename | Leave | Delete
@@ -199,7 +199,7 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """The link is gone; the worker exits. `owed`: the lease could not be given back."""
+    """The worker removes the link and exits. `owed`: the lease could not be given back."""
 
     owed: bool = False
 

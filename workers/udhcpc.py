@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address
+from multiprocessing.connection import wait
 from pathlib import Path
 
 from workers.dhcp4 import REQUESTED_OPTIONS, VENDOR_CLASS
@@ -144,15 +145,23 @@ class Client:
     def stop(self) -> int:
         """Ends it without a DHCPRELEASE (SIGTERM without -R) and gives its exit status."""
         self._process.send_signal(signal.SIGTERM)
-        try:
-            self._process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
+        if not self._ends_within(STOP_SECONDS):
             self._process.kill()
-            self._process.wait()
+        self._process.wait()
         for pipe in (self._process.stdout, self._process.stderr):
             if pipe:
                 pipe.close()
         return self._process.returncode
+
+    def _ends_within(self, seconds: float) -> bool:
+        """By its pidfd; `Popen.wait` with a time looks again and again, ever more rarely."""
+        if self._process.poll() is not None:
+            return True
+        pidfd = os.pidfd_open(self._process.pid)
+        try:
+            return bool(wait([pidfd], seconds))
+        finally:
+            os.close(pidfd)
 
 
 def _read(descriptor: int) -> bytes | None:

@@ -158,6 +158,7 @@ class Puppet:
         self.engine = Engine()
         self.container = KnownContainer()
         self.gone: list[str] = []
+        self.cleared: list[int] = []
         if engine_pid is not None:
             self.engine.learn(EngineFound(engine_pid))
         self.store = Store(Path("/nowhere"), Snapshot)
@@ -172,7 +173,8 @@ class Puppet:
             self.store,
             self.memory,
             self.silence,
-            self.gone.append,
+            lambda spec: self.gone.append(spec.endpoint_id),
+            lambda _, status: self.cleared.append(status),
         )
         origin = Origin(given_mac=mac is not None, given_address=address is not None)
         self.spec = EndpointSpec(NETWORK, ENDPOINT, "br0", MAC, 10.0)

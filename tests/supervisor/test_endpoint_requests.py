@@ -186,15 +186,28 @@ def test_leave_out_of_place(puppet: Puppet, phase: Phase) -> None:
 
 @pytest.mark.parametrize("phase", BEFORE_DELETING)
 def test_delete(puppet: Puppet, phase: Phase) -> None:
-    """Delete in any phase is answered when the link is gone; repeated ones wait with it; the endpoint is forgotten."""
+    """Delete in any phase is answered by the worker; repeated ones wait with it; the endpoint is forgotten."""
     bring_to(puppet, phase)
     first, second = puppet.ask(puppet.endpoint.delete), puppet.ask(puppet.endpoint.delete)
     assert (puppet.state, first, second) == ("deleting", [], [])
     assert puppet.worker.told() == [Delete()]
     puppet.report(Deleted())
     assert (puppet.state, first, second) == ("absent", [Done()], [Done()])
+    assert (puppet.gone, puppet.cleared) == ([ENDPOINT], [])
     puppet.die(0)
-    assert puppet.gone == [ENDPOINT]
+    assert puppet.cleared == [0]
+    assert len(puppet.nursery.spawned) == 1
+
+
+@pytest.mark.parametrize("phase", BEFORE_DELETING)
+def test_death_after_the_deletion(puppet: Puppet, phase: Phase) -> None:
+    """Its last act was to remove the link: a worker that dies over it is told of, and has no successor."""
+    bring_to(puppet, phase)
+    puppet.ask(puppet.endpoint.delete)
+    puppet.report(Deleted())
+    puppet.die(-9)
+    assert puppet.cleared == [-9]
+    puppet.loop.pass_time(60.0)
     assert len(puppet.nursery.spawned) == 1
 
 

@@ -134,7 +134,7 @@ def test_api(rig: Rig, server: DhcpServer, victim: Callable[[PluginProcess], int
     assert pids(neighbour) == undisturbed
     server.start()
     container.delete()
-    assert rig.machine.links() == links
+    wait_until(lambda: rig.machine.links() == links, "the removal of the link", 5)
 
 
 def test_watcher(rig: Rig, server: DhcpServer) -> None:

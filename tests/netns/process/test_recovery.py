@@ -121,7 +121,7 @@ def test_ended_before_the_first_lease(rig: Rig, instances: Instances, how: Calla
     instances.start()
 
     wait_until(lambda: instances.endpoints == 0, "the end of the search for a lease", 5)
-    assert rig.machine.links() == links
+    wait_until(lambda: rig.machine.links() == links, "the removal of the link", 5)
     assert container.leave().status == container.delete().status == 200
 
 
@@ -157,8 +157,27 @@ def test_sandbox_that_went_meanwhile(rig: Rig, server: DhcpServer, instances: In
     wait_until(lambda: [lease.mac for lease in server.leases()] == [neighbour.mac], "the release", 5)
     (release,) = rig.capture.frames(kind=Kind.RELEASE)
     assert (release.packet.chaddr, release.source) == (gone.mac, gone.ip)
-    assert f"dh-{gone.endpoint_id[:12]}" not in rig.machine.links()
+    wait_until(lambda: f"dh-{gone.endpoint_id[:12]}" not in rig.machine.links(), "the removal of the link", 5)
     rig.wait_for_bound(neighbour, more_than=confirmed)
+
+
+@pytest.mark.parametrize("joined", [True, False])
+def test_killed_over_the_removal_of_a_link(rig: Rig, server: DhcpServer, instances: Instances, joined: bool) -> None:
+    """The link is removed after Delete was answered: one that the plugin's death spares is the next instance's."""
+    links = rig.machine.links()
+    container = rig.joined() if joined else rig.container()
+    if joined:
+        container.leave()
+    else:
+        container.create()
+    container.delete()
+
+    instances.again(kill_all)
+
+    wait_until(lambda: rig.machine.links() == links, "the removal of the link", 5)
+    wait_until(lambda: instances.endpoints == 0, "the end of the endpoint", 5)
+    assert not server.leases()
+    assert len(rig.capture.frames(kind=Kind.RELEASE)) == 1
 
 
 def test_link_that_came_back_meanwhile(rig: Rig, server: DhcpServer, instances: Instances) -> None:
