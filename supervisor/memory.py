@@ -62,7 +62,7 @@ class Memory:
         """At the start. Containers that are to come back get their time anew: the engine is starting, too."""
         for one in remembered:
             lease = one.lease if one.lease is not None and one.lease.runs(boottime()) else None
-            release_at = None if lease is None or one.release_at is None else time.time() + COMEBACK_SECONDS
+            release_at = None if lease is None or one.release_at is None else boottime() + COMEBACK_SECONDS
             if lease is not None or time.time() - one.updated < FORGET_SECONDS:
                 self._remembered[one.network_id, one.key] = replace(one, lease=lease, release_at=release_at)
             else:
@@ -94,7 +94,7 @@ class Memory:
         `give_back`: after a while it is, else it is left to run out.
         """
         if lease.runs(boottime()):
-            until = time.time() + COMEBACK_SECONDS if give_back else None
+            until = boottime() + COMEBACK_SECONDS if give_back else None
             self._put(Remembered(network_id, key, mac, lease.address.ip, bridge, time.time(), lease, until))
 
     def given_back(self, waiting: Remembered) -> None:
@@ -103,7 +103,7 @@ class Memory:
 
     def overdue(self) -> tuple[Remembered, ...]:
         """Those whose lease nobody came for."""
-        now = time.time()
+        now = boottime()
         return tuple(one for one in self if one.release_at is not None and one.release_at <= now)
 
     def forget_container(self, container_id: str) -> None:

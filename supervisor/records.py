@@ -1,6 +1,7 @@
 """What is kept on disk of networks, endpoints and identities, as typed records, and their form as JSON.
 
-A lease's times are `boottime()` seconds, which mean nothing after a reboot: on disk they are Unix times.
+A lease's times are `boottime()` seconds. On disk they go with the id of that boot, and with Unix times beside them for
+the next one: a step of the wall clock changes nothing until the machine boots.
 """
 
 import json
@@ -12,7 +13,7 @@ from typing import Any
 from supervisor.identity import Identity
 from supervisor.options import NetworkOptions
 from supervisor.phases import Phase
-from workers.lease import Lease, Route, boottime
+from workers.lease import Lease, Route, boot_id, boottime
 from workers.messages import ConflictCheck, EndpointSpec
 
 
@@ -61,7 +62,8 @@ class EndpointRecord:
 class Remembered:
     """What `key` (supervisor.memory) had on a network when it was last there.
 
-    `lease` is set while it is still held although no endpoint has it; it is given back at `release_at` (Unix time).
+    `lease` is set while it is still held although no endpoint has it; it is given back at `release_at`,
+    a `boottime()` that the next instance sets anew.
     """
 
     network_id: str
@@ -86,7 +88,7 @@ def options_from_json(text: str) -> NetworkOptions:
 
 
 def lease_to_json(lease: Lease | None) -> str | None:
-    """Times become Unix seconds."""
+    """One object with Lease's fields."""
     if lease is None:
         return None
     return json.dumps(
@@ -95,6 +97,8 @@ def lease_to_json(lease: Lease | None) -> str | None:
             "server": _text(lease.server),
             "duration": lease.duration,
             "obtained": time.time() - (boottime() - lease.obtained),
+            "boot": boot_id(),
+            "boottime": lease.obtained,
             "routers": [str(a) for a in lease.routers],
             "classless": _routes(lease.classless),
             "static": _routes(lease.static),
@@ -114,7 +118,7 @@ def lease_from_json(text: str | None) -> Lease | None:
         address=IPv4Interface(seen["address"]),
         server=_address(seen["server"]),
         duration=seen["duration"],
-        obtained=boottime() - max(0.0, time.time() - seen["obtained"]),
+        obtained=_obtained(seen),
         routers=tuple(IPv4Address(a) for a in seen["routers"]),
         classless=_parsed(seen["classless"]),
         static=_parsed(seen["static"]),
@@ -122,6 +126,13 @@ def lease_from_json(text: str | None) -> Lease | None:
         domain=seen["domain"],
         mtu=seen["mtu"],
     )
+
+
+def _obtained(seen: dict[str, Any]) -> float:
+    """The `boottime()` of now; another boot's ended with it, and only the wall clock knows how long ago that was."""
+    if seen["boot"] == boot_id():
+        return float(seen["boottime"])
+    return boottime() - max(0.0, time.time() - float(seen["obtained"]))
 
 
 def endpoint_to_json(record: EndpointRecord) -> str:

@@ -17,10 +17,11 @@ from typing import cast
 
 from workers import netns
 from workers.acquire import Cancelled, NoAnswer, NoLease, acquire
+from workers.alarm import Alarm
 from workers.arp import ArpWatch
 from workers.clients import Source
 from workers.keeper import Keeper
-from workers.lease import Lease, boottime
+from workers.lease import Lease
 from workers.messages import (
     Attach,
     Attached,
@@ -91,6 +92,7 @@ class Worker:
         self._spec = spec
         self._channel = channel
         self._home = netns.current()
+        self._alarm = Alarm()
         self._keeper: Keeper | None = None
         self._owed = False
         self._tried = False
@@ -175,15 +177,15 @@ class Worker:
     def serve(self) -> None:
         """Waits and reacts until the endpoint is deleted."""
         while not self._done:
+            self._alarm.set(self._held.next_at)
             sources = self._sources()
-            for ready in cast(list[Source], wait(list(sources), self._timeout())):
+            for ready in cast(list[Source], wait(list(sources))):
                 if ready in self._sources():  # an earlier one of this round may have closed it
                     sources[ready]()
-            if self._timeout() == 0:
-                self._held.due()
 
     def _sources(self) -> dict[Source, Callable[[], None]]:
         sources: dict[Source, Callable[[], None]] = {self._channel: self._on_command}
+        sources[self._alarm.fileno()] = self._held.due
         sources.update(self._held.sources())
         if self._feed is not None:
             sources[self._feed] = self._on_kernel_change
@@ -202,10 +204,6 @@ class Worker:
         if self._claims is not None:
             self._claims.close()
             self._claims = None
-
-    def _timeout(self) -> float | None:
-        next_at = self._held.next_at
-        return None if next_at is None else max(0.0, next_at - boottime())
 
     def _report(self, report: Report) -> None:
         try:

@@ -6,7 +6,9 @@ or how it is brought onto a link.
 
 import time
 from dataclasses import dataclass
+from functools import cache
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from pathlib import Path
 
 DEFAULT_DESTINATION = IPv4Network("0.0.0.0/0")
 T1, T2 = 0.5, 0.875  # of the duration; RFC 2131 section 4.4.5, where the server does not say
@@ -15,6 +17,12 @@ T1, T2 = 0.5, 0.875  # of the duration; RFC 2131 section 4.4.5, where the server
 def boottime() -> float:
     """Seconds since boot, suspend included: timers neither stop in a suspend nor jump with the wall clock."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+@cache
+def boot_id() -> str:
+    """What `boottime()` is since (random(4))."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
 @dataclass(frozen=True, slots=True)

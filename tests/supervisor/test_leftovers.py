@@ -1,6 +1,5 @@
 """Leases that nobody came for: each is given back once, tried again where that failed, never taken from its owner."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -78,9 +77,8 @@ def _played(monkeypatch: pytest.MonkeyPatch) -> Played:
     store = Store(Path("/nowhere"), Snapshot)
     store.problem = "no disk in this test"
     played = Played(Memory(store))
-    clock = time.time
     monkeypatch.setattr(module, "ask", played.ask)
-    monkeypatch.setattr(time, "time", lambda: clock() + played.late)
+    monkeypatch.setattr(memory_module, "boottime", lambda: boottime() + played.late)
     played.memory.set_aside(NETWORK, KEY, MAC, "br0", LIVE, give_back=True)
     return played
 
@@ -128,9 +126,8 @@ def test_owner_came_during_a_try_that_failed(played: Played) -> None:
     assert len(played.asked) == 1
 
 
-def test_run_out(played: Played, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_out(played: Played) -> None:
     """A lease that has run out meanwhile costs no process and no packet."""
-    monkeypatch.setattr(memory_module, "boottime", lambda: boottime() + 601)
-    played.pass_time(COMEBACK_SECONDS + 1)
+    played.pass_time(601)
     assert not played.asked
     assert played.seen.lease is None

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from supervisor import memory as module
 from supervisor.memory import COMEBACK_SECONDS, FORGET_SECONDS, Memory, key_of, mac_of_name
 from supervisor.records import Remembered
 from supervisor.store import Snapshot, Store
@@ -14,6 +15,7 @@ from tests.supervisor.puppet import IDENTITY, LEASE, MAC
 from workers.lease import Lease, boottime
 
 NETWORK, OTHER, KEY = "n" * 64, "o" * 64, "id:web"
+DAY = 86400.0
 LIVE = replace(LEASE, obtained=boottime())
 OVER = replace(LEASE, obtained=boottime() - 601)
 
@@ -112,7 +114,7 @@ def test_lease_that_has_run_out(memory: Memory) -> None:
     """It is neither set aside nor handed out."""
     set_aside(memory, OVER)
     assert memory.recall(NETWORK, KEY) is None
-    waiting = Remembered(NETWORK, KEY, MAC, None, "br0", time.time(), OVER, time.time())
+    waiting = Remembered(NETWORK, KEY, MAC, None, "br0", time.time(), OVER, boottime())
     assert memory.claim(waiting) is None
 
 
@@ -121,8 +123,7 @@ def test_overdue(memory: Memory, monkeypatch: pytest.MonkeyPatch, give_back: boo
     """A lease that nobody came for is due after its time, if it is to be given back at all."""
     set_aside(memory, give_back=give_back)
     assert memory.overdue() == ()
-    now = time.time()
-    monkeypatch.setattr(time, "time", lambda: now + COMEBACK_SECONDS + 1)
+    monkeypatch.setattr(module, "boottime", lambda: boottime() + COMEBACK_SECONDS + 1)
     due = memory.overdue()
     assert [one.key for one in due] == ([KEY] if give_back else [])
     for one in due:
@@ -130,19 +131,30 @@ def test_overdue(memory: Memory, monkeypatch: pytest.MonkeyPatch, give_back: boo
     assert memory.overdue() == ()
 
 
+@pytest.mark.parametrize("step", [DAY, -DAY])
+def test_wall_clock_that_steps(memory: Memory, monkeypatch: pytest.MonkeyPatch, step: float) -> None:
+    """A step of the wall clock neither takes a lease from the container that is to come back, nor keeps it longer."""
+    set_aside(memory)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + step)
+    assert memory.overdue() == ()
+    monkeypatch.setattr(module, "boottime", lambda: boottime() + COMEBACK_SECONDS + 1)
+    assert len(memory.overdue()) == 1
+
+
 def test_time_begins_anew_at_the_start(memory: Memory, store: Store, tmp_path: Path) -> None:
     """A container that comes back with the engine has its whole time from the plugin's start on."""
-    long_ago = time.time() - COMEBACK_SECONDS - 1
+    long_ago = boottime() - COMEBACK_SECONDS - 1
     store.put_remembered(Remembered(NETWORK, KEY, MAC, None, "br0", long_ago, LIVE, long_ago))
     later = again(store, tmp_path)
     assert later.overdue() == ()
     seen = later.recall(NETWORK, KEY)
     assert seen is not None
     assert seen.release_at is not None
-    assert abs(seen.release_at - time.time() - COMEBACK_SECONDS) < 5
+    assert abs(seen.release_at - boottime() - COMEBACK_SECONDS) < 5
 
 
-@pytest.mark.parametrize("release_at", [None, time.time()], ids=["kept", "to be given back"])
+@pytest.mark.parametrize("release_at", [None, boottime()], ids=["kept", "to be given back"])
 def test_expired_while_the_plugin_was_away(store: Store, tmp_path: Path, release_at: float | None) -> None:
     """A lease that has run out does not wait any more; its owner is known until it is forgotten for good."""
     store.put_remembered(Remembered(NETWORK, KEY, MAC, None, "br0", time.time(), OVER, release_at))

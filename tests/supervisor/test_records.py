@@ -55,16 +55,28 @@ def test_reboot(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a reboot, when the machine's clock of uptime begins anew, a lease has just as long to run as before."""
     lease = replace(LEASE, obtained=boottime() - 100)
     text = lease_to_json(lease)
+    monkeypatch.setattr(module, "boot_id", lambda: "another")
     monkeypatch.setattr(module, "boottime", lambda: 5.0)
     seen = lease_from_json(text)
     assert seen is not None
     assert seen.expires == pytest.approx(5.0 - 100 + 600, abs=1)
 
 
-def test_wall_clock_that_went_back() -> None:
+@pytest.mark.parametrize("step", [DAY, -DAY])
+def test_wall_clock_that_steps(monkeypatch: pytest.MonkeyPatch, step: float) -> None:
+    """As long as the machine runs, a wall clock that is set a day on or back changes nothing."""
+    lease = replace(LEASE, obtained=boottime() - 100)
+    text = lease_to_json(lease)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + step)
+    assert lease_from_json(text) == lease
+
+
+def test_wall_clock_that_went_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """A wall clock that stands before the lease's beginning, as without a battery, never prolongs the lease."""
     text = lease_to_json(replace(LEASE, obtained=boottime()))
     assert text is not None
+    monkeypatch.setattr(module, "boot_id", lambda: "another")
     seen = lease_from_json(json.dumps(json.loads(text) | {"obtained": time.time() + DAY}))
     assert seen is not None
     assert seen.obtained <= boottime()

@@ -1,0 +1,49 @@
+"""A descriptor that becomes readable at a `boottime()`: a wait with a timeout does not count a suspend of the host.
+
+timerfd_create(2); os has it from Python 3.13 on only.
+"""
+
+import ctypes
+import os
+import time
+
+TFD_TIMER_ABSTIME = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class _Itimerspec(ctypes.Structure):
+    """Interval and first expiration, each in seconds and nanoseconds; an expiration of zero is never."""
+
+    _fields_ = tuple((name, ctypes.c_long) for name in ("every", "every_ns", "first", "first_ns"))
+
+
+class Alarm:
+    """One time at a time. Once readable it stays so until it is set to another."""
+
+    def __init__(self) -> None:
+        """Raises OSError."""
+        self._descriptor = _checked(_libc.timerfd_create(time.CLOCK_BOOTTIME, os.O_CLOEXEC | os.O_NONBLOCK))
+        self._at: float | None = None
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def set(self, at: float | None) -> None:
+        """When to become readable, in place of an earlier time; at once for one that has passed, None for never."""
+        if at == self._at:
+            return
+        self._at = at
+        nanoseconds = 0 if at is None else max(1, round(at * 1e9))
+        spec = _Itimerspec(0, 0, *divmod(nanoseconds, 10**9))
+        _checked(_libc.timerfd_settime(self._descriptor, TFD_TIMER_ABSTIME, ctypes.byref(spec), None))
+
+    def close(self) -> None:
+        """Gives the descriptor back."""
+        os.close(self._descriptor)
+
+
+def _checked(result: int) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
