@@ -5,12 +5,12 @@ from benchmarks.figures import Figures
 from benchmarks.fleet import measure_fleet
 from benchmarks.life import measure_lives
 from benchmarks.networks import contenders
-from benchmarks.phases import measure_phases
 from benchmarks.played import measure_played
 from benchmarks.plots import draw_plots
 from benchmarks.results import machine, write_results
 from benchmarks.rows import table
 from benchmarks.sizes import Sizes
+from benchmarks.starts import measure_phases
 from benchmarks.startup import measure_enabling, measure_listening
 from benchmarks.timeline import timeline_table
 from tests.lab.build import BUILD, PLUGIN, ROOT
@@ -33,7 +33,8 @@ def bench(sizes: Sizes) -> None:
         write_results(OUTPUT / "results.json", figures, machine(lab.engine.docker))
     draw_plots(OUTPUT, figures)
     print(table(figures))
-    print(timeline_table(figures.timelines))
+    for traced, timelines in figures.timelines.items():
+        print(timeline_table(traced, timelines))
     print(f"every sample and the plots: {OUTPUT.relative_to(ROOT)}")
 
 
@@ -43,7 +44,7 @@ def measure(lab: Lab, plugin: Plugin, sizes: Sizes, figures: Figures) -> None:
     measure_enabling(plugin, sizes.starts, figures)
     measure_listening(lab.network, sizes.starts, figures)
     _say(f"{sizes.played} endpoints of a played engine")
-    measure_played(sizes.played, figures)
+    measure_played(sizes, figures)
     with contenders(plugin) as network_id:
         _say(f"{sizes.lives} lives of a container of each contender, and of an endpoint without one")
         measure_lives(plugin, network_id, sizes.lives, figures)

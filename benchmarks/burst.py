@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from docker import APIClient
 
-from benchmarks.figures import CONTENDERS, OURS, Figures
+from benchmarks.figures import OURS, Figures, in_turn
 from benchmarks.networks import NETWORKS
 from benchmarks.rows import AT_ONCE
 from benchmarks.serverlog import Acknowledged
@@ -29,8 +29,8 @@ R = TypeVar("R")
 def measure_bursts(lab: Lab, bursts: int, burst: int, figures: Figures) -> None:
     """So many samples of each contender, one after the other, with `burst` containers each."""
     with closing(api_of(lab, burst)) as api:
-        for _ in range(bursts):
-            for contender in CONTENDERS:
+        for number in range(bursts):
+            for contender in in_turn(number):
                 figures.add(AT_ONCE, contender, _burst(lab, api, contender, burst))
 
 

@@ -22,7 +22,7 @@ from tests.lab.plugin import Plugin
 
 def measure_fleet(lab: Lab, plugin: Plugin, network_id: str, sizes: Sizes, figures: Figures) -> None:
     """Memory and descriptors at each size, CPU at one of them, and the time of each start on the way."""
-    fleet = _Fleet(lab, plugin, network_id, figures)
+    fleet = _Fleet(lab, plugin, network_id, sizes.fleet_probe, figures)
     try:
         for size in sizes.fleet:
             fleet.grow(size)
@@ -39,23 +39,26 @@ def measure_fleet(lab: Lab, plugin: Plugin, network_id: str, sizes: Sizes, figur
 class _Fleet:
     """The containers so far."""
 
-    def __init__(self, lab: Lab, plugin: Plugin, network_id: str, figures: Figures) -> None:
+    def __init__(self, lab: Lab, plugin: Plugin, network_id: str, probe_every: int, figures: Figures) -> None:
         self._lab = lab
         self._plugin = plugin
         self._network_id = network_id
+        self._probe_every = probe_every
         self._figures = figures
         self._acknowledged = Acknowledged(lab.dhcp)
         self._containers: list[str] = []
 
     def grow(self, size: int) -> None:
-        """One container after the other, and beside each second one an endpoint without a container."""
+        """One container after the other; now and then, when all is quiet, an endpoint without a container."""
         while len(self._containers) < size:
             number = len(self._containers) + 1
             self._containers.append(f"fleet-{number}")
             command = ("run", "--detach", "--name", f"fleet-{number}", "--network", NETWORKS[OURS], BUSYBOX)
-            self._sample(RUN_FLAT, number, timed(self._plugin.docker, *command))
-            if number % 2:
-                self._sample(CREATE_FLAT, number, time_endpoint(self._plugin, self._network_id)[0])
+            self._figures.sample_at(RUN_FLAT, number, timed(self._plugin.docker, *command))
+            if number % self._probe_every == 0:
+                self._acknowledged.wait_for_clients(number)
+                created, _ = time_endpoint(self._plugin, self._network_id)
+                self._figures.sample_at(CREATE_FLAT, number, created)
         self._acknowledged.wait_for_clients(size)
 
     def weigh(self) -> None:
@@ -78,7 +81,3 @@ class _Fleet:
         """They go."""
         with closing(api_of(self._lab, HANDS)) as api:
             remove_all(api, self._containers)
-
-    def _sample(self, figure: str, number: int, milliseconds: float) -> None:
-        self._figures.add(figure, OURS, milliseconds)
-        self._figures.add_at(figure, number, milliseconds)

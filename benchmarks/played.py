@@ -1,119 +1,67 @@
 """A thousand endpoints: an engine that is played speaks the plugin's protocol, and namespaces stand for containers.
 
-The plugin is its own root file system. Each endpoint costs the machine a namespace and a port of the bridge, which has
-room for 1,023. Must not know how figures are shown.
+Must not know how figures are shown.
 """
 
-import os
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from ipaddress import IPv4Interface
-from pathlib import Path
-from tempfile import TemporaryDirectory
+import time
 
-from benchmarks.figures import OURS, Figures
-from benchmarks.rootfs import RootfsPlugin
-from benchmarks.rows import PLAYED_FLAT, PLAYED_MEMORY
+from benchmarks.figures import MANY, OURS, Figures
+from benchmarks.ftrace import Tracer, tracer
+from benchmarks.phases import CREATION, Cast, exchange, traced
+from benchmarks.rows import PLAYED_FLAT, PLAYED_MEMORY, PLAYED_OWN
 from benchmarks.serverlog import Acknowledged
-from benchmarks.socket_calls import CallFailed
+from benchmarks.sizes import Sizes
+from benchmarks.stage import PlayedContainer, Stage, checked, remove_sandboxes, stage
+from benchmarks.timeline import Stamp
 from benchmarks.tree import pss_megabytes
-from tests.lab.command import run
-from tests.lab.dhcp import DhcpServer, ServerOptions
-from tests.lab.network import LAN_BRIDGE, Network
-from tests.netns.process.fakeengine import Answer, Container, FakeEngine
-from tests.netns.process.rig import EngineDaemon, machine_of
 
-# The laboratory's LAN has too few addresses, and dnsmasq takes a thousand clients unless it is told otherwise.
-WIDE = IPv4Interface("172.20.0.1/16")
-SERVER = ServerOptions(
-    first=WIDE.network[256],
-    last=WIDE.network[8191],
-    netmask=WIDE.netmask,
-    router=WIDE.ip,
-    lease_time=3600,
-    extra=("--leasefile-ro", "--dhcp-lease-max=8000"),
-)
 WEIGHINGS = 10
 
 
-@dataclass(frozen=True, slots=True)
-class _Stage:
-    """What the endpoints are made on."""
-
-    machine: Network
-    server: DhcpServer
-    plugin: RootfsPlugin
-    engine: FakeEngine
-
-
-class _Container(Container):
-    """As Docker makes one, without IPv6: its neighbour discovery would be flooded to each port of the bridge."""
-
-    def _make_sandbox(self) -> None:
-        super()._make_sandbox()
-        self.inside("sysctl", "--quiet", "--write", "net.ipv6.conf.default.disable_ipv6=1")
-
-
-def measure_played(endpoints: int, figures: Figures) -> None:
-    """The time of each CreateEndpoint, and the memory now and then; that each has its lease is the server's word."""
-    with _stage() as stage:
-        network_id = stage.engine.create_network()
-        _warm_up(_Container(stage.engine, stage.machine, network_id))
-        acknowledged = Acknowledged(stage.server)
-        containers: list[_Container] = []
+def measure_played(sizes: Sizes, figures: Figures) -> None:
+    """Time and phases of a CreateEndpoint, and the memory, now and then; each has its lease, says the server."""
+    with stage() as played, tracer() as kernel:
+        containers: list[PlayedContainer] = []
+        acknowledged = Acknowledged(played.server)
+        _probe(played, kernel)  # what is loaded late is no cost
         try:
-            for number in range(1, endpoints + 1):
-                containers.append(_Container(stage.engine, stage.machine, network_id))
-                milliseconds = _started(containers[-1])
-                figures.add(PLAYED_FLAT, OURS, milliseconds)
-                figures.add_at(PLAYED_FLAT, number, milliseconds)
-                if number % (endpoints // WEIGHINGS) == 0:
+            for number in range(1, sizes.played + 1):
+                containers.append(played.container())
+                containers[-1].play_start()
+                if number % sizes.played_probe == 0:
                     acknowledged.wait_for_clients(number)
-                    figures.add_at(PLAYED_MEMORY, number, pss_megabytes(stage.plugin.pids()))
+                    milliseconds, timeline = _probe(played, kernel)
+                    figures.sample_at(PLAYED_FLAT, number, milliseconds)
+                    figures.sample_at(PLAYED_OWN, number, milliseconds - exchange(timeline))
+                    if crowd := _crowd(number, sizes.played):
+                        figures.timelines[crowd].append(timeline)
+                if number % (sizes.played // WEIGHINGS) == 0:
+                    figures.add_at(PLAYED_MEMORY, number, pss_megabytes(p.pid for p in played.plugin.processes()))
             figures.add(PLAYED_MEMORY, OURS, figures.slope(PLAYED_MEMORY))
         finally:
-            stage.plugin.stop()
-            _remove_sandboxes(containers)
+            played.plugin.stop()
+            remove_sandboxes(containers)
 
 
-def _warm_up(container: _Container) -> None:
-    """One that does not count: what is loaded late is no cost. A new cable needs up to a second to carry packets."""
-    _checked(container.create())
-    _checked(container.delete())
+def _crowd(number: int, all_of_them: int) -> str | None:
+    """What a trace is one of: None between the first endpoints and the last."""
+    many = min(MANY, all_of_them // 2)
+    if number <= many:
+        return f"CreateEndpoint beside 1 to {many} others"
+    if number > all_of_them - many:
+        return f"CreateEndpoint beside {all_of_them - many + 1} to {all_of_them} others"
+    return None
 
 
-def _started(container: _Container) -> float:
-    """The milliseconds of its CreateEndpoint; returns when its link is configured in its sandbox."""
-    created = _checked(container.create())
-    container.attach(_checked(container.join()))
-    return created.seconds * 1000
+def _probe(played: Stage, kernel: Tracer) -> tuple[float, list[Stamp]]:
+    """Milliseconds and phases of the CreateEndpoint of one endpoint more, which goes again."""
+    container = played.container()
+    seconds = []
 
+    def create() -> float:
+        seconds.append(checked(container.create()).seconds)
+        return time.monotonic()
 
-def _checked(answer: Answer) -> Answer:
-    if answer.error:
-        raise CallFailed(answer.error)
-    return answer
-
-
-def _remove_sandboxes(containers: Iterable[_Container]) -> None:
-    """Without a word to the plugin, which has ended: a thousand goodbyes are not what is measured here."""
-    lines = [f"netns delete {container.sandbox}" for container in containers if container.has_sandbox]
-    run("ip", "-batch", "-", stdin="\n".join(lines).encode())
-
-
-@contextmanager
-def _stage() -> Iterator[_Stage]:
-    with ExitStack() as stack:
-        directory = Path(stack.enter_context(TemporaryDirectory()))
-        machine = stack.enter_context(machine_of(f"b{os.getpid()}"))
-        run("ip", "-n", machine.lan, "address", "add", str(WIDE), "dev", LAN_BRIDGE)
-        server = DhcpServer(directory / "dhcp", machine.lan)
-        stack.callback(server.stop)
-        server.start(SERVER)
-        daemon = EngineDaemon(directory)
-        stack.callback(daemon.stop)
-        plugin = RootfsPlugin(machine, directory)
-        stack.callback(plugin.stop)
-        plugin.start()
-        yield _Stage(machine, server, plugin, FakeEngine(plugin.socket))
+    timeline = traced(kernel, Cast(played.plugin.processes, played.server), CREATION, create)
+    checked(container.delete())
+    return seconds[0] * 1000, timeline

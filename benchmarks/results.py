@@ -15,7 +15,7 @@ from tests.lab.engine import Docker
 
 def write_results(path: Path, figures: Figures, machine: dict[str, object]) -> None:
     """JSON: `taken`, `machine`, `figures` by name (unit, target, the number that is judged, medians, samples),
-    `series` of what is over the number of endpoints, and the `phases` of a start.
+    `series` of what is over the number of endpoints, and the `phases` of what was traced.
     """
     shown = {
         row.figure: {
@@ -29,9 +29,14 @@ def write_results(path: Path, figures: Figures, machine: dict[str, object]) -> N
         for row in ROWS
         if row.figure in figures.samples
     }
-    phases = [asdict(stamp) for stamp in medians(figures.timelines)]
-    taken = datetime.now(UTC).isoformat(timespec="seconds")
-    results = {"taken": taken, "machine": machine, "figures": shown, "series": figures.series, "phases": phases}
+    phases = {traced: [asdict(stamp) for stamp in medians(taken)] for traced, taken in figures.timelines.items()}
+    results = {
+        "taken": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine,
+        "figures": shown,
+        "series": figures.series,
+        "phases": phases,
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(results, indent=2) + "\n")
 

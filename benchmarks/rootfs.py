@@ -14,6 +14,7 @@ import psutil
 from tests.lab.build import PLUGIN
 from tests.lab.command import wait_until
 from tests.lab.network import Network, inside
+from tests.lab.process import Process
 
 WORK = "/tmp"  # noqa: S108  (in the root file system: where `directory` is mounted)
 # Everything is ready before the line comes that starts it, so that the clock begins at exec.
@@ -56,10 +57,11 @@ class RootfsPlugin:
         wait_until(self._listens, "the plugin's socket", STOP_SECONDS, interval=0.001)
         return (time.perf_counter() - began) * 1000
 
-    def pids(self) -> list[int]:
-        """Its processes, the supervisor first."""
+    def processes(self) -> list[Process]:
+        """All of them, as they are now."""
         supervisor = psutil.Process(self._process.pid)
-        return [process.pid for process in (supervisor, *supervisor.children(recursive=True))]
+        pids = [supervisor.pid, *(child.pid for child in supervisor.children(recursive=True))]
+        return [process for pid in pids if (process := Process.of(pid))]
 
     def stop(self) -> None:
         """As the engine stops a plugin; also where it has ended already."""

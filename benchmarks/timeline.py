@@ -22,10 +22,10 @@ def medians(timelines: Sequence[Sequence[Stamp]]) -> list[Stamp]:
     return sorted(found, key=lambda stamp: stamp.at)
 
 
-def timeline_table(timelines: Sequence[Sequence[Stamp]]) -> str:
+def timeline_table(traced: str, timelines: Sequence[Sequence[Stamp]]) -> str:
     """A line a phase: its process, its end since the start, and its length since the end of the phase before."""
     found = medians(timelines)
     lengths = [found[0].at, *(later.at - earlier.at for earlier, later in pairwise(found))]
-    head = f"{'process':<12} {'phase':<28}{'at ms':>9}{'took ms':>9}"
+    head = f"{traced:<41}{'at ms':>9}{'took ms':>9}"
     lines = [f"{s.process:<12} {s.what:<28}{s.at:>9.2f}{took:>9.2f}" for s, took in zip(found, lengths, strict=True)]
     return "\n".join((head, *lines))
