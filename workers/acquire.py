@@ -161,9 +161,10 @@ class _Exchange:
             self._send(MessageType.DISCOVER, self._requested, server=None)
             self._counts.discovers += 1
             for answer in self._answers(wait_until):
-                if answer.kind is Kind.OFFER and answer.server is not None:
+                if answer.kind is Kind.OFFER:
                     self._counts.offers += 1
-                    return answer
+                    if answer.server is not None:
+                        return answer
         raise (NoLease if self._counts.offers else NoAnswer)(self._text("DHCPOFFER"))
 
     def _request(self, offer: Answer) -> Lease | None:
@@ -276,8 +277,10 @@ class _Exchange:
         seen = f"{counts.discovers} DISCOVER sent, {counts.offers} answers"
         if counts.naks:
             reason = f"{counts.naks} requests were refused by the server, last with {counts.last_words!r}"
-        elif counts.offers:
+        elif counts.requests:
             reason = f"{counts.requests} REQUEST sent for what was offered, none answered"
+        elif counts.offers:
+            reason = "what was offered names no server (option 54)"
         else:
             reason = likely_cause(spec.bridge)
         return f"no {awaited} on {spec.bridge} in {spec.lease_timeout:g} s ({seen}): {reason}"

@@ -60,6 +60,7 @@ class Clients:
     def start_renewer(self, interface: str, mac: str, lease: Lease, hostname: str | None) -> None:
         """In place of whoever renewed so far. Raises OSError where the interface is gone."""
         self.stop()
+        self._report(ClientStarted(None))
         self._renewer = Renewer(interface, mac, lease, hostname)
         self._deadlines.set(self._ask, self._renewer.next_at)
 

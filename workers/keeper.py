@@ -17,7 +17,7 @@ from workers.mtu import follow_mtu
 from workers.netlink import NetlinkError
 from workers.parse import InvalidLease, parse_lease
 from workers.release import decline
-from workers.udhcpc import ClientOptions, Event, EventKind
+from workers.udhcpc import MIN_LEASE_SECONDS, ClientOptions, Event, EventKind
 
 PROBE_SECONDS = 2.0  # from the lease: an answer to its probe, not a newcomer's claim (RFC 5227 section 1.1)
 SILENCE_SECONDS = 5.0  # from T2 on, or half of what is left then: a server that answers is not called silent
@@ -201,6 +201,9 @@ class Keeper:
             self._listen()
         self._clients.accept(lease)
         self._report(LeaseObtained(lease))
+        if lease.duration is not None and lease.duration < MIN_LEASE_SECONDS and not self._renewing:
+            self._renewing = True  # udhcpc would come too late
+            self._run()
 
     def _apply(self, lease: Lease) -> bool:
         previous = None if self._dropped else self.lease

@@ -158,9 +158,9 @@ class SandboxGone:
 
 @dataclass(frozen=True, slots=True)
 class ClientStarted:
-    """A persistent udhcpc runs with this pid."""
+    """A persistent udhcpc runs with this pid, or none does any more."""
 
-    pid: int
+    pid: int | None
 
 
 @dataclass(frozen=True, slots=True)

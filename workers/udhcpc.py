@@ -23,6 +23,7 @@ SCRIPT = Path(__file__).with_name("udhcpc-event.sh")
 RETRY_SECONDS = 3
 ROUND_PAUSE_SECONDS = 5  # a server that comes back is asked within one round and one pause: 14 s
 STOP_SECONDS = 1.0
+MIN_LEASE_SECONDS = 16  # it takes shorter ones for this long
 READ_BYTES = 65536
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None, use_errno=True)

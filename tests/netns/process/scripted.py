@@ -7,9 +7,9 @@ import os
 import select
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 
 from tests.lab.network import LAN, LAN_BRIDGE, SERVER
@@ -17,17 +17,22 @@ from tests.netns.process.wire import NOWHERE, Kind, Option, Packet
 from workers.netns import open_namespace
 
 CLIENT_PORT, SERVER_PORT = 68, 67
+EVERYONE = "255.255.255.255"
 Behaviour = Callable[[Packet], Iterable[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a server has to give. `lease_time` is in seconds; `more` are further options, by their codes."""
+    """What a server has to give. `lease_time` is in seconds; `more` are other options by their codes, None for without.
+
+    `relay` is what stands in giaddr.
+    """
 
     address: IPv4Address = LAN[60]
     router: IPv4Address = SERVER
     lease_time: int = 120
-    more: dict[int, bytes] = field(default_factory=dict)
+    more: Mapping[int, bytes | None] = field(default_factory=dict)
+    relay: IPv4Address = NOWHERE
 
     def answer(self, packet: Packet) -> list[bytes]:
         """As a well-behaved server would: OFFER to DISCOVER, ACK to REQUEST, NAK to one for another address."""
@@ -43,12 +48,14 @@ class Grant:
 
     def reply(self, packet: Packet, kind: Kind) -> Packet:
         """An OFFER or an ACK."""
-        options: dict[int, bytes] = {
+        usual: dict[int, bytes] = {
             Option.LEASE_TIME: self.lease_time.to_bytes(4, "big"),
             Option.SUBNET_MASK: LAN.netmask.packed,
             Option.ROUTER: self.router.packed,
         }
-        return _reply(packet, kind, self.address, options | self.more)
+        answer = _reply(packet, kind, self.address, usual)
+        options = {code: value for code, value in ({**answer.options, **self.more}).items() if value is not None}
+        return replace(answer, options=options, giaddr=self.relay)
 
 
 def requested_address(packet: Packet) -> IPv4Address:
@@ -57,22 +64,28 @@ def requested_address(packet: Packet) -> IPv4Address:
     return packet.ciaddr if requested is None else IPv4Address(requested)
 
 
-def refusal(packet: Packet) -> Packet:
+def refusal(packet: Packet, server: IPv4Address = SERVER) -> Packet:
     """A NAK."""
-    return _reply(packet, Kind.NAK, NOWHERE, {Option.MESSAGE: b"wrong network"})
+    return _reply(packet, Kind.NAK, NOWHERE, {Option.MESSAGE: b"wrong network", Option.SERVER_ID: server.packed})
 
 
 def _reply(packet: Packet, kind: Kind, address: IPv4Address, options: dict[int, bytes]) -> Packet:
     common: dict[int, bytes] = {Option.MESSAGE_TYPE: bytes((kind,)), Option.SERVER_ID: SERVER.packed}
     ciaddr = NOWHERE if kind is Kind.NAK else packet.ciaddr
-    return Packet(2, packet.xid, packet.chaddr, packet.flags, ciaddr, address, common | options)
+    return Packet(2, packet.xid, packet.chaddr, packet.flags, ciaddr, address, options=common | options)
+
+
+def usual_way(packet: Packet) -> str:
+    """To the client's address where it has one, else to everyone."""
+    return str(packet.ciaddr) if packet.ciaddr != NOWHERE else EVERYONE
 
 
 class ScriptedServer:
-    """Answers each message by `behaviour`, which a test may exchange at any time."""
+    """Answers each message by `behaviour`, to the address that `way` gives; a test may exchange both at any time."""
 
     def __init__(self, namespace: str, behaviour: Behaviour) -> None:
         self.behaviour = behaviour
+        self.way: Callable[[Packet], str] = usual_way
         with open_namespace(f"/run/netns/{namespace}") as lan, lan.visit():
             self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
@@ -86,9 +99,8 @@ class ScriptedServer:
         sources: list[socket.socket | int] = [self._socket, self._stop]
         while self._stop not in select.select(sources, [], [])[0]:
             packet = Packet.decode(self._socket.recv(65535))
-            back = str(packet.ciaddr) if packet.ciaddr != NOWHERE else "255.255.255.255"
             for datagram in self.behaviour(packet):
-                self._socket.sendto(datagram, (back, CLIENT_PORT))
+                self._socket.sendto(datagram, (self.way(packet), CLIENT_PORT))
 
     def close(self) -> None:
         """Returns when the server is gone."""

@@ -46,6 +46,8 @@ class Option(IntEnum):
     SERVER_ID = 54
     PARAMETERS = 55
     MESSAGE = 56
+    RENEWAL_TIME = 58
+    REBINDING_TIME = 59
     CLIENT_ID = 61
 
 
@@ -62,20 +64,22 @@ class Packet:
     flags: int = 0
     ciaddr: IPv4Address = NOWHERE
     yiaddr: IPv4Address = NOWHERE
+    giaddr: IPv4Address = NOWHERE
     options: dict[int, bytes] = field(default_factory=dict)
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
         """Raises struct.error or IndexError for what is truncated."""
-        op, _, _, _, xid, _, flags, ciaddr, yiaddr, _, _, chaddr, _ = HEADER.unpack_from(data)
+        op, _, _, _, xid, _, flags, ciaddr, yiaddr, _, giaddr, chaddr, _ = HEADER.unpack_from(data)
         options = dict(_options(data[HEADER.size :]))
-        return cls(op, xid, chaddr.hex(":"), flags, IPv4Address(ciaddr), IPv4Address(yiaddr), options)
+        client, yours, relay = map(IPv4Address, (ciaddr, yiaddr, giaddr))
+        return cls(op, xid, chaddr.hex(":"), flags, client, yours, relay, options)
 
     def encode(self) -> bytes:
         """As a UDP payload."""
         chaddr = bytes.fromhex(self.chaddr.replace(":", ""))
-        ciaddr, yiaddr, nowhere = self.ciaddr.packed, self.yiaddr.packed, NOWHERE.packed
-        head = HEADER.pack(self.op, 1, 6, 0, self.xid, 0, self.flags, ciaddr, yiaddr, nowhere, nowhere, chaddr, COOKIE)
+        addresses = [address.packed for address in (self.ciaddr, self.yiaddr, NOWHERE, self.giaddr)]
+        head = HEADER.pack(self.op, 1, 6, 0, self.xid, 0, self.flags, *addresses, chaddr, COOKIE)
         body = b"".join(bytes((code, len(value))) + value for code, value in self.options.items())
         return head + body + bytes((END,))
 
