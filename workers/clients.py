@@ -9,10 +9,12 @@ from multiprocessing.connection import Connection
 
 from workers.backoff import Backoff
 from workers.deadlines import Deadlines
-from workers.lease import Lease, boottime
+from workers.lease import Lease, boottime, slept
 from workers.messages import ClientStarted, LeaseTrouble, Report, Trouble
 from workers.renewer import Renewer
 from workers.udhcpc import Client, ClientOptions, Event
+
+LATE_SECONDS = 1.0  # after which udhcpc is late
 
 Source = Connection | socket.socket | int  # what can be waited on
 
@@ -31,6 +33,8 @@ class Clients:
         self._started = 0.0
         self._backoff = Backoff()
         self._deadlines = Deadlines()
+        self._lease: Lease | None = None
+        self._slept = 0.0
 
     @property
     def running(self) -> bool:
@@ -69,6 +73,9 @@ class Clients:
         if self._renewer is not None:
             self._renewer.accept(lease)
             self._deadlines.set(self._ask, self._renewer.next_at)
+        else:
+            self._lease, self._slept = lease, slept()
+            self._look_later()
 
     def due(self, now: float) -> None:
         """To be called at `next_at`."""
@@ -83,6 +90,23 @@ class Clients:
         if self._renewer is not None:
             self._renewer.close()
             self._renewer = None
+
+    def _look_later(self) -> None:
+        """When udhcpc should have done something."""
+        lease = self._lease
+        times = (t + LATE_SECONDS for t in (lease.t1, lease.t2, lease.expires) if t is not None) if lease else ()
+        self._deadlines.set(self._look, next((t for t in times if t > boottime()), None))
+
+    def _look(self) -> None:
+        """udhcpc's clock stands still in a suspend: what it is late with by that is done now."""
+        missed = slept() - self._slept
+        self._slept += missed
+        self._look_later()
+        if self._client is not None and self._lease is not None and missed > LATE_SECONDS:
+            if self._lease.runs(boottime()):
+                self._client.renew()
+            else:
+                self.start_udhcpc()
 
     def _ask(self) -> None:
         if self._renewer is not None:

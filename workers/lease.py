@@ -19,6 +19,11 @@ def boottime() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
+def slept() -> float:
+    """Seconds that the host has spent in a suspend since it booted."""
+    return boottime() - time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
 @cache
 def boot_id() -> str:
     """What `boottime()` is since (random(4))."""

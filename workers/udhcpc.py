@@ -143,6 +143,10 @@ class Client:
             log.debug("udhcpc[%d] %s", self.pid, text)
         return data is not None
 
+    def renew(self) -> None:
+        """Before its time."""
+        self._process.send_signal(signal.SIGUSR1)
+
     def stop(self) -> int:
         """Ends it without a DHCPRELEASE (SIGTERM without -R) and gives its exit status."""
         self._process.send_signal(signal.SIGTERM)
