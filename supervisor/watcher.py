@@ -4,6 +4,7 @@ The only file that knows the docker SDK; it is imported in the watcher's process
 hang for as long as dockerd does.
 """
 
+import gc
 import logging
 import socket
 import struct
@@ -48,6 +49,7 @@ def run(socket_path: str, channel: Connection) -> None:
             reason = "the engine closed the stream of events"
         except (DockerException, RequestException, OSError) as error:
             reason = str(error)
+        gc.collect()  # a broken connection stays open in the SDK's reference cycles, and who rests collects none
         channel.send(EngineLost(reason))
         channel.poll(backoff.failed(0))
 

@@ -111,7 +111,7 @@ class DhcpServer:
 
     def messages(self, mac: str | None = None, kind: str | None = None) -> list[Message]:
         """The DHCP messages in order, of one client and one kind where these are given."""
-        found = (message for message in map(_message, self.log().splitlines()) if message)
+        found = (message for message in map(message_of, self.log().splitlines()) if message)
         return [m for m in found if mac in (None, m.mac) and kind in (None, m.kind)]
 
     def leases(self) -> list[ServerLease]:
@@ -155,7 +155,8 @@ def _lease(line: str) -> ServerLease:
     return ServerLease(int(expires), mac, IPv4Address(address), None if name == "*" else name, client_id, line)
 
 
-def _message(line: str) -> Message | None:
+def message_of(line: str) -> Message | None:
+    """The DHCP message that a line of the log tells of, if it tells of one."""
     if not (match := LINE.match(line)):
         return None
     seconds = time.mktime(time.strptime(f"{time.localtime().tm_year} {match['time']}", "%Y %b %d %H:%M:%S"))

@@ -1,0 +1,95 @@
+"""The end of a run: what each container has, that it gives its lease back once, and that nothing else is left."""
+
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from supervisor.memory import COMEBACK_SECONDS
+from tests.lab.command import NotReached, wait_until
+from tests.lab.dhcp import DhcpServer
+from tests.lab.lab import Lab
+from tests.lab.leaks import Belongings, assert_no_more
+from tests.lab.plugin import Plugin
+from tests.plugin.conftest import fill_thread_pool
+from tests.plugin.sandbox import Sandbox
+from tests.soak.members import NETWORK, Member
+from tests.soak.records import Gap, Kind, Span
+
+SETTLE_SECONDS = 15  # for a change of address that has just begun
+ROWS_SECONDS = COMEBACK_SECONDS + 30  # a lease that nobody comes for waits, and is then given back
+STATE = "var/lib/net-dhcp"
+
+
+def unsettled(members: list[Member], dhcp: DhcpServer) -> list[Gap]:
+    """The containers whose interface has not just the address that the server has granted last."""
+    return [gap for member in members for gap in _unsettled(member, dhcp)]
+
+
+def _unsettled(member: Member, dhcp: DhcpServer) -> Iterator[Gap]:
+    mac = member.container.attachment(NETWORK).mac
+
+    def settled() -> bool:
+        return [a.ip for a in Sandbox.of(member.container).addresses(mac)] == [dhcp.messages(mac, "ACK")[-1].address]
+
+    try:
+        wait_until(settled, "the leased address", SETTLE_SECONDS, interval=0.5)
+    except NotReached:
+        addresses = Sandbox.of(member.container).addresses(mac)
+        yield _gap(member.name, Kind.UNSETTLED, f"{addresses}, not {dhcp.messages(mac, 'ACK')[-1].address}")
+
+
+def removed(members: list[Member], dhcp: DhcpServer) -> list[Gap]:
+    """Remove them; the containers whose lease was not given back, or more than once."""
+    seen = len(dhcp.messages())
+    macs = {member.name: member.container.attachment(NETWORK).mac for member in members}
+    for member in members:
+        member.diary.leave(member.name)
+        member.container.remove()
+    given = [message.mac for message in dhcp.messages()[seen:] if message.kind == "RELEASE"]
+    return [
+        _gap(name, Kind.LEFT, f"{given.count(mac)} RELEASEs by {mac}")
+        for name, mac in macs.items()
+        if given.count(mac) != 1
+    ]
+
+
+def left_behind(before: Belongings, lab: Lab, plugin: Plugin) -> list[Gap]:
+    """What the machine, the server, the plugin's processes and its state hold more than before."""
+    found = []
+    try:
+        wait_until(lambda: not any(_rows(plugin).values()), "the last rows", ROWS_SECONDS, interval=1)
+    except NotReached:
+        found = [f"{number} rows of {name}" for name, number in _rows(plugin).items() if number]
+    fill_thread_pool(plugin)
+    try:
+        assert_no_more(before, lab, plugin)
+    except AssertionError as left:
+        found.append(str(left))
+    return [_gap("all", Kind.LEFT, words) for words in found]
+
+
+def _rows(plugin: Plugin) -> dict[str, int]:
+    """What the state says of endpoints, and of leases that wait for their containers.
+
+    It is read from a copy: SQLite takes the link to the plugin's root for a path of ours.
+    """
+    _, view = plugin.get("/v1/workers")
+    (pid,) = {worker["pid"] for worker in view["workers"] if worker["role"] == "supervisor"}
+    tables = {"endpoints": "endpoint", "waiting leases": "remembered WHERE lease IS NOT NULL"}
+    with TemporaryDirectory() as directory:
+        for file in Path(f"/proc/{pid}/root/{STATE}").glob("state.db*"):
+            shutil.copy(file, directory)
+        with closing(sqlite3.connect(f"{directory}/state.db")) as state:
+            return {
+                name: state.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608  (constants)
+                for name, table in tables.items()
+            }
+
+
+def _gap(container: str, kind: Kind, detail: str) -> Gap:
+    now = time.time()
+    return Gap(container, kind, Span(now, now), detail)

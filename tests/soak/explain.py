@@ -1,0 +1,88 @@
+"""Which injected fault explains a gap. Pure. What is not in the table is explained by nothing.
+
+A container whose processes or supervisor are killed, or whose engine restarts with live-restore, has no gap at all.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from tests.soak.records import Fault, Gap, Injected, Kind, Op, Operation, Span
+
+STARTS = {Op.RESTART, Op.STOP_START, Op.REMOVE_RUN, Op.RECONNECT, Op.DIE, Op.RUN, Op.AGAIN}
+FOUND_AGAIN = 30  # seconds: a server that is back is asked for a lease within these
+NEXT_RENEWAL = 75  # seconds: half of the lease, and some for a second try
+ADDRESS_CHANGES = 3  # seconds: from the server's ACK to the address on the link, and a probe
+NEW_LEASE = 10  # seconds: from a refusal to another lease; udhcpc waits three before it asks
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """A fault explains gaps that lie between its begin and `after` seconds past its end, if not longer than `longest`
+    (None: however long)."""
+
+    after: float
+    longest: float | None = None
+
+    def covers(self, injected: Injected, span: Span) -> bool:
+        """Does it lie there?"""
+        short = self.longest is None or span.seconds <= self.longest
+        return short and injected.span.begin <= span.begin and span.end <= injected.span.end + self.after
+
+
+LEASELESS = {
+    Fault.RENUMBERED: Cause(NEXT_RENEWAL, NEW_LEASE),
+    Fault.FORGETFUL: Cause(NEXT_RENEWAL, NEW_LEASE),
+    Fault.OUTAGE: Cause(FOUND_AGAIN, NEW_LEASE),
+}
+CAUSES: dict[Kind, dict[Fault, Cause]] = {
+    Kind.LATE: {Fault.OUTAGE: Cause(FOUND_AGAIN)},
+    Kind.EXPIRED: {Fault.OUTAGE: Cause(FOUND_AGAIN)},
+    Kind.REFUSED: LEASELESS,
+    Kind.DECLINED: LEASELESS,
+    Kind.SILENT: {
+        Fault.RENUMBERED: Cause(NEXT_RENEWAL, ADDRESS_CHANGES),
+        Fault.FORGETFUL: Cause(NEXT_RENEWAL, ADDRESS_CHANGES),
+        Fault.OUTAGE: Cause(FOUND_AGAIN, ADDRESS_CHANGES),
+    },
+    Kind.TWINS: {Fault.FORGETFUL: Cause(NEXT_RENEWAL), Fault.OUTAGE: Cause(FOUND_AGAIN)},
+}
+# What makes an operation fail, and for how many seconds after its end.
+BREAKS_OPERATIONS = {
+    Fault.WORKER: 1,
+    Fault.GUNICORN: 1,
+    Fault.SUPERVISOR: 5,
+    Fault.EVERYTHING: 5,
+    Fault.DISABLED: 5,
+    Fault.DOCKERD_TERM: 5,
+    Fault.DOCKERD_KILL: 5,
+    Fault.OUTAGE: 1,
+    Fault.RENUMBERED: 1,
+    Fault.FORGETFUL: 1,
+}
+
+
+def explanation(gap: Gap, faults: Sequence[Injected], operations: Iterable[Operation]) -> str | None:
+    """The reason in words, None where there is none."""
+    if gap.kind is Kind.FAILED:
+        found = next((f for f in faults if _breaks(f, gap.span)), None)
+    else:
+        causes = CAUSES.get(gap.kind, {})
+        found = next((f for f in faults if f.fault in causes and causes[f.fault].covers(f, gap.span)), None)
+    if found:
+        return found.fault.value
+    return _started_beside(gap, operations) if gap.kind is Kind.MAC else None
+
+
+def _breaks(injected: Injected, span: Span) -> bool:
+    if injected.fault not in BREAKS_OPERATIONS:
+        return False
+    after = BREAKS_OPERATIONS[injected.fault]
+    return Span(injected.span.begin, injected.span.end + after).meets(span)
+
+
+def _started_beside(gap: Gap, operations: Iterable[Operation]) -> str | None:
+    """Who is started beside another one, without an id, gets a MAC for this once."""
+    for operation in operations:
+        if operation.container != gap.container and operation.op in STARTS and operation.span.meets(gap.span):
+            return f"started beside {operation.container}, without an id"
+    return None

@@ -1,0 +1,144 @@
+"""The faults. Each returns when all is in place again, or shortly after where that is the plugin's own business."""
+
+import resource
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http.client import HTTPException
+from signal import SIGKILL
+
+from tests.lab.command import wait_until
+from tests.lab.dhcp import ServerOptions
+from tests.lab.engine import EngineFailed
+from tests.lab.lab import Lab
+from tests.lab.network import LAN, SERVER
+from tests.lab.plugin import Plugin
+from tests.lab.process import Process
+from tests.soak.records import Fault
+
+LIVE_RESTORE = {"live-restore": True}
+RANGES = ((LAN[20], LAN[130]), (LAN[131], LAN[240]))
+ROUTERS = (SERVER, LAN[10])
+OUTAGE = (10.0, 100.0)  # seconds
+AWAY = 15.0  # seconds, at most, for which the plugin is disabled or the state cannot be written
+WAIT_LIMIT = 60.0  # seconds
+DISABLE_LIMIT = 120.0
+
+
+@dataclass(slots=True)
+class Injector:
+    """`options` are the server's now. `longest_outage` is in seconds."""
+
+    lab: Lab
+    plugin: Plugin
+    longest_outage: float = OUTAGE[1]
+    options: ServerOptions = field(default_factory=lambda: ServerOptions(*RANGES[0]))
+
+    def kill(self, role: str, roll: float) -> None:
+        """One process of this role, if there is one: who renews after a takeover needs no udhcpc."""
+        self._await_plugin()
+        processes = [p for pid in self._pids(role) if (p := Process.of(pid))]
+        if processes:
+            self._kill(processes[int(roll * len(processes))])
+
+    def kill_all(self, _roll: float) -> None:
+        """Every process of the plugin."""
+        self._kill(*self.plugin.processes())
+
+    def _kill(self, *victims: Process) -> None:
+        for victim in victims:
+            victim.kill(SIGKILL)
+        wait_until(lambda: not any(victim.alive for victim in victims), "the end of what was killed", WAIT_LIMIT)
+        self._await_plugin()
+
+    def disable(self, roll: float) -> None:
+        """And enable it."""
+        self.plugin.docker("plugin", "disable", "--force", self.plugin.name, timeout=DISABLE_LIMIT)
+        time.sleep(roll * AWAY)
+        self.plugin.docker("plugin", "enable", self.plugin.name, timeout=DISABLE_LIMIT)
+        self._await_plugin()
+
+    def stop_engine(self, roll: float) -> None:
+        """With live-restore, so that containers go on."""
+        self.lab.engine.terminate()
+        self._start_engine(roll)
+
+    def kill_engine(self, roll: float) -> None:
+        """A crash."""
+        self.lab.engine.kill()
+        self._start_engine(roll)
+
+    def _start_engine(self, roll: float) -> None:
+        time.sleep(roll * AWAY / 3)
+        try:
+            self.lab.engine.start(LIVE_RESTORE)
+        except EngineFailed:  # its containerd may not start in time; an init system tries again, too
+            self.lab.engine.start(LIVE_RESTORE)
+        self._await_plugin()
+
+    def fill_disk(self, roll: float) -> None:
+        """No file that the supervisor writes may grow, which to SQLite is a disk that fails."""
+        (pid,) = self._pids("supervisor")
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        time.sleep(roll * AWAY)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        self._await_plugin()
+
+    def outage(self, roll: float) -> None:
+        """The server is away, and comes back as it was."""
+        shortest = OUTAGE[0]
+        self.lab.dhcp.stop()
+        time.sleep(shortest + roll * max(0, self.longest_outage - shortest))
+        self.lab.dhcp.start(self.options)
+
+    def renumber(self, _roll: float) -> None:
+        """The other half of the subnet; whoever renews is refused."""
+        first, last = RANGES[self.options.first == RANGES[0][0]]
+        self._restart(ServerOptions(first, last, router=self.options.router))
+
+    def reroute(self, _roll: float) -> None:
+        """Another gateway; each learns it with its next renewal."""
+        router = ROUTERS[self.options.router == ROUTERS[0]]
+        self._restart(ServerOptions(self.options.first, self.options.last, router=router))
+
+    def forget(self, _roll: float) -> None:
+        """The server comes back without its leases, as cheap routers do."""
+        self.lab.dhcp.stop()
+        self.lab.dhcp.lease_file.unlink()
+        self.lab.dhcp.start(self.options)
+
+    def _restart(self, options: ServerOptions) -> None:
+        self.options = options
+        self.lab.dhcp.restart(options)
+
+    def _pids(self, role: str) -> list[int]:
+        _, view = self.plugin.get("/v1/workers")
+        return [worker["pid"] for worker in view["workers"] if worker["role"] == role and worker["pid"]]
+
+    def _await_plugin(self) -> None:
+        """Until it answers and knows its engine; not until it is well, as that takes a DHCP server."""
+        wait_until(self._answers, "the plugin's answer", WAIT_LIMIT, interval=0.1)
+
+    def _answers(self) -> bool:
+        with suppress(OSError, HTTPException):  # it is just being started
+            return bool(self.plugin.get("/healthz")[1]["engine_connected"])
+        return False
+
+
+FAULTS: dict[Fault, Callable[[Injector, float], None]] = {
+    Fault.WORKER: lambda injector, roll: injector.kill("worker", roll),
+    Fault.UDHCPC: lambda injector, roll: injector.kill("udhcpc", roll),
+    Fault.GUNICORN: lambda injector, roll: injector.kill("api", roll),
+    Fault.WATCHER: lambda injector, roll: injector.kill("watcher", roll),
+    Fault.SUPERVISOR: lambda injector, roll: injector.kill("supervisor", roll),
+    Fault.EVERYTHING: Injector.kill_all,
+    Fault.DISABLED: Injector.disable,
+    Fault.DOCKERD_TERM: Injector.stop_engine,
+    Fault.DOCKERD_KILL: Injector.kill_engine,
+    Fault.FULL_DISK: Injector.fill_disk,
+    Fault.OUTAGE: Injector.outage,
+    Fault.RENUMBERED: Injector.renumber,
+    Fault.REROUTED: Injector.reroute,
+    Fault.FORGETFUL: Injector.forget,
+}

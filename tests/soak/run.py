@@ -1,0 +1,123 @@
+"""One run: containers, hands that use them, faults and a prober, all at the same time; then the end and the verdict."""
+
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from http.client import HTTPException
+from threading import Event
+
+from tests.lab.command import CommandFailed, NotReached, wait_until
+from tests.lab.engine import EngineFailed
+from tests.lab.lab import Lab
+from tests.lab.leaks import Belongings
+from tests.lab.plugin import Plugin
+from tests.plugin.conftest import create_network, fill_thread_pool
+from tests.soak import plan
+from tests.soak.diary import Diary
+from tests.soak.end import left_behind, removed, unsettled
+from tests.soak.inject import FAULTS, LIVE_RESTORE, Injector
+from tests.soak.members import AGAIN_TIMEOUT, NETWORK, OPERATIONS, Member
+from tests.soak.prober import Prober
+from tests.soak.records import Fault, Injected, Op, Operation, Span
+from tests.soak.verdict import Explained, explained, gaps_of
+
+FAILURES = (CommandFailed, NotReached, EngineFailed, OSError, HTTPException, KeyError, subprocess.TimeoutExpired)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How long, how many, and which plan."""
+
+    seconds: float
+    members: int
+    seed: int
+    longest_outage: float = 100.0
+
+
+class Soak:
+    """In a laboratory that has the plugin; `diary` is filled by `run`."""
+
+    def __init__(self, lab: Lab, plugin: Plugin, settings: Settings) -> None:
+        self.diary = Diary()
+        self._lab = lab
+        self._plugin = plugin
+        self._settings = settings
+        self._injector = Injector(lab, plugin, settings.longest_outage)
+        self._members = [Member(number, plugin.docker, self.diary) for number in range(settings.members)]
+        self._over = Event()
+
+    def run(self) -> list[Explained]:
+        """The gaps, each with its reason."""
+        self._lab.engine.reload(LIVE_RESTORE)
+        self._lab.dhcp.restart(self._injector.options)
+        self._plugin.get("/v1/workers")  # what is loaded late is no leak
+        fill_thread_pool(self._plugin)
+        before, seen = Belongings.of(self._lab, self._plugin), len(self._lab.dhcp.messages())
+        create_network(self._plugin, NETWORK)
+        with Prober(self._lab, self.diary):
+            for member in self._members:
+                self._operate(Op.RUN, member, 0)
+            self._disturb()
+            self._bring_back()
+            at_the_end = unsettled(self._members, self._lab.dhcp)
+        at_the_end += removed(self._members, self._lab.dhcp)
+        self._plugin.docker("network", "rm", NETWORK)
+        at_the_end += left_behind(before, self._lab, self._plugin)
+        messages = self._lab.dhcp.messages()[seen:]
+        gaps = gaps_of(self.diary, messages, self._injector.options.lease_time)
+        return explained([*gaps, *at_the_end], self.diary)
+
+    def _disturb(self) -> None:
+        seed = self._settings.seed
+        with ThreadPoolExecutor() as threads:
+            tasks = [threads.submit(self._use, hand) for hand in range(plan.HANDS)]
+            tasks += [threads.submit(self._inject, steps(seed)) for steps in (plan.process_faults, plan.server_faults)]
+            self._over.wait(self._settings.seconds)
+            self._over.set()
+            for task in tasks:
+                task.result()
+
+    def _use(self, hand: int) -> None:
+        """One hand's operations; a container that could not be brought back is tried again at its next one."""
+        for step in plan.churn(self._settings.seed, hand, len(self._members)):
+            if self._over.wait(step.pause):
+                return
+            member = self._members[step.member]
+            self._operate(step.what if member.name in self.diary.open else Op.AGAIN, member, step.roll)
+
+    def _operate(self, op: Op, member: Member, roll: float) -> None:
+        """And bring the container back where it failed."""
+        failed = self._attempt(op, member, roll)
+        deadline = time.monotonic() + AGAIN_TIMEOUT
+        while failed and time.monotonic() < deadline:
+            wait_until(self._plugin.docker.answers, "the engine", AGAIN_TIMEOUT, interval=0.5)
+            failed = self._attempt(Op.AGAIN, member, 0)
+
+    def _attempt(self, op: Op, member: Member, roll: float) -> bool:
+        """Has it failed?"""
+        began, error = time.time(), None
+        try:
+            OPERATIONS[op](member, roll)
+        except FAILURES as failure:
+            error = str(failure) or repr(failure)
+        self.diary.operations.append(Operation(op, member.name, Span(began, time.time()), error))
+        return error is not None
+
+    def _inject(self, steps: Iterator[plan.Step[Fault]]) -> None:
+        for step in steps:
+            if self._over.wait(step.pause):
+                return
+            began, error = time.time(), None
+            try:
+                FAULTS[step.what](self._injector, step.roll)
+            except FAILURES as failure:
+                error = str(failure) or repr(failure)
+            self.diary.faults.append(Injected(step.what, Span(began, time.time()), error))
+
+    def _bring_back(self) -> None:
+        """All faults are over: what could not be brought back before can be now."""
+        for member in self._members:
+            if member.name not in self.diary.open:
+                self._operate(Op.AGAIN, member, 0)

@@ -1,0 +1,93 @@
+"""A gap is explained by a fault that can have caused it, and by no other; what is not explained is said so."""
+
+import itertools
+
+import pytest
+
+from tests.soak.diary import Diary
+from tests.soak.explain import explanation
+from tests.soak.members import OPERATIONS
+from tests.soak.plan import CHURN, HANDS, PROCESS_FAULTS, SERVER_FAULTS, churn, is_steady, process_faults, server_faults
+from tests.soak.records import Fault, Gap, Injected, Kind, Op, Operation, Presence, Probe, Span
+from tests.soak.verdict import explained, gaps_of, table, unexplained
+
+MAC = "02:00:00:00:00:01"
+OUTAGE = Injected(Fault.OUTAGE, Span(100.0, 200.0))
+RENUMBERED = Injected(Fault.RENUMBERED, Span(100.0, 101.0))
+KILLED = Injected(Fault.SUPERVISOR, Span(100.0, 102.0))
+
+
+@pytest.mark.parametrize(
+    ("kind", "span", "fault", "is_explained"),
+    [
+        (Kind.EXPIRED, Span(150.0, 215.0), OUTAGE, True),
+        (Kind.EXPIRED, Span(150.0, 235.0), OUTAGE, False),  # not found again in time
+        (Kind.EXPIRED, Span(90.0, 210.0), OUTAGE, False),  # it began before
+        (Kind.LATE, Span(101.0, 103.0), KILLED, False),  # renewals outlive a kill
+        (Kind.SILENT, Span(101.0, 103.0), KILLED, False),  # and so does the network
+        (Kind.RELEASED, Span(101.0, 103.0), KILLED, False),
+        (Kind.RELEASED, Span(150.0, 151.0), OUTAGE, False),
+        (Kind.REFUSED, Span(150.0, 154.0), RENUMBERED, True),
+        (Kind.REFUSED, Span(150.0, 170.0), RENUMBERED, False),  # too long
+        (Kind.REFUSED, Span(190.0, 194.0), RENUMBERED, False),  # all have renewed by then
+        (Kind.SILENT, Span(150.0, 152.0), RENUMBERED, True),
+        (Kind.PINNED_MAC, Span(100.0, 101.0), KILLED, False),
+        (Kind.FAILED, Span(90.0, 101.0), KILLED, True),
+        (Kind.FAILED, Span(90.0, 99.0), KILLED, False),
+        (Kind.LEFT, Span(101.0, 101.0), KILLED, False),
+    ],
+)
+def test_explanation(kind: Kind, span: Span, fault: Injected, is_explained: bool) -> None:
+    """Kind, time and length have to fit."""
+    found = explanation(Gap("web", kind, span), [fault], [])
+    assert found == (fault.fault.value if is_explained else None)
+
+
+def test_started_beside_another() -> None:
+    """An identity is uncertain where another container starts at the same moment, and then only."""
+    gap = Gap("web", Kind.MAC, Span(10.0, 12.0))
+    assert explanation(gap, [], [Operation(Op.RUN, "db", Span(11.0, 11.5))])
+    assert not explanation(gap, [], [Operation(Op.RUN, "db", Span(13.0, 14.0))])
+    assert not explanation(gap, [], [Operation(Op.PAUSE, "db", Span(11.0, 11.5))])
+    assert not explanation(gap, [], [Operation(Op.RUN, "web", Span(11.0, 11.5))])
+
+
+def test_unexplained_gap_is_seen() -> None:
+    """A run whose container falls silent without any fault ends with that gap, and its table shows it."""
+    diary = Diary()
+    diary.presences.append(Presence("web", MAC, Span(0.0, 50.0), 1, pinned=True))
+    diary.probes += [Probe(n / 2, "web", None, frozenset({MAC} if n < 80 else ())) for n in range(100)]
+    diary.faults.append(Injected(Fault.OUTAGE, Span(1.0, 20.0)))
+    found = explained(gaps_of(diary, [], 120), diary)
+    kinds = {gap.kind for gap in unexplained(found)}
+    assert kinds == {Kind.SILENT, Kind.NO_LEASE}
+    assert "2 unexplained" in table(diary, found)
+    assert Kind.SILENT.value in table(diary, found)
+
+
+def test_diary() -> None:
+    """A presence is written down when it ends, and those that last to the end of the run at that."""
+    diary = Diary()
+    diary.arrive("web", MAC, 1, pinned=False)
+    diary.leave("web")
+    diary.leave("web")
+    diary.arrive("web", MAC, 1, pinned=False)
+    assert len(diary.presences) == 1
+    assert set(diary.open) == {"web"}
+
+
+def test_plan_is_repeatable() -> None:
+    """One seed gives one plan, another one another, and all faults and operations are in it."""
+    for plan in (lambda seed: churn(seed, 0, 30), process_faults, server_faults):
+        steps = [list(itertools.islice(plan(seed), 200)) for seed in (1, 1, 2)]
+        assert steps[0] == steps[1] != steps[2]
+    assert {step.what for step in itertools.islice(process_faults(1), len(PROCESS_FAULTS))} == set(PROCESS_FAULTS)
+    assert {step.what for step in itertools.islice(server_faults(1), len(SERVER_FAULTS))} == set(SERVER_FAULTS)
+    assert set(CHURN) <= set(OPERATIONS)
+
+
+def test_each_container_belongs_to_one_hand() -> None:
+    """No two hands take the same container, and the steady ones are nobody's."""
+    taken = [{step.member for step in itertools.islice(churn(1, hand, 30), 500)} for hand in range(HANDS)]
+    assert sum(map(len, taken)) == len(set().union(*taken)) == 30 - sum(map(is_steady, range(30)))
+    assert not any(is_steady(number) for number in set().union(*taken))
