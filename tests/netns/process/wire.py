@@ -40,6 +40,7 @@ class Option(IntEnum):
     ROUTER = 3
     HOST_NAME = 12
     MTU = 26
+    STATIC_ROUTES = 33
     REQUESTED_ADDRESS = 50
     LEASE_TIME = 51
     MESSAGE_TYPE = 53
@@ -49,6 +50,8 @@ class Option(IntEnum):
     RENEWAL_TIME = 58
     REBINDING_TIME = 59
     CLIENT_ID = 61
+    CLASSLESS_ROUTES = 121
+    MICROSOFT_ROUTES = 249
 
 
 NOWHERE = IPv4Address(0)
