@@ -26,7 +26,7 @@ def main() -> None:
     arguments = parser.parse_args()
     log.configure(os.environ.get("LOG_LEVEL", "INFO"))
     try:
-        lock = lock_state(arguments.state)
+        lock_state(arguments.state)
     except StateInUse as error:
         raise SystemExit(str(error)) from None
     listener = listen(arguments.socket)
@@ -35,7 +35,7 @@ def main() -> None:
     from workers.netns import make_sysctls_writable
 
     make_sysctls_writable()
-    Supervisor(listener, arguments.engine, arguments.state, lock).run()
+    Supervisor(listener, arguments.engine, arguments.state).run()
     arguments.socket.unlink(missing_ok=True)
 
 

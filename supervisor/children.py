@@ -1,10 +1,14 @@
 """Fork and reap. The only file that makes processes and takes their exit statuses.
 
-After a fork the child, in this order, takes default signals, closes what belongs to the supervisor and to its
-siblings, asks to die with its parent, takes its name and a clean environment, and only then does its work.
+After a fork the child, in this order, takes default signals, closes all descriptors that it was not given, asks to die
+with its parent, takes its name and a clean environment, and only then does its work.
+
+Memory is shared until one side writes into it. So the collector leaves alone what was there before the fork: it writes
+into each object that it looks at.
 """
 
 import ctypes
+import gc
 import importlib
 import logging
 import os
@@ -24,6 +28,8 @@ PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15  # cut to 15 characters by the kernel
 PR_SET_CHILD_SUBREAPER = 36
 KEPT_ENVIRONMENT = ("PATH", "LANG", "TZ")
+STANDARD_DESCRIPTORS = (0, 1, 2)
+OWN_DESCRIPTORS = 256  # far more than the supervisor has but for its children's
 Target = str | Callable[..., None]
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -32,6 +38,9 @@ log = logging.getLogger(__name__)
 
 class End(Protocol):
     """One end of a channel."""
+
+    def fileno(self) -> int:
+        """The descriptor."""
 
     def close(self) -> None:
         """Gives the descriptor back."""
@@ -73,12 +82,14 @@ class Child:
 
 
 class Nursery:
-    """All children. `private` are descriptors of the supervisor that no child may keep."""
+    """All children."""
 
-    def __init__(self, loop: Loop, private: Iterable[End]) -> None:
+    def __init__(self, loop: Loop) -> None:
+        """To be made when all that children share has been imported."""
         self._loop = loop
-        self._private = tuple(private)
         self._children: dict[int, Child] = {}
+        self._highest = 0  # the highest descriptor that belongs to a child; the kernel gives the lowest free one
+        gc.freeze()
         LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1)
 
     @property
@@ -98,8 +109,8 @@ class Nursery:
     ) -> None:
         """Forks `child` to run `target(*arguments)`; a string is imported after the fork ("module:function").
 
-        `channel` and `ours` are the supervisor's ends, `theirs` the child's; `keep` is a private descriptor that
-        this one needs.
+        `channel` and `ours` are the supervisor's ends, `theirs` the child's; `keep` is one of the supervisor's
+        descriptors that this one needs, too.
         """
         child.advance(ChildEvent.SPAWN)
         if child.retry is not None:
@@ -110,13 +121,14 @@ class Nursery:
         sys.stdout.flush()
         pid = os.fork()
         if pid == 0:
-            self._become(child, keep, parent, target, arguments)
+            self._become(child, theirs if keep is None else (*theirs, keep), parent, target, arguments)
         for end in theirs:
             end.close()
         child.pid, child.channel, child.spawned = pid, channel, time.monotonic()
         child.started = time.time()
         child.restarts += 1
         child.pidfd = os.pidfd_open(pid)
+        self._highest = max(self._highest, child.pidfd, *(end.fileno() for end in child.ends))
         self._children[pid] = child
         self._loop.watch(child.pidfd, lambda: self._exited(child))
         if channel is not None:
@@ -125,24 +137,27 @@ class Nursery:
     def _become(
         self,
         child: Child,
-        keep: End | None,
+        kept: Iterable[End],
         parent: int,
         target: Target,
         arguments: tuple[object, ...],
     ) -> NoReturn:
+        gc.freeze()
         status = 1
         try:
             signal.set_wakeup_fd(-1)
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
-            self._close_foreign(child, keep)
+            for end in child.ends:
+                end.close()  # the far ends of what it was given: their objects go with its queues
+            self._close_all_but(*STANDARD_DESCRIPTORS, *(end.fileno() for end in kept))
             LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             LIBC.prctl(PR_SET_NAME, child.name.encode(), 0, 0, 0)
             if os.getppid() != parent:
                 os._exit(1)  # it died before the kernel knew that we want to follow
-            kept = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
+            environment = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
             os.environ.clear()
-            os.environ.update(kept)
+            os.environ.update(environment)
             run = _imported(target) if isinstance(target, str) else target
             run(*arguments)
             status = 0
@@ -155,14 +170,14 @@ class Nursery:
             sys.stderr.flush()
             os._exit(status)
 
-    def _close_foreign(self, child: Child, keep: End | None) -> None:
-        for end in (*self._private, *child.ends):
-            if end is not keep:
-                end.close()
-        for sibling in self._children.values():
-            os.close(sibling.pidfd)
-            for end in sibling.ends:
-                end.close()
+    def _close_all_but(self, *kept: int) -> None:
+        """By one system call a gap, however many siblings there are; their objects are not touched."""
+        first = 0
+        for number in sorted(kept):
+            if first < number:  # an empty range is everything to close_range(2)
+                os.closerange(first, number)
+            first = number + 1
+        os.closerange(first, self._highest + OWN_DESCRIPTORS)
 
     def _receive(self, child: Child) -> None:
         """Takes one message; at the end of the channel the exit status is about to follow."""
@@ -197,9 +212,8 @@ class Nursery:
         del self._children[child.pid]
         self._loop.forget(child.pidfd)
         os.close(child.pidfd)
-        if child.channel is not None:
-            self._loop.forget(child.channel)
         for end in child.ends:
+            self._loop.forget(end)
             end.close()
         child.pid, child.channel, child.ends = None, None, ()
 

@@ -48,16 +48,16 @@ from supervisor.messages import (
     WorkerList,
 )
 from supervisor.networks import Networks
-from supervisor.observe import sample_tree
 from supervisor.plant import Plant
 from supervisor.records import Origin
 from supervisor.services import Api, Respond, Watcher
 from supervisor.silence import Silence
-from supervisor.statelock import Lock, mark_of
+from supervisor.statelock import mark_of
 from supervisor.store import Snapshot, Store
 from supervisor.views import problems, view_endpoint, view_workers
 from workers.messages import EndpointSpec
 
+SAMPLER = "supervisor.observe:sample_tree"
 RECOVERY_SECONDS = 2.0
 TICK_SECONDS = 5.0
 SAMPLE_DEADLINE_SECONDS = 10.0
@@ -69,12 +69,11 @@ log = logging.getLogger(__name__)
 class Supervisor:
     """The plugin. `run` returns when it was told to stop and all children are gone."""
 
-    def __init__(self, listener: socket.socket, engine_socket: str, state: Path, lock: Lock | None) -> None:
+    def __init__(self, listener: socket.socket, engine_socket: str, state: Path) -> None:
         self._loop = Loop()
         self._signals = Signals(SIGTERM, SIGINT, SIGCHLD)
         self._store = Store(state, self._snapshot)
-        held = () if lock is None else (lock,)
-        self._nursery = Nursery(self._loop, (listener, *self._signals.ends, self._store, *held))
+        self._nursery = Nursery(self._loop)
         self._engine = Engine()
         self._identifier = Identifier(self._engine)
         self._networks = Networks(self._nursery, self._loop, self._engine, self._store)
@@ -321,7 +320,7 @@ class Supervisor:
             self._nursery,
             self._loop,
             "nd-sampler",
-            sample_tree,
+            SAMPLER,
             os.getpid(),
             deadline=SAMPLE_DEADLINE_SECONDS,
             answer=sampled,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from multiprocessing import Pipe
 from signal import SIGKILL
 
-from supervisor.children import Child, Nursery
+from supervisor.children import Child, Nursery, Target
 from supervisor.loop import Loop
 
 
@@ -12,7 +12,7 @@ def ask(
     nursery: Nursery,
     loop: Loop,
     name: str,
-    target: Callable[..., None],
+    target: Target,
     *arguments: object,
     deadline: float,
     answer: Callable[[object | None], None],

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+from contextlib import suppress
 from datetime import UTC, datetime
 
 STANDARD_OUTPUT = 1
@@ -50,11 +51,12 @@ class Output(logging.Handler):
     def __init__(self, descriptor: int) -> None:
         super().__init__()
         self._lost = 0
+        self._descriptor = descriptor
         flags = os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
-        try:
-            self._descriptor = os.open(f"/proc/self/fd/{descriptor}", flags)  # so that nobody else's becomes like that
-        except OSError:
-            self._descriptor = descriptor  # a socket, which cannot be opened
+        with suppress(OSError):  # a socket, which cannot be opened
+            own = os.open(f"/proc/self/fd/{descriptor}", flags)  # so that nobody else's becomes like that
+            os.dup2(own, descriptor)
+            os.close(own)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Writes the record, or counts it as lost."""

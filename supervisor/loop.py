@@ -6,14 +6,22 @@ Owns no state of the plugin. A callback that raises is a bug of ours and is logg
 import heapq
 import itertools
 import logging
+import select
 import signal
 import socket
 import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection, wait
-from typing import cast
+from typing import Protocol
 
-Source = Connection | socket.socket | int
+
+class HasDescriptor(Protocol):
+    """A socket, a channel, one end of a queue."""
+
+    def fileno(self) -> int:
+        """The descriptor."""
+
+
+Source = HasDescriptor | int
 Callback = Callable[[], None]
 
 log = logging.getLogger(__name__)
@@ -40,17 +48,26 @@ class Loop:
     """Waits for whatever was given to `watch` and `call_later`, and calls it."""
 
     def __init__(self) -> None:
-        self._callbacks: dict[Source, Callback] = {}
+        self._epoll = select.epoll()
+        self._numbers: dict[Source, int] = {}
+        self._callbacks: dict[int, Callback] = {}
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
 
     def watch(self, source: Source, callback: Callback) -> None:
-        """Calls back whenever `source` is readable, until it is forgotten."""
-        self._callbacks[source] = callback
+        """Calls back whenever `source` is readable, until it is forgotten, which has to be before it is closed."""
+        number = source if isinstance(source, int) else source.fileno()
+        if source not in self._numbers:
+            self._epoll.register(number, select.EPOLLIN)
+        self._numbers[source] = number
+        self._callbacks[number] = callback
 
     def forget(self, source: Source) -> None:
         """No more calls for `source`; also harmless if there were none."""
-        self._callbacks.pop(source, None)
+        number = self._numbers.pop(source, None)
+        if number is not None:
+            self._epoll.unregister(number)
+            del self._callbacks[number]
 
     def call_later(self, seconds: float, callback: Callback) -> Timer:
         """Calls back once, `seconds` from now."""
@@ -61,8 +78,8 @@ class Loop:
     def step(self) -> None:
         """Waits for the next events and handles them."""
         timeout = max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
-        for source in wait(list(self._callbacks), timeout):
-            callback = self._callbacks.get(cast(Source, source))
+        for number, _ in self._epoll.poll(timeout):
+            callback = self._callbacks.get(number)
             if callback is not None:  # an earlier callback of this round may have forgotten it
                 _guarded(callback)
         while self._timers and self._timers[0][0] <= time.monotonic():
@@ -86,11 +103,6 @@ class Signals:
         signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         for number in signals:
             signal.signal(number, lambda *_: None)
-
-    @property
-    def ends(self) -> tuple[socket.socket, socket.socket]:
-        """What a child has to close."""
-        return self.reader, self._writer
 
     def drain(self) -> set[int]:
         """The numbers of the signals that came since the last call."""

@@ -98,13 +98,6 @@ class Store:
         self._known = True
         return found
 
-    def close(self) -> None:
-        """For a child after the fork: gives the descriptors back. SQLite's own close would touch the parent's files."""
-        for descriptor in tuple(Path("/proc/self/fd").iterdir()):
-            with suppress(OSError):  # the listing's own descriptor is gone by now
-                if str(descriptor.readlink()).startswith(str(self._path)):
-                    os.close(int(descriptor.name))
-
     def heal(self) -> bool:
         """Tries to write everything anew after a failure; True where all is on disk."""
         if self.problem is None:

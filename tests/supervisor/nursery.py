@@ -7,7 +7,7 @@ from multiprocessing import Pipe
 from pathlib import Path
 from signal import SIGKILL
 
-from supervisor.children import LIBC, PR_SET_CHILD_SUBREAPER, Child, End, Nursery, Target
+from supervisor.children import LIBC, PR_SET_CHILD_SUBREAPER, Child, Nursery, Target
 from supervisor.loop import Loop
 from workers.backoff import Backoff
 
@@ -31,11 +31,10 @@ class Home:
     """A nursery and the loop that it lives in."""
 
     loop: Loop = field(default_factory=Loop)
-    private: tuple[End, ...] = ()
     nursery: Nursery = field(init=False)
 
     def __post_init__(self) -> None:
-        self.nursery = Nursery(self.loop, self.private)
+        self.nursery = Nursery(self.loop)
 
     def child(self, name: str = "nd-test") -> tuple[Child, Diary]:
         """A child that was not spawned yet."""

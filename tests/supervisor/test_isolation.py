@@ -47,7 +47,7 @@ def _told(home: Home, diary: Diary) -> object:
 def test_siblings() -> None:
     """Of the parent's channels, pidfds and private descriptors a child has none but its own channel and `keep`."""
     private, kept = Pipe()
-    home = Home(private=(private, kept))
+    home = Home()
     before = set(descriptors().values())
     elder, elder_diary = home.child()
     home.spawn(elder, _describe_descriptors)
@@ -126,7 +126,7 @@ PARENT = """
         time.sleep(60)
 
     loop = Loop()
-    nursery = Nursery(loop, ())
+    nursery = Nursery(loop)
     child = Child("nd-test", "test", lambda _: print(child.pid, flush=True), lambda _: None)
     ours, theirs = Pipe()
     nursery.spawn(child, endure, theirs, channel=ours, theirs=(theirs,))

@@ -79,6 +79,7 @@ def test_exception() -> None:
 def test_nobody_reads() -> None:
     """Whoever logs goes on when the pipe is full, and its reader learns later how much it has missed."""
     reader, writer = os.pipe()
+    other = os.dup(writer)
     log = logging.getLogger("supervisor.log")
     output = Output(writer)
     log.addHandler(output)
@@ -94,5 +95,6 @@ def test_nobody_reads() -> None:
     lost = LINES - received.count(b"\n")
     assert lost > 0
     assert after.decode() == f"back\n{lost} lines lost, as nobody read them\n"
-    assert os.get_blocking(writer)
+    assert os.get_blocking(other)
     os.close(writer)
+    os.close(other)

@@ -72,7 +72,7 @@ def _unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Unit]:
     monkeypatch.setattr(services, "API", _serve)
     path = tmp_path / "net-dhcp.sock"
     with listen(path) as listener:
-        home = Home(private=(listener,))
+        home = Home()
         unit = Unit(home, path, listener)
         unit.api.start()
         home.wait_for(lambda: unit.api.child.state is ChildState.RUNNING)

@@ -385,7 +385,7 @@ def test_children_hold_nothing(tmp_path: Path) -> None:
     lock = Lock(tmp_path)
     network = Samples(16).network()
     store = filled(tmp_path, Samples(17).snapshot())
-    home = Home(private=(store, lock))
+    home = Home()
     child, diary = home.child()
     home.spawn(child, tell_files)
     home.wait_for(lambda: len(diary.entries) == 2)
