@@ -124,17 +124,19 @@ class Supervisor:
         self._engine.data_root = kept.data_root or self._engine.data_root
         self._networks.load(kept.networks)
         self._memory.load(kept.remembered)
+        deadline = time.monotonic() + RECOVERY_SECONDS
         for record in kept.endpoints:
             endpoint = self._endpoint(record.spec, record.origin, record.identity)
             self._endpoints[record.spec.endpoint_id] = endpoint
             endpoint.restore(record)
         self._sweep()
-        deadline = time.monotonic() + RECOVERY_SECONDS
         self._loop.call_later(RECOVERY_SECONDS, lambda: None)  # wakes the loop
         while self._recovering() and time.monotonic() < deadline:
             self._loop.step()
         if kept.endpoints:
-            log.info("%d endpoints found again, %d of them live", len(kept.endpoints), len(self._endpoints))
+            seconds = time.monotonic() - deadline + RECOVERY_SECONDS
+            lost = sum(e.recovering for e in self._endpoints.values())
+            log.info("%d endpoints found again in %.2f s, %d are still looked for", len(kept.endpoints), seconds, lost)
         self._recovered = True
         for request, respond in self._early:
             self._on_request(request, respond)
@@ -163,11 +165,13 @@ class Supervisor:
         )
 
     def _tick(self) -> None:
-        """What is due by the clock: leases that nobody came for, a disk that may take the state again."""
+        """What is due by the clock: leases nobody came for, workers that hang, a disk that may take the state again."""
         self._loop.call_later(TICK_SECONDS, self._tick)
         self._store.heal()
         self._leftovers.give_back_overdue()
         self._drop_forgotten_networks()
+        for endpoint in self._endpoints.values():
+            endpoint.look_after()
 
     def _drop_forgotten_networks(self) -> None:
         used = {e.spec.network_id for e in self._endpoints.values()}

@@ -19,12 +19,13 @@ from supervisor.records import EndpointRecord, Origin
 from supervisor.services import Respond
 from supervisor.workerprocess import WorkerProcess
 from workers import messages as w
-from workers.lease import Lease, Route
+from workers.lease import Lease, Route, boottime
 
 CLEAN_UP_SECONDS = 4.0  # a worker's, after the budget of its first lease
 JOIN_SECONDS = 120.0  # the engine's next step, Join or the move of the link; where it broke off, nobody tells us
 DOUBT_SECONDS = 1.0  # of the same, for telling whether a request can be for this container again
 GONE_SECONDS = 5.0  # in which Leave comes for a sandbox that ends in order
+STUCK_SECONDS = 10.0  # after the end of a lease, which a worker that lives has told by then
 LEAVE_SECONDS = 4.0  # release (2 s), udhcpc's end (1 s)
 DELETE_SECONDS = 6.0  # release from the host's side (2 s), udhcpc's end, a link made again and removed
 
@@ -40,6 +41,8 @@ class Endpoint(EndpointState):
             spec, plant.nursery, on_report=self._on_report, on_death=self._on_death, succeed=self._respawn
         )
         self._keep = False
+        self._heard = boottime()
+        self._mute: float | None = None
         self._created = -DOUBT_SECONDS  # `time.monotonic()`; long ago for one that is found again
 
     # Requests of the engine.
@@ -126,6 +129,21 @@ class Endpoint(EndpointState):
         """Whether the engine may have forgotten it: it comes to join at once, unless its call broke."""
         return self.phase is Phase.CREATED and time.monotonic() - self._created > DOUBT_SECONDS
 
+    def look_after(self) -> None:
+        """To be called often: a worker that lets a lease end without a word hangs, and a successor goes on.
+
+        Right after a suspend it may just not have come to it, so it is given time again.
+        """
+        ends = self.lease.expires if self.lease and self.phase is Phase.JOINED and not self.recovering else None
+        if ends is None or self._heard > ends or boottime() < ends + STUCK_SECONDS:
+            self._mute = None
+        elif self._mute is None:
+            self._mute = time.monotonic()
+        elif time.monotonic() - self._mute >= STUCK_SECONDS:
+            self._mute = None
+            self._journal.say("worker says nothing although its lease has run out, and is killed", logging.ERROR)
+            self.worker.kill()
+
     def give_way(self) -> None:
         """The engine starts this container anew, and knows nothing of this endpoint: the next one gets its lease."""
         if self.phase is not Phase.DELETING:
@@ -143,6 +161,7 @@ class Endpoint(EndpointState):
     # Reports of the worker.
 
     def _on_report(self, report: object) -> None:  # noqa: C901  one line a report
+        self._heard = boottime()
         match report:
             case w.Created(lease, routes, confirmed):
                 self._on_created(lease, routes, confirmed)
@@ -151,8 +170,10 @@ class Endpoint(EndpointState):
             case w.Attached(interface) if self.has_sandbox:
                 self._journal.interface = interface
                 self.recovering = False
+                known = self.phase is Phase.JOINED  # and on disk
                 self._take(Happening.ATTACHED)
-                self._save()
+                if not known:
+                    self._save()
                 self._journal.say("attached")
             case w.NotMoved():
                 self.recovering = False

@@ -65,6 +65,23 @@ def test_connect_and_disconnect_at_run_time(plugin: Plugin, docker: Docker, run:
         assert Sandbox.of(container).interface(attachment.mac) is None
 
 
+def test_disconnected_by_force(docker: Docker, run: Run, lab: Lab, network: str) -> None:
+    """From a container that runs, one that is paused, one whose processes are stopped: one release each."""
+    running, paused, stopped = containers = [run() for _ in range(3)]
+    attachments = [assert_leased(container, network, lab.dhcp) for container in containers]
+    docker("pause", paused.name)
+    os.kill(int(stopped.inspect()["State"]["Pid"]), signal.SIGSTOP)
+
+    for container in containers:
+        docker("network", "disconnect", "--force", network, container.name)
+
+    for attachment in attachments:
+        assert_released(lab.dhcp, attachment.mac)
+    docker("unpause", paused.name)
+    docker("network", "connect", network, running.name)
+    assert_leased(running, network, lab.dhcp)
+
+
 @pytest.fixture(scope="module")
 def other(lab: Lab) -> Iterator[str]:
     """A user-defined bridge network, with addresses of Docker's."""

@@ -1,6 +1,8 @@
 """Whatever a container may or may not do, its lease is kept, from inside of its network namespace."""
 
+import os
 from pathlib import Path
+from signal import SIGSTOP
 
 import pytest
 
@@ -27,17 +29,20 @@ KINDS = {
     "one-file": (SCRATCH, ()),
     "host-pids": (BUSYBOX, ("--pid=host",)),
     "paused": (BUSYBOX, ()),
+    "stopped": (BUSYBOX, ()),
 }
 
 
 @pytest.mark.timeout(3 * LEASE_SECONDS)
 def test_every_kind_of_container_keeps_its_lease(run: Run, lab: Lab, plugin: Plugin, network: str) -> None:
-    """All side by side for two leases, one of them paused: REQUESTs alone from inside of each, in the end a RELEASE."""
+    """All side by side for two leases, one paused, one sent a SIGSTOP: REQUESTs alone from inside of each, in
+    the end a RELEASE."""
     containers = [run(*options, name=kind, image=image) for kind, (image, options) in KINDS.items()]
     kept = {container: assert_leased(container, network, lab.dhcp) for container in containers}
     for container, attachment in kept.items():
         _assert_client_inside(container, await_client(plugin, attachment))
-    Container(lab.engine.docker, "paused").docker("pause", "paused")
+    lab.engine.docker("pause", "paused")
+    os.kill(Sandbox.of(Container(lab.engine.docker, "stopped")).pid, SIGSTOP)
     seen = len(lab.dhcp.messages())
 
     for container, attachment in kept.items():

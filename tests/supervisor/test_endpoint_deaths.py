@@ -1,16 +1,35 @@
 """A worker that dies or hangs, in every phase: who waits gets an answer, the successor the right command."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
+from supervisor import endpoints as module
+from supervisor.endpoints import STUCK_SECONDS
 from supervisor.errors import Failed
 from supervisor.messages import Done
 from supervisor.phases import Phase
 from tests.supervisor.puppet import ENDPOINT, IDENTITY, LEASE, Puppet, attach_path, bring_to
-from workers.messages import Attach, Attached, Command, Delete, Deleted, LeaseObtained, Leave, Left, Resume
+from workers.lease import boottime
+from workers.messages import (
+    Attach,
+    Attached,
+    Command,
+    Delete,
+    Deleted,
+    LeaseObtained,
+    LeaseTrouble,
+    Leave,
+    Left,
+    Resume,
+    Trouble,
+)
 
 BACKOFF = 1.0
+HOUR = 3600.0
+LEASE_SECONDS = 600
 DEADLINE = 30.0  # longer than any
 
 
@@ -204,6 +223,46 @@ def test_deadlines_end_with_their_answers(puppet: Puppet, phase: Phase) -> None:
     bring_to(puppet, phase)
     puppet.loop.pass_time(DEADLINE)
     assert (puppet.nursery.killed, puppet.state) == (0, phase)
+
+
+@pytest.fixture(name="clock")
+def _clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Sets both clocks on by so many seconds."""
+    passed = [0.0]
+    monkeypatch.setattr(module, "boottime", lambda: boottime() + passed[0])
+    monkeypatch.setattr(time, "monotonic", lambda: time.clock_gettime(time.CLOCK_MONOTONIC) + passed[0])
+
+    def set_on(seconds: float) -> None:
+        passed[0] += seconds
+
+    return set_on
+
+
+def test_hanging_worker(puppet: Puppet, clock: Callable[[float], None]) -> None:
+    """One that lets its lease run out without a word is killed, once; a host that has just woken up is no reason."""
+    bring_to(puppet, Phase.JOINED)
+    puppet.report(LeaseObtained(replace(LEASE, obtained=boottime())))
+    clock(LEASE_SECONDS - 1)
+    puppet.endpoint.look_after()
+    clock(HOUR)
+    puppet.endpoint.look_after()
+    assert puppet.nursery.killed == 0
+    clock(STUCK_SECONDS)
+    puppet.endpoint.look_after()
+    puppet.endpoint.look_after()
+    assert puppet.nursery.killed == 1
+
+
+def test_worker_that_speaks(puppet: Puppet, clock: Callable[[float], None]) -> None:
+    """One that has told the end of its lease is left alone, however long no server answers."""
+    bring_to(puppet, Phase.JOINED)
+    puppet.report(LeaseObtained(replace(LEASE, obtained=boottime())))
+    clock(LEASE_SECONDS + 1)
+    puppet.report(LeaseTrouble(Trouble.EXPIRED, "the lease has run out"))
+    for _ in range(3):
+        clock(HOUR)
+        puppet.endpoint.look_after()
+    assert puppet.nursery.killed == 0
 
 
 def test_identity_survives() -> None:

@@ -1,6 +1,7 @@
 """What the engine or an earlier instance has left behind goes by itself, and nothing else does."""
 
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tests.netns.process.wire import Kind
 
 JOIN_SECONDS = 2.0
 SURE_SECONDS = 2.0
+OBSERVED_SECONDS, BUSY_LIMIT = 1.0, 0.3  # its ticks are five a second here
 HURRIED = f"""
 import supervisor.core, supervisor.endpoints, supervisor.networks
 supervisor.core.TICK_SECONDS, supervisor.networks.SURE_SECONDS = 0.2, {SURE_SECONDS}
@@ -122,6 +124,33 @@ def test_start_does_not_wait_for_a_link_that_was_not_moved(rig: Rig, server: Dhc
     assert seconds < without + 1.0
     container.attach(joined)
     rig.wait_for_bound(container)
+
+
+@pytest.mark.usefixtures("hurried")
+def test_sandbox_that_ends_without_a_word(rig: Rig, server: DhcpServer) -> None:
+    """Its worker alone would keep it alive: when another dockerd comes, lease and link go, once, and nothing spins."""
+    network = rig.network()
+    gone, neighbour = rig.joined(network), rig.joined(network)
+    gone.remove_sandbox()
+    rig.daemon.stop()
+    rig.daemon.start()
+
+    wait_until(lambda: [lease.mac for lease in server.leases()] == [neighbour.mac], "the release", 10)
+    wait_until(lambda: rig.engine.get("/healthz")["endpoints"] == 1, "the end of one endpoint", 5)
+
+    (release,) = rig.capture.frames(kind=Kind.RELEASE)
+    assert release.packet.chaddr == gone.mac
+    assert f"dh-{gone.endpoint_id[:12]}" not in rig.machine.links()
+    assert neighbour.view["phase"] == "joined"
+    assert busy(rig) < BUSY_LIMIT
+
+
+def busy(rig: Rig) -> float:
+    """The share of a processor that all processes of the plugin take together."""
+    before = [process.cpu_times() for process in rig.plugin.tree()]
+    time.sleep(OBSERVED_SECONDS)  # what is measured
+    after = [process.cpu_times() for process in rig.plugin.tree()]
+    return (sum(t.user + t.system for t in after) - sum(t.user + t.system for t in before)) / OBSERVED_SECONDS
 
 
 @pytest.mark.usefixtures("hurried")
