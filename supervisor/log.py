@@ -3,10 +3,13 @@
 import json
 import logging
 import os
+import sys
+import threading
 from contextlib import suppress
 from datetime import UTC, datetime
+from types import TracebackType
 
-STANDARD_OUTPUT = 1
+STANDARD_OUTPUT, STANDARD_ERROR = 1, 2
 FIELDS = ("network", "endpoint", "container", "interface", "ms")
 SHORT_IDS = ("network", "endpoint")
 SHORT_ID_LENGTH = 12  # as docker prints them
@@ -52,11 +55,7 @@ class Output(logging.Handler):
         super().__init__()
         self._lost = 0
         self._descriptor = descriptor
-        flags = os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
-        with suppress(OSError):  # a socket, which cannot be opened
-            own = os.open(f"/proc/self/fd/{descriptor}", flags)  # so that nobody else's becomes like that
-            os.dup2(own, descriptor)
-            os.close(own)
+        _never_wait(descriptor)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Writes the record, or counts it as lost."""
@@ -72,10 +71,30 @@ class Output(logging.Handler):
             log.warning("%d lines lost, as nobody read them", lost)
 
 
+def _never_wait(descriptor: int) -> None:
+    flags = os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
+    with suppress(OSError):  # a socket, which cannot be opened
+        own = os.open(f"/proc/self/fd/{descriptor}", flags)  # so that nobody else's becomes like that
+        os.dup2(own, descriptor)
+        os.close(own)
+
+
 def configure(level: str) -> None:
-    """For this process and all that it forks; an unknown level becomes INFO."""
+    """For this process and all that it forks; an unknown level becomes INFO.
+
+    What the interpreter has to say is logged as well. What writes to standard error nevertheless does not wait either.
+    """
+    _never_wait(STANDARD_ERROR)
     handler = Output(STANDARD_OUTPUT)
     handler.setFormatter(LogfmtFormatter())
     logging.basicConfig(level=logging.getLevelNamesMapping().get(level.upper(), logging.INFO), handlers=[handler])
     for name in FOREIGN:
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.captureWarnings(True)
+    sys.excepthook = _on_uncaught
+    sys.unraisablehook = lambda ignored: log.error("ignored in %r", ignored.object, exc_info=ignored.exc_value)
+    threading.excepthook = lambda end: log.error("a thread has ended", exc_info=end.exc_value)
+
+
+def _on_uncaught(kind: type[BaseException], error: BaseException, at: TracebackType | None) -> None:
+    log.critical("the process ends", exc_info=(kind, error, at))

@@ -3,7 +3,7 @@
     INIT-REBOOT: REQUEST of a remembered lease ─► ACK or silence (done), NAK (SELECTING)
     SELECTING: DISCOVER ... until an OFFER ─► REQUESTING: REQUEST ... until ACK (done) or NAK (SELECTING again)
 
-Owns the budget and the text that a user reads when no lease came. udhcpc is not used for it: it closes a packet
+Owns the budget. udhcpc is not used for it: it closes a packet
 socket at each step, and the kernel makes it wait some 15 ms each time.
 """
 
@@ -11,16 +11,17 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import IPv4Address
 from multiprocessing.connection import Connection, wait
 
 from workers.arp import ArpWatch
+from workers.claims import Claimed, Claims
 from workers.dhcp4 import Answer, Kind, MessageType, encode
-from workers.diagnose import likely_cause
 from workers.lease import Lease, boottime
 from workers.messages import ConflictCheck, EndpointSpec
 from workers.parse import InvalidLease, parse_lease
+from workers.tally import NoLease, Tally
 from workers.wire import Wire
 
 FIRST_WAIT_SECONDS = 1.0  # RFC 2131 section 4.1 says 4, for whole campuses that boot at once
@@ -29,42 +30,12 @@ JITTER = 0.25  # of each wait, to either side
 REQUEST_TRIES = 3  # then another server's OFFER is asked for
 REBOOT_SECONDS = 1.0  # then a lease that is still valid is used without an answer
 REBOOT_TRIES = 2
-PROBE_SECONDS = 0.25  # for a neighbour's answer to an ARP probe, where that is waited for
 MAX_DECLINES = 3
 REFUSED_PAUSE_SECONDS = 1.0  # a server that goes on refusing must not be asked as fast as it answers
 
 
-class NoLease(Exception):
-    """No lease within the budget; the text says what was sent, what was seen and the likeliest cause."""
-
-
-class NoAnswer(NoLease):
-    """Nobody has answered at all."""
-
-
 class Cancelled(Exception):
     """The supervisor has something else to say, or is gone: the lease is not wanted any more."""
-
-
-@dataclass(slots=True)
-class Counts:
-    """What went over the wire, for the text."""
-
-    discovers: int = 0
-    offers: int = 0
-    requests: int = 0
-    naks: int = 0
-    last_words: str = ""
-    declined: list[str] = field(default_factory=list)
-
-
-class _Claimed(Exception):
-    """Somebody else has the address."""
-
-    def __init__(self, address: IPv4Address, mac: str) -> None:
-        super().__init__(address, mac)
-        self.address = address
-        self.mac = mac
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,16 +73,14 @@ class _Exchange:
         self._deadline = self._begun + spec.lease_timeout
         self._requested = spec.requested
         self._xid = random.getrandbits(32)
-        self._counts = Counts()
-        self._watch: ArpWatch | None = None
-        self._router = ""
-        self._probed = 0.0
+        self._tally = Tally()
+        self._claims = Claims(spec)
 
     def run(self) -> Acquired:
         try:
             return self._run()
         except BaseException:
-            self._unwatch()
+            self._claims.forget()
             raise
 
     def _run(self) -> Acquired:
@@ -119,35 +88,35 @@ class _Exchange:
         if remembered is not None and remembered.runs(boottime()):
             try:
                 acquired = self._reboot(remembered)
-            except _Claimed as claim:
+            except Claimed as claim:
                 acquired = None
                 self._decline(claim, remembered.server)
             if acquired is not None:
                 return acquired
-        return Acquired(self._fresh(), confirmed=True, watch=self._watch)
+        return Acquired(self._fresh(), confirmed=True, watch=self._claims.watch)
 
     def _reboot(self, remembered: Lease) -> Acquired | None:
         """INIT-REBOOT: a REQUEST without a server's name; None where it is refused."""
-        self._probe(remembered.address.ip)
+        self._claims.probe(remembered.address.ip)
         deadline = time.monotonic() + REBOOT_SECONDS
         while time.monotonic() < deadline:
             self._send(MessageType.REQUEST, remembered.address.ip, server=None)
             for answer in self._answers(min(deadline, time.monotonic() + REBOOT_SECONDS / REBOOT_TRIES)):
                 if answer.kind is Kind.ACK:
-                    self._router = answer.sender
-                    return Acquired(self._accepted(answer), confirmed=True, watch=self._watch)
+                    self._claims.router = answer.sender
+                    return Acquired(self._accepted(answer), confirmed=True, watch=self._claims.watch)
                 if answer.kind is Kind.NAK:
                     self._requested = None
                     self._xid = random.getrandbits(32)
                     return None
-        return Acquired(remembered, confirmed=False, watch=self._watch)
+        return Acquired(remembered, confirmed=False, watch=self._claims.watch)
 
     def _fresh(self) -> Lease:
         while True:
             offer = self._select()
             try:
                 lease = self._request(offer)
-            except _Claimed as claim:
+            except Claimed as claim:
                 lease = None
                 self._decline(claim, offer.server)
             if lease is not None:
@@ -156,40 +125,40 @@ class _Exchange:
             self._requested = None  # what was refused is not asked for again
 
     def _select(self) -> Answer:
-        self._unwatch()
+        self._claims.forget()
         for wait_until in self._retransmissions():
             self._send(MessageType.DISCOVER, self._requested, server=None)
-            self._counts.discovers += 1
+            self._tally.discovers += 1
             for answer in self._answers(wait_until):
                 if answer.kind is Kind.OFFER:
-                    self._counts.offers += 1
+                    self._tally.offers += 1
                     if answer.server is not None:
                         return answer
-        raise (NoLease if self._counts.offers else NoAnswer)(self._text("DHCPOFFER"))
+        raise self._tally.failure("DHCPOFFER", self._spec)
 
     def _request(self, offer: Answer) -> Lease | None:
         """None where the server refuses or falls silent."""
-        self._router = offer.sender
-        self._probe(offer.address)
+        self._claims.router = offer.sender
+        self._claims.probe(offer.address)
         with suppress(InvalidLease):  # the ACK may be a better one
             self._owe(parse_lease(offer.values, boottime()))
         for attempt, wait_until in enumerate(self._retransmissions(), 1):
             self._send(MessageType.REQUEST, offer.address, server=offer.server)
-            self._counts.requests += 1
+            self._tally.requests += 1
             for answer in self._answers(wait_until):
                 if answer.server != offer.server:
                     continue  # another server's word about an offer that is not its own
                 if answer.kind is Kind.ACK:
                     return self._accepted(answer)
                 if answer.kind is Kind.NAK:
-                    self._counts.naks += 1
-                    self._counts.last_words = answer.values["message"][:100]
+                    self._tally.naks += 1
+                    self._tally.last_words = answer.values["message"][:100]
                     self._owe(None)
                     self._pause()
                     return None
             if attempt == REQUEST_TRIES:
                 return None
-        raise NoLease(self._text("DHCPACK"))
+        raise self._tally.failure("DHCPACK", self._spec)
 
     def _pause(self) -> None:
         for _ in self._answers(min(self._deadline, time.monotonic() + REFUSED_PAUSE_SECONDS)):
@@ -218,11 +187,10 @@ class _Exchange:
     def _answers(self, until: float) -> Iterator[Answer]:
         """Those to this client and this transaction."""
         while (left := until - time.monotonic()) > 0:
-            watched = [] if self._watch is None else [self._watch.fileno()]
-            ready = wait([self._wire.fileno(), self._channel, *watched], left)
+            ready = wait([self._wire.fileno(), self._channel, *self._claims.sources()], left)
             if self._channel in ready:
                 raise Cancelled
-            self._refuse_claims()
+            self._claims.refuse()
             for answer in self._wire.receive():
                 if answer.xid == self._xid and answer.mac == self._spec.mac:
                     yield answer
@@ -231,39 +199,21 @@ class _Exchange:
         """A lease that nobody else claims so far; `conflict=wait` gives them all of the probe's time."""
         lease = self._validated(answer)
         if self._spec.conflict is ConflictCheck.WAIT:
-            for _ in self._answers(self._probed + PROBE_SECONDS):
+            for _ in self._answers(self._claims.settled_at):
                 pass  # a second word of the server's
-        self._refuse_claims()
+        self._claims.refuse()
         return lease
 
-    def _probe(self, address: IPv4Address) -> None:
-        self._unwatch()
-        if self._spec.conflict is not ConflictCheck.OFF:
-            self._watch = ArpWatch(self._spec.container_link, self._spec.mac, address)
-            self._watch.probe()
-            self._probed = time.monotonic()
-
-    def _unwatch(self) -> None:
-        if self._watch is not None:
-            self._watch.close()
-            self._watch = None
-
-    def _refuse_claims(self) -> None:
-        """Raises _Claimed. A router that answers for others (proxy ARP) answers for its own offers, too."""
-        for mac in self._watch.claims() if self._watch else ():
-            if mac != self._router and self._watch is not None:
-                raise _Claimed(self._watch.address, mac)
-
-    def _decline(self, claim: "_Claimed", server: IPv4Address | None) -> None:
+    def _decline(self, claim: Claimed, server: IPv4Address | None) -> None:
         """Tells the server that somebody has the address, and gives up where all that it offers is taken."""
-        self._unwatch()
+        self._claims.forget()
         self._owe(None)
         self._send(MessageType.DECLINE, claim.address, server)
-        self._counts.declined.append(f"{claim.address} by {claim.mac}")
-        if len(self._counts.declined) >= MAX_DECLINES:
+        self._tally.declined.append(f"{claim.address} by {claim.mac}")
+        if len(self._tally.declined) >= MAX_DECLINES:
             raise NoLease(
                 f"{MAX_DECLINES} addresses in a row that the server offered on {self._spec.bridge} are in use already: "
-                + ", ".join(self._counts.declined)
+                + ", ".join(self._tally.declined)
             )
 
     def _validated(self, answer: Answer) -> Lease:
@@ -271,16 +221,3 @@ class _Exchange:
             return parse_lease(answer.values, boottime())
         except InvalidLease as error:
             raise NoLease(str(error)) from error
-
-    def _text(self, awaited: str) -> str:
-        counts, spec = self._counts, self._spec
-        seen = f"{counts.discovers} DISCOVER sent, {counts.offers} answers"
-        if counts.naks:
-            reason = f"{counts.naks} requests were refused by the server, last with {counts.last_words!r}"
-        elif counts.requests:
-            reason = f"{counts.requests} REQUEST sent for what was offered, none answered"
-        elif counts.offers:
-            reason = "what was offered names no server (option 54)"
-        else:
-            reason = likely_cause(spec.bridge)
-        return f"no {awaited} on {spec.bridge} in {spec.lease_timeout:g} s ({seen}): {reason}"

@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection, wait
 from typing import cast
 
 from workers import netns
-from workers.acquire import Cancelled, NoAnswer, NoLease, acquire
+from workers.acquire import Cancelled, acquire
 from workers.alarm import Alarm
 from workers.arp import ArpWatch
 from workers.clients import Source
@@ -45,6 +45,7 @@ from workers.messages import (
 from workers.mtu import follow_mtu
 from workers.netlink import Link, Netlink, NetlinkError, change_feed, drain
 from workers.release import ReleaseError, release, release_detached
+from workers.tally import NoAnswer, NoLease
 from workers.wire import Wire
 
 RECLAIM_SECONDS = 1.5  # for a server to say what it has leased

@@ -3,26 +3,21 @@
 Owns the lease from Attach to Leave. Runs in the sandbox's network namespace; must not know how it got there.
 """
 
-import logging
-from collections.abc import Callable, Iterable
-from ipaddress import IPv4Address
+from collections.abc import Callable
 
 from workers.arp import ArpWatch
 from workers.clients import Clients, Source
-from workers.configure import configure, unconfigure
 from workers.deadlines import Deadlines
 from workers.lease import Lease, boottime
 from workers.messages import Attach, ConflictCheck, EndpointSpec, LeaseObtained, LeaseTrouble, Report, Trouble
-from workers.mtu import follow_mtu
 from workers.netlink import NetlinkError
 from workers.parse import InvalidLease, parse_lease
+from workers.placement import Placement
 from workers.release import decline
 from workers.udhcpc import MIN_LEASE_SECONDS, ClientOptions, Event, EventKind
 
 PROBE_SECONDS = 2.0  # from the lease: an answer to its probe, not a newcomer's claim (RFC 5227 section 1.1)
-SILENCE_SECONDS = 5.0  # from T2 on, or half of what is left then: a server that answers is not called silent
-
-log = logging.getLogger(__name__)
+SILENCE_SECONDS = 5.0  # after T2, or half of what is left then, until the server is called silent
 
 
 class Keeper:
@@ -30,8 +25,7 @@ class Keeper:
 
     def __init__(self, spec: EndpointSpec, lease: Lease, report: Callable[[Report], None]) -> None:
         self.lease = lease
-        self._joined: IPv4Address | None = None
-        self._mtu_limit: int | None = None
+        self._placement = Placement(skip_routes=spec.skip_routes)
         self._spec = spec
         self._report = report
         self._interface = ""
@@ -40,7 +34,6 @@ class Keeper:
         self._deadlines = Deadlines()
         self._bound = False
         self._silent = False
-        self._dropped = False
         self._renewing = False
         self._contested = False
         self._watch: ArpWatch | None = None
@@ -64,8 +57,7 @@ class Keeper:
         """
         self._interface = interface
         self._hostname = attach.hostname or self._hostname
-        self._joined = attach.gateway
-        self._mtu_limit = mtu_limit
+        self._placement.joined, self._placement.mtu_limit = attach.gateway, mtu_limit
         self._renewing = attach.arrived and self.lease.runs(boottime())
         if self._renewing:
             self._apply(self.lease)  # its former keeper may have died over a change
@@ -178,12 +170,9 @@ class Keeper:
 
     def _drop(self) -> None:
         try:
-            changes = unconfigure(self._interface, self.lease, skip_routes=self._spec.skip_routes)
+            self._placement.drop(self._interface, self.lease)
         except NetlinkError as error:
             self._report(LeaseTrouble(Trouble.INVALID, f"the address could not be taken off: {error}"))
-            return
-        self._dropped = True
-        self._tell(changes)
 
     def _on_ack(self, event: Event) -> None:
         try:
@@ -194,7 +183,7 @@ class Keeper:
         if not self._apply(lease):
             return
         moved = lease.address != self.lease.address
-        self._bound, self._silent, self._dropped, self.lease = True, False, False, lease
+        self._bound, self._silent, self.lease = True, False, lease
         self._time(lease)
         if moved:
             self._contested = False
@@ -206,20 +195,12 @@ class Keeper:
             self._run()
 
     def _apply(self, lease: Lease) -> bool:
-        previous = None if self._dropped else self.lease
         try:
-            changes = configure(
-                self._interface, previous, lease, skip_routes=self._spec.skip_routes, joined=self._joined
-            )
+            self._placement.put(self._interface, self.lease, lease)
         except NetlinkError as error:
             self._report(LeaseTrouble(Trouble.INVALID, f"the lease could not be applied: {error}"))
             return False
-        self._tell((*changes, *follow_mtu(self._interface, self.lease, lease, self._mtu_limit)))
         return True
-
-    def _tell(self, changes: Iterable[str]) -> None:
-        for change in changes:
-            log.info(change, extra={"interface": self._interface})
 
     def _on_nak(self, event: Event) -> None:
         self._bound = False  # the deconfig that follows is no news

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import shlex
+import subprocess
 import sys
 
 import pytest
@@ -98,3 +99,39 @@ def test_nobody_reads() -> None:
     assert os.get_blocking(other)
     os.close(writer)
     os.close(other)
+
+
+SPEAKING = """
+import gc, sys, threading, warnings
+from supervisor import log
+log.configure("INFO")
+
+class Unhappy:
+    def __del__(self):
+        raise ValueError("in the end")
+
+def failing():
+    raise ValueError("in a thread")
+
+Unhappy()
+thread = threading.Thread(target=failing)
+thread.start()
+thread.join()
+warnings.warn("be careful")
+print("x" * 1_000_000, file=sys.stderr)
+raise KeyError("and out")
+"""
+
+
+def test_interpreter_speaks() -> None:
+    """What Python would print on standard error is in the log, and no process waits at a full pipe for its reader."""
+    reader, writer = os.pipe()
+    with os.fdopen(reader), os.fdopen(writer, "wb") as full:
+        command = [sys.executable, "-c", SPEAKING]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=full, text=True, timeout=20, check=False)
+
+    assert done.returncode == 1
+    levels = [line.split()[1] for line in done.stdout.splitlines()]
+    assert levels == ["level=error", "level=error", "level=warning", "level=critical"]
+    for text in ("in the end", "in a thread", "be careful", "and out"):
+        assert text in done.stdout

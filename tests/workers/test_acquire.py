@@ -13,10 +13,12 @@ import pytest
 
 from tests.netns.process.wire import Kind, Option, Packet
 from workers import acquire as module
-from workers.acquire import Acquired, Cancelled, NoLease, acquire
+from workers import tally
+from workers.acquire import Acquired, Cancelled, acquire
 from workers.dhcp4 import Answer, decode
 from workers.lease import Lease, boottime
 from workers.messages import ConflictCheck, EndpointSpec
+from workers.tally import NoLease
 from workers.wire import Wire
 
 MAC = "02:00:00:00:00:01"
@@ -117,7 +119,7 @@ class Client:
 @pytest.fixture(name="client")
 def _client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     monkeypatch.setattr(module, "REBOOT_SECONDS", REBOOT_SECONDS)
-    monkeypatch.setattr(module, "likely_cause", lambda _: "none of this test's")
+    monkeypatch.setattr(tally, "likely_cause", lambda _: "none of this test's")
     client = Client()
     yield client
     client.close()

@@ -1,0 +1,39 @@
+"""A lease on its link in the sandbox: put there, replaced, taken off. Each change is a line in the log."""
+
+import logging
+from collections.abc import Iterable
+from ipaddress import IPv4Address
+
+from workers.configure import configure, unconfigure
+from workers.lease import Lease
+from workers.mtu import follow_mtu
+
+log = logging.getLogger(__name__)
+
+
+class Placement:
+    """`joined` is the gateway that Docker was told at Join, `mtu_limit` the bridge's MTU."""
+
+    def __init__(self, *, skip_routes: bool) -> None:
+        self.joined: IPv4Address | None = None
+        self.mtu_limit: int | None = None
+        self._skip_routes = skip_routes
+        self._dropped = False
+
+    def put(self, interface: str, previous: Lease, lease: Lease) -> None:
+        """In place of `previous`, unless that was dropped. Raises NetlinkError."""
+        there = None if self._dropped else previous
+        changes = configure(interface, there, lease, skip_routes=self._skip_routes, joined=self.joined)
+        self._dropped = False
+        _tell(interface, (*changes, *follow_mtu(interface, previous, lease, self.mtu_limit)))
+
+    def drop(self, interface: str, lease: Lease) -> None:
+        """Its address and its routes. Raises NetlinkError."""
+        changes = unconfigure(interface, lease, skip_routes=self._skip_routes)
+        self._dropped = True
+        _tell(interface, changes)
+
+
+def _tell(interface: str, changes: Iterable[str]) -> None:
+    for change in changes:
+        log.info(change, extra={"interface": interface})
