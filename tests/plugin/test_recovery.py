@@ -6,21 +6,29 @@ same ones when they are started again: the verdict is the server's log.
 """
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 from signal import SIGKILL
 
 import pytest
 
 from tests.lab.build import PLUGIN
 from tests.lab.command import CommandFailed, wait_until
+from tests.lab.containers import Container
 from tests.lab.lab import Lab
 from tests.lab.network import BRIDGE
 from tests.lab.plugin import Plugin, create
+from tests.lab.process import spawn
 from tests.lab.registry import ADDRESS
-from tests.plugin.crash import kill_supervisor
-from tests.plugin.fleet import Fleet
+from tests.netns.process.fakeengine import callers
+from tests.netns.process.plugin import REPOSITORY
+from tests.plugin.crash import await_instance, kill_supervisor
+from tests.plugin.fleet import NETWORK, Fleet
 
 ROUNDS = int(os.environ.get("ROUNDS", "1"))
 NAME = "net-dhcp:recovery"
@@ -29,6 +37,7 @@ THE_MACHINES_OWN = {"lo", BRIDGE, "uplink"}
 LIVE_RESTORE = {"live-restore": True}
 NO_LIVE_RESTORE = {"live-restore": False}
 LOSING = {"RELEASE", "NAK", "DECLINE"}
+SILENT = "/run/silent"  # where a plugin that is told so looks for the engine's socket
 API_LIMIT = 30.0  # seconds, with a server that does not answer
 
 
@@ -179,6 +188,65 @@ def test_boot_without_a_server(fleet: Fleet) -> None:
     fleet.settle(seen)
     fleet.assert_places(before)
     assert not [message for message in fleet.lab.dhcp.messages()[seen:] if message.kind in LOSING]
+
+
+@pytest.mark.timeout(240)
+def test_boot_before_an_api_that_never_answers(fleet: Fleet) -> None:
+    """Twenty containers with `restart: always` come up as themselves where the plugin's calls to the engine are
+    accepted and never answered; nobody but the watcher makes any, nor when one is restarted, stopped and started."""
+    docker = fleet.docker
+    networks = {f"more-{n}": f"--network=name={NETWORK},driver-opt=id=more-{n}" for n in range(10)}
+    more = {name: Container.run(docker, name, network) for name, network in networks.items()}
+    both = replace(fleet, containers=fleet.containers | more)
+    docker("update", "--restart=always", *both.containers)
+    before = both.places()
+    _look_for_the_engine_in(fleet, SILENT)
+    _power_failure(fleet.lab)
+
+    seen, began = len(fleet.lab.dhcp.messages()), time.monotonic()
+    log = _boot_with_a_silent_api(fleet.lab)
+    assert both.running() == both.containers.keys()
+    seconds = time.monotonic() - began
+    print(f"docker ps shows {len(both.containers)} containers {seconds:.1f} s after dockerd's start")
+    assert seconds < API_LIMIT
+    both.assert_places(before)
+    name = min(fleet.containers)
+    docker("restart", "--time=0", name)
+    docker("stop", "--time=0", name)
+    docker("start", name)
+    both.assert_places(before)
+    assert not {message.kind for message in fleet.lab.dhcp.messages()[seen:]} & (LOSING - {"RELEASE"})
+    assert callers(log) == {"nd-watcher"}
+
+    _look_for_the_engine_in(fleet, "/var/run")
+    await_instance(fleet.plugin)
+    docker("rm", "--force", *more)
+
+
+def _look_for_the_engine_in(fleet: Fleet, directory: str) -> None:
+    docker, name = fleet.docker, fleet.plugin.name
+    docker("plugin", "disable", "--force", name)
+    docker("plugin", "set", name, f"engine.source={directory}")
+    _silent_directory(fleet.lab).mkdir(exist_ok=True)
+    docker("plugin", "enable", name)
+
+
+def _silent_directory(lab: Lab) -> Path:
+    return lab.engine.run_directory / Path(SILENT).relative_to("/run")
+
+
+def _boot_with_a_silent_api(lab: Lab) -> Path:
+    """In dockerd's mount namespace and under its name, so that the plugin takes it for dockerd; gives its log."""
+    log = lab.directory / "silent.log"
+    _silent_directory(lab).mkdir(parents=True)
+    with ThreadPoolExecutor(1) as pool:
+        booting = pool.submit(lab.engine.start)
+        wait_until(lambda: lab.engine.process and lab.engine.process.name == "dockerd", "dockerd", 10)
+        assert lab.engine.process is not None
+        place = ["nsenter", f"--mount=/proc/{lab.engine.process.pid}/ns/mnt", "env", f"--chdir={REPOSITORY}"]
+        spawn([*place, sys.executable, "-m", "tests.netns.process.fakeengine", f"{SILENT}/docker.sock"], log)
+        booting.result()
+    return log
 
 
 def _with_restart_policy(fleet: Fleet) -> set[str]:

@@ -8,9 +8,11 @@ import ctypes
 import json
 import secrets
 import socket
+import struct
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
@@ -21,6 +23,8 @@ from tests.lab.command import run
 from tests.lab.network import BRIDGE, Network
 
 PR_SET_NAME = 15
+UCRED = struct.Struct("3i")  # pid, uid, gid: unix(7), SO_PEERCRED
+CALLED_BY = "called by "
 ACCEPT = "Accept: application/vnd.docker.plugins.v1.2+json"
 AGENT = "User-Agent: Go-http-client/1.1"
 ENGINE_PATIENCE_SECONDS = 30.0
@@ -29,14 +33,23 @@ ENDPOINT_OPTIONS: dict[str, object] = {"com.docker.network.endpoint.exposedports
 
 
 def serve_nothing(path: str) -> None:
-    """The daemon's life: every connection is accepted and held."""
+    """The daemon's life: every connection is accepted and held, and the name of the process that made it printed."""
     ctypes.CDLL(None).prctl(PR_SET_NAME, b"dockerd", 0, 0, 0)
     held = []
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen()
         while True:
-            held.append(listener.accept())
+            connection, _ = listener.accept()
+            held.append(connection)
+            pid, _, _ = UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size))
+            with suppress(OSError):  # it has ended
+                print(CALLED_BY + Path(f"/proc/{pid}/comm").read_text().strip(), flush=True)
+
+
+def callers(log: Path) -> set[str]:
+    """The names of all processes that have connected to the daemon with this log."""
+    return {line.removeprefix(CALLED_BY) for line in log.read_text().splitlines() if line.startswith(CALLED_BY)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ import psutil
 from tests.lab.command import run, wait_until
 from tests.lab.network import Network
 from tests.lab.process import spawn
-from tests.netns.process.fakeengine import Container, FakeEngine
-from tests.netns.process.plugin import REPOSITORY, PluginProcess, assert_nothing_leaked, settled, started_plugin
+from tests.netns.process.fakeengine import Container, FakeEngine, callers
+from tests.netns.process.plugin import NAMES, REPOSITORY, PluginProcess, assert_nothing_leaked, settled, started_plugin
 from tests.netns.process.wire import Capture
 
 T = TypeVar("T")
@@ -29,13 +29,13 @@ class EngineDaemon:
 
     def __init__(self, directory: Path) -> None:
         self._socket = directory / "docker.sock"
-        self._log = directory / "dockerd.log"
+        self.log = directory / "dockerd.log"
         self.start()
 
     def start(self, kind: str = "fakeengine", *arguments: str) -> None:
         """Returns when it listens."""
         program = [sys.executable, "-m", f"tests.netns.process.{kind}", str(self._socket), *arguments]
-        self._process = spawn(["env", f"--chdir={REPOSITORY}", *program], self._log)
+        self._process = spawn(["env", f"--chdir={REPOSITORY}", *program], self.log)
         wait_until(self._socket.exists, "the engine's socket", 10)
 
     def stop(self) -> None:
@@ -152,6 +152,7 @@ def rig_in(directory: Path) -> Iterator[Rig]:
         if plugin.running:
             assert_nothing_leaked(plugin, engine, before)
         assert "Traceback" not in plugin.log, plugin.log
+        assert callers(daemon.log) <= {NAMES["watcher"]}
 
 
 def _plugged(machine: Network) -> bool:
