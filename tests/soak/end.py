@@ -20,7 +20,7 @@ from tests.soak.members import NETWORK, Member
 from tests.soak.records import Gap, Kind, Span
 
 SETTLE_SECONDS = 15  # for a change of address that has just begun
-ROWS_SECONDS = COMEBACK_SECONDS + 30  # a lease that nobody comes for waits, and is then given back
+PATIENCE = COMEBACK_SECONDS + 30  # seconds
 STATE = "var/lib/net-dhcp"
 
 
@@ -58,10 +58,13 @@ def removed(members: list[Member], dhcp: DhcpServer) -> list[Gap]:
 
 
 def left_behind(before: Belongings, lab: Lab, plugin: Plugin) -> list[Gap]:
-    """What the machine, the server, the plugin's processes and its state hold more than before."""
+    """What the machine, the server, the plugin's processes and its state hold more than before.
+
+    Leases that nobody will come for wait a while, and those whose release was lost run out.
+    """
     found = []
     try:
-        wait_until(lambda: not any(_rows(plugin).values()), "the last rows", ROWS_SECONDS, interval=1)
+        wait_until(lambda: not (lab.dhcp.leases() or any(_rows(plugin).values())), "the rest", PATIENCE, interval=1)
     except NotReached:
         found = [f"{number} rows of {name}" for name, number in _rows(plugin).items() if number]
     fill_thread_pool(plugin)

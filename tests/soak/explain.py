@@ -3,6 +3,7 @@
 A container whose processes or supervisor are killed, or whose engine restarts with live-restore, has no gap at all.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -46,38 +47,52 @@ CAUSES: dict[Kind, dict[Fault, Cause]] = {
     },
     Kind.TWINS: {Fault.FORGETFUL: Cause(NEXT_RENEWAL), Fault.OUTAGE: Cause(FOUND_AGAIN)},
 }
-# What makes an operation fail, and for how many seconds after its end.
-BREAKS_OPERATIONS = {
-    Fault.WORKER: 1,
-    Fault.GUNICORN: 1,
-    Fault.SUPERVISOR: 5,
-    Fault.EVERYTHING: 5,
-    Fault.DISABLED: 5,
-    Fault.DOCKERD_TERM: 5,
-    Fault.DOCKERD_KILL: 5,
-    Fault.OUTAGE: 1,
-    Fault.RENUMBERED: 1,
-    Fault.FORGETFUL: 1,
+# What makes an operation fail, and for how many seconds after its end: by the plugin's own word where the DHCP server
+# did, else because a process was not there.
+NO_LEASE = re.compile(r"NetworkDriver\.CreateEndpoint: .*(DHCPOFFER|DHCPACK|refused by the server|in a row)")
+BREAKS_LEASES = {Fault.OUTAGE: 1.0, Fault.RENUMBERED: 1.0, Fault.FORGETFUL: 1.0}
+BREAKS_REQUESTS = {
+    Fault.WORKER: 1.0,
+    Fault.GUNICORN: 1.0,
+    Fault.SUPERVISOR: 5.0,
+    Fault.EVERYTHING: 5.0,
+    Fault.DISABLED: 5.0,
+    Fault.DOCKERD_TERM: 5.0,
+    Fault.DOCKERD_KILL: 5.0,
 }
+LOSES_RELEASES = {Fault.OUTAGE: 0.0}  # nobody confirms a DHCPRELEASE
 
 
 def explanation(gap: Gap, faults: Sequence[Injected], operations: Iterable[Operation]) -> str | None:
     """The reason in words, None where there is none."""
-    if gap.kind is Kind.FAILED:
-        found = next((f for f in faults if _breaks(f, gap.span)), None)
+    if gap.kind in (Kind.FAILED, Kind.UNRELEASED):
+        disturbing = _disturbing(gap)
+        found = next((f for f in faults if _disturbs(f, gap.span, disturbing)), None)
     else:
         causes = CAUSES.get(gap.kind, {})
         found = next((f for f in faults if f.fault in causes and causes[f.fault].covers(f, gap.span)), None)
     if found:
         return found.fault.value
-    return _started_beside(gap, operations) if gap.kind is Kind.MAC else None
+    if gap.kind is Kind.MAC:
+        return _started_beside(gap, operations)
+    return _died(gap, operations) if gap.kind is Kind.UNRELEASED else None
 
 
-def _breaks(injected: Injected, span: Span) -> bool:
-    if injected.fault not in BREAKS_OPERATIONS:
-        return False
-    after = BREAKS_OPERATIONS[injected.fault]
-    return Span(injected.span.begin, injected.span.end + after).meets(span)
+def _disturbing(gap: Gap) -> dict[Fault, float]:
+    if gap.kind is Kind.UNRELEASED:
+        return LOSES_RELEASES
+    return BREAKS_LEASES if NO_LEASE.search(gap.detail) else BREAKS_REQUESTS
+
+
+def _disturbs(injected: Injected, span: Span, disturbing: dict[Fault, float]) -> bool:
+    after = disturbing.get(injected.fault)
+    return after is not None and Span(injected.span.begin, injected.span.end + after).meets(span)
+
+
+def _died(gap: Gap, operations: Iterable[Operation]) -> str | None:
+    """The lease of a container that the engine is to start again waits for it, as long as the lease runs."""
+    died = (o for o in operations if o.op is Op.DIE and o.container == gap.container and o.error is not None)
+    return "it died and was not started again" if any(o.span.meets(gap.span) for o in died) else None
 
 
 def _started_beside(gap: Gap, operations: Iterable[Operation]) -> str | None:

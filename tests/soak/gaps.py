@@ -11,6 +11,7 @@ T2 = 7 / 8  # of the lease: RFC 2131, section 4.4.5
 WHOLE_SECONDS = 1  # what the server's log does not tell
 UNANSWERED = 3  # probes in a row; one may be lost, and a sandbox comes shortly after `docker run` has answered
 PROBE_SECONDS = 0.5
+LEAVES = 10  # seconds: a container that is being stopped gives its lease back within these, if all is well
 LOSSES = {"RELEASE": Kind.RELEASED, "NAK": Kind.REFUSED, "DECLINE": Kind.DECLINED}
 Pair = tuple[Kind, Span]
 
@@ -106,6 +107,25 @@ def release_gaps(messages: Iterable[Message], names: dict[str, str]) -> Iterator
             yield Gap(names[message.mac], Kind.RELEASED_TWICE, span, f"{message.mac} {message.address}")
         if message.kind in ("ACK", "RELEASE"):
             last[key] = message.kind
+
+
+def unreleased_gaps(presences: Sequence[Presence], messages: Iterable[Message], lease_seconds: int) -> Iterator[Gap]:
+    """Where a container went, did not come back for its lease, and the lease was not given back while it ran."""
+    by_mac: dict[str, list[Message]] = defaultdict(list)
+    for message in messages:
+        by_mac[message.mac].append(message)
+    for presence in presences:
+        end = presence.span.end
+        acks = [m for m in by_mac[presence.mac] if m.kind == "ACK" and m.time <= end]
+        if not acks or acks[-1].time + lease_seconds <= end:
+            continue
+        run_out = acks[-1].time + lease_seconds
+        returned = any(p.mac == presence.mac and end < p.span.begin <= run_out for p in presences)
+        given = {m.address for m in by_mac[presence.mac] if m.kind == "RELEASE" and acks[-1].time <= m.time <= run_out}
+        if not returned and acks[-1].address not in given:
+            yield Gap(
+                presence.container, Kind.UNRELEASED, Span(end, end + LEAVES), f"{presence.mac} {acks[-1].address}"
+            )
 
 
 def operation_gaps(operations: Iterable[Operation]) -> Iterator[Gap]:

@@ -74,6 +74,7 @@ class Kind(Enum):
     PINNED_MAC = "another MAC, though pinned"
     SHARED_MAC = "two containers with one MAC"
     RELEASED_TWICE = "released twice"
+    UNRELEASED = "not released after its end"
     FAILED = "an operation failed"
     BROKEN = "not in place again after a fault"
     UNSETTLED = "another address than the leased one at the end"

@@ -5,7 +5,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from tests.lab.dhcp import Message
-from tests.soak.gaps import identity_gaps, lease_gaps, operation_gaps, probe_gaps, release_gaps
+from tests.soak.gaps import identity_gaps, lease_gaps, operation_gaps, probe_gaps, release_gaps, unreleased_gaps
 from tests.soak.records import Gap, Kind, Op, Operation, Presence, Probe, Span
 
 MAC, OTHER = "02:00:00:00:00:01", "02:00:00:00:00:02"
@@ -109,6 +109,21 @@ def test_released_twice() -> None:
     assert list(release_gaps(heard("ACK@0", "RELEASE@1", "ACK@2", "RELEASE@3"), names)) == []
     (gap,) = release_gaps(heard("ACK@0", "RELEASE@1", "RELEASE@9"), names)
     assert (gap.container, gap.kind, gap.span.begin) == ("web", Kind.RELEASED_TWICE, 1009.0)
+
+
+def test_unreleased() -> None:
+    """A lease is given back when its container goes, unless it comes back for it, or the lease had run out."""
+
+    def unreleased(*words: str, others: tuple[Presence, ...] = ()) -> list[Kind]:
+        return [gap.kind for gap in unreleased_gaps([PRESENCE, *others], heard(*words), LEASE)]
+
+    back = Presence("web", MAC, Span(1310.0, 1311.0), 1, pinned=False)
+    assert unreleased("ACK@250") == [Kind.UNRELEASED]
+    assert unreleased("ACK@250", "RELEASE@301") == []
+    assert unreleased("ACK@250", "RELEASE@371") == [Kind.UNRELEASED]
+    assert unreleased("RELEASE@100", "ACK@250") == [Kind.UNRELEASED]
+    assert unreleased("ACK@250", "RELEASE@311", others=(back,)) == []
+    assert unreleased("ACK@170") == []
 
 
 def test_failed_operation() -> None:

@@ -43,6 +43,25 @@ def test_explanation(kind: Kind, span: Span, fault: Injected, is_explained: bool
     assert found == (fault.fault.value if is_explained else None)
 
 
+def test_failed_operation() -> None:
+    """A start without a lease is the server's doing, any other failure that of a process that was not there."""
+    no_lease = Gap("web", Kind.FAILED, Span(150.0, 160.0), "NetworkDriver.CreateEndpoint: no DHCPOFFER in 10 s")
+    no_plugin = Gap("web", Kind.FAILED, Span(100.0, 110.0), "the request came without its body")
+    assert explanation(no_lease, [OUTAGE], [])
+    assert not explanation(no_lease, [Injected(Fault.SUPERVISOR, no_lease.span)], [])
+    assert explanation(no_plugin, [KILLED], [])
+    assert not explanation(no_plugin, [OUTAGE], [])
+
+
+def test_release_that_nobody_heard() -> None:
+    """A lease that is not given back was lost in an outage, or waits for a container that died."""
+    gap = Gap("web", Kind.UNRELEASED, Span(150.0, 160.0))
+    assert explanation(gap, [OUTAGE], [])
+    assert not explanation(gap, [Injected(Fault.EVERYTHING, gap.span)], [])
+    assert explanation(gap, [], [Operation(Op.DIE, "web", gap.span, "waited")])
+    assert not explanation(gap, [], [Operation(Op.DIE, "db", gap.span, "waited")])
+
+
 def test_started_beside_another() -> None:
     """An identity is uncertain where another container starts at the same moment, and then only."""
     gap = Gap("web", Kind.MAC, Span(10.0, 12.0))

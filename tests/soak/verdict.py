@@ -10,7 +10,15 @@ from typing import TypeVar
 from tests.lab.dhcp import Message
 from tests.soak.diary import Diary
 from tests.soak.explain import explanation
-from tests.soak.gaps import fault_gaps, identity_gaps, lease_gaps, operation_gaps, probe_gaps, release_gaps
+from tests.soak.gaps import (
+    fault_gaps,
+    identity_gaps,
+    lease_gaps,
+    operation_gaps,
+    probe_gaps,
+    release_gaps,
+    unreleased_gaps,
+)
 from tests.soak.records import Gap, Span
 
 E = TypeVar("E", bound=Enum)
@@ -29,6 +37,7 @@ def gaps_of(diary: Diary, messages: Sequence[Message], lease_seconds: int) -> li
     """All of them, in order of time."""
     names = {presence.mac: presence.container for presence in diary.presences}
     found = [*identity_gaps(diary.presences), *release_gaps(messages, names)]
+    found += unreleased_gaps(diary.presences, messages, lease_seconds)
     found += [*operation_gaps(diary.operations), *fault_gaps(diary.faults)]
     for presence in diary.presences:
         found += [*lease_gaps(presence, messages, lease_seconds), *probe_gaps(presence, diary.probes)]
