@@ -42,12 +42,14 @@ class Configuration:
     """The parts of a container's configuration that tell it from others.
 
     `networks` has, for the name and (once it was started there) the id of each of its networks, the `id` that the user
-    has chosen for it there. `was_stopped`: somebody has stopped it, so that the engine does not start it again, but
+    has chosen for it there. `pid` is that of its first process, 0 for none; after a boot it may be a stranger's.
+    `was_stopped`: somebody has stopped it, so that the engine does not start it again, but
     with the policy `always` when it is started itself. `mac` is the user's choice.
     """
 
     identity: Identity
     running: bool
+    pid: int
     networks: dict[str, str | None]
     was_stopped: bool
     exposed_ports: frozenset[tuple[int, int]]
@@ -90,7 +92,7 @@ class Identifier:
         it. But no user can, before its API answers.
         """
         configuration = self._configuration(identity.id) if identity else None
-        if configuration is None:
+        if configuration is None or _lives(configuration):  # that one was disconnected
             return False
         policy = self._restart_policy(configuration.identity.id)
         if configuration.was_stopped:
@@ -156,6 +158,14 @@ class Identifier:
             return None  # removed meanwhile, or another form
 
 
+def _lives(configuration: Configuration) -> bool:
+    """Whether its first process is there: by its cgroup, which the engine names by the container's id."""
+    try:
+        return configuration.identity.id in Path(f"/proc/{configuration.pid}/cgroup").read_text(encoding="utf-8")
+    except OSError:
+        return False
+
+
 def _chosen_ids(networks: dict[str, dict[str, Any] | None]) -> Iterator[tuple[str, str | None]]:
     for name, settings in networks.items():
         known = settings or {}
@@ -177,6 +187,7 @@ def _parse(config: dict[str, Any]) -> Configuration:
         Identity(config["ID"], config["Name"].lstrip("/"), config["Config"]["Hostname"]),
         # A container between its end and its next start by the restart policy counts as running to the engine.
         running=config["State"]["Running"] and not config["State"].get("Restarting", False),
+        pid=config["State"].get("Pid", 0),
         networks=dict(_chosen_ids(config["NetworkSettings"]["Networks"] or {})),
         was_stopped=config.get("HasBeenManuallyStopped", False),
         exposed_ports=frozenset((PROTOCOLS[protocol], int(port)) for port, protocol in exposed),

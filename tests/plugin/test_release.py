@@ -11,7 +11,7 @@ from tests.lab.engine import Docker
 from tests.lab.images import BUSYBOX
 from tests.lab.network import LAN
 from tests.lab.plugin import Plugin
-from tests.plugin.conftest import create_network
+from tests.plugin.conftest import Run, create_network
 from tests.plugin.judge import assert_leased, assert_released
 
 RUNS = int(os.environ.get("RUNS", "20"))
@@ -29,6 +29,14 @@ def test_small_pool(docker: Docker, network: str, dhcp: DhcpServer) -> None:
     assert kinds.count("RELEASE") == RUNS
     assert "NAK" not in kinds
     assert dhcp.leases() == []
+
+
+def test_disconnected(run: Run, docker: Docker, network: str, dhcp: DhcpServer) -> None:
+    """A container that runs on gives its lease back, although its restart policy would bring it back if it had died."""
+    container = run("--restart=always")
+    mac = assert_leased(container, network, dhcp).mac
+    docker("network", "disconnect", network, container.name)
+    assert_released(dhcp, mac)
 
 
 @pytest.fixture
