@@ -9,6 +9,7 @@ with fresh queues, as a queue whose reader was killed may be locked for ever. Mu
 """
 
 import ctypes
+import gc
 import logging
 import os
 import signal
@@ -109,6 +110,7 @@ def _on_starting(arbiter: Arbiter) -> None:
 def _pre_fork(_arbiter: Arbiter, worker: Worker) -> None:
     if worker.age > 1:
         raise HaltServer("the API's worker has gone", 1)
+    gc.freeze()  # the collector would write into pages that the worker shares
 
 
 def _post_fork(arbiter: Arbiter, worker: Worker) -> None:

@@ -9,7 +9,7 @@ Reads through /proc/<pid of dockerd>/root, which takes CAP_SYS_PTRACE.
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,9 +67,7 @@ class Identifier:
         """The container being started; `taken` are the ids of those with a live endpoint on this network."""
         name = self._engine.network_name(request.network_id)
         network = {request.network_id} if name is None else {request.network_id, name}
-        candidates = [
-            c for c in self._mounted() if not c.running and network & c.networks.keys() and c.identity.id not in taken
-        ]
+        candidates = [c for c in self._mounted(but=taken) if not c.running and network & c.networks.keys()]
         chosen = request.options.get("id")
         if len(candidates) > 1:
             candidates = [c for c in candidates if chosen in {c.networks[n] for n in network & c.networks.keys()}]
@@ -116,14 +114,15 @@ class Identifier:
         name = names.pop().decode("utf-8", "replace")
         return next((c.identity for c in self._mounted() if c.identity.name == name), None)
 
-    def _mounted(self) -> Iterator[Configuration]:
+    def _mounted(self, *, but: Set[str] = frozenset()) -> Iterator[Configuration]:
+        """Those that are known to be none of them are not read: there may be hundreds."""
         try:
             mounts = Path(f"/proc/{self._engine.pid}/mountinfo").read_text(encoding="utf-8", errors="replace")
         except OSError:
             return
         found = (container or self._container_of_mount(mount_id) for mount_id, container in MOUNTED.findall(mounts))
         for container_id in dict.fromkeys(found):  # a root that is mounted at two places is one container
-            configuration = self._configuration(container_id) if container_id else None
+            configuration = self._configuration(container_id) if container_id and container_id not in but else None
             if configuration is not None:
                 yield configuration
 

@@ -3,14 +3,17 @@
 import os
 import time
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from supervisor.children import Child
 from supervisor.endpoints import Endpoint
 from supervisor.engine import Engine
 from supervisor.leasestate import LeaseState, lease_state
 from supervisor.messages import EndpointView, WorkerView
-from supervisor.observe import Sample
 from workers.lease import Lease, boottime
+
+if TYPE_CHECKING:
+    from supervisor.observe import Sample  # psutil is loaded by those who look
 
 
 def view_endpoint(endpoint: Endpoint, engine: Engine) -> EndpointView:
@@ -58,7 +61,7 @@ def _problem(endpoint: Endpoint) -> str | None:
 
 
 def view_workers(
-    samples: Iterable[Sample], children: Iterable[Child], endpoints: Iterable[Endpoint]
+    samples: "Iterable[Sample]", children: Iterable[Child], endpoints: Iterable[Endpoint]
 ) -> tuple[WorkerView, ...]:
     """The list of processes: those that live, as sampled, and our children that have none to sample now."""
     samples, children = tuple(samples), tuple(children)
@@ -73,7 +76,7 @@ def view_workers(
     return living + others
 
 
-def _child_view(child: Child, owners: Mapping[str, str], sample: Sample | None) -> WorkerView:
+def _child_view(child: Child, owners: Mapping[str, str], sample: "Sample | None") -> WorkerView:
     return WorkerView(
         name=child.name,
         role=child.role,
@@ -86,7 +89,7 @@ def _child_view(child: Child, owners: Mapping[str, str], sample: Sample | None) 
     )
 
 
-def _other_view(sample: Sample, by_pid: Mapping[int, Child], clients: Mapping[int, str]) -> WorkerView:
+def _other_view(sample: "Sample", by_pid: Mapping[int, Child], clients: Mapping[int, str]) -> WorkerView:
     """The supervisor itself, gunicorn's worker, a udhcpc, or a process whose parent has died."""
     parent = by_pid.get(sample.parent)
     adopted = "supervisor" if sample.pid == os.getpid() else "orphan"
