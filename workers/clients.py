@@ -77,6 +77,11 @@ class Clients:
             self._lease, self._slept = lease, slept()
             self._look_later()
 
+    def reject(self) -> None:
+        """What was answered is no lease, although udhcpc rests on it: it asks once more. The renewer does anyway."""
+        if self._client is not None:
+            self._restart_later()
+
     def due(self, now: float) -> None:
         """To be called at `next_at`."""
         self._deadlines.due(now)
@@ -134,9 +139,15 @@ class Clients:
         if self._client is None:
             return
         words = self._client.last_words
+        status, delay = self._restart_later()
+        detail = f"udhcpc ended with status {status} ({words or 'no word'}); started again in {delay:g} s"
+        self._report(LeaseTrouble(Trouble.CLIENT_DIED, detail))
+
+    def _restart_later(self) -> tuple[int, float]:
+        """Its exit status, and in how many seconds another one starts."""
+        assert self._client is not None
         status = self._client.stop()
         self._client = None
         delay = self._backoff.failed(boottime() - self._started)
         self._deadlines.set(self.start_udhcpc, boottime() + delay)
-        detail = f"udhcpc ended with status {status} ({words or 'no word'}); started again in {delay:g} s"
-        self._report(LeaseTrouble(Trouble.CLIENT_DIED, detail))
+        return status, delay

@@ -179,8 +179,10 @@ class Keeper:
             lease = parse_lease(event.values, boottime())
         except InvalidLease as error:
             self._report(LeaseTrouble(Trouble.INVALID, str(error)))
+            self._clients.reject()
             return
         if not self._apply(lease):
+            self._clients.reject()
             return
         moved = lease.address != self.lease.address
         self._bound, self._silent, self.lease = True, False, lease

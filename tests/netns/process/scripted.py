@@ -7,6 +7,7 @@ import os
 import select
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from workers.netns import open_namespace
 
 CLIENT_PORT, SERVER_PORT = 68, 67
 EVERYONE = "255.255.255.255"
+RENEWAL_SECONDS = 0.02  # udhcpc begins to listen only after it has asked, and misses what comes within a millisecond
 Behaviour = Callable[[Packet], Iterable[bytes]]
 
 
@@ -100,6 +102,8 @@ class ScriptedServer:
         while self._stop not in select.select(sources, [], [])[0]:
             packet = Packet.decode(self._socket.recv(65535))
             for datagram in self.behaviour(packet):
+                if packet.ciaddr != NOWHERE:
+                    time.sleep(RENEWAL_SECONDS)  # this server's own slowness, as real ones have it
                 self._socket.sendto(datagram, (self.way(packet), CLIENT_PORT))
 
     def close(self) -> None:

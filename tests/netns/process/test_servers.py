@@ -3,9 +3,12 @@
 Judged in the kernel's tables and in a capture.
 """
 
+import os
+import signal
 import socket
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -15,7 +18,7 @@ from tests.netns.process.fakeengine import Container
 from tests.netns.process.rig import Rig, rig_in
 from tests.netns.process.scripted import Grant, ScriptedServer, scripted_server, usual_way
 from tests.netns.process.servers import BEYOND, CASES, OTHER, USUAL, USUAL_ADDRESS, Case
-from tests.netns.process.wire import ETH_P_IP, Kind
+from tests.netns.process.wire import ETH_P_IP, NOWHERE, Kind
 from workers.netns import open_namespace
 
 MAC = "02:42:ac:11:00:42"
@@ -92,6 +95,26 @@ def test_short_lease(shared: tuple[Rig, ScriptedServer]) -> None:
         assert container.view["udhcpc_pid"] is None
         assert "expired: " not in rig.plugin.log
         assert container.inet == [container.address]
+    finally:
+        rig.clean()
+
+
+def test_renewal_with_what_is_no_lease(shared: tuple[Rig, ScriptedServer]) -> None:
+    """An ACK that grants nothing leaves the container its address, and the server is asked again within seconds."""
+    rig, server = shared
+    server.behaviour, server.way = USUAL.answer, usual_way
+    container = known(rig)
+    try:
+        bind(rig, container)
+        before = rig.confirmations(container)
+        server.behaviour = lambda packet: [replace(USUAL.reply(packet, Kind.ACK), yiaddr=NOWHERE).encode()]
+        os.kill(container.view["udhcpc_pid"], signal.SIGUSR1)
+        wait_until(lambda: "unusable answer: " in rig.plugin.log, "the complaint", 10)
+        assert container.inet == [USUAL_ADDRESS]
+
+        server.behaviour = USUAL.answer
+        wait_until(lambda: rig.confirmations(container) > before, "a lease", 10)
+        assert container.inet == [USUAL_ADDRESS]
     finally:
         rig.clean()
 
