@@ -102,9 +102,24 @@ def _sandbox_key(request: Fields) -> str:
     return value
 
 
-def _exposed_ports(options: Fields) -> frozenset[tuple[int, int]]:
-    ports = options.items(f"{_RESERVED}endpoint.exposedports")
-    return frozenset((port.number("Proto", 255), port.number("Port", 65535)) for port in ports)
+def _exposed_ports(options: Fields) -> frozenset[tuple[int, int]] | None:
+    key = f"{_RESERVED}endpoint.exposedports"
+    if options.values.get(key) is None:
+        return None
+    return frozenset((port.number("Proto", 255), port.number("Port", 65535)) for port in options.items(key))
+
+
+def _published(options: Fields) -> frozenset[tuple[int, int, int]]:
+    ports = options.items(f"{_RESERVED}portmap")
+    return frozenset(
+        (port.number("Proto", 255), port.number("Port", 65535), port.number("HostPort", 65535)) for port in ports
+    )
+
+
+def _dns(options: Fields) -> frozenset[str]:
+    """A hint: whatever is not as expected is no name server."""
+    servers = options.values.get(f"{_RESERVED}endpoint.dnsservers")
+    return frozenset(s for s in servers if isinstance(s, str)) if isinstance(servers, list) else frozenset()
 
 
 def _create_network(request: Fields) -> CreateNetwork:
@@ -125,6 +140,8 @@ def _create_endpoint(request: Fields) -> CreateEndpoint:
         address=_address(interface),
         options=options.texts(ignored_prefix=_RESERVED),
         exposed_ports=_exposed_ports(options),
+        published=_published(options),
+        dns=_dns(options),
     )
 
 

@@ -6,9 +6,10 @@ import logging
 import secrets
 from collections.abc import Collection
 
+from supervisor.containerfiles import Identity
 from supervisor.endpoints import Endpoint
 from supervisor.errors import Conflict
-from supervisor.identity import Identifier, Identity
+from supervisor.identity import Identifier
 from supervisor.memory import Memory, key_of, local_mac, mac_of_name
 from supervisor.messages import CreateEndpoint
 from supervisor.options import NetworkOptions, parse_endpoint_options

@@ -21,10 +21,11 @@ from typing import cast
 
 from supervisor.admission import admit
 from supervisor.children import Nursery
+from supervisor.containerfiles import Identity
 from supervisor.endpoints import Endpoint
 from supervisor.engine import ContainerGone, ContainerSeen, Engine, EngineConnected, EngineFound, Fact
 from supervisor.errors import NotFound, RequestError, Unavailable
-from supervisor.identity import Identifier, Identity
+from supervisor.identity import Identifier
 from supervisor.jobs import ask
 from supervisor.leftovers import Leftovers
 from supervisor.loop import Loop, Signals

@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 from supervisor.callers import Callers
+from supervisor.containerfiles import Identity
 from supervisor.endpointstate import EndpointState
 from supervisor.errors import Conflict, Failed
-from supervisor.identity import Identity
 from supervisor.messages import Done
 from supervisor.phases import Happening, Phase, RefusedHappening
 from supervisor.plant import Plant

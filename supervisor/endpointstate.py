@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 from ipaddress import IPv4Address
 
-from supervisor.identity import Identity
+from supervisor.containerfiles import Identity
 from supervisor.joining import join_answer
 from supervisor.journal import Journal
 from supervisor.memory import Memory, key_of_container

@@ -6,15 +6,20 @@ Where that leaves more than one, or a file has another form, the answer is None:
 Reads through /proc/<pid of dockerd>/root, which takes CAP_SYS_PTRACE.
 """
 
-import json
 import logging
 import re
 from collections.abc import Iterator, Set
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from supervisor.containerfiles import (
+    Configuration,
+    HostConfiguration,
+    Identity,
+    Place,
+    parse_configuration,
+    parse_host_configuration,
+)
 from supervisor.engine import Engine
 from supervisor.messages import CreateEndpoint
 
@@ -22,38 +27,8 @@ from supervisor.messages import CreateEndpoint
 MOUNTED = re.compile(r"/overlay2/([0-9a-z-]+)/merged |/rootfs/overlayfs/([0-9a-f]{64}) ")
 ALWAYS = "always"
 POLICIES = (ALWAYS, "unless-stopped", "on-failure")
-PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
-
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """A container: its id, its name without the slash, its host name."""
-
-    id: str
-    name: str
-    hostname: str
-
-
-@dataclass(frozen=True, slots=True)
-class Configuration:
-    """The parts of a container's configuration that tell it from others.
-
-    `networks` has, for the name and (once it was started there) the id of each of its networks, the `id` that the user
-    has chosen for it there. `pid` is that of its first process, 0 for none; after a boot it may be a stranger's.
-    `was_stopped`: somebody has stopped it, so that the engine does not start it again, but
-    with the policy `always` when it is started itself. `mac` is the user's choice.
-    """
-
-    identity: Identity
-    running: bool
-    pid: int
-    networks: dict[str, str | None]
-    was_stopped: bool
-    exposed_ports: frozenset[tuple[int, int]]
-    mac: str | None
 
 
 class Identifier:
@@ -67,12 +42,12 @@ class Identifier:
         """The container being started; `taken` are the ids of those with a live endpoint on this network."""
         name = self._engine.network_name(request.network_id)
         network = {request.network_id} if name is None else {request.network_id, name}
-        candidates = [c for c in self._mounted(but=taken) if not c.running and network & c.networks.keys()]
+        candidates = [c for c in self._mounted(but=taken) if not c.running and network & c.places.keys()]
         chosen = request.options.get("id")
         if len(candidates) > 1:
-            candidates = [c for c in candidates if chosen in {c.networks[n] for n in network & c.networks.keys()}]
+            candidates = [c for c in candidates if chosen in {p.chosen_id for p in _places(c, network)}]
         if len(candidates) > 1:
-            candidates = [c for c in candidates if (c.exposed_ports, c.mac) == (request.exposed_ports, request.mac)]
+            candidates = [c for c in candidates if self._may_ask(c, request, network)]
         if len(candidates) > 1 and request.mac is None and chosen is None:
             log.warning(
                 "%d containers start at once and nothing tells them apart (%s): this one gets a fresh identity; "
@@ -92,7 +67,8 @@ class Identifier:
         configuration = self._configuration(identity.id) if identity else None
         if configuration is None or _lives(configuration):  # that one was disconnected
             return False
-        policy = self._restart_policy(configuration.identity.id)
+        host = self._host_configuration(configuration.identity.id)
+        policy = host and host.restart_policy
         if configuration.was_stopped:
             return policy == ALWAYS and not self._engine.connected
         return policy in POLICIES
@@ -142,19 +118,39 @@ class Identifier:
             with suppress(OSError):  # a container that was removed meanwhile, or a remnant of one
                 self._by_mount[(directory / "mount-id").read_text(encoding="ascii").strip()] = directory.name
 
-    def _restart_policy(self, container_id: str) -> str | None:
-        path = self._engine.path(f"{self._engine.data_root}/containers/{container_id}/hostconfig.json")
-        try:
-            return str(json.loads(path.read_bytes())["RestartPolicy"]["Name"]) if path else None
-        except (OSError, ValueError, KeyError, TypeError):
-            return None  # removed meanwhile, or another form
+    def _may_ask(self, container: Configuration, request: CreateEndpoint, network: set[str]) -> bool:
+        """Whether the request can be this container's. What is not in it, or not known, excludes nobody.
+
+        A container's ports and name servers are in the request for the first of its networks that is not internal.
+        """
+        host = self._host_configuration(container.identity.id)
+        if host is None:
+            return True
+        macs = {place.mac for place in _places(container, network)} - {None}
+        mac = next(iter(macs), container.mac if host.first_network in network else None)
+        ports = request.exposed_ports in (None, container.exposed_ports)
+        published = not request.published or host.published in (None, request.published)
+        dns = request.exposed_ports is None or not host.dns or host.dns == request.dns  # else they are the daemon's
+        return request.mac == mac and ports and published and dns
 
     def _configuration(self, container_id: str) -> Configuration | None:
-        path = self._engine.path(f"{self._engine.data_root}/containers/{container_id}/config.v2.json")
+        text = self._read(container_id, "config.v2.json")
+        with suppress(ValueError, KeyError, TypeError, AttributeError):  # another form
+            return parse_configuration(text) if text else None
+        return None
+
+    def _host_configuration(self, container_id: str) -> HostConfiguration | None:
+        text = self._read(container_id, "hostconfig.json")
+        with suppress(ValueError, KeyError, TypeError, AttributeError):  # another form
+            return parse_host_configuration(text) if text else None
+        return None
+
+    def _read(self, container_id: str, name: str) -> bytes | None:
+        path = self._engine.path(f"{self._engine.data_root}/containers/{container_id}/{name}")
         try:
-            return _parse(json.loads(path.read_bytes())) if path else None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return None  # removed meanwhile, or another form
+            return path.read_bytes() if path else None
+        except OSError:
+            return None  # removed meanwhile
 
 
 def _lives(configuration: Configuration) -> bool:
@@ -165,30 +161,6 @@ def _lives(configuration: Configuration) -> bool:
         return False
 
 
-def _chosen_ids(networks: dict[str, dict[str, Any] | None]) -> Iterator[tuple[str, str | None]]:
-    for name, settings in networks.items():
-        known = settings or {}
-        chosen = (known.get("DriverOpts") or {}).get("id")
-        yield name, chosen
-        if known.get("NetworkID"):
-            yield known["NetworkID"], chosen
-
-
-def _chosen_mac(everywhere: str | None, networks: dict[str, dict[str, Any] | None]) -> str | None:
-    """One that the user gave: for the container or, from API 1.44 on, for each network."""
-    given = (settings.get("DesiredMacAddress") for settings in networks.values() if settings)
-    return next((mac.lower() for mac in (everywhere, *given) if mac), None)
-
-
-def _parse(config: dict[str, Any]) -> Configuration:
-    exposed = (port.partition("/")[::2] for port in config["Config"].get("ExposedPorts") or {})
-    return Configuration(
-        Identity(config["ID"], config["Name"].lstrip("/"), config["Config"]["Hostname"]),
-        # A container between its end and its next start by the restart policy counts as running to the engine.
-        running=config["State"]["Running"] and not config["State"].get("Restarting", False),
-        pid=config["State"].get("Pid", 0),
-        networks=dict(_chosen_ids(config["NetworkSettings"]["Networks"] or {})),
-        was_stopped=config.get("HasBeenManuallyStopped", False),
-        exposed_ports=frozenset((PROTOCOLS[protocol], int(port)) for port, protocol in exposed),
-        mac=_chosen_mac(config["Config"].get("MacAddress"), config["NetworkSettings"]["Networks"] or {}),
-    )
+def _places(container: Configuration, network: set[str]) -> list[Place]:
+    """On the network with any of these names."""
+    return [container.places[name] for name in network & container.places.keys()]

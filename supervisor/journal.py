@@ -3,7 +3,7 @@
 import logging
 import time
 
-from supervisor.identity import Identity
+from supervisor.containerfiles import Identity
 from supervisor.memory import Memory
 from supervisor.records import Origin
 from supervisor.store import LeaseEvent, Store

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
-from supervisor.identity import Identity
+from supervisor.containerfiles import Identity
 from supervisor.messages import CreateEndpoint
 from supervisor.records import Remembered
 from supervisor.store import Store

@@ -39,14 +39,20 @@ class DeleteNetwork:
 
 @dataclass(frozen=True, slots=True)
 class CreateEndpoint:
-    """`options` are the endpoint's driver options; `exposed_ports` (protocol, port) help to tell containers apart."""
+    """`options` are the endpoint's driver options.
+
+    What helps to tell containers apart: `exposed_ports` (protocol, port), None where the request says nothing of ports;
+    those of them that are `published` with their port on the host, and the name servers.
+    """
 
     network_id: str
     endpoint_id: str
     mac: str | None
     address: IPv4Interface | None
     options: dict[str, str]
-    exposed_ports: frozenset[tuple[int, int]] = frozenset()
+    exposed_ports: frozenset[tuple[int, int]] | None = None
+    published: frozenset[tuple[int, int, int]] = frozenset()
+    dns: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

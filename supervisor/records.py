@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any
 
-from supervisor.identity import Identity
+from supervisor.containerfiles import Identity
 from supervisor.options import NetworkOptions
 from supervisor.phases import Phase
 from workers.lease import Lease, Route, boot_id, boottime

@@ -29,7 +29,7 @@ def parse(method: str, **fields: object) -> object:
 
 def test_absent_and_null_are_empty() -> None:
     """Go sends null for a nil slice or map; that, and a field that is not there, are read as nothing."""
-    bare = CreateEndpoint(NETWORK_ID, ENDPOINT_ID, None, None, {}, frozenset())
+    bare = CreateEndpoint(NETWORK_ID, ENDPOINT_ID, None, None, {})
     assert parse("CreateEndpoint", **IDS) == bare
     assert parse("CreateEndpoint", **IDS, Interface=None, Options=None) == bare
     options = {"com.docker.network.generic": None}
@@ -39,13 +39,19 @@ def test_absent_and_null_are_empty() -> None:
 
 
 def test_everything_that_an_endpoint_can_have() -> None:
-    """Address, MAC (in lower case), options ("" included) and exposed ports arrive typed."""
+    """Address, MAC (in lower case), options ("" included), ports and name servers arrive typed."""
     ports = [{"Proto": 6, "Port": 80}, {"Proto": 17, "Port": 53}]
     assert parse(
         "CreateEndpoint",
         **IDS,
         Interface={"Address": "192.0.2.7/24", "AddressIPv6": "", "MacAddress": "02:AB:00:00:00:01"},
-        Options={"com.docker.network.endpoint.exposedports": ports, "ip": "192.0.2.7", "empty": ""},
+        Options={
+            "com.docker.network.endpoint.exposedports": ports,
+            "com.docker.network.portmap": [{"Proto": 6, "IP": "", "Port": 80, "HostIP": "", "HostPort": 8080}],
+            "com.docker.network.endpoint.dnsservers": ["192.0.2.1"],
+            "ip": "192.0.2.7",
+            "empty": "",
+        },
     ) == CreateEndpoint(
         NETWORK_ID,
         ENDPOINT_ID,
@@ -53,6 +59,8 @@ def test_everything_that_an_endpoint_can_have() -> None:
         IPv4Interface("192.0.2.7/24"),
         {"ip": "192.0.2.7", "empty": ""},
         frozenset({(6, 80), (17, 53)}),
+        frozenset({(6, 80, 8080)}),
+        frozenset({"192.0.2.1"}),
     )
 
 

@@ -25,6 +25,7 @@ ROUNDS = int(os.environ.get("ROUNDS", "5"))
 SECONDS_EACH = 10  # of a restart on a busy machine
 KILL_EVERY = 4
 SERVICES = 8
+MARKS = ("nothing", "id", "port", "id")  # of every fourth service
 START_TRIES = 5
 Place = tuple[str, IPv4Interface | None]
 PROJECT = """
@@ -80,7 +81,7 @@ class Owners:
     """Who has had which MAC; `kept` counts, of each kind, who had the same MAC, and MAC and address, as before."""
 
     first: dict[str, str] = field(default_factory=dict)
-    kept: dict[str, list[tuple[bool, bool]]] = field(default_factory=lambda: {"id": [], "no id": []})
+    kept: dict[str, list[tuple[bool, bool]]] = field(default_factory=lambda: {mark: [] for mark in MARKS})
 
     def see(self, name: str, mac: str) -> None:
         """Fails where the MAC was another one's."""
@@ -97,12 +98,13 @@ class Owners:
 
 @pytest.fixture
 def services(docker: Docker, network: str) -> Iterator[dict[str, Container]]:
-    """Eight containers of one image; every second one has an id."""
+    """Eight containers of one image; every second one has an id, every fourth one publishes a port of its own."""
     started: dict[str, Container] = {}
     for number in range(SERVICES):
         name = f"service-{number}"
-        option = f"name={network},driver-opt=id={name}" if number % 2 else network
-        started[name] = Container.run(docker, name, f"--network={option}")
+        option = f"name={network},driver-opt=id={name}" if _mark(name) == "id" else network
+        ports = [f"--publish={9000 + number}:80"] if _mark(name) == "port" else []
+        started[name] = Container.run(docker, name, f"--network={option}", *ports)
     yield started
     docker("rm", "--force", *started)
 
@@ -116,7 +118,7 @@ def test_restarted_all_at_once(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Eight like containers restarted at the same moment, every second time with a plugin that dies over it: nobody
-    gets another's MAC, and whoever has an id has its own for ever."""
+    gets another's MAC, and whoever has an id or a published port of its own keeps its own for ever."""
     owners = Owners()
     before = {name: _place(container, network, lab) for name, container in services.items()}
     for number in range(ROUNDS):
@@ -134,13 +136,17 @@ def test_restarted_all_at_once(
         before = after
     with capsys.disabled():
         print(f" {ROUNDS} rounds of {SERVICES}: {owners.summary()} ", end="")
-    assert all(mac for mac, _ in owners.kept["id"])
+    assert all(mac for mac, _ in owners.kept["id"] + owners.kept["port"])
+
+
+def _mark(name: str) -> str:
+    """What tells this service from the others."""
+    return MARKS[int(name.rpartition("-")[2]) % len(MARKS)]
 
 
 def _count(owners: Owners, before: dict[str, Place], after: dict[str, Place]) -> None:
     for name, place in after.items():
-        kind = "id" if int(name.rpartition("-")[2]) % 2 else "no id"
-        owners.kept[kind].append((place[0] == before[name][0], place == before[name]))
+        owners.kept[_mark(name)].append((place[0] == before[name][0], place == before[name]))
 
 
 def _restart(container: Container) -> None:

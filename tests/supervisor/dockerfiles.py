@@ -80,14 +80,17 @@ class DockerFiles:
         stopped: bool = False,
         mac: str | None = None,
         mac_here: str | None = None,
+        others: dict[str, str] | None = None,
     ) -> None:
         """The container's own file, in the engine's words; without `ports` it has null there.
 
         `restarting` is the engine's word for the time between an end and the start by the restart policy. A MAC is of
-        the container or, from API 1.44 on, of its place on the network.
+        the container or, from API 1.44 on, of its place on the network. `others` are further networks, on which it has
+        these MACs.
         """
         driver_opts = None if chosen_id is None else {"id": chosen_id}
         place = {"NetworkID": "", "DriverOpts": driver_opts, "DesiredMacAddress": mac_here or ""}
+        places = {network: place, **{n: {"DesiredMacAddress": m} for n, m in (others or {}).items()}}
         exposed: dict[str, dict[str, str]] | None = None if ports is None else {port: {} for port in ports}
         self.write_configuration(
             container_id,
@@ -97,22 +100,40 @@ class DockerFiles:
                     "Name": f"/{name}",
                     "Config": {"Hostname": f"{name}-host", "ExposedPorts": exposed, "MacAddress": mac or ""},
                     "State": {"Running": running or restarting, "Restarting": restarting},
-                    "NetworkSettings": {"Networks": {network: place}},
+                    "NetworkSettings": {"Networks": places},
                     "HasBeenManuallyStopped": stopped,
                 }
             ),
         )
+
+    def configure_host(
+        self,
+        container_id: str,
+        *,
+        policy: str = "no",
+        first_network: str = "lan",
+        published: dict[str, tuple[str, ...]] | None = None,
+        publishes_all: bool = False,
+        dns: tuple[str, ...] | None = None,
+    ) -> None:
+        """The container's other file; `published` are a port's ports on the host."""
+        bindings = {k: [{"HostIp": "", "HostPort": p} for p in ports] for k, ports in (published or {}).items()}
+        host = {
+            "RestartPolicy": {"Name": policy, "MaximumRetryCount": 0},
+            "NetworkMode": first_network,
+            "PortBindings": bindings,
+            "PublishAllPorts": publishes_all,
+            "Dns": dns,
+        }
+        directory = self.root / "containers" / container_id
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "hostconfig.json").write_text(json.dumps(host), encoding="utf-8")
 
     def write_configuration(self, container_id: str, text: str) -> None:
         """Whatever it may be."""
         directory = self.root / "containers" / container_id
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "config.v2.json").write_text(text, encoding="utf-8")
-
-    def set_policy(self, container_id: str, policy: str) -> None:
-        """The container's restart policy."""
-        text = json.dumps({"RestartPolicy": {"Name": policy, "MaximumRetryCount": 0}})
-        (self.root / "containers" / container_id / "hostconfig.json").write_text(text, encoding="utf-8")
 
     def write_store(self, content: bytes) -> None:
         """The engine's own database of networks and endpoints."""

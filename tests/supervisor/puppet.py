@@ -12,10 +12,11 @@ from typing import cast
 
 from supervisor.children import Child, End, Nursery, Target
 from supervisor.childstate import ChildEvent, ChildState
+from supervisor.containerfiles import Identity
 from supervisor.endpoints import Endpoint
 from supervisor.engine import ContainerSeen, Engine, EngineFound
 from supervisor.errors import RequestError
-from supervisor.identity import Identifier, Identity
+from supervisor.identity import Identifier
 from supervisor.loop import Callback, Loop, Timer
 from supervisor.memory import Memory
 from supervisor.messages import Answer

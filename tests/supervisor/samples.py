@@ -4,7 +4,7 @@ import random
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
-from supervisor.identity import Identity
+from supervisor.containerfiles import Identity
 from supervisor.options import NetworkOptions
 from supervisor.phases import Phase
 from supervisor.records import EndpointRecord, Network, Origin, Remembered

@@ -9,10 +9,11 @@ from typing import Any, cast
 import pytest
 
 from supervisor.admission import admit
+from supervisor.containerfiles import Identity
 from supervisor.endpoints import Endpoint
 from supervisor.engine import Engine
 from supervisor.errors import Conflict, InvalidRequest
-from supervisor.identity import Identifier, Identity
+from supervisor.identity import Identifier
 from supervisor.memory import Memory, mac_of_name
 from supervisor.messages import CreateEndpoint
 from supervisor.options import NetworkOptions

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.containerfiles import Identity
 from supervisor.engine import EngineLost
-from supervisor.identity import Identifier, Identity
+from supervisor.identity import Identifier
 from tests.supervisor.dockerfiles import DATABASE, MAIL, OFFICE, WEB, DockerFiles, create_endpoint
 
 GIVEN = "02:11:22:aa:bb:cc"
@@ -37,6 +38,8 @@ def _two(docker: DockerFiles) -> DockerFiles:
     docker.know(DATABASE, "m2")
     docker.configure(WEB, "web", ports=("80/tcp", "443/udp"))
     docker.configure(DATABASE, "db", ports=("5432/tcp",))
+    docker.configure_host(WEB)
+    docker.configure_host(DATABASE)
     docker.start()
     return docker
 
@@ -155,6 +158,74 @@ def test_told_apart_by_mac(two: DockerFiles, mac: str | None, mac_here: str | No
     assert identifier.at_create(create_endpoint(), set()) == WEB_IDENTITY
     given = identifier.at_create(replace(create_endpoint(), mac=GIVEN), set())
     assert (given and given.name) == "db"
+
+
+def test_a_mac_for_another_network(two: DockerFiles) -> None:
+    """A MAC that the user gave for the container's first network is not in the request for its second one."""
+    two.configure(WEB, "web")
+    for mac, others in ((GIVEN, {"office": ""}), (None, {"office": GIVEN})):
+        two.configure(DATABASE, "db", mac=mac, others=others)
+        two.configure_host(DATABASE, first_network="office")
+        assert Identifier(two.engine).at_create(create_endpoint(), set()) is None
+        given = Identifier(two.engine).at_create(replace(create_endpoint(), mac=GIVEN), set())
+        assert given is None
+
+
+@pytest.mark.parametrize(
+    ("published", "name"),
+    [
+        ({(TCP, 80, 8080)}, "web"),
+        ({(TCP, 80, 8081), (TCP, 80, 9000)}, "db"),
+        ({(TCP, 80, 8082)}, None),
+        (set(), None),
+    ],
+)
+def test_told_apart_by_published_ports(
+    two: DockerFiles, published: set[tuple[int, int, int]], name: str | None
+) -> None:
+    """Two of one image differ in their ports on the host; a request without any may be for a second network."""
+    for container, called, ports in ((WEB, "web", ("8080",)), (DATABASE, "db", ("8081", "9000-9010"))):
+        two.configure(container, called, ports=("80/tcp",))
+        two.configure_host(container, published={"80/tcp": ports})
+    request = replace(create_endpoint((TCP, 80)), published=frozenset(published))
+    found = Identifier(two.engine).at_create(request, set())
+    assert (found and found.name) == name
+
+
+def test_all_ports_published(two: DockerFiles) -> None:
+    """Ports on the host that the engine chooses are no mark of a container."""
+    for container, called in ((WEB, "web"), (DATABASE, "db")):
+        two.configure(container, called, ports=("80/tcp",))
+    two.configure_host(WEB, publishes_all=True)
+    two.configure_host(DATABASE, published={"80/tcp": ("",)})
+    request = replace(create_endpoint((TCP, 80)), published=frozenset({(TCP, 80, 0)}))
+    assert Identifier(two.engine).at_create(request, set()) is None
+
+
+@pytest.mark.parametrize(("dns", "name"), [(["192.0.2.1"], None), (["192.0.2.9"], "db"), ([], "db")])
+def test_told_apart_by_name_servers(two: DockerFiles, dns: list[str], name: str | None) -> None:
+    """A container's own name servers are in its request; where it has none, the daemon's may be."""
+    two.configure(WEB, "web")
+    two.configure(DATABASE, "db")
+    two.configure_host(WEB, dns=("192.0.2.1",))
+    found = Identifier(two.engine).at_create(replace(create_endpoint(), dns=frozenset(dns)), set())
+    assert (found and found.name) == name
+
+
+def test_request_that_says_nothing_of_ports(two: DockerFiles) -> None:
+    """It is for a second network, or an internal one: it excludes nobody."""
+    two.configure(DATABASE, "db", ports=())
+    two.configure_host(WEB, published={"80/tcp": ("8080",)}, dns=("192.0.2.1",))
+    assert Identifier(two.engine).at_create(replace(create_endpoint(), exposed_ports=None), set()) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", '{"RestartPolicy": null}', '{"RestartPolicy": {"Name": "no"}, "Dns": 7}']
+)
+def test_another_form_of_host_configuration(two: DockerFiles, text: str) -> None:
+    """What cannot be read excludes nobody."""
+    (two.root / "containers" / WEB / "hostconfig.json").write_text(text)
+    assert Identifier(two.engine).at_create(create_endpoint((TCP, 5432)), set()) is None
 
 
 def test_without_ports(two: DockerFiles) -> None:
@@ -283,7 +354,7 @@ def test_comes_back(docker: DockerFiles, policy: str, stopped: bool, engine_star
     """As the restart policy says, unless a user has stopped it: which is not so where the engine's API did not answer,
     but the engine starts only `always` then."""
     docker.configure(WEB, "web", stopped=stopped)
-    docker.set_policy(WEB, policy)
+    docker.configure_host(WEB, policy=policy)
     docker.start()
     if engine_starts:
         docker.engine.learn(EngineLost("a crash"))

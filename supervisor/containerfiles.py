@@ -1,0 +1,106 @@
+"""A container's two configuration files, as the engine writes them: what tells a container from others.
+
+Pure. Must not know where the files are. Whatever has another form raises ValueError, KeyError, TypeError or
+AttributeError, for the caller to take as unknown.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A container: its id, its name without the slash, its host name."""
+
+    id: str
+    name: str
+    hostname: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What the user has chosen for a container on one network; `mac` from API 1.44 on."""
+
+    chosen_id: str | None
+    mac: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Of config.v2.json.
+
+    `places` is by the name and (once it was started there) the id of each network. `was_stopped`: somebody has stopped
+    it, so that the engine does not start it again, but with the policy `always` when it is started itself. `mac` is
+    the user's choice for the first network. `pid` is that of its first process, 0 for none; after a boot it may be a
+    stranger's. A port is (protocol, port).
+    """
+
+    identity: Identity
+    running: bool
+    pid: int
+    places: dict[str, Place]
+    was_stopped: bool
+    exposed_ports: frozenset[tuple[int, int]]
+    mac: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class HostConfiguration:
+    """Of hostconfig.json. `first_network` is a name or an id, as the user gave it.
+
+    `published` are (protocol, port, port on the host, 0 for any); None where all exposed ports are published.
+    """
+
+    restart_policy: str
+    first_network: str
+    published: frozenset[tuple[int, int, int]] | None
+    dns: frozenset[str]
+
+
+def parse_configuration(text: bytes) -> Configuration:
+    config = json.loads(text)
+    return Configuration(
+        Identity(config["ID"], config["Name"].lstrip("/"), config["Config"]["Hostname"]),
+        # A container between its end and its next start by the restart policy counts as running to the engine.
+        running=config["State"]["Running"] and not config["State"].get("Restarting", False),
+        pid=config["State"].get("Pid", 0),
+        places=dict(_places(config["NetworkSettings"]["Networks"] or {})),
+        was_stopped=config.get("HasBeenManuallyStopped", False),
+        exposed_ports=frozenset(map(_port, config["Config"].get("ExposedPorts") or {})),
+        mac=(config["Config"].get("MacAddress") or "").lower() or None,
+    )
+
+
+def parse_host_configuration(text: bytes) -> HostConfiguration:
+    config = json.loads(text)
+    bindings = (config.get("PortBindings") or {}).items()
+    published = ((*_port(port), _host_port(bound["HostPort"])) for port, all_bound in bindings for bound in all_bound)
+    return HostConfiguration(
+        str(config["RestartPolicy"]["Name"]),
+        str(config.get("NetworkMode", "")),
+        published=None if config.get("PublishAllPorts") else frozenset(published),
+        dns=frozenset(config.get("Dns") or ()),
+    )
+
+
+def _places(networks: dict[str, dict[str, Any] | None]) -> Iterator[tuple[str, Place]]:
+    for name, settings in networks.items():
+        known = settings or {}
+        place = Place((known.get("DriverOpts") or {}).get("id"), (known.get("DesiredMacAddress") or "").lower() or None)
+        yield name, place
+        if known.get("NetworkID"):
+            yield known["NetworkID"], place
+
+
+def _port(text: str) -> tuple[int, int]:
+    port, _, protocol = text.partition("/")
+    return PROTOCOLS[protocol], int(port)
+
+
+def _host_port(text: str) -> int:
+    """The first of a range."""
+    return int(text.partition("-")[0] or 0)
