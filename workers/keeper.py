@@ -146,9 +146,9 @@ class Keeper:
             self._report(LeaseTrouble(Trouble.CONFLICT, what))
 
     def _ask_anew(self) -> None:
-        """The lease cannot be renewed any more: the rest is udhcpc's."""
-        if self._renewing:
-            self._renewing = False
+        """The lease cannot be renewed any more: the rest is udhcpc's; one that still thinks it is bound may hang."""
+        if self._renewing or self._bound:
+            self._renewing = self._bound = False
             self._run()
 
     def _on_overdue(self) -> None:

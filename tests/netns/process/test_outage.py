@@ -23,28 +23,33 @@ BACK_SECONDS = 30.0
 
 @pytest.mark.timeout(3 * LEASE_SECONDS + 60)
 def test_server_that_dies_and_returns(rig: Rig, tmp_path: Path) -> None:
-    """Log, history and health say so once, soon after T2 at the latest, and say it when the server is back."""
+    """Log, history and health say so once, soon after T2 at the latest, and say it when the server is back.
+
+    Whoever renews: udhcpc, the renewer, or a udhcpc that hangs, which is replaced.
+    """
     kea = Kea(tmp_path / "kea", rig.machine.lan)
     kea.start(KeaOptions(lease_time=LEASE_SECONDS))
     network = rig.network()
     try:
-        by_udhcpc, by_renewer = rig.joined(network), rig.joined(network)
+        by_udhcpc, by_renewer, by_none = rig.joined(network), rig.joined(network), rig.joined(network)
         os.kill(by_renewer.view["worker_pid"], signal.SIGKILL)
         rig.wait_for_bound(by_renewer, more_than=1)
-        renewed = {c: c.view["renewed"] for c in (by_udhcpc, by_renewer)}
+        containers = (by_udhcpc, by_renewer, by_none)
+        renewed = {c: c.view["renewed"] for c in containers}
+        os.kill(by_none.view["udhcpc_pid"], signal.SIGSTOP)  # whatever it hangs in
         kea.kill()
 
-        for container in (by_udhcpc, by_renewer):
+        for container in containers:
             (said,) = wait_until(lambda c=container: lines(rig, c, "no answer"), "the news", LEASE_SECONDS + 5)  # type: ignore[misc]
             late = said - _seconds(renewed[container]) - T2_SECONDS
             print(f"said {late:.1f} s after T2")
             assert late < min(10, LEASE_SECONDS - T2_SECONDS) + TOLERANCE
-        wait_until(lambda: len(rig.engine.get("/healthz")["problems"]) == 2, "the verdict", 10)
-        for container in (by_udhcpc, by_renewer):
+        wait_until(lambda: len(rig.engine.get("/healthz")["problems"]) == 3, "the verdict", 10)
+        for container in containers:
             wait_until(lambda c=container: lines(rig, c, "expired"), "the end of the lease", LEASE_SECONDS)  # type: ignore[misc]
 
         kea.start(KeaOptions(lease_time=LEASE_SECONDS))
-        for container in (by_udhcpc, by_renewer):
+        for container in containers:
             wait_until(lambda c=container: said_back(rig, c), "the server's return", BACK_SECONDS)  # type: ignore[misc]
             assert history(tmp_path, container)[-3:] == ["no answer", "expired", "recovered"]
             assert len(lines(rig, container, "no answer")) == 1
