@@ -12,20 +12,14 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterable
-from dataclasses import replace
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from signal import SIGCHLD, SIGINT, SIGKILL, SIGTERM
 from typing import cast
 
-from supervisor.admission import admit
 from supervisor.children import Nursery
-from supervisor.containerfiles import Identity
-from supervisor.endpoints import Endpoint
-from supervisor.engine import ContainerGone, ContainerSeen, Engine, EngineConnected, EngineFound, Fact
-from supervisor.errors import NotFound, RequestError, Unavailable
-from supervisor.identity import Identifier
+from supervisor.engine import ContainerGone, Engine, EngineConnected, Fact
+from supervisor.errors import RequestError, Unavailable
 from supervisor.jobs import ask
 from supervisor.leftovers import Leftovers
 from supervisor.loop import Loop, Signals
@@ -49,17 +43,14 @@ from supervisor.messages import (
     WorkerList,
 )
 from supervisor.networks import Networks
-from supervisor.plant import Plant
-from supervisor.records import Origin
+from supervisor.recovery import Recovery
+from supervisor.registry import Registry
 from supervisor.services import Api, Respond, Watcher
-from supervisor.silence import Silence
 from supervisor.statelock import mark_of
 from supervisor.store import Snapshot, Store
 from supervisor.views import problems, view_endpoint, view_workers
-from workers.messages import EndpointSpec
 
 SAMPLER = "supervisor.observe:sample_tree"
-RECOVERY_SECONDS = 2.0
 TICK_SECONDS = 5.0
 SAMPLE_DEADLINE_SECONDS = 10.0
 STOP_DEADLINE_SECONDS = 5.0  # dockerd kills after 10
@@ -76,23 +67,12 @@ class Supervisor:
         self._store = Store(state, self._snapshot)
         self._nursery = Nursery(self._loop)
         self._engine = Engine()
-        self._identifier = Identifier(self._engine)
         self._networks = Networks(self._nursery, self._loop, self._engine, self._store)
         self._memory = Memory(self._store)
-        self._mark = mark_of(state)
-        self._leftovers = Leftovers(self._nursery, self._loop, self._memory, self._mark)
-        self._endpoints: dict[str, Endpoint] = {}
-        self._silence = Silence()
-        self._plant = Plant(
-            self._nursery,
-            self._loop,
-            self._engine,
-            self._identifier,
-            self._store,
-            self._memory,
-            self._silence,
-            self._forget,
-            self._cleared,
+        mark = mark_of(state)
+        self._leftovers = Leftovers(self._nursery, self._loop, self._memory, mark)
+        self._endpoints = Registry(
+            self._nursery, self._loop, self._engine, self._store, self._memory, self._leftovers, mark
         )
         self._api = Api(self._nursery, self._loop, listener, self._on_request)
         self._watcher = Watcher(self._nursery, engine_socket, self._on_fact)
@@ -100,7 +80,6 @@ class Supervisor:
         self._started = time.monotonic()
         self._stopping = False
         self._engine_sought = False
-        self._swept = False
         self._recovered = False
         self._early: list[tuple[Request, Respond]] = []
 
@@ -117,50 +96,24 @@ class Supervisor:
         log.info("stopped")
 
     def _recover(self) -> None:
-        """Disk and kernel are reconciled before the first request is answered; what takes long does not hold it up.
-
-        The engine is looked for as well: without its pid nobody can tell whose the first request at a boot is.
-        """
+        """Nothing is answered before that, or before the time for it is up."""
         kept = self._store.load()
         self._engine.data_root = kept.data_root or self._engine.data_root
         self._networks.load(kept.networks)
         self._memory.load(kept.remembered)
-        deadline = time.monotonic() + RECOVERY_SECONDS
-        for record in kept.endpoints:
-            endpoint = self._endpoint(record.spec, record.origin, record.identity)
-            self._endpoints[record.spec.endpoint_id] = endpoint
-            endpoint.restore(record)
-        self._sweep()
-        self._loop.call_later(RECOVERY_SECONDS, lambda: None)  # wakes the loop
-        while self._recovering() and time.monotonic() < deadline:
-            self._loop.step()
-        if kept.endpoints:
-            seconds = time.monotonic() - deadline + RECOVERY_SECONDS
-            lost = sum(e.recovering for e in self._endpoints.values())
-            log.info("%d endpoints found again in %.2f s, %d are still looked for", len(kept.endpoints), seconds, lost)
+        recovery = Recovery(self._loop, self._endpoints, self._leftovers, lambda: self._engine_sought)
+        self._endpoints.restore(kept.endpoints)
+        recovery.sweep(state_known=self._store.problem is None)
+        recovery.wait()
         self._recovered = True
         for request, respond in self._early:
             self._on_request(request, respond)
         self._early.clear()
 
-    def _recovering(self) -> bool:
-        return not (self._engine_sought and self._swept) or any(e.recovering for e in self._endpoints.values())
-
-    def _sweep(self) -> None:
-        """Where the state cannot be read nobody knows which links are owned."""
-
-        def swept() -> None:
-            self._swept = True
-
-        if self._mark and self._store.problem is None:
-            self._leftovers.sweep(frozenset(e.spec.host_link for e in self._endpoints.values()), swept)
-        else:
-            swept()
-
     def _snapshot(self) -> Snapshot:
         return Snapshot(
             tuple(self._networks),
-            tuple(e.record() for e in self._endpoints.values()),
+            tuple(endpoint.record() for endpoint in self._endpoints),
             tuple(self._memory),
             self._engine.data_root,
         )
@@ -171,11 +124,11 @@ class Supervisor:
         self._store.heal()
         self._leftovers.give_back_overdue()
         self._drop_forgotten_networks()
-        for endpoint in self._endpoints.values():
+        for endpoint in self._endpoints:
             endpoint.look_after()
 
     def _drop_forgotten_networks(self) -> None:
-        used = {e.spec.network_id for e in self._endpoints.values()}
+        used = self._endpoints.networks()
         for network_id in self._networks.drop_forgotten(used):
             self._memory.forget_network(network_id)
         if self._networks.take_doubts(used):
@@ -192,7 +145,7 @@ class Supervisor:
         """What is being made is undone; the leases of running containers are kept: they live on without us."""
         log.info("stopping; %d endpoints keep their leases", len(self._endpoints))
         self._stopping = True
-        for endpoint in tuple(self._endpoints.values()):
+        for endpoint in self._endpoints:
             endpoint.abandon()
         self._api.stop()
         self._watcher.stop()
@@ -210,17 +163,7 @@ class Supervisor:
             self._memory.forget_container(fact.id)
         elif isinstance(fact, EngineConnected):
             self._store.put_data_root(fact.data_root)
-        for endpoint in self._concerned(cast(Fact, fact)):
-            endpoint.engine_changed()
-
-    def _concerned(self, fact: Fact) -> Iterable[Endpoint]:
-        """All by another dockerd, as it has the way to every sandbox; else those that the fact names."""
-        match fact:
-            case EngineFound():
-                return self._endpoints.values()
-            case ContainerSeen(endpoints=names):
-                return [self._endpoints[name] for name in names if name in self._endpoints]
-        return ()
+        self._endpoints.learn(cast(Fact, fact))
 
     def _on_request(self, request: Request, respond: Respond) -> None:
         if self._stopping:
@@ -239,9 +182,8 @@ class Supervisor:
 
     def _delete_network(self, body: DeleteNetwork, respond: Respond) -> None:
         """The engine forgets the network whatever we answer, so its endpoints go too."""
-        for endpoint in tuple(self._endpoints.values()):
-            if endpoint.spec.network_id == body.network_id:
-                endpoint.delete()
+        for endpoint in self._endpoints.on_network(body.network_id):
+            endpoint.delete()
         self._networks.delete(body.network_id)
         self._memory.forget_network(body.network_id)
         respond(Done())
@@ -249,34 +191,11 @@ class Supervisor:
     def _create_endpoint(self, body: CreateEndpoint, respond: Respond) -> None:
         endpoint = self._endpoints.get(body.endpoint_id)
         if endpoint is None:
-            endpoint = self._new_endpoint(body)
-            self._endpoints[body.endpoint_id] = endpoint
+            endpoint = self._endpoints.admit(body, self._networks.get(body.network_id).options)
         endpoint.create(respond)
 
-    def _new_endpoint(self, body: CreateEndpoint) -> Endpoint:
-        options = self._networks.get(body.network_id).options
-        others = [e for e in self._endpoints.values() if e.spec.network_id == body.network_id]
-        spec, origin, identity = admit(
-            body, options, others, identifier=self._identifier, memory=self._memory, silence=self._silence
-        )
-        return self._endpoint(spec, origin, identity)
-
-    def _endpoint(self, spec: EndpointSpec, origin: Origin, identity: Identity | None) -> Endpoint:
-        return Endpoint(replace(spec, mark=self._mark), origin, identity, self._plant)
-
-    def _forget(self, spec: EndpointSpec) -> None:
-        self._endpoints.pop(spec.endpoint_id, None)
-
-    def _cleared(self, spec: EndpointSpec, status: int) -> None:
-        """Only now nothing has to be known of it, should we die. A worker that died may have left the link."""
-        forget = partial(self._store.drop_endpoint, spec.endpoint_id)
-        if status == 0:
-            forget()
-        else:
-            self._leftovers.remove_link(spec.network_id, spec.endpoint_id, forget)
-
     def _join(self, body: Join, respond: Respond) -> None:
-        self._known(body.endpoint_id).join(body.sandbox_key, respond)
+        self._endpoints.known(body.endpoint_id).join(body.sandbox_key, respond)
 
     def _leave(self, body: Leave, respond: Respond) -> None:
         endpoint = self._endpoints.get(body.endpoint_id)
@@ -293,18 +212,12 @@ class Supervisor:
             endpoint.delete(respond)
 
     def _oper_info(self, body: OperInfo, respond: Respond) -> None:
-        view = view_endpoint(self._known(body.endpoint_id), self._engine)
+        view = view_endpoint(self._endpoints.known(body.endpoint_id), self._engine)
         shown = {"mac": view.mac, "address": view.address, "server": view.server, "lease_state": view.lease_state}
         respond(OperValues({name: str(value) for name, value in shown.items() if value is not None}))
 
-    def _known(self, endpoint_id: str) -> Endpoint:
-        try:
-            return self._endpoints[endpoint_id]
-        except KeyError:
-            raise NotFound(f"endpoint {endpoint_id[:12]} is not known to this plugin") from None
-
     def _health(self, _: GetHealth, respond: Respond) -> None:
-        found = problems(self._endpoints.values())
+        found = problems(self._endpoints)
         if self._store.problem is not None:
             found = (self._store.problem, *found)
         uptime = time.monotonic() - self._started
@@ -312,14 +225,14 @@ class Supervisor:
         respond(Health(not found, found, self._instance, uptime, *counts, self._engine.connected))
 
     def _list_endpoints(self, _: ListEndpoints, respond: Respond) -> None:
-        endpoints = sorted(self._endpoints.values(), key=lambda e: e.spec.endpoint_id)
+        endpoints = sorted(self._endpoints, key=lambda e: e.spec.endpoint_id)
         respond(EndpointList(tuple(view_endpoint(e, self._engine) for e in endpoints)))
 
     def _list_workers(self, _: ListWorkers, respond: Respond) -> None:
         def sampled(samples: object | None) -> None:
-            children = (self._api.child, self._watcher.child, *(e.worker.child for e in self._endpoints.values()))
+            children = (self._api.child, self._watcher.child, *(e.worker.child for e in self._endpoints))
             found = samples if isinstance(samples, tuple) else ()
-            respond(WorkerList(view_workers(found, children, tuple(self._endpoints.values()))))
+            respond(WorkerList(view_workers(found, children, tuple(self._endpoints))))
 
         ask(
             self._nursery,

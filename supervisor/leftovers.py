@@ -24,7 +24,7 @@ class Leftovers:
     """Each lease goes out from a process of its own, over a link made for it; what fails is tried again later."""
 
     def __init__(self, nursery: Nursery, loop: Loop, memory: Memory, mark: int) -> None:
-        """`mark` is that of our links (supervisor.statelock)."""
+        """`mark` is that of our links (supervisor.statelock), 0 where they have none."""
         self._nursery = nursery
         self._loop = loop
         self._memory = memory
@@ -38,6 +38,9 @@ class Leftovers:
                 log.warning("a link that no endpoint has is removed", extra={"interface": name})
             done()
 
+        if not self._mark:
+            done()
+            return
         deadline = SWEEP_DEADLINE_SECONDS
         ask(self._nursery, self._loop, "nd-sweep", sweep, self._mark, owned, deadline=deadline, answer=swept)
 
