@@ -5,6 +5,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from ipaddress import IPv4Address
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,7 +17,7 @@ from tests.lab.leaks import Belongings, assert_no_more
 from tests.lab.plugin import Plugin
 from tests.plugin.conftest import fill_thread_pool
 from tests.plugin.sandbox import Sandbox
-from tests.soak.members import NETWORK, Member
+from tests.soak.members import Member
 from tests.soak.records import Gap, Kind, Span
 
 SETTLE_SECONDS = 15  # for a change of address that has just begun
@@ -30,22 +31,27 @@ def unsettled(members: list[Member], dhcp: DhcpServer) -> list[Gap]:
 
 
 def _unsettled(member: Member, dhcp: DhcpServer) -> Iterator[Gap]:
-    mac = member.container.attachment(NETWORK).mac
+    if member.name not in member.diary.open:
+        yield _gap(member.name, Kind.UNSETTLED, "it could not be brought back")
+        return
+    mac = member.diary.open[member.name].mac
 
-    def settled() -> bool:
-        return [a.ip for a in Sandbox.of(member.container).addresses(mac)] == [dhcp.messages(mac, "ACK")[-1].address]
+    def addresses() -> list[IPv4Address]:
+        return [address.ip for address in Sandbox.of(member.container).addresses(mac)]
+
+    def granted() -> list[IPv4Address | None]:
+        return [message.address for message in dhcp.messages(mac, "ACK")[-1:]]
 
     try:
-        wait_until(settled, "the leased address", SETTLE_SECONDS, interval=0.5)
+        wait_until(lambda: addresses() == granted(), "the leased address", SETTLE_SECONDS, interval=0.5)
     except NotReached:
-        addresses = Sandbox.of(member.container).addresses(mac)
-        yield _gap(member.name, Kind.UNSETTLED, f"{addresses}, not {dhcp.messages(mac, 'ACK')[-1].address}")
+        yield _gap(member.name, Kind.UNSETTLED, f"{mac} has {addresses()}, {granted()} is leased to it")
 
 
 def removed(members: list[Member], dhcp: DhcpServer) -> list[Gap]:
     """Remove them; the containers whose lease was not given back, or more than once."""
     seen = len(dhcp.messages())
-    macs = {member.name: member.container.attachment(NETWORK).mac for member in members}
+    macs = {name: presence.mac for name, presence in members[0].diary.open.items()}
     for member in members:
         member.diary.leave(member.name)
         member.container.remove()

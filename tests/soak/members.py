@@ -127,11 +127,17 @@ class Member:
             self.docker("unpause", self.name)
         elif not state["Running"]:
             self.docker("start", self.name)
-        if NETWORK not in self.container.inspect()["NetworkSettings"]["Networks"]:
+        if not self._attached():
+            with suppress(CommandFailed):  # the engine may go on naming the network after a connect that failed
+                self.docker("network", "disconnect", "--force", NETWORK, self.name)
             self._connect()
         if self.name not in self.diary.open:
             self.arrive()
         return None
+
+    def _attached(self) -> bool:
+        networks = self.container.inspect()["NetworkSettings"]["Networks"]
+        return bool(NETWORK in networks and networks[NETWORK]["EndpointID"])
 
     def _connect(self) -> None:
         option = [f"--driver-opt=id={self.name}"] if self.kind == "id" else []
