@@ -26,6 +26,7 @@ from supervisor.messages import CreateEndpoint
 # overlay2 mounts by a mount id of its own, the containerd image store by the container's id.
 MOUNTED = re.compile(r"/overlay2/([0-9a-z-]+)/merged |/rootfs/overlayfs/([0-9a-f]{64}) ")
 ALWAYS = "always"
+DEAD = ("Z", "X")  # proc(5), stat: a zombie, and one that is just vanishing
 POLICIES = (ALWAYS, "unless-stopped", "on-failure")
 
 log = logging.getLogger(__name__)
@@ -154,9 +155,14 @@ class Identifier:
 
 
 def _lives(configuration: Configuration) -> bool:
-    """Whether its first process is there: by its cgroup, which the engine names by the container's id."""
+    """Whether its first process is there: by its cgroup, which the engine names by the container's id.
+
+    One that has died shows it as well until its parent has taken notice, which after a crash of the engine takes time.
+    """
+    process = Path(f"/proc/{configuration.pid}")
     try:
-        return configuration.identity.id in Path(f"/proc/{configuration.pid}/cgroup").read_text(encoding="utf-8")
+        state = (process / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]
+        return state not in DEAD and configuration.identity.id in (process / "cgroup").read_text(encoding="utf-8")
     except OSError:
         return False
 

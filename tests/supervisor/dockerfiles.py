@@ -81,6 +81,7 @@ class DockerFiles:
         mac: str | None = None,
         mac_here: str | None = None,
         others: dict[str, str] | None = None,
+        pid: int = 0,
     ) -> None:
         """The container's own file, in the engine's words; without `ports` it has null there.
 
@@ -99,7 +100,7 @@ class DockerFiles:
                     "ID": container_id,
                     "Name": f"/{name}",
                     "Config": {"Hostname": f"{name}-host", "ExposedPorts": exposed, "MacAddress": mac or ""},
-                    "State": {"Running": running or restarting, "Restarting": restarting},
+                    "State": {"Running": running or restarting, "Restarting": restarting, "Pid": pid},
                     "NetworkSettings": {"Networks": places},
                     "HasBeenManuallyStopped": stopped,
                 }

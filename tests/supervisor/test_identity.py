@@ -1,5 +1,7 @@
 """Which container a request is for: found in a mount table and in files like the engine's, or not at all."""
 
+import os
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -334,6 +336,21 @@ def test_join_without_a_name(two: DockerFiles, content: bytes) -> None:
 def test_join_without_a_store(two: DockerFiles) -> None:
     """An engine that keeps its endpoints elsewhere costs the name, nothing else."""
     assert Identifier(two.engine).at_join(ENDPOINT) is None
+
+
+def test_comes_back_after_its_death(docker: DockerFiles) -> None:
+    """A container whose process lives was disconnected; one whose process is dead, buried or not, is started again."""
+    in_every_cgroup = ":"
+    docker.configure(in_every_cgroup, "web", pid=os.getpid())
+    docker.configure_host(in_every_cgroup, policy="always")
+    docker.start()
+    identity = Identity(in_every_cgroup, "web", "web-host")
+    assert not Identifier(docker.engine).comes_back(identity)
+    with subprocess.Popen(["true"]) as child:
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        docker.configure(in_every_cgroup, "web", pid=child.pid)
+        assert Identifier(docker.engine).comes_back(identity)
+    assert Identifier(docker.engine).comes_back(identity)
 
 
 @pytest.mark.parametrize(
