@@ -3,6 +3,7 @@
 Owns the lease from Attach to Leave. Runs in the sandbox's network namespace; must not know how it got there.
 """
 
+import logging
 from collections.abc import Callable
 
 from workers.arp import ArpWatch
@@ -13,11 +14,12 @@ from workers.messages import Attach, ConflictCheck, EndpointSpec, LeaseObtained,
 from workers.netlink import NetlinkError
 from workers.parse import InvalidLease, parse_lease
 from workers.placement import Placement
-from workers.release import decline
+from workers.release import decline, forgo
 from workers.udhcpc import MIN_LEASE_SECONDS, ClientOptions, Event, EventKind
 
 PROBE_SECONDS = 2.0  # from the lease: an answer to its probe, not a newcomer's claim (RFC 5227 section 1.1)
-SILENCE_SECONDS = 5.0  # after T2, or half of what is left then, until the server is called silent
+
+log = logging.getLogger(__name__)
 
 
 class Keeper:
@@ -34,6 +36,7 @@ class Keeper:
         self._deadlines = Deadlines()
         self._bound = False
         self._silent = False
+        self._refused = False
         self._renewing = False
         self._contested = False
         self._watch: ArpWatch | None = None
@@ -122,7 +125,7 @@ class Keeper:
         """What becomes due where no server answers; a lease that has run out has been told already."""
         runs = lease.runs(boottime())
         self._deadlines.set(self._on_expiry, lease.expires if runs else None)
-        self._deadlines.set(self._on_overdue, _overdue_at(lease) if runs else None)
+        self._deadlines.set(self._on_overdue, lease.overdue_at(boottime()) if runs else None)
 
     def _listen(self) -> None:
         """To whoever claims the address of now."""
@@ -181,11 +184,14 @@ class Keeper:
             self._report(LeaseTrouble(Trouble.INVALID, str(error)))
             self._clients.reject()
             return
+        if event.kind is EventKind.BOUND and self._is_strange(lease):
+            self._insist(lease)
+            return
         if not self._apply(lease):
             self._clients.reject()
             return
         moved = lease.address != self.lease.address
-        self._bound, self._silent, self.lease = True, False, lease
+        self._bound, self._silent, self._refused, self.lease = True, False, False, lease
         self._time(lease)
         if moved:
             self._contested = False
@@ -196,6 +202,19 @@ class Keeper:
             self._renewing = True  # udhcpc would come too late
             self._run()
 
+    def _is_strange(self, lease: Lease) -> bool:
+        """Of another server, which was the first to answer udhcpc's DISCOVER: the lease that is held still runs."""
+        in_need = self._silent or self._refused or self._contested
+        return lease.address != self.lease.address and self.lease.runs(boottime()) and not in_need
+
+    def _insist(self, lease: Lease) -> None:
+        """The container keeps the address that Docker knows; whoever gave it says if it is not its own any more."""
+        what = f"{lease.server} gave {lease.address.ip}; it is given back, and {self.lease.address.ip} renewed"
+        log.warning(what, extra={"interface": self._interface})
+        forgo(self._interface, lease, self._spec.mac)
+        self._renewing = True
+        self._run()
+
     def _apply(self, lease: Lease) -> bool:
         try:
             self._placement.put(self._interface, self.lease, lease)
@@ -205,7 +224,7 @@ class Keeper:
         return True
 
     def _on_nak(self, event: Event) -> None:
-        self._bound = False  # the deconfig that follows is no news
+        self._bound, self._refused = False, True  # the deconfig that follows is no news
         words = event.values.get("message", "")[:100]
         self._report(LeaseTrouble(Trouble.NAK, f"the server refused {self.lease.address.ip}: {words!r}"))
         self._ask_anew()
@@ -218,14 +237,6 @@ class Keeper:
 
     def _on_leasefail(self, _: Event) -> None:
         self._on_silence("no server answered a round of DISCOVERs; asking on")
-
-
-def _overdue_at(lease: Lease) -> float | None:
-    """Some seconds after T2 and before the end, `boottime()`; from now on where a takeover comes later."""
-    if lease.t2 is None or lease.expires is None:
-        return None
-    patience = min(SILENCE_SECONDS, (lease.expires - lease.t2) / 2)
-    return max(lease.t2, boottime()) + patience
 
 
 ON_EVENT: dict[EventKind, Callable[[Keeper, Event], None]] = {

@@ -11,6 +11,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 
 DEFAULT_DESTINATION = IPv4Network("0.0.0.0/0")
+SILENCE_SECONDS = 5.0  # after T2, or half of what is left then
 T1, T2 = 0.5, 0.875  # of the duration; RFC 2131 section 4.4.5, where the server does not say
 
 
@@ -71,6 +72,12 @@ class Lease:
     def t2(self) -> float | None:
         """`boottime()` from which every server is asked; None for an infinite lease."""
         return None if self.duration is None else self.obtained + T2 * self.duration
+
+    def overdue_at(self, now: float) -> float | None:
+        """`boottime()` from which a server that has not renewed it is called silent, from `now` on; None for never."""
+        if self.t2 is None or self.expires is None:
+            return None
+        return max(self.t2, now) + min(SILENCE_SECONDS, (self.expires - self.t2) / 2)
 
     def runs(self, now: float) -> bool:
         """Whether the address may still be used at `now` (`boottime()`)."""

@@ -40,8 +40,7 @@ def release(interface: str, lease: Lease, mac: str, timeout: float = 2.0) -> Non
     try:
         with _client_socket(interface, lease.address.ip) as client:
             client.connect((str(server), SERVER_PORT))
-            xid = int.from_bytes(os.urandom(4), "big")
-            client.send(encode(MessageType.RELEASE, xid, mac, ciaddr=lease.address.ip, server=server))
+            client.send(encode(MessageType.RELEASE, _xid(), mac, ciaddr=lease.address.ip, server=server))
             left = _has_left(client, timeout)
     except OSError as error:
         raise ReleaseError(f"releasing {lease.address.ip} to {server} over {interface}: {error.strerror}") from error
@@ -72,12 +71,26 @@ def decline(interface: str, lease: Lease, mac: str) -> None:
 
     The server notices by itself sooner or later; until then it may offer the address again.
     """
-    xid = int.from_bytes(os.urandom(4), "big")
+    message = encode(MessageType.DECLINE, _xid(), mac, server=lease.server, requested=lease.address.ip)
+    _broadcast(interface, message, "DHCPDECLINE")
+
+
+def forgo(interface: str, lease: Lease, mac: str) -> None:
+    """Releases a lease whose address is not put on the link, hence by broadcast; what fails is logged."""
+    message = encode(MessageType.RELEASE, _xid(), mac, ciaddr=lease.address.ip, server=lease.server)
+    _broadcast(interface, message, "DHCPRELEASE")
+
+
+def _broadcast(interface: str, message: bytes, name: str) -> None:
     try:
         with Wire(interface) as wire:
-            wire.broadcast(encode(MessageType.DECLINE, xid, mac, server=lease.server, requested=lease.address.ip))
+            wire.broadcast(message)
     except OSError as error:
-        log.warning("DHCPDECLINE not sent: %s", error, extra={"interface": interface})
+        log.warning("%s not sent: %s", name, error, extra={"interface": interface})
+
+
+def _xid() -> int:
+    return int.from_bytes(os.urandom(4), "big")
 
 
 def _move(container_link: str, scratch: Namespace) -> None:

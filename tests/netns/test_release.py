@@ -22,7 +22,7 @@ from tests.netns.lan import (
 from workers.lease import Lease
 from workers.netlink import Netlink
 from workers.netns import Namespace
-from workers.release import ReleaseError, release, release_detached
+from workers.release import ReleaseError, forgo, release, release_detached
 
 pytestmark = pytest.mark.netns
 
@@ -48,6 +48,16 @@ def test_release_from_the_container(server: DhcpServer, tmp_path: Path, sandbox:
         assert MAC in server.leases
         release("eth0", lease, MAC)
         run("ip link del eth0")
+
+    server.wait_for(f"DHCPRELEASE({BRIDGE}) {lease.address.ip} {MAC}")
+    assert server.leases == ""
+
+
+def test_forgone(server: DhcpServer, tmp_path: Path, sandbox: Namespace) -> None:
+    """A lease whose address never came onto the link goes back by broadcast, which the server takes as well."""
+    with sandbox.visit():
+        lease = obtain_lease("eth0", tmp_path)
+        forgo("eth0", lease, MAC)
 
     server.wait_for(f"DHCPRELEASE({BRIDGE}) {lease.address.ip} {MAC}")
     assert server.leases == ""

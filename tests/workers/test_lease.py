@@ -65,3 +65,13 @@ def test_boottime() -> None:
     """It goes on."""
     first = boottime()
     assert boottime() >= first > 0
+
+
+@pytest.mark.parametrize(
+    ("duration", "now", "overdue"),
+    [(16, 100.0, 115.0), (800, 100.0, 805.0), (80, 178.0, 183.0), (None, 100.0, None)],
+    ids=["short", "long", "taken over late", "infinite"],
+)
+def test_overdue(duration: int | None, now: float, overdue: float | None) -> None:
+    """Five seconds after T2, or half of what is left; a successor has as long for its own question."""
+    assert _lease(duration=duration).overdue_at(now) == overdue

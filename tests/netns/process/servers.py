@@ -99,6 +99,21 @@ def two() -> Behaviour:
     return answer
 
 
+def overtaken() -> Behaviour:
+    """Two servers, of which the other one is the faster to answer udhcpc."""
+    faster = Grant(LAN[70], more={Option.SERVER_ID: OTHER.packed})
+    asked = itertools.count()
+
+    def answer(packet: Packet) -> list[bytes]:
+        if packet.kind is Kind.DISCOVER:
+            both = [*USUAL.answer(packet), *faster.answer(packet)]
+            return both if next(asked) == 0 else both[::-1]
+        chosen = packet.options.get(Option.SERVER_ID) == OTHER.packed
+        return (faster if chosen else USUAL).answer(packet)
+
+    return answer
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """One row. What differs from the usual is said; `error` is in the answer to a start that fails."""

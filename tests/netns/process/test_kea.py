@@ -1,6 +1,7 @@
 """Kea instead of dnsmasq: the life of a lease, by Kea's own log and its lease file."""
 
 from collections.abc import Iterator
+from ipaddress import IPv4Interface
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,12 @@ from tests.lab.command import wait_until
 from tests.lab.kea import Kea, KeaOptions
 from tests.lab.network import LAN, SERVER
 from tests.netns.process.conftest import Squat
+from tests.netns.process.fakeengine import INTERFACE
 from tests.netns.process.rig import Rig
 from tests.netns.process.wire import Kind
+from workers.lease import Lease, boottime
+from workers.netns import open_namespace
+from workers.release import forgo
 
 ROUTES = bytes.fromhex("10 0a14 c0a84d04  00 c0a84d05")  # 10.20.0.0/16 via .4, the default route via .5 (RFC 3442)
 FIRST = ["DISCOVER", "OFFER", "REQUEST", "ACK"]
@@ -104,3 +109,13 @@ def test_declined(rig: Rig, kea: Kea, squat: Squat) -> None:
 
     assert kea.kinds(container.mac).count("DECLINE") == len(rig.capture.frames(kind=Kind.DECLINE)) == 1
     assert {lease.address: lease.declined for lease in kea.leases()} == {LAN[50]: True, container.ip: False}
+
+
+def test_forgone(rig: Rig, kea: Kea) -> None:
+    """A lease that is given back by broadcast, as its address is not wanted on the link, is free again."""
+    container = rig.joined()
+    lease = Lease(IPv4Interface(container.address), SERVER, 60, boottime())
+    with open_namespace(f"/run/netns/{container.sandbox}") as sandbox, sandbox.visit():
+        forgo(INTERFACE, lease, container.mac)
+
+    wait_until(lambda: not kea.leases(), "the release", 5)

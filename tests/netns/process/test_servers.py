@@ -13,12 +13,12 @@ from dataclasses import replace
 import pytest
 
 from tests.lab.command import run, wait_until
-from tests.lab.network import BRIDGE, LAN, LAN_BRIDGE
+from tests.lab.network import BRIDGE, LAN, LAN_BRIDGE, SERVER
 from tests.netns.process.fakeengine import Container
 from tests.netns.process.rig import Rig, rig_in
 from tests.netns.process.scripted import Grant, ScriptedServer, scripted_server, usual_way
-from tests.netns.process.servers import BEYOND, CASES, OTHER, USUAL, USUAL_ADDRESS, Case
-from tests.netns.process.wire import ETH_P_IP, NOWHERE, Kind
+from tests.netns.process.servers import BEYOND, CASES, OTHER, USUAL, USUAL_ADDRESS, Case, overtaken
+from tests.netns.process.wire import ETH_P_IP, NOWHERE, Kind, Option
 from workers.netns import open_namespace
 
 MAC = "02:42:ac:11:00:42"
@@ -115,6 +115,22 @@ def test_renewal_with_what_is_no_lease(shared: tuple[Rig, ScriptedServer]) -> No
         server.behaviour = USUAL.answer
         wait_until(lambda: rig.confirmations(container) > before, "a lease", 10)
         assert container.inet == [USUAL_ADDRESS]
+    finally:
+        rig.clean()
+
+
+def test_server_that_overtakes(shared: tuple[Rig, ScriptedServer]) -> None:
+    """Another server's answer to udhcpc changes nothing: its lease goes back, and the one Docker knows is renewed."""
+    rig, server = shared
+    server.behaviour, server.way = overtaken(), usual_way
+    container, before = known(rig), len(rig.capture.frames())
+    try:
+        bind(rig, container)
+        assert (container.inet, container.view["server"]) == ([USUAL_ADDRESS], str(SERVER))
+        *_, release, renewal = rig.capture.frames()[before:]
+        assert (release.packet.kind, release.packet.ciaddr) == (Kind.RELEASE, LAN[70])
+        assert release.packet.options[Option.SERVER_ID] == OTHER.packed
+        assert (renewal.packet.kind, renewal.source, renewal.destination) == (Kind.REQUEST, USUAL.address, SERVER)
     finally:
         rig.clean()
 
