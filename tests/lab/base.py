@@ -1,10 +1,10 @@
 """What an image is built from where no registry of images is reached: Debian's base system, and busybox by itself."""
 
 import io
-import shutil
 import subprocess
 import tarfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tests.lab.command import CommandFailed, run
 from tests.lab.engine import Docker
@@ -54,11 +54,12 @@ def static_busybox(cache: Path) -> Path:
     """Debian's static busybox, unpacked and not installed: as a package it conflicts with the dynamic one."""
     binary = cache / "busybox-static"
     if not binary.exists():
-        directory = cache / "busybox-static.deb.d"
-        directory.mkdir(parents=True, exist_ok=True)
-        run("sh", "-ec", 'cd "$1"; apt-get download -q busybox-static; dpkg -x busybox-static_*.deb .', "sh", directory)
-        shutil.copy2(next(directory.glob("**/bin/busybox")), binary)
-        shutil.rmtree(directory)
+        cache.mkdir(parents=True, exist_ok=True)
+        # Two laboratories may want it at the same time: each has a directory of its own, and the last one wins.
+        with TemporaryDirectory(prefix="busybox-static.", dir=cache) as directory:
+            fetch = 'cd "$1"; apt-get download -q busybox-static; dpkg -x busybox-static_*.deb .'
+            run("sh", "-ec", fetch, "sh", directory)
+            next(Path(directory).glob("**/bin/busybox")).replace(binary)
     return binary
 
 
