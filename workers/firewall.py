@@ -8,19 +8,13 @@ import os
 import socket
 import struct
 from pathlib import Path
+from typing import Any
 
-from workers.nlsocket import KernelError, NetlinkSocket, attributes, each_attribute
+from pyroute2 import NFTSocket
+from pyroute2.netlink.exceptions import NetlinkError as KernelError
+from pyroute2.netlink.nfnetlink import NFNL_SUBSYS_NFTABLES, nfgen_msg
+from pyroute2.netlink.nfnetlink.nftsocket import NFT_MSG_GETCHAIN, NFT_MSG_GETRULE
 
-# linux/netfilter/nfnetlink.h and nf_tables.h; numbers are in network order there.
-NETLINK_NETFILTER = 12
-NFNL_SUBSYS_NFTABLES = 10
-NFT_MSG_GETCHAIN, NFT_MSG_GETRULE = NFNL_SUBSYS_NFTABLES << 8 | 4, NFNL_SUBSYS_NFTABLES << 8 | 7
-NFGENMSG = struct.Struct("!BBH")  # family, version, resource
-NFTA_CHAIN_TABLE, NFTA_CHAIN_NAME, NFTA_CHAIN_HOOK, NFTA_CHAIN_POLICY = 1, 3, 4, 5
-NFTA_HOOK_HOOKNUM = 1
-NFTA_RULE_TABLE, NFTA_RULE_CHAIN, NFTA_RULE_EXPRESSIONS = 1, 2, 4
-NFTA_EXPR_NAME, NFTA_EXPR_DATA = 1, 2
-NFTA_IMMEDIATE_DATA, NFTA_DATA_VERDICT, NFTA_VERDICT_CODE = 2, 2, 1
 NF_INET_FORWARD = 2
 NF_DROP, NF_ACCEPT = 0, 1
 FILTERING_FAMILIES = (1, 2)  # NFPROTO_INET and NFPROTO_IPV4: the ones that bridge netfilter hands frames to
@@ -50,44 +44,40 @@ def drops_forwarded(link: str) -> bool:
 
 
 def _nftables_drops(link: str) -> bool:
-    everything = NFGENMSG.pack(socket.AF_UNSPEC, 0, 0)
     try:
-        with NetlinkSocket(NETLINK_NETFILTER) as nftables:
-            chains = nftables.dump(NFT_MSG_GETCHAIN, everything)
-            dropping = {_chain(c, NFTA_CHAIN_TABLE, NFTA_CHAIN_NAME) for c in chains if _is_dropping(c)}
+        with NFTSocket(nfgen_family=0) as nftables:
+            chains = nftables.request_get(nfgen_msg(), NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETCHAIN)
+            dropping = {_chain(c, "NFTA_CHAIN_NAME", "NFTA_CHAIN_TABLE") for c in chains if _is_dropping(c)}
             if not dropping:
                 return False
-            rules = nftables.dump(NFT_MSG_GETRULE, everything)
+            rules = tuple(nftables.request_get(nfgen_msg(), NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETRULE))
+            open_chains = {_chain(r, "NFTA_RULE_CHAIN", "NFTA_RULE_TABLE") for r in rules if _accepts_everything(r)}
+            return bool(dropping - open_chains) and not any(_names(rule.data, link) for rule in rules)
     except KernelError as error:
-        raise OSError(error.code, str(error)) from error
-    open_chains = {_chain(r, NFTA_RULE_TABLE, NFTA_RULE_CHAIN) for r in rules if _accepts_everything(r)}
-    return bool(dropping - open_chains) and not any(_names(rule, link) for rule in rules)
+        raise OSError(error.code, os.strerror(error.code)) from error
 
 
-def _is_dropping(chain: bytes) -> bool:
-    found = attributes(chain, NFGENMSG.size)
-    hook = attributes(found.get(NFTA_CHAIN_HOOK, b""))
+def _is_dropping(chain: Any) -> bool:  # noqa: ANN401  pyroute2 is untyped
     return (
-        chain[0] in FILTERING_FAMILIES
-        and found.get(NFTA_CHAIN_POLICY) == NF_DROP.to_bytes(4, "big")
-        and hook.get(NFTA_HOOK_HOOKNUM) == NF_INET_FORWARD.to_bytes(4, "big")
+        chain["nfgen_family"] in FILTERING_FAMILIES
+        and chain.get("policy") == NF_DROP
+        and chain.get(("hook", "NFTA_HOOK_HOOKNUM")) == NF_INET_FORWARD
     )
 
 
-def _chain(message: bytes, table: int, name: int) -> tuple[int, bytes, bytes]:
-    found = attributes(message, NFGENMSG.size)
-    return message[0], found[table], found[name]
+def _chain(message: Any, name: str, table: str) -> tuple[int, str, str]:  # noqa: ANN401  pyroute2 is untyped
+    return message["nfgen_family"], message.get_attr(table), message.get_attr(name)
 
 
-def _accepts_everything(rule: bytes) -> bool:
+def _accepts_everything(rule: Any) -> bool:  # noqa: ANN401  pyroute2 is untyped
     """Nothing but an accept, and the counter that iptables puts before it."""
-    elements = each_attribute(attributes(rule, NFGENMSG.size).get(NFTA_RULE_EXPRESSIONS, b""))
-    expressions = {e[NFTA_EXPR_NAME]: e.get(NFTA_EXPR_DATA, b"") for e in (attributes(value) for _, value in elements)}
-    if expressions.keys() - {b"counter\0", b"immediate\0"}:
+    expressions = {e.get_attr("NFTA_EXPR_NAME"): e for e in rule.get_attr("NFTA_RULE_EXPRESSIONS") or ()}
+    immediate = expressions.get("immediate")
+    if immediate is None or expressions.keys() - {"counter", "immediate"}:
         return False
-    data = attributes(expressions.get(b"immediate\0", b"")).get(NFTA_IMMEDIATE_DATA, b"")
-    verdict = attributes(attributes(data).get(NFTA_DATA_VERDICT, b""))
-    return verdict.get(NFTA_VERDICT_CODE) == NF_ACCEPT.to_bytes(4, "big")
+    data = immediate.get_attr("NFTA_EXPR_DATA").get_attr("NFTA_IMMEDIATE_DATA")
+    verdict = data.get_attr("NFTA_DATA_VERDICT")
+    return verdict is not None and verdict.get_attr("NFTA_VERDICT_CODE") == "NF_ACCEPT"
 
 
 def _legacy_drops(link: str) -> bool:

@@ -15,11 +15,8 @@ from ipaddress import IPv4Interface
 from types import TracebackType
 from typing import Self
 
-from workers.lease import DEFAULT_DESTINATION, Route
-from workers.netns import Namespace, disable_ipv6
-from workers.nlsocket import NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, KernelError, NetlinkSocket
-from workers.routes import RTPROT_KERNEL, KernelRoute, describe
-from workers.rtnl import (
+from pyroute2.netlink import NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL
+from pyroute2.netlink.rtnl import (
     RTM_DELADDR,
     RTM_DELLINK,
     RTM_DELROUTE,
@@ -29,6 +26,13 @@ from workers.rtnl import (
     RTM_NEWADDR,
     RTM_NEWLINK,
     RTM_NEWROUTE,
+)
+
+from workers.lease import DEFAULT_DESTINATION, Route
+from workers.netns import Namespace, disable_ipv6
+from workers.nlsocket import KernelError, NetlinkSocket
+from workers.routes import RTPROT_KERNEL, KernelRoute, describe
+from workers.rtnl import (
     Link,
     address_question,
     changed_link,
@@ -70,7 +74,7 @@ class Netlink:
     """One netlink socket of the present network namespace. A context manager."""
 
     def __init__(self) -> None:
-        self._kernel = NetlinkSocket(socket.NETLINK_ROUTE)
+        self._kernel = NetlinkSocket()
 
     def __enter__(self) -> Self:
         return self
@@ -177,7 +181,7 @@ class Netlink:
     def addresses(self, index: int) -> tuple[IPv4Interface, ...]:
         """The IPv4 addresses of a link, the primary ones first."""
         with _attempt(f"listing the addresses of link {index}"):
-            found = map(decode_address, self._kernel.dump(RTM_GETADDR, address_question()))
+            found = map(decode_address, self._kernel.dump(RTM_GETADDR, address_question(index)))
             return tuple(address for owner, address in found if owner == index)
 
     def add_address(self, link: Link, address: IPv4Interface) -> None:
@@ -188,11 +192,11 @@ class Netlink:
         with _attempt(f"removing {address} from {link.name}"):
             self._kernel.change(RTM_DELADDR, encode_address(link.index, address))
 
-    def routes(self) -> tuple[KernelRoute, ...]:
-        """The unicast IPv4 routes of the main table, over all links."""
+    def routes(self, index: int | None = None) -> tuple[KernelRoute, ...]:
+        """The unicast IPv4 routes of the main table, over all links or one."""
         with _attempt("listing the routes"):
-            decoded = map(decode_route, self._kernel.dump(RTM_GETROUTE, route_question()))
-        return tuple(route for route in decoded if route is not None)
+            decoded = [decode_route(message) for message in self._kernel.dump(RTM_GETROUTE, route_question(index))]
+        return tuple(route for route in decoded if route is not None and index in (None, route.index))
 
     def add_route(self, link: Link, wanted: KernelRoute) -> None:
         """Adds beside a route with the same destination and another next hop, never in place of it."""
@@ -210,8 +214,8 @@ class Netlink:
     def bridge_routes(self, bridge: str) -> tuple[Route, ...]:
         """The static routes over a bridge, for the containers on it: no default, nothing that came with an address."""
         index = self.require_bridge(bridge).index
-        over = (r for r in self.routes() if r.index == index and r.protocol != RTPROT_KERNEL)
-        return tuple(r.route for r in over if r.route.destination != DEFAULT_DESTINATION)
+        over = (r.route for r in self.routes(index) if r.protocol != RTPROT_KERNEL)
+        return tuple(route for route in over if route.destination != DEFAULT_DESTINATION)
 
 
 def host_mac(mac: str) -> str:

@@ -169,8 +169,10 @@ def test_link_is_found_by_mac_and_told_apart_by_its_other_end() -> None:
     create_pair(host_link="dh-other", container_link="dc-other")
 
     with Netlink() as netlink:
-        assert netlink.link_by_mac(MAC.upper(), link("dh-other").index) == link("dc-other")
-        assert netlink.link_by_mac(MAC, link(HOST_LINK).index) == link(CONTAINER_LINK)
+        for peer, name in (("dh-other", "dc-other"), (HOST_LINK, CONTAINER_LINK)):
+            found = netlink.link_by_mac(MAC.upper(), link(peer).index)
+            assert found is not None
+            assert found.name == name
         assert netlink.link_by_mac("02:00:00:00:00:99") is None
 
 

@@ -1,79 +1,59 @@
-"""Netlink's framing, with a script in the kernel's place where the kernel cannot be made to."""
+"""Asking the kernel, with a script in its place where it cannot be made to answer so."""
 
 import errno
 import socket
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from pyroute2.netlink import NLM_F_MULTI, NLMSG_DONE, NLMSG_ERROR
+from pyroute2.netlink.rtnl import RTM_GETLINK, RTM_NEWLINK
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
-from workers.nlsocket import (
-    HEADER,
-    NLM_F_DUMP_INTR,
-    NLM_F_MULTI,
-    NLMSG_DONE,
-    NLMSG_ERROR,
-    STATUS,
-    KernelError,
-    NetlinkSocket,
-    attribute,
-    attributes,
-    number,
-    number_in,
-    text,
-    text_in,
-)
+from workers.nlsocket import NLM_F_DUMP_INTR, STATUS, KernelError, NetlinkSocket
 
-QUESTION, ANSWER = 18, 16
+HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence number, port
+DONE = HEADER.pack(HEADER.size + STATUS.size, NLMSG_DONE, NLM_F_MULTI, 1, 0) + STATUS.pack(0)
 
 
 def message(kind: int, flags: int, body: bytes) -> bytes:
     return HEADER.pack(HEADER.size + len(body), kind, flags, 1, 0) + body
 
 
+def link(index: int, flags: int = NLM_F_MULTI) -> bytes:
+    return message(RTM_NEWLINK, flags, struct.pack("=BxHiII", 0, 0, index, 0, 0))
+
+
 @contextmanager
-def scripted(monkeypatch: pytest.MonkeyPatch, *datagrams: bytes) -> Iterator[NetlinkSocket]:
-    """A socket that is answered with these, one after the other."""
+def scripted(monkeypatch: pytest.MonkeyPatch, *datagrams: bytes) -> Iterator[tuple[NetlinkSocket, socket.socket]]:
+    """A socket that is answered with these, one after the other, and the end that has the questions."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     for datagram in datagrams:
         theirs.send(datagram)
     monkeypatch.setattr("workers.nlsocket.socket.socket", lambda *_: ours)
-    with theirs, NetlinkSocket(0) as kernel:
-        yield kernel
-
-
-def test_attributes_are_padded_and_nested() -> None:
-    """What was put together is found again, whatever its length and depth."""
-    inner = text(3, "br-lan") + number(4, 1500)
-    found = attributes(b"head" + attribute(18, inner) + attribute(1, b"\1\2\3"), 4)
-
-    assert found[1] == b"\1\2\3"
-    assert text_in(attributes(found[18])[3]) == "br-lan"
-    assert number_in(attributes(found[18])[4]) == 1500
-
-
-def test_attribute_without_length_ends_the_list() -> None:
-    """Not even nonsense makes it run for ever."""
-    assert attributes(number(1, 7) + bytes(8)) == {1: number(1, 7)[4:]}
+    with theirs, NetlinkSocket() as kernel:
+        yield kernel, theirs
 
 
 def test_interrupted_list_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A link that is missing from such a list has not vanished."""
-    done = message(NLMSG_DONE, NLM_F_MULTI, STATUS.pack(0))
-    torn = message(ANSWER, NLM_F_MULTI, b"old.") + message(ANSWER, NLM_F_MULTI | NLM_F_DUMP_INTR, b"torn")
-    whole = message(ANSWER, NLM_F_MULTI, b"new1"), message(ANSWER, NLM_F_MULTI, b"new2") + done
+    """A link that is missing from such a list has not vanished; the second question is as long as the first."""
+    torn = link(1) + link(2, NLM_F_MULTI | NLM_F_DUMP_INTR)
 
-    with scripted(monkeypatch, torn + done, *whole) as kernel:
-        assert kernel.dump(QUESTION, b"") == [b"new1", b"new2"]
+    with scripted(monkeypatch, torn + DONE, link(3), link(4) + DONE) as (kernel, asked):
+        assert [answer["index"] for answer in kernel.dump(RTM_GETLINK, ifinfmsg())] == [3, 4]
+        first, second = asked.recv(4096), asked.recv(4096)
+    assert len(first) == len(second) == HEADER.unpack_from(first)[0] == HEADER.unpack_from(second)[0]
 
 
-def test_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its errno is the kernel's."""
-    refused = message(NLMSG_ERROR, 0, STATUS.pack(-errno.EPERM) + bytes(HEADER.size))
+@pytest.mark.parametrize(("kind", "tail"), [(NLMSG_ERROR, bytes(HEADER.size)), (NLMSG_DONE, b"")])
+def test_refusal(monkeypatch: pytest.MonkeyPatch, kind: int, tail: bytes) -> None:
+    """Its errno is the kernel's, whether a question is refused or a list breaks off."""
+    refused = message(kind, 0, STATUS.pack(-errno.EPERM) + tail)
 
     with (
-        scripted(monkeypatch, refused) as kernel,
+        scripted(monkeypatch, refused) as (kernel, _),
         pytest.raises(KernelError, match="Operation not permitted") as caught,
     ):
-        kernel.change(QUESTION, b"")
+        kernel.dump(RTM_GETLINK, ifinfmsg())
     assert caught.value.code == errno.EPERM
