@@ -13,7 +13,7 @@ STANDARD_OUTPUT, STANDARD_ERROR = 1, 2
 FIELDS = ("network", "endpoint", "container", "interface", "ms")
 SHORT_IDS = ("network", "endpoint")
 SHORT_ID_LENGTH = 12  # as docker prints them
-FOREIGN = ("docker", "urllib3")  # their DEBUG is hundreds of lines for each endpoint
+FOREIGN = ("asyncio", "docker", "pyroute2", "urllib3")  # their DEBUG is hundreds of lines for each endpoint
 
 log = logging.getLogger(__name__)
 
