@@ -122,7 +122,7 @@ class Injector:
 
     def _answers(self) -> bool:
         with suppress(OSError, HTTPException):  # it is just being started
-            return bool(self.plugin.get("/healthz")[1]["engine_connected"])
+            return bool(self.plugin.get("/healthz")[1].get("engine_connected"))
         return False
 
 
