@@ -48,21 +48,6 @@ def _unsettled(member: Member, dhcp: DhcpServer) -> Iterator[Gap]:
         yield _gap(member.name, Kind.UNSETTLED, f"{mac} has {addresses()}, {granted()} is leased to it")
 
 
-def removed(members: list[Member], dhcp: DhcpServer) -> list[Gap]:
-    """Remove them; the containers whose lease was not given back, or more than once."""
-    seen = len(dhcp.messages())
-    macs = {name: presence.mac for name, presence in members[0].diary.open.items()}
-    for member in members:
-        member.diary.leave(member.name)
-        member.container.remove()
-    given = [message.mac for message in dhcp.messages()[seen:] if message.kind == "RELEASE"]
-    return [
-        _gap(name, Kind.LEFT, f"{given.count(mac)} RELEASEs by {mac}")
-        for name, mac in macs.items()
-        if given.count(mac) != 1
-    ]
-
-
 def left_behind(before: Belongings, lab: Lab, plugin: Plugin) -> list[Gap]:
     """What the machine, the server, the plugin's processes and its state hold more than before.
 

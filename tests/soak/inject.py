@@ -78,12 +78,15 @@ class Injector:
         self._await_plugin()
 
     def fill_disk(self, roll: float) -> None:
-        """No file that the supervisor writes may grow, which to SQLite is a disk that fails."""
+        """No file that the supervisor writes may grow, which to SQLite is a disk that fails.
+
+        Over when all is on disk again: what was made meanwhile would not outlive a crash before that.
+        """
         (pid,) = self._pids("supervisor")
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
         time.sleep(roll * AWAY)
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        self._await_plugin()
+        wait_until(self._keeps_state, "the state on disk", WAIT_LIMIT, interval=0.2)
 
     def outage(self, roll: float) -> None:
         """The server is away, and comes back as it was."""
@@ -119,6 +122,9 @@ class Injector:
     def _await_plugin(self) -> None:
         """Until it answers and knows its engine; not until it is well, as that takes a DHCP server."""
         wait_until(self._answers, "the plugin's answer", WAIT_LIMIT, interval=0.1)
+
+    def _keeps_state(self) -> bool:
+        return not any("state cannot be kept" in problem for problem in self.plugin.get("/healthz")[1]["problems"])
 
     def _answers(self) -> bool:
         with suppress(OSError, HTTPException):  # it is just being started

@@ -67,6 +67,11 @@ class Member:
         mac = self.container.attachment(NETWORK).mac
         self.diary.arrive(self.name, mac, self.life, pinned=self.kind in ("id", "mac"))
 
+    def remove(self) -> None:
+        """It gives its lease back."""
+        self.diary.leave(self.name)
+        self.container.remove()
+
     def restart(self, _roll: float) -> None:
         """One command."""
         self.diary.leave(self.name)
@@ -83,8 +88,7 @@ class Member:
 
     def remove_run(self, _roll: float) -> None:
         """To Docker it is another one afterwards."""
-        self.diary.leave(self.name)
-        self.container.remove()
+        self.remove()
         self.run()
 
     def reconnect(self, _roll: float) -> None:

@@ -16,7 +16,7 @@ from tests.lab.plugin import Plugin
 from tests.plugin.conftest import create_network, fill_thread_pool
 from tests.soak import plan
 from tests.soak.diary import Diary
-from tests.soak.end import left_behind, removed, unsettled
+from tests.soak.end import left_behind, unsettled
 from tests.soak.inject import FAULTS, LIVE_RESTORE, Injector
 from tests.soak.members import AGAIN_TIMEOUT, NETWORK, OPERATIONS, Member
 from tests.soak.prober import Prober
@@ -62,7 +62,8 @@ class Soak:
             self._disturb()
             self._bring_back()
             at_the_end = unsettled(self._members, self._lab.dhcp)
-        at_the_end += removed(self._members, self._lab.dhcp)
+        for member in self._members:
+            member.remove()
         self._plugin.docker("network", "rm", NETWORK)
         at_the_end += left_behind(before, self._lab, self._plugin)
         messages = self._lab.dhcp.messages()[seen:]
