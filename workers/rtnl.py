@@ -148,9 +148,9 @@ def decode_address(message: Any) -> tuple[int, IPv4Interface]:  # noqa: ANN401  
 
 
 def route_question(index: int | None = None) -> nlmsg:
-    """Asks for the IPv4 unicast routes of the main table, over all links or one."""
+    """Asks for the IPv4 unicast routes over all links or one, of all tables: the main one need not exist yet."""
     over = [("RTA_OIF", index)] if index is not None else []
-    return _message(rtmsg, {"family": AF_INET, "table": RT_TABLE_MAIN, "type": RTN_UNICAST}, over)
+    return _message(rtmsg, {"family": AF_INET, "type": RTN_UNICAST}, over)
 
 
 def decode_route(message: Any) -> KernelRoute | None:  # noqa: ANN401  pyroute2 is untyped

@@ -12,7 +12,7 @@ import pytest
 from tests.netns.lan import BRIDGE, CONTAINER_LINK, HOST_LINK, MAC, create_pair, run, shell
 from workers.lease import Route
 from workers.netlink import Netlink, NetlinkError, change_feed, drain, host_mac
-from workers.netns import Namespace
+from workers.netns import Namespace, new_namespace
 from workers.rtnl import Link
 
 pytestmark = pytest.mark.netns
@@ -207,6 +207,13 @@ def test_bridge_routes_are_the_static_ones() -> None:
             Route(IPv4Network("10.8.0.0/16")),
             Route(IPv4Network("10.9.0.0/16"), IPv4Interface("192.168.77.9").ip),
         )
+
+
+@pytest.mark.usefixtures("machine")
+def test_namespace_in_which_nothing_was_ever_routed() -> None:
+    """The main table does not exist there yet, and a list of it would be refused."""
+    with new_namespace() as fresh, fresh.visit(), Netlink() as netlink:
+        assert (netlink.routes(), netlink.routes(1), netlink.addresses(1)) == ((), (), ())
 
 
 @pytest.mark.usefixtures("machine")
