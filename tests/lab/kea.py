@@ -80,6 +80,8 @@ class Kea:
         if process := Process.recorded(self._record):
             process.kill(signal.SIGKILL)
             wait_until(lambda: not process.alive, "the end of Kea", 5)
+        # Kea does not start while a process has the number in there, be it a zombie or somebody else.
+        (self.directory / "kea.kea-dhcp4.pid").unlink(missing_ok=True)
 
     def restart(self, options: KeaOptions | None = None) -> None:
         """The same leases, other options."""

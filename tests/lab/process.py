@@ -74,7 +74,8 @@ class Process:
     def kill(self, signum: signal.Signals) -> None:
         """Send a signal, unless the process has gone."""
         if self.alive:
-            os.kill(self.pid, signum)
+            with suppress(ProcessLookupError):  # it may go just now
+                os.kill(self.pid, signum)
 
     def stop(self, timeout: float = STOP_TIMEOUT) -> None:
         """SIGTERM, then SIGKILL after `timeout` seconds."""
