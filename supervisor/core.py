@@ -49,6 +49,7 @@ from supervisor.services import Api, Respond, Watcher
 from supervisor.statelock import mark_of
 from supervisor.store import Snapshot, Store
 from supervisor.views import problems, view_endpoint, view_workers
+from workers.rehearsal import rehearse
 
 SAMPLER = "supervisor.observe:sample_tree"
 TICK_SECONDS = 5.0
@@ -65,6 +66,7 @@ class Supervisor:
         self._loop = Loop()
         self._signals = Signals(SIGTERM, SIGINT, SIGCHLD)
         self._store = Store(state, self._snapshot)
+        rehearse()
         self._nursery = Nursery(self._loop)
         self._engine = Engine()
         self._networks = Networks(self._nursery, self._loop, self._engine, self._store)

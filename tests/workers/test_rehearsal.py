@@ -1,0 +1,33 @@
+"""What is done before the first fork."""
+
+import inspect
+import sys
+from types import CodeType, FrameType
+
+from tests.supervisor.nursery import descriptors
+from workers import nlsocket, rtnl
+from workers.rehearsal import rehearse
+
+NOT_REHEARSED = {"decode_address", "decode_route"}  # where nothing has an address, as in a new namespace
+
+
+def test_rehearsal() -> None:
+    """Each message of rtnl's is made and each answer read, by the socket that workers use, and nothing stays open."""
+    before = descriptors()
+    ran: set[CodeType] = set()
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call":
+            ran.add(frame.f_code)
+
+    sys.setprofile(note)
+    try:
+        rehearse()
+    finally:
+        sys.setprofile(None)
+
+    messages = {f for n, f in inspect.getmembers(rtnl, inspect.isfunction) if not n.startswith("_")}
+    missed = {f.__name__ for f in messages if f.__module__ == rtnl.__name__ and f.__code__ not in ran}
+    assert missed <= NOT_REHEARSED
+    assert nlsocket.NetlinkSocket.dump.__code__ in ran
+    assert descriptors() == before

@@ -1,0 +1,64 @@
+"""What a worker does first, done before any is forked, and to no effect.
+
+pyroute2 puts the class of a message together when it is first used, and Python adapts code that runs often. Workers
+that are forked afterwards share both: without that each makes its own, in its time and memory. Must change nothing.
+"""
+
+from contextlib import suppress
+from ipaddress import IPv4Address, IPv4Interface
+from multiprocessing import Pipe
+
+from workers.dhcp4 import MessageType, encode
+from workers.lease import DEFAULT_DESTINATION, Lease, Route, boottime
+from workers.messages import Attach, Created, LeaseObtained
+from workers.netlink import Netlink, NetlinkError
+from workers.parse import parse_lease
+from workers.routes import RTPROT_DHCP, KernelRoute
+from workers.rtnl import Link, changed_link, encode_address, encode_route, named_link, veth_pair
+
+ROUNDS = 3  # more change nothing that could be measured
+MAC, ADDRESS, ROUTER = "02:00:00:00:00:01", IPv4Interface("192.0.2.2/24"), IPv4Address("192.0.2.1")
+BRIDGE = Link(1, "br0", MAC, up=True, carrier=True, operational=True, kind="bridge", mtu=1500)
+WORDS = {"ip": "192.0.2.2", "subnet": "255.255.255.0", "router": "192.0.2.1", "lease": "600", "serverid": "192.0.2.1"}
+
+
+def rehearse() -> None:
+    """Takes a few milliseconds; what fails will fail in a worker, which says why."""
+    with suppress(OSError, NetlinkError):
+        for _ in range(ROUNDS):
+            _ask_kernel()
+    for _ in range(ROUNDS):
+        _make_messages()
+        encode(MessageType.DISCOVER, 1, MAC, broadcast=True, requested=ADDRESS.ip, hostname="h")
+        lease = parse_lease(WORDS, boottime())
+        _report(lease)
+
+
+def _ask_kernel() -> None:
+    """Answers of each kind, about the link that each namespace has."""
+    with Netlink() as netlink:
+        loopback = netlink.require_link("lo")
+        netlink.addresses(loopback.index)
+        netlink.routes(loopback.index)
+
+
+def _make_messages() -> None:
+    """Those that would change something are not sent."""
+    route = KernelRoute(Route(DEFAULT_DESTINATION, ROUTER), 1, RTPROT_DHCP)
+    for message in (
+        veth_pair("dh-0", MAC, BRIDGE, "dc-0", MAC),
+        named_link("dc-0", up=True),
+        changed_link(1, mtu=1500),
+        encode_address(1, ADDRESS),
+        encode_route(1, route),
+    ):
+        message.reset()
+        message.encode()
+
+
+def _report(lease: Lease) -> None:
+    one, other = Pipe()
+    with one, other:
+        for message in (Created(lease, ()), Attach("/", None, ROUTER), LeaseObtained(lease)):
+            one.send(message)
+            other.recv()
