@@ -67,9 +67,15 @@ def admit(
 
 
 def _refuse_second(owner: Endpoint) -> None:
-    """One identity belongs to one endpoint at a time; a MAC that the user gave twice is used all the same."""
+    """One identity belongs to one endpoint at a time; a MAC that the user gave twice is used all the same.
+
+    Whose container's identity another one has, as the engine's files could not tell them apart, gets a fresh one.
+    """
     kind, _, value = (owner.origin.key or "").partition(":")
     name = owner.identity.name if owner.identity else owner.spec.endpoint_id[:12]
-    if kind != "mac":
+    if kind in ("id", "name"):
         raise Conflict(f"the identity of {kind} {value!r} is in use on this network, by container {name}")
-    log.warning("two containers have the MAC %s, the other one is %s", value, name)
+    if kind == "mac":
+        log.warning("two containers have the MAC %s, the other one is %s", value, name)
+    else:
+        log.warning("container %s has the identity of container %s, which gets a fresh one", name, value[:12])

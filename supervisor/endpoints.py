@@ -12,6 +12,7 @@ from supervisor.callers import Callers
 from supervisor.containerfiles import Identity
 from supervisor.endpointstate import EndpointState
 from supervisor.errors import Conflict, Failed
+from supervisor.memory import is_found
 from supervisor.messages import Done
 from supervisor.phases import Happening, Phase, RefusedHappening
 from supervisor.plant import Plant
@@ -65,6 +66,8 @@ class Endpoint(EndpointState):
         """Tells Docker what to move and which routes to set; the worker then follows the link."""
         if self.has_sandbox and sandbox_key == self.sandbox_key:
             respond(self._joined())
+            return
+        if self.phase is Phase.CREATED and self._is_strangers(respond):
             return
         try:
             self._take(Happening.JOIN)
@@ -150,6 +153,23 @@ class Endpoint(EndpointState):
             self._journal.say("never joined, and its container is started again: replaced", logging.WARNING)
             self._part()
             self.delete()
+
+    def _is_strangers(self, respond: Respond) -> bool:
+        """Refuses Join where the endpoint was made for another container than it is for.
+
+        That happens when one is started while another one, which runs already, is connected: CreateEndpoint names
+        nobody, but by now the engine's store does. The owner's MAC and address stay remembered.
+        """
+        if self.identity is None or not is_found(self.origin.key):
+            return False
+        name = self._plant.identifier.name_at_join(self.spec.endpoint_id)
+        if name in (None, self.identity.name):
+            return False
+        text = f"made for container {self.identity.name}, which is being started, and not for {name}"
+        self._journal.say(f"{text}: Join is refused", logging.WARNING)
+        self.delete()
+        respond(Conflict(f"the endpoint was {text}: try again"))
+        return True
 
     def abandon(self) -> None:
         """The plugin stops: what is being made is undone, all else lives on without us, its lease unreleased."""

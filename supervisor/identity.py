@@ -79,17 +79,19 @@ class Identifier:
         return identity is not None and any(c.identity == identity and not c.running for c in self._mounted())
 
     def at_join(self, endpoint_id: str) -> Identity | None:
-        """The container that the engine's own store names with the endpoint; it is written before Join."""
+        """The container that the engine's own store names with the endpoint."""
+        name = self.name_at_join(endpoint_id)
+        return next((c.identity for c in self._mounted() if c.identity.name == name), None)
+
+    def name_at_join(self, endpoint_id: str) -> str | None:
+        """Its name alone, if the store has it; it is written between the answer to CreateEndpoint and Join."""
         store = self._engine.path(f"{self._engine.data_root}/network/files/local-kv.db")
         try:
             content = store.read_bytes() if store else b""
         except OSError:
             return None  # another form of engine; the watcher will tell, later
         names = set(re.findall(rb'"id":"%b"[^{}]*?"name":"([^"]+)"' % endpoint_id.encode(), content))
-        if len(names) != 1:
-            return None
-        name = names.pop().decode("utf-8", "replace")
-        return next((c.identity for c in self._mounted() if c.identity.name == name), None)
+        return names.pop().decode("utf-8", "replace") if len(names) == 1 else None
 
     def _mounted(self, *, but: Set[str] = frozenset()) -> Iterator[Configuration]:
         """Those that are known to be none of them are not read: there may be hundreds."""

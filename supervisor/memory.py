@@ -37,6 +37,11 @@ def key_of_container(container_id: str) -> str:
     return f"container:{container_id}"
 
 
+def is_found(key: str | None) -> bool:
+    """Whether it says what was found in the engine's files, not what the user said."""
+    return key is not None and key.partition(":")[0] in ("container", "name")
+
+
 def local_mac(octets: bytes) -> str:
     """A locally administered MAC with these five octets."""
     return ":".join((LOCAL_MAC_PREFIX, *(f"{octet:02x}" for octet in octets)))

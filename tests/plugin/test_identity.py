@@ -1,13 +1,19 @@
 """Who a container is to the LAN: its MAC and its host name, from the first packet on, and never another's."""
 
+import fcntl
+import os
+import termios
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from signal import SIGCONT, SIGSTOP
 
 import pytest
 
 from tests.lab.base import busybox_archive, static_busybox
 from tests.lab.build import BUILD
-from tests.lab.command import wait_until
+from tests.lab.command import CommandFailed, wait_until
 from tests.lab.containers import Attachment, Container
 from tests.lab.dhcp import DhcpServer, ServerOptions
 from tests.lab.images import BUSYBOX, SLEEP, import_image
@@ -53,6 +59,50 @@ def test_host_name_in_the_first_packet(run: Run, plugin: Plugin, lab: Lab) -> No
         assert lab.network.on_host("dig", "+short", f"@{SERVER}", "web1.lan") == address
         assert f"Address: {address}" in container.exec("nslookup", "web1.lan", str(SERVER))
         container.restart()
+
+
+def test_connected_while_another_one_starts(run: Run, plugin: Plugin, lab: Lab) -> None:
+    """A running container never gets the MAC of one that is started at that moment: its connect is refused, and works
+    when it is repeated. Whose request came while that was not clear starts, if need be with a MAC for this once."""
+    owner = run(name="owner")
+    mine = assert_leased(owner, NETWORK, lab.dhcp)
+    merged = owner.inspect()["GraphDriver"]["Data"]["MergedDir"]
+    owner.stop()
+    other = run(name="other")
+    plugin.docker("network", "disconnect", NETWORK, other.name)
+    _, view = plugin.get("/v1/workers")
+    (pid,) = {worker["pid"] for worker in view["workers"] if worker["role"] == "supervisor"}
+    dockerd = lab.engine.process
+    assert dockerd is not None
+    mounts = Path(f"/proc/{dockerd.pid}/mountinfo")
+
+    with ThreadPoolExecutor() as users:
+        os.kill(pid, SIGSTOP)
+        try:
+            connect = users.submit(plugin.docker, "network", "connect", NETWORK, other.name)
+            wait_until(lambda: _has_request(pid), "the request for an endpoint", 5)
+            start = users.submit(owner.start)
+            wait_until(lambda: f" {merged} " in mounts.read_text(), "the start of the owner", 5)
+        finally:
+            os.kill(pid, SIGCONT)
+        with pytest.raises(CommandFailed, match="made for container owner, which is being started, and not for other"):
+            connect.result()
+        start.result()
+
+    assert_leased(owner, NETWORK, lab.dhcp)
+    plugin.docker("network", "connect", NETWORK, other.name)
+    assert assert_leased(other, NETWORK, lab.dhcp).mac != mine.mac
+
+
+def _has_request(pid: int) -> bool:
+    """Whether a pipe of this process has something to be read."""
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        if str(link.readlink()).startswith("pipe:"):
+            with suppress(OSError), link.open("rb", buffering=0) as pipe:
+                waiting = fcntl.ioctl(pipe, termios.FIONREAD, bytes(4))
+                if any(waiting):
+                    return True
+    return False
 
 
 def test_default_host_name(run: Run, plugin: Plugin, lab: Lab) -> None:

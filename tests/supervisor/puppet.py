@@ -133,6 +133,11 @@ class KnownContainer(Identifier):
         assert endpoint_id == ENDPOINT
         return self.found
 
+    def name_at_join(self, endpoint_id: str) -> str | None:
+        """Its name."""
+        assert endpoint_id == ENDPOINT
+        return self.found.name if self.found else None
+
 
 class Answers(list[Answer | RequestError]):
     """What came back to one caller; it is a `Respond`."""
@@ -152,8 +157,9 @@ class Puppet:
         engine_pid: int | None = PID,
         mac: str | None = None,
         address: IPv4Interface | None = None,
+        key: str | None = None,
     ) -> None:
-        """`mac` and `address` are those that Docker has filled in."""
+        """`mac` and `address` are those that Docker has filled in; `key` says whose identity it has."""
         self.loop = PlayedLoop()
         self.nursery = PlayedNursery(self.loop)
         self.engine = Engine()
@@ -177,7 +183,7 @@ class Puppet:
             lambda spec: self.gone.append(spec.endpoint_id),
             lambda _, status: self.cleared.append(status),
         )
-        origin = Origin(given_mac=mac is not None, given_address=address is not None)
+        origin = Origin(given_mac=mac is not None, given_address=address is not None, key=key)
         self.spec = EndpointSpec(NETWORK, ENDPOINT, "br0", MAC, 10.0)
         self.endpoint = Endpoint(self.spec, origin, identity, plant)
 

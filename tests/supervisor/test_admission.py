@@ -226,6 +226,14 @@ def test_same_mac_twice(gate: Gate) -> None:
     assert (spec.mac, spec.remembered, origin.key) == (GIVEN, None, None)
 
 
+def test_identity_that_a_stranger_has(gate: Gate) -> None:
+    """Whose container's identity went to another one, as no engine told, starts all the same, with a new one."""
+    gate.others = [endpoint_with("container:c1", MAIL)]
+    gate.remember("container:c1", waits=True)
+    spec, origin = gate.admit(WEB)
+    assert (spec.remembered, origin.key) == (None, None)
+
+
 def test_containers_with_an_endpoint_are_no_candidates(gate: Gate) -> None:
     """The identifier is told who has an endpoint on this network already."""
     gate.others = [endpoint_with(None, None), endpoint_with("container:c2", MAIL)]
