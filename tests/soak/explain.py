@@ -60,6 +60,8 @@ BREAKS_REQUESTS = {
     Fault.DOCKERD_TERM: 5.0,
     Fault.DOCKERD_KILL: 5.0,
 }
+NO_START = re.compile("another life")  # the engine's own, of which it says nothing
+UNCLEAR = re.compile("which is being started, and not for")
 LOSES_RELEASES = {Fault.OUTAGE: 0.0}  # nobody confirms a DHCPRELEASE
 
 
@@ -73,7 +75,7 @@ def explanation(gap: Gap, faults: Sequence[Injected], operations: Iterable[Opera
         found = next((f for f in faults if f.fault in causes and causes[f.fault].covers(f, gap.span)), None)
     if found:
         return found.fault.value
-    if gap.kind is Kind.MAC:
+    if gap.kind is Kind.MAC or (gap.kind is Kind.FAILED and UNCLEAR.search(gap.detail)):
         return _started_beside(gap, operations)
     return _died(gap, operations) if gap.kind is Kind.UNRELEASED else None
 
@@ -81,6 +83,8 @@ def explanation(gap: Gap, faults: Sequence[Injected], operations: Iterable[Opera
 def _disturbing(gap: Gap) -> dict[Fault, float]:
     if gap.kind is Kind.UNRELEASED:
         return LOSES_RELEASES
+    if NO_START.search(gap.detail):
+        return BREAKS_LEASES | BREAKS_REQUESTS
     return BREAKS_LEASES if NO_LEASE.search(gap.detail) else BREAKS_REQUESTS
 
 

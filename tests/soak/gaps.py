@@ -121,7 +121,9 @@ def unreleased_gaps(presences: Sequence[Presence], messages: Iterable[Message], 
             continue
         run_out = acks[-1].time + lease_seconds
         returned = any(p.mac == presence.mac and end < p.span.begin <= run_out for p in presences)
-        given = {m.address for m in by_mac[presence.mac] if m.kind == "RELEASE" and acks[-1].time <= m.time <= run_out}
+        # One that the server refuses while the container goes is not there to be given back.
+        ended = (m for m in by_mac[presence.mac] if m.kind in ("RELEASE", "NAK"))
+        given = {m.address for m in ended if acks[-1].time <= m.time <= run_out}
         if not returned and acks[-1].address not in given:
             yield Gap(
                 presence.container, Kind.UNRELEASED, Span(end, end + LEAVES), f"{presence.mac} {acks[-1].address}"

@@ -20,6 +20,8 @@ LONGEST_STAY = 8.0  # seconds for which a container stays stopped or paused
 AGAIN_TIMEOUT = 60.0  # seconds
 RETURN_TIMEOUT = 20.0  # seconds; the engine does not try again where a start fails
 KINDS = ("plain", "named", "id", "mac")
+# An engine that is killed within a start finds its containerd's task of that start in its way for ever.
+ENGINES_REMNANT = "already exists"
 
 
 @dataclass(slots=True)
@@ -130,7 +132,13 @@ class Member:
         if state["Paused"]:
             self.docker("unpause", self.name)
         elif not state["Running"]:
-            self.docker("start", self.name)
+            try:
+                self.docker("start", self.name)
+            except CommandFailed as error:
+                if ENGINES_REMNANT not in str(error):
+                    raise
+                self.remove()
+                return self.run()
         if not self._attached():
             with suppress(CommandFailed):  # the engine may go on naming the network after a connect that failed
                 self.docker("network", "disconnect", "--force", NETWORK, self.name)

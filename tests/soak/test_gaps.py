@@ -120,6 +120,7 @@ def test_unreleased() -> None:
     back = Presence("web", MAC, Span(1310.0, 1311.0), 1, pinned=False)
     assert unreleased("ACK@250") == [Kind.UNRELEASED]
     assert unreleased("ACK@250", "RELEASE@301") == []
+    assert unreleased("ACK@250", "NAK@301") == []  # the server has ended it by itself
     assert unreleased("ACK@250", "RELEASE@371") == [Kind.UNRELEASED]
     assert unreleased("RELEASE@100", "ACK@250") == [Kind.UNRELEASED]
     assert unreleased("ACK@250", "RELEASE@311", others=(back,)) == []

@@ -53,6 +53,21 @@ def test_failed_operation() -> None:
     assert not explanation(no_plugin, [OUTAGE], [])
 
 
+def test_start_of_the_engines_own() -> None:
+    """The engine does not say why its own start of a container failed: either may be the reason, but there is one."""
+    gap = Gap("web", Kind.FAILED, Span(100.0, 160.0), "waited 20 s for another life of web")
+    assert explanation(gap, [KILLED], [])
+    assert explanation(gap, [OUTAGE], [])
+    assert not explanation(gap, [], [])
+
+
+def test_refused_as_it_was_not_clear_for_whom() -> None:
+    """A connect is refused for a container that starts at the same moment, and for that only."""
+    gap = Gap("web", Kind.FAILED, Span(10.0, 12.0), "made for container db, which is being started, and not for web")
+    assert explanation(gap, [], [Operation(Op.RUN, "db", Span(11.0, 11.5))])
+    assert not explanation(gap, [], [Operation(Op.RUN, "db", Span(13.0, 14.0))])
+
+
 def test_release_that_nobody_heard() -> None:
     """A lease that is not given back was lost in an outage, or waits for a container that died."""
     gap = Gap("web", Kind.UNRELEASED, Span(150.0, 160.0))
