@@ -62,7 +62,9 @@ BREAKS_REQUESTS = {
 }
 NO_START = re.compile("another life")  # the engine's own, of which it says nothing
 UNCLEAR = re.compile("which is being started, and not for")
-LOSES_RELEASES = {Fault.OUTAGE: 0.0}  # nobody confirms a DHCPRELEASE
+# Nobody confirms a DHCPRELEASE; and whom a dockerd stops that has just been started may be started again by it, so that
+# the lease waits for two minutes.
+LOSES_RELEASES = {Fault.OUTAGE: 0.0, Fault.DOCKERD_TERM: 3.0, Fault.DOCKERD_KILL: 3.0}
 
 
 def explanation(gap: Gap, faults: Sequence[Injected], operations: Iterable[Operation]) -> str | None:

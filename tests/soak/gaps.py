@@ -116,18 +116,25 @@ def unreleased_gaps(presences: Sequence[Presence], messages: Iterable[Message], 
         by_mac[message.mac].append(message)
     for presence in presences:
         end = presence.span.end
-        acks = [m for m in by_mac[presence.mac] if m.kind == "ACK" and m.time <= end]
-        if not acks or acks[-1].time + lease_seconds <= end:
+        later = [p.span.begin for p in presences if p.mac == presence.mac and p.span.begin > end]
+        lease: Message | None = None
+        for message in by_mac[presence.mac]:
+            if later and message.time >= min(later):
+                break
+            lease = _after(lease, message, lease_seconds)
+        if lease is None or lease.time + lease_seconds <= end:
             continue
-        run_out = acks[-1].time + lease_seconds
-        returned = any(p.mac == presence.mac and end < p.span.begin <= run_out for p in presences)
-        # One that the server refuses while the container goes is not there to be given back.
-        ended = (m for m in by_mac[presence.mac] if m.kind in ("RELEASE", "NAK"))
-        given = {m.address for m in ended if acks[-1].time <= m.time <= run_out}
-        if not returned and acks[-1].address not in given:
-            yield Gap(
-                presence.container, Kind.UNRELEASED, Span(end, end + LEAVES), f"{presence.mac} {acks[-1].address}"
-            )
+        if not later or min(later) > lease.time + lease_seconds:
+            words = f"{presence.mac} {lease.address}"
+            yield Gap(presence.container, Kind.UNRELEASED, Span(end, end + LEAVES), words)
+
+
+def _after(lease: Message | None, message: Message, lease_seconds: int) -> Message | None:
+    """The ACK of the lease that runs after this message; one that ran out before it was not given back in time."""
+    if message.kind == "ACK":
+        return message
+    ends = lease and message.kind in LOSSES and message.address == lease.address
+    return None if lease and ends and message.time <= lease.time + lease_seconds else lease
 
 
 def operation_gaps(operations: Iterable[Operation]) -> Iterator[Gap]:

@@ -23,6 +23,7 @@ from tests.soak.prober import Prober
 from tests.soak.records import Fault, Injected, Op, Operation, Span
 from tests.soak.verdict import Explained, explained, gaps_of
 
+AGAIN_PAUSE = 2.0  # seconds, as a user who tries again
 FAILURES = (CommandFailed, NotReached, EngineFailed, OSError, HTTPException, KeyError, subprocess.TimeoutExpired)
 
 
@@ -93,6 +94,7 @@ class Soak:
         failed = self._attempt(op, member, roll)
         deadline = time.monotonic() + AGAIN_TIMEOUT
         while failed and time.monotonic() < deadline:
+            time.sleep(AGAIN_PAUSE)
             wait_until(self._plugin.docker.answers, "the engine", AGAIN_TIMEOUT, interval=0.5)
             failed = self._attempt(Op.AGAIN, member, 0)
 
@@ -102,7 +104,7 @@ class Soak:
         try:
             OPERATIONS[op](member, roll)
         except FAILURES as failure:
-            error = str(failure) or repr(failure)
+            error = _said(failure)
         self.diary.operations.append(Operation(op, member.name, Span(began, time.time()), error))
         return error is not None
 
@@ -114,7 +116,7 @@ class Soak:
             try:
                 FAULTS[step.what](self._injector, step.roll)
             except FAILURES as failure:
-                error = str(failure) or repr(failure)
+                error = _said(failure)
             self.diary.faults.append(Injected(step.what, Span(began, time.time()), error))
 
     def _bring_back(self) -> None:
@@ -122,3 +124,9 @@ class Soak:
         for member in self._members:
             if member.name not in self.diary.open:
                 self._operate(Op.AGAIN, member, 0)
+
+
+def _said(failure: Exception) -> str:
+    """Its text from the engine's words on, on one line; the command before them is known."""
+    text = str(failure) or repr(failure)
+    return " ".join(text.rpartition("Error response from daemon: ")[2].split())
