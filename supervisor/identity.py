@@ -8,6 +8,7 @@ Reads through /proc/<pid of dockerd>/root, which takes CAP_SYS_PTRACE.
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Iterator, Set
 from contextlib import suppress
 from pathlib import Path
@@ -27,17 +28,19 @@ from supervisor.messages import CreateEndpoint
 MOUNTED = re.compile(r"/overlay2/([0-9a-z-]+)/merged |/rootfs/overlayfs/([0-9a-f]{64}) ")
 ALWAYS = "always"
 DEAD = ("Z", "X")  # proc(5), stat: a zombie, and one that is just vanishing
+MISTAKES = 2  # after which a container that seems to be starting is not believed to
 POLICIES = (ALWAYS, "unless-stopped", "on-failure")
 
 log = logging.getLogger(__name__)
 
 
 class Identifier:
-    """Remembers which mount belongs to which container; that never changes."""
+    """Remembers which mount belongs to which container; that never changes. And whose requests wrongly seemed to be."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._by_mount: dict[str, str] = {}
+        self._mistakes: Counter[str] = Counter()
 
     def at_create(self, request: CreateEndpoint, taken: set[str]) -> Identity | None:
         """The container being started; `taken` are the ids of those with a live endpoint on this network."""
@@ -57,7 +60,15 @@ class Identifier:
                 ", ".join(c.identity.name for c in candidates),
                 extra={"network": request.network_id, "endpoint": request.endpoint_id},
             )
-        return candidates[0].identity if len(candidates) == 1 else None
+        found = candidates[0].identity if len(candidates) == 1 else None
+        return found if found and self._mistakes[found.id] < MISTAKES else None
+
+    def mistook(self, identity: Identity) -> None:
+        """A request seemed to be this container's and was another's, which was running.
+
+        Where that happens again it is not starting at all: a crash of the engine may leave its root mounted.
+        """
+        self._mistakes[identity.id] += 1
 
     def comes_back(self, identity: Identity | None) -> bool:
         """Whether the engine will start this container again by itself, now or when it is started itself.
@@ -81,7 +92,10 @@ class Identifier:
     def at_join(self, endpoint_id: str) -> Identity | None:
         """The container that the engine's own store names with the endpoint."""
         name = self.name_at_join(endpoint_id)
-        return next((c.identity for c in self._mounted() if c.identity.name == name), None)
+        found = next((c.identity for c in self._mounted() if c.identity.name == name), None)
+        if found is not None:
+            self._mistakes.pop(found.id, None)
+        return found
 
     def name_at_join(self, endpoint_id: str) -> str | None:
         """Its name alone, if the store has it; it is written between the answer to CreateEndpoint and Join."""

@@ -133,6 +133,9 @@ class KnownContainer(Identifier):
         assert endpoint_id == ENDPOINT
         return self.found
 
+    def mistook(self, identity: Identity) -> None:
+        """Not counted here."""
+
     def name_at_join(self, endpoint_id: str) -> str | None:
         """Its name."""
         assert endpoint_id == ENDPOINT

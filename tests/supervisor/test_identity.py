@@ -10,7 +10,7 @@ import pytest
 
 from supervisor.containerfiles import Identity
 from supervisor.engine import EngineLost
-from supervisor.identity import Identifier
+from supervisor.identity import MISTAKES, Identifier
 from tests.supervisor.dockerfiles import DATABASE, MAIL, OFFICE, WEB, DockerFiles, create_endpoint
 
 GIVEN = "02:11:22:aa:bb:cc"
@@ -312,6 +312,23 @@ def test_join_while_running(two: DockerFiles) -> None:
     two.configure(WEB, "web", running=True)
     two.write_store(RECORD % (ENDPOINT.encode(), b"web") * 2)
     assert Identifier(two.engine).at_join(ENDPOINT) == WEB_IDENTITY
+
+
+def test_seems_to_start_again_and_again(two: DockerFiles) -> None:
+    """A container whose root a crash of the engine has left mounted is not taken for each that is connected, until it
+    joins itself."""
+    identifier = Identifier(two.engine)
+
+    def found() -> Identity | None:
+        return identifier.at_create(create_endpoint(), {DATABASE})
+
+    for _ in range(MISTAKES):
+        assert found() == WEB_IDENTITY
+        identifier.mistook(WEB_IDENTITY)
+    assert found() is None
+    two.write_store(RECORD % (ENDPOINT.encode(), b"web"))
+    assert identifier.at_join(ENDPOINT) == WEB_IDENTITY
+    assert found() == WEB_IDENTITY
 
 
 @pytest.mark.parametrize(
