@@ -158,7 +158,8 @@ class Endpoint(EndpointState):
         """Refuses Join where the endpoint was made for another container than it is for.
 
         That happens when one is started while another one, which runs already, is connected: CreateEndpoint names
-        nobody, but by now the engine's store does. The owner's MAC address is remembered, and its lease waits for it.
+        nobody, but by now the engine's store does. The owner's MAC and address stay remembered. Its lease does not
+        wait: the owner's own request has come meanwhile, as a rule, and got a fresh identity.
         """
         if self.identity is None or not is_found(self.origin.key):
             return False
@@ -168,7 +169,6 @@ class Endpoint(EndpointState):
         text = f"made for container {self.identity.name}, which is being started, and not for {name}"
         self._journal.say(f"{text}: Join is refused", logging.WARNING)
         self._plant.identifier.mistook(self.identity)
-        self._part()
         self.delete()
         respond(Conflict(f"the endpoint was {text}: try again"))
         return True

@@ -158,20 +158,18 @@ def test_join_identity(puppet: Puppet) -> None:
 
 @pytest.mark.parametrize("key", ["container:c9", "name:mail"])
 def test_join_of_a_stranger(key: str) -> None:
-    """What was made for one container is not joined to another one; MAC and lease wait for whom it was made."""
+    """What was made for one container is not joined to another one; its MAC stays remembered for whom it was made."""
     puppet = Puppet(identity=replace(IDENTITY, id="c9", name="mail"), key=key)
-    puppet.ask(puppet.endpoint.create)
-    lease = replace(LEASE, obtained=boottime())
-    puppet.report(Created(lease, ()))
+    bring_to(puppet, Phase.CREATED)
     puppet.container.found = IDENTITY
     (refusal,) = puppet.ask(puppet.endpoint.join, SANDBOX)
     assert isinstance(refusal, Conflict)
     assert "made for container mail, which is being started, and not for web" in str(refusal)
     assert puppet.state == "deleting"
-    assert puppet.worker.told() == [Leave(keep=True), Delete()]
+    assert puppet.worker.told() == [Delete()]
     kept = puppet.memory.recall(puppet.spec.network_id, key)
     assert kept is not None
-    assert (kept.mac, kept.lease) == (puppet.spec.mac, lease)
+    assert (kept.mac, kept.address) == (puppet.spec.mac, LEASE.address.ip)
     puppet.close()
 
 

@@ -122,28 +122,6 @@ def test_two_at_once(rig: Rig, server: DhcpServer, engine: EngineFiles) -> None:
     assert "mail, web" in rig.plugin.log or "web, mail" in rig.plugin.log
 
 
-def test_connected_while_another_is_started(rig: Rig, server: DhcpServer, engine: EngineFiles) -> None:
-    """A running container that is connected just then does not get the identity of the one that comes back: it is
-    refused, and that one has its MAC address and its lease, which was never released."""
-    network = rig.network()
-    engine.mount(WEB, "web", network, policy="always")
-    before = started(rig, network)
-    before.stop()
-    other = rig.container(network)
-    assert create(rig, other).status == 200
-    engine.files.write_store(b'{"id":"%b","name":"mail"}' % other.endpoint_id.encode())
-
-    refused = other.join()
-
-    assert refused.status == 409
-    assert "made for container web" in refused.error
-    rig.engine.call("DeleteEndpoint", other.request)
-    rig.containers.remove(other)
-    assert who(started(rig, network)) == who(before)
-    assert not rig.capture.frames(kind=Kind.RELEASE)
-    engine.files.configure_host(WEB, policy="no")  # at its end the lease is given back
-
-
 def test_told_apart_by_ports(rig: Rig, server: DhcpServer, engine: EngineFiles) -> None:
     """Two that start at once are told apart by what they expose."""
     network = rig.network()
