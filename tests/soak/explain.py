@@ -78,7 +78,7 @@ def explanation(gap: Gap, faults: Sequence[Injected], operations: Iterable[Opera
     if found:
         return found.fault.value
     if gap.kind is Kind.MAC or (gap.kind is Kind.FAILED and UNCLEAR.search(gap.detail)):
-        return _started_beside(gap, operations)
+        return _started_beside(gap, operations) or _broken_start(gap, faults)
     return _died(gap, operations) if gap.kind is Kind.UNRELEASED else None
 
 
@@ -99,6 +99,13 @@ def _died(gap: Gap, operations: Iterable[Operation]) -> str | None:
     """The lease of a container that the engine is to start again waits for it, as long as the lease runs."""
     died = (o for o in operations if o.op is Op.DIE and o.container == gap.container and o.error is not None)
     return "it died and was not started again" if any(o.span.meets(gap.span) for o in died) else None
+
+
+def _broken_start(gap: Gap, faults: Sequence[Injected]) -> str | None:
+    """What is being made when the plugin dies is undone first; who is started again meanwhile gets another MAC."""
+    deaths = (Fault.SUPERVISOR, Fault.EVERYTHING, Fault.DISABLED)
+    found = next((f for f in faults if f.fault in deaths and f.span.meets(gap.span)), None)
+    return f"its start was broken: {found.fault.value}" if found and gap.kind is Kind.MAC else None
 
 
 def _started_beside(gap: Gap, operations: Iterable[Operation]) -> str | None:

@@ -20,8 +20,9 @@ LONGEST_STAY = 8.0  # seconds for which a container stays stopped or paused
 AGAIN_TIMEOUT = 60.0  # seconds
 RETURN_TIMEOUT = 20.0  # seconds; the engine does not try again where a start fails
 KINDS = ("plain", "named", "id", "mac")
-# An engine that is killed within a start finds its containerd's task of that start in its way for ever.
-ENGINES_REMNANT = "already exists"
+# An engine that is killed within a start finds its containerd's task of that start in its way for ever, and one that is
+# killed within a removal a container that it neither starts nor removes by itself.
+ENGINES_REMNANTS = ("already exists", "marked for removal")
 
 
 @dataclass(slots=True)
@@ -135,7 +136,7 @@ class Member:
             try:
                 self.docker("start", self.name)
             except CommandFailed as error:
-                if ENGINES_REMNANT not in str(error):
+                if not any(remnant in str(error) for remnant in ENGINES_REMNANTS):
                     raise
                 self.remove()
                 return self.run()
@@ -148,8 +149,10 @@ class Member:
         return None
 
     def _attached(self) -> bool:
+        """By an interface as well: the engine goes on naming an endpoint whose Join was refused."""
         networks = self.container.inspect()["NetworkSettings"]["Networks"]
-        return bool(NETWORK in networks and networks[NETWORK]["EndpointID"])
+        named = NETWORK in networks and networks[NETWORK]["EndpointID"]
+        return bool(named and self.container.exec("ls", "/sys/class/net").split() != ["lo"])
 
     def _connect(self) -> None:
         option = [f"--driver-opt=id={self.name}"] if self.kind == "id" else []

@@ -86,6 +86,14 @@ def test_started_beside_another() -> None:
     assert not explanation(gap, [], [Operation(Op.RUN, "web", Span(11.0, 11.5))])
 
 
+def test_start_that_the_plugins_death_broke() -> None:
+    """Another MAC has a reason where the plugin died between the two lives, and not where a worker did."""
+    gap = Gap("web", Kind.MAC, Span(99.0, 104.0))
+    assert explanation(gap, [Injected(Fault.SUPERVISOR, Span(100.0, 103.0))], [])
+    assert not explanation(gap, [Injected(Fault.WORKER, Span(100.0, 100.1))], [])
+    assert not explanation(gap, [Injected(Fault.SUPERVISOR, Span(90.0, 93.0))], [])
+
+
 def test_unexplained_gap_is_seen() -> None:
     """A run whose container falls silent without any fault ends with that gap, and its table shows it."""
     diary = Diary()
