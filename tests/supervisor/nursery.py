@@ -7,7 +7,7 @@ from multiprocessing import Pipe
 from pathlib import Path
 from signal import SIGKILL
 
-from supervisor.children import LIBC, PR_SET_CHILD_SUBREAPER, Child, Nursery, Target
+from supervisor.children import LIBC, PR_SET_CHILD_SUBREAPER, Child, End, Nursery, Target
 from supervisor.loop import Loop
 from workers.backoff import Backoff
 
@@ -41,10 +41,10 @@ class Home:
         diary = Diary()
         return Child(name, "test", diary.entries.append, diary.note_exit, Backoff(first=QUICK)), diary
 
-    def spawn(self, child: Child, target: Target, *arguments: object) -> None:
+    def spawn(self, child: Child, target: Target, *arguments: object, keep: End | None = None) -> None:
         """With a channel, which is the target's last argument."""
         ours, theirs = Pipe()
-        self.nursery.spawn(child, target, *arguments, theirs, channel=ours, theirs=(theirs,))
+        self.nursery.spawn(child, target, *arguments, theirs, channel=ours, theirs=(theirs,), keep=keep)
 
     def wait_for(self, done: Callable[[], object]) -> None:
         """Runs the loop until it is so."""

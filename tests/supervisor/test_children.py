@@ -15,6 +15,8 @@ import pytest
 from supervisor.children import Child
 from tests.supervisor.nursery import Home, descriptors
 
+ORPHANS_STATUS = 7
+
 
 @pytest.fixture(name="home")
 def _home() -> Iterator[Home]:
@@ -53,12 +55,19 @@ def _raise(_: Connection) -> None:
     raise RuntimeError("a bug of the child's")
 
 
+def _status(pid: int) -> int:
+    """Waits for a child's end and leaves its status to be taken."""
+    info = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    assert info is not None
+    return info.si_status
+
+
 def _leave_orphan(gate: Connection, channel: Connection) -> None:
     """A grandchild that ends when it is told so."""
     pid = os.fork()
     if pid == 0:
         gate.recv()
-        os._exit(7)
+        os._exit(ORPHANS_STATUS)
     channel.send(pid)
 
 
@@ -199,13 +208,13 @@ def test_orphans(home: Home, caplog: pytest.LogCaptureFixture) -> None:
     """A process that outlives its worker becomes ours and its status is taken."""
     child, diary = home.child()
     ours, theirs = Pipe()
-    home.spawn(child, _leave_orphan, theirs)
+    home.spawn(child, _leave_orphan, theirs, keep=theirs)
     home.wait_for(lambda: len(diary.entries) == 2)
     orphan = diary.entries[0]
     assert isinstance(orphan, int)
     with ours, theirs:
         ours.send("end")
-    os.waitid(os.P_PID, orphan, os.WEXITED | os.WNOWAIT)
+    assert _status(orphan) == ORPHANS_STATUS
     with caplog.at_level(logging.INFO):
         home.nursery.reap_orphans()
     assert not _is_child(orphan)
@@ -216,14 +225,14 @@ def test_an_orphan_behind_its_parent(home: Home) -> None:
     """Where parent and orphan have both ended before we look, the orphan's status is taken after its parent's."""
     child, diary = home.child()
     ours, theirs = Pipe()
-    home.spawn(child, _leave_orphan, theirs)
+    home.spawn(child, _leave_orphan, theirs, keep=theirs)
     assert child.pid is not None
     assert child.channel is not None
     orphan = child.channel.recv()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     with ours, theirs:
         ours.send("end")
-    os.waitid(os.P_PID, orphan, os.WEXITED | os.WNOWAIT)
+    assert _status(orphan) == ORPHANS_STATUS
     home.wait_for(lambda: diary.entries)
     assert not _is_child(orphan)
 
