@@ -38,7 +38,7 @@ HEARTBEAT_TIMEOUT_SECONDS = 60
 # What is in flight at a stop gets so long; the engine kills a plugin after 10 s.
 STOP_TIMEOUT_SECONDS = 2
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h; workers/libc.py is not for the API
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 gunicorn makes an unpredictable name in it and unlinks that at once
 
 _log = logging.getLogger(__name__)

@@ -7,7 +7,6 @@ Memory is shared until one side writes into it. So the collector leaves alone wh
 into each object that it looks at.
 """
 
-import ctypes
 import gc
 import importlib
 import logging
@@ -23,15 +22,12 @@ from typing import NoReturn, Protocol
 from supervisor.childstate import ChildEvent, ChildState, after
 from supervisor.loop import Loop, Timer
 from workers.backoff import Backoff
+from workers.libc import adopt_orphans, follow_parent, take_name
 
-PR_SET_PDEATHSIG = 1
-PR_SET_NAME = 15  # cut to 15 characters by the kernel
-PR_SET_CHILD_SUBREAPER = 36
 KEPT_ENVIRONMENT = ("PATH", "LANG", "TZ")
 STANDARD_DESCRIPTORS = (0, 1, 2)
 OWN_DESCRIPTORS = 256  # far more than the supervisor has but for its children's
 Target = str | Callable[..., None]
-LIBC = ctypes.CDLL(None, use_errno=True)
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +86,7 @@ class Nursery:
         self._children: dict[int, Child] = {}
         self._highest = 0  # the highest descriptor that belongs to a child; the kernel gives the lowest free one
         gc.freeze()
-        LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1)
+        adopt_orphans()
 
     @property
     def children(self) -> tuple[Child, ...]:
@@ -151,10 +147,8 @@ class Nursery:
             for end in child.ends:
                 end.close()  # the far ends of what it was given: their objects go with its queues
             self._close_all_but(*STANDARD_DESCRIPTORS, *(end.fileno() for end in kept))
-            LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-            LIBC.prctl(PR_SET_NAME, child.name.encode(), 0, 0, 0)
-            if os.getppid() != parent:
-                os._exit(1)  # it died before the kernel knew that we want to follow
+            follow_parent(parent, signal.SIGKILL)
+            take_name(child.name)
             environment = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
             os.environ.clear()
             os.environ.update(environment)

@@ -7,8 +7,9 @@ import ctypes
 import os
 import time
 
+from workers.libc import LIBC, checked
+
 TFD_TIMER_ABSTIME = 1
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class _Itimerspec(ctypes.Structure):
@@ -22,7 +23,8 @@ class Alarm:
 
     def __init__(self) -> None:
         """Raises OSError."""
-        self._descriptor = _checked(_libc.timerfd_create(time.CLOCK_BOOTTIME, os.O_CLOEXEC | os.O_NONBLOCK))
+        flags = os.O_CLOEXEC | os.O_NONBLOCK
+        self._descriptor = checked(LIBC.timerfd_create(time.CLOCK_BOOTTIME, flags), "making a timer")
         self._at: float | None = None
 
     def fileno(self) -> int:
@@ -35,15 +37,8 @@ class Alarm:
         self._at = at
         nanoseconds = 0 if at is None else max(1, round(at * 1e9))
         spec = _Itimerspec(0, 0, *divmod(nanoseconds, 10**9))
-        _checked(_libc.timerfd_settime(self._descriptor, TFD_TIMER_ABSTIME, ctypes.byref(spec), None))
+        checked(LIBC.timerfd_settime(self._descriptor, TFD_TIMER_ABSTIME, ctypes.byref(spec), None), "setting a timer")
 
     def close(self) -> None:
         """Gives the descriptor back."""
         os.close(self._descriptor)
-
-
-def _checked(result: int) -> int:
-    if result < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-    return result

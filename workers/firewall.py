@@ -15,6 +15,8 @@ from pyroute2.netlink.exceptions import NetlinkError as KernelError
 from pyroute2.netlink.nfnetlink import NFNL_SUBSYS_NFTABLES, nfgen_msg
 from pyroute2.netlink.nfnetlink.nftsocket import NFT_MSG_GETCHAIN, NFT_MSG_GETRULE
 
+from workers.libc import LIBC, checked
+
 NF_INET_FORWARD = 2
 NF_DROP, NF_ACCEPT = 0, 1
 FILTERING_FAMILIES = (1, 2)  # NFPROTO_INET and NFPROTO_IPV4: the ones that bridge netfilter hands frames to
@@ -30,8 +32,6 @@ STANDARD_TARGET = struct.Struct("=H29sBi")  # size, name (empty for a verdict), 
 LEGACY_DROP, LEGACY_ACCEPT = -NF_DROP - 1, -NF_ACCEPT - 1
 
 LEGACY_TABLES = Path("/proc/self/net/ip_tables_names")
-
-_libc = ctypes.CDLL(None, use_errno=True)  # socket.getsockopt passes nothing in
 
 
 def drops_forwarded(link: str) -> bool:
@@ -114,12 +114,14 @@ def _legacy_tables() -> list[str]:
 
 
 def _table_request(raw: socket.socket, option: int, request: bytes, size: int) -> bytes:
-    """A getsockopt whose buffer carries a request in and the answer, of `size` bytes, out. Raises OSError."""
+    """A getsockopt whose buffer carries a request in and the answer, of `size` bytes, out. Raises OSError.
+
+    Python's own passes nothing in.
+    """
     buffer = ctypes.create_string_buffer(request.ljust(size, b"\0"), size)
     length = ctypes.c_uint(size)
-    if _libc.getsockopt(raw.fileno(), socket.IPPROTO_IP, option, buffer, ctypes.byref(length)) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"reading the filter table: {os.strerror(number)}")
+    result = LIBC.getsockopt(raw.fileno(), socket.IPPROTO_IP, option, buffer, ctypes.byref(length))
+    checked(result, "reading the filter table")
     return buffer.raw
 
 

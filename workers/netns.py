@@ -1,7 +1,7 @@
 """Network namespaces and the sysctls that belong to them.
 
-The only file that calls setns, unshare and mount. Must not know what a namespace is used for. A process enters a
-namespace as a whole, so whoever calls this has one thread.
+The only file that calls setns, unshare and mount; `os` has the first two from Python 3.12 on. Must not know what a
+namespace is used for. A process enters a namespace as a whole, so whoever calls this has one thread.
 """
 
 import ctypes
@@ -12,19 +12,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from workers.libc import LIBC, checked
+
 CLONE_NEWNS, CLONE_NEWNET = 0x20000, 0x40000000
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 0x2, 0x4, 0x8, 0x20, 0x1000
 
 MACHINES_INIT = 1  # in no sandbox, and not always to be looked at
 SYSCTLS = Path("/proc/sys")
-
-_libc = ctypes.CDLL(None, use_errno=True)  # os.setns and os.unshare came with Python 3.12
-
-
-def _checked(result: int, what: str) -> None:
-    if result != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{what}: {os.strerror(number)}")
 
 
 class Namespace:
@@ -40,7 +34,7 @@ class Namespace:
 
     def enter(self) -> None:
         """Moves the calling process into the namespace; raises OSError."""
-        _checked(_libc.setns(self._fd, CLONE_NEWNET), "entering a network namespace")
+        checked(LIBC.setns(self._fd, CLONE_NEWNET), "entering a network namespace")
 
     @contextmanager
     def visit(self) -> Iterator[None]:
@@ -104,7 +98,7 @@ def _parent(pid: int) -> int | None:
 def new_namespace() -> Namespace:
     """A namespace with nothing in it but a loopback that is down; it ends when it is closed. Raises OSError."""
     with current() as home:
-        _checked(_libc.unshare(CLONE_NEWNET), "making a network namespace")
+        checked(LIBC.unshare(CLONE_NEWNET), "making a network namespace")
         try:
             return current()
         finally:
@@ -121,8 +115,8 @@ def make_sysctls_writable() -> None:
         return
     stays = ((os.ST_NOSUID, MS_NOSUID), (os.ST_NODEV, MS_NODEV), (os.ST_NOEXEC, MS_NOEXEC))
     remount = MS_REMOUNT | MS_BIND | sum(mount for stat, mount in stays if flags & stat)
-    _checked(_libc.unshare(CLONE_NEWNS), "making a mount namespace")
-    _checked(_libc.mount(None, os.fsencode(SYSCTLS), None, ctypes.c_ulong(remount), None), f"remounting {SYSCTLS}")
+    checked(LIBC.unshare(CLONE_NEWNS), "making a mount namespace")
+    checked(LIBC.mount(None, os.fsencode(SYSCTLS), None, ctypes.c_ulong(remount), None), f"remounting {SYSCTLS}")
 
 
 def disable_ipv6(link: str) -> None:

@@ -4,7 +4,6 @@ Every option is passed explicitly, since distributions patch the defaults. Event
 its standard output (see udhcpc-event.sh), its own log on standard error.
 """
 
-import ctypes
 import logging
 import os
 import shutil
@@ -13,11 +12,13 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from ipaddress import IPv4Address
 from multiprocessing.connection import wait
 from pathlib import Path
 
 from workers.dhcp4 import REQUESTED_OPTIONS, VENDOR_CLASS
+from workers.libc import follow_parent
 
 SCRIPT = Path(__file__).with_name("udhcpc-event.sh")
 RETRY_SECONDS = 3
@@ -25,8 +26,6 @@ ROUND_PAUSE_SECONDS = 5  # a server that comes back is asked within one round an
 STOP_SECONDS = 1.0
 MIN_LEASE_SECONDS = 16  # it takes shorter ones for this long
 READ_BYTES = 65536
-PR_SET_PDEATHSIG = 1
-LIBC = ctypes.CDLL(None, use_errno=True)
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +102,8 @@ class Client:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={},  # the script inherits it, so nothing foreign may stand in it
-            preexec_fn=_die_with_parent,  # noqa: PLW1509  this process has one thread
+            # The next udhcpc for this endpoint would compete with one that outlives its worker.
+            preexec_fn=partial(follow_parent, os.getpid(), signal.SIGTERM),  # noqa: PLW1509  there is one thread
         )
         assert self._process.stdout
         assert self._process.stderr
@@ -175,8 +175,3 @@ def _read(descriptor: int) -> bytes | None:
         return os.read(descriptor, READ_BYTES) or None
     except BlockingIOError:
         return b""
-
-
-def _die_with_parent() -> None:
-    """A udhcpc must not outlive its worker: the next one for this endpoint would compete with it."""
-    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

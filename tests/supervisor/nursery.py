@@ -7,9 +7,10 @@ from multiprocessing import Pipe
 from pathlib import Path
 from signal import SIGKILL
 
-from supervisor.children import LIBC, PR_SET_CHILD_SUBREAPER, Child, End, Nursery, Target
+from supervisor.children import Child, End, Nursery, Target
 from supervisor.loop import Loop
 from workers.backoff import Backoff
+from workers.libc import adopt_orphans
 
 PATIENCE_SECONDS = 10.0
 QUICK = 0.01
@@ -60,7 +61,7 @@ class Home:
         for child in self.nursery.children:
             self.nursery.kill(child, SIGKILL)
         self.wait_for(lambda: not self.nursery.children)
-        LIBC.prctl(PR_SET_CHILD_SUBREAPER, 0)  # other tests' orphans are init's again
+        adopt_orphans(adopt=False)  # other tests' orphans are init's again
 
 
 def descriptors() -> dict[int, str]:

@@ -3,7 +3,6 @@
 Run as a program: the socket's path, and the path of the file, which has one network's id a line.
 """
 
-import ctypes
 import json
 import sys
 from http.server import BaseHTTPRequestHandler
@@ -12,7 +11,8 @@ from socketserver import ThreadingUnixStreamServer
 from threading import Event
 from typing import Any
 
-PR_SET_NAME = 15
+from workers.libc import take_name
+
 VERSION = {"ApiVersion": "1.41", "MinAPIVersion": "1.12", "Version": "20.10.24"}
 INFO = {"DockerRootDir": "/var/lib/docker", "ServerVersion": VERSION["Version"]}
 QUIET = Event()
@@ -56,7 +56,7 @@ class Api(BaseHTTPRequestHandler):
 
 def serve(path: str, networks: str) -> None:
     """The daemon's life."""
-    ctypes.CDLL(None).prctl(PR_SET_NAME, b"dockerd", 0, 0, 0)
+    take_name("dockerd")
     Api.networks = Path(networks)
     with ThreadingUnixStreamServer(path, Api) as server:
         server.serve_forever()

@@ -4,7 +4,6 @@ Run as a program it is the daemon: a process called dockerd that listens, accept
 the engine's client side and its containers.
 """
 
-import ctypes
 import json
 import secrets
 import socket
@@ -21,8 +20,8 @@ from typing import Any
 from tests.api.unit import post, reaction
 from tests.lab.command import run
 from tests.lab.network import BRIDGE, Network
+from workers.libc import take_name
 
-PR_SET_NAME = 15
 UCRED = struct.Struct("3i")  # pid, uid, gid: unix(7), SO_PEERCRED
 CALLED_BY = "called by "
 ACCEPT = "Accept: application/vnd.docker.plugins.v1.2+json"
@@ -34,7 +33,7 @@ ENDPOINT_OPTIONS: dict[str, object] = {"com.docker.network.endpoint.exposedports
 
 def serve_nothing(path: str) -> None:
     """The daemon's life: every connection is accepted and held, and the name of the process that made it printed."""
-    ctypes.CDLL(None).prctl(PR_SET_NAME, b"dockerd", 0, 0, 0)
+    take_name("dockerd")
     held = []
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
