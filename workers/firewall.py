@@ -10,10 +10,8 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from pyroute2 import NFTSocket
 from pyroute2.netlink.exceptions import NetlinkError as KernelError
 from pyroute2.netlink.nfnetlink import NFNL_SUBSYS_NFTABLES, nfgen_msg
-from pyroute2.netlink.nfnetlink.nftsocket import NFT_MSG_GETCHAIN, NFT_MSG_GETRULE
 
 from workers.libc import LIBC, checked
 
@@ -44,6 +42,9 @@ def drops_forwarded(link: str) -> bool:
 
 
 def _nftables_drops(link: str) -> bool:
+    # Here, as it brings an event loop along: only the process that asks is to have that.
+    from pyroute2.netlink.nfnetlink.nftsocket import NFT_MSG_GETCHAIN, NFT_MSG_GETRULE, NFTSocket
+
     try:
         with NFTSocket(nfgen_family=0) as nftables:
             chains = nftables.request_get(nfgen_msg(), NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETCHAIN)

@@ -12,14 +12,20 @@ from typing import Any, Self
 
 from pyroute2.netlink import NLM_F_ACK, NLM_F_DUMP, NLM_F_MULTI, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, nlmsg
 from pyroute2.netlink.exceptions import NetlinkError as KernelError
-from pyroute2.netlink.rtnl.marshal import MarshalRtnl
+from pyroute2.netlink.marshal import Marshal
+from pyroute2.netlink.rtnl import RTM_NEWADDR, RTM_NEWLINK, RTM_NEWROUTE
+from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 HEADER_BYTES = 16
 STATUS = struct.Struct("=i")  # a negated errno, or 0
 NLM_F_DUMP_INTR = 0x10
 SOL_NETLINK, NETLINK_GET_STRICT_CHK = 270, 12
 BUFFER_BYTES = 1 << 16  # the kernel fills at most half of it at once
-MARSHAL = MarshalRtnl()
+# Not MarshalRtnl, which loads every message that there is, and an event loop with them.
+MARSHAL = Marshal()
+MARSHAL.msg_map = {RTM_NEWLINK: ifinfmsg, RTM_NEWADDR: ifaddrmsg, RTM_NEWROUTE: rtmsg}
 
 __all__ = ["KernelError", "NetlinkSocket"]
 

@@ -60,6 +60,18 @@ def test_complete(program: str) -> None:
     _inside("/usr/bin/python3", "-I", "-c", f"import {program}")
 
 
+def test_supervisor_loads_little() -> None:
+    """Nothing that only a child of it needs, and no event loop: all workers carry what it has loaded."""
+    loaded = _inside("/usr/bin/python3", "-I", "-c", "import supervisor.core, sys; print(*sys.modules)").split()
+    assert not {"asyncio", "docker", "falcon", "gunicorn", "psutil"}.intersection(loaded)
+
+
+def test_packet_filter_is_read() -> None:
+    """Only the process that asks loads what that takes; a new namespace drops nothing."""
+    program = "from workers.firewall import drops_forwarded; print(drops_forwarded('lo'))"
+    assert run("unshare", "--net", "chroot", ROOTFS, "/usr/bin/python3", "-I", "-c", program) == "False"
+
+
 def test_event_script() -> None:
     """udhcpc's script can be executed by it, and the shell that it names is there."""
     (script,) = ROOTFS.rglob("udhcpc-event.sh")
