@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import threading
+import warnings
 from contextlib import suppress
 from datetime import UTC, datetime
 from types import TracebackType
@@ -14,6 +15,9 @@ FIELDS = ("network", "endpoint", "container", "interface", "ms")
 SHORT_IDS = ("network", "endpoint")
 SHORT_ID_LENGTH = 12  # as docker prints them
 FOREIGN = ("asyncio", "docker", "pyroute2", "urllib3")  # their DEBUG is hundreds of lines for each endpoint
+
+# The docker SDK's requests says so at each start: the image has no such package, as engines answer in UTF-8.
+NEEDLESS = "Unable to find acceptable character detection dependency"
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +95,7 @@ def configure(level: str) -> None:
     for name in FOREIGN:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(True)
+    warnings.filterwarnings("ignore", NEEDLESS)
     sys.excepthook = _on_uncaught
     sys.unraisablehook = lambda ignored: log.error("ignored in %r", ignored.object, exc_info=ignored.exc_value)
     threading.excepthook = lambda end: log.error("a thread has ended", exc_info=end.exc_value)
