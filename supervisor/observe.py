@@ -1,4 +1,4 @@
-"""Looks at processes: who has a name, what does one cost. The only file that knows psutil.
+"""Looks at processes: what does one cost. The only file that knows psutil.
 
 Observes only: it never waits for a process, since psutil would take a child's exit status from whoever reaps it.
 """
@@ -21,11 +21,6 @@ class Sample:
     parent: int
     started: float
     cost: Cost
-
-
-def pids_named(name: str) -> list[int]:
-    """Processes with this name."""
-    return [p.pid for p in psutil.process_iter(["name"]) if p.info["name"] == name]
 
 
 def sample(process: psutil.Process) -> Sample | None:
