@@ -45,7 +45,7 @@ from supervisor.messages import (
 from supervisor.networks import Networks
 from supervisor.recovery import Recovery
 from supervisor.registry import Registry
-from supervisor.services import Api, Respond, Watcher
+from supervisor.services import Api, Respond, Watcher, import_shared
 from supervisor.statelock import mark_of
 from supervisor.store import Snapshot, Store
 from supervisor.views import problems, view_endpoint, view_workers
@@ -67,6 +67,7 @@ class Supervisor:
         self._signals = Signals(SIGTERM, SIGINT, SIGCHLD)
         self._store = Store(state, self._snapshot)
         rehearse()
+        import_shared()
         self._nursery = Nursery(self._loop)
         self._engine = Engine()
         self._networks = Networks(self._nursery, self._loop, self._engine, self._store)

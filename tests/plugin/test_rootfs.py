@@ -15,6 +15,7 @@ from workers.udhcpc import ClientOptions
 
 ROOTFS = PLUGIN / "rootfs"
 ENTRYPOINT = ["/usr/bin/python3", "-I", "-m", "supervisor"]
+SUPERVISOR = "import supervisor.log, supervisor.core as core; supervisor.log.configure('INFO'); core.import_shared()"
 MAC = "02:00:5e:00:53:01"
 INSTALLERS = ("pip", "ensurepip", "setuptools", "apt", "dpkg", "apt-get")
 
@@ -25,6 +26,12 @@ def _files() -> Iterator[Path]:
 
 def _inside(*argv: str) -> str:
     return run("chroot", ROOTFS, *argv)
+
+
+def _loaded_by(module: str, before: str = "pass") -> set[str]:
+    """The modules that its import adds to those that are there after the program `before`."""
+    program = f"import sys; {before}; known = set(sys.modules); import {module}; print(*set(sys.modules) - known)"
+    return set(_inside("/usr/bin/python3", "-I", "-c", program).split())
 
 
 def test_size() -> None:
@@ -62,8 +69,13 @@ def test_complete(program: str) -> None:
 
 def test_supervisor_loads_little() -> None:
     """Nothing that only a child of it needs, and no event loop: all workers carry what it has loaded."""
-    loaded = _inside("/usr/bin/python3", "-I", "-c", "import supervisor.core, sys; print(*sys.modules)").split()
-    assert not {"asyncio", "docker", "falcon", "gunicorn", "psutil"}.intersection(loaded)
+    loaded = _loaded_by("supervisor.core")
+    assert not {"asyncio", "docker", "falcon", "gunicorn", "psutil", "_hashlib"}.intersection(loaded)
+
+
+def test_nothing_is_loaded_twice() -> None:
+    """What both the API and the watcher import was there before they were forked."""
+    assert _loaded_by("api.server", SUPERVISOR) & _loaded_by("supervisor.watcher", SUPERVISOR) == set()
 
 
 def test_packet_filter_is_read() -> None:
