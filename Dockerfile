@@ -57,4 +57,4 @@ RUN set -eu; site=$(echo /rootfs/usr/local/lib/python3*/dist-packages); \
 
 FROM scratch
 COPY --from=build /rootfs /
-ENTRYPOINT ["/usr/bin/python3", "-I", "-m", "supervisor"]
+ENTRYPOINT ["/usr/bin/python3", "-I", "-m", "supervisor.init"]

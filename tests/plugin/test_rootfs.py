@@ -14,7 +14,7 @@ from tests.lab.plugin import Plugin
 from workers.udhcpc import ClientOptions
 
 ROOTFS = PLUGIN / "rootfs"
-ENTRYPOINT = ["/usr/bin/python3", "-I", "-m", "supervisor"]
+ENTRYPOINT = ["/usr/bin/python3", "-I", "-m", "supervisor.init"]
 SUPERVISOR = "import supervisor.log, supervisor.core as core; supervisor.log.configure('INFO'); core.import_shared()"
 MAC = "02:00:5e:00:53:01"
 INSTALLERS = ("pip", "ensurepip", "setuptools", "apt", "dpkg", "apt-get")

@@ -1,6 +1,7 @@
 """Many containers on one network: as `docker run` in a loop makes them, and as Compose does."""
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from signal import SIGKILL
@@ -16,8 +17,10 @@ from tests.lab.images import BUSYBOX
 from tests.lab.lab import Lab
 from tests.lab.plugin import Plugin
 from tests.plugin.conftest import Run
+from tests.plugin.crash import kill_supervisor
 
 EACH = 30
+RETURN_LIMIT = 15.0  # seconds
 T1 = 60  # seconds: half of the shortest lease that dnsmasq gives
 PROJECT = """
 services:
@@ -45,7 +48,7 @@ def test_thirty_by_a_loop_and_thirty_by_compose(
 ) -> None:
     """Each has an address of its own, renews it and gives it back, once; then all is as before (the leak gate).
 
-    One has lost its worker meanwhile, and is renewed by the next one.
+    One has lost its worker meanwhile, and is renewed by the next one; at last all lose their supervisor.
     """
     compose("up", "--detach", "--scale", f"app={EACH}")
     composed = [Container(lab.engine.docker, name) for name in compose.containers()]
@@ -63,6 +66,7 @@ def test_thirty_by_a_loop_and_thirty_by_compose(
     assert {message.kind for message in lab.dhcp.messages()[seen:]} == {"REQUEST", "ACK"}
     assert {_pair(a) for a in attachments} == {(m.mac, m.address) for m in lab.dhcp.messages()[seen:]}
 
+    _replace_the_supervisor(plugin)
     compose("rm", "--force", "--stop")
     lab.engine.docker("rm", "--force", *(container.name for container in looped))
     # The packets have left when the containers have; the server, with sixty at once, takes its time to read them.
@@ -97,3 +101,10 @@ def _replace_a_worker(lab: Lab, plugin: Plugin) -> None:
     endpoint, seen = view["endpoints"][0], len(lab.dhcp.messages())
     os.kill(endpoint["worker_pid"], SIGKILL)
     wait_until(lambda: endpoint["mac"] in _macs(lab, seen, "ACK"), "the successor's DHCPACK", 10)
+
+
+def _replace_the_supervisor(plugin: Plugin) -> None:
+    """Kills it, and waits until the engine has started it again: soon, although so many processes end with it."""
+    began = time.monotonic()
+    kill_supervisor(plugin)
+    assert time.monotonic() - began < RETURN_LIMIT

@@ -1,0 +1,56 @@
+"""The plugin's first process, `python3 -I -m supervisor.init`: waits for the supervisor and for whoever outlives it.
+
+When the supervisor is killed, so are its children, and their exits go to the next process that takes orphans. That must
+not be containerd's shim: it needs half a second for each exit beyond the first 32 that come while it ends the
+container, and only then the engine starts the plugin again. Imports next to nothing before the fork.
+"""
+
+import gc
+import os
+import signal
+import sys
+
+from workers.libc import adopt_orphans, follow_parent, take_name
+
+NAME = "nd-init"
+GRACE_SECONDS = 2  # for orphans, which the kernel is killing; whoever lives on is killed with the container
+
+
+def main() -> None:
+    """Ends as the supervisor has, when nobody is left."""
+    first = os.getpid()
+    adopt_orphans()
+    gc.freeze()  # the supervisor's collector would write into pages that this process shares
+    supervisor = os.fork()
+    if supervisor == 0:
+        _supervise(first)
+        return
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: os.kill(supervisor, number))
+    take_name(NAME)
+    _, status = os.waitpid(supervisor, 0)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    signal.alarm(GRACE_SECONDS)  # ends a process that does not handle it
+    _await_orphans()
+    code = os.waitstatus_to_exitcode(status)
+    sys.exit(code if code >= 0 else 128 - code)  # as a shell puts a signal
+
+
+def _supervise(first: int) -> None:
+    follow_parent(first, signal.SIGKILL)
+    from supervisor.__main__ import main as serve
+
+    serve()
+
+
+def _await_orphans() -> None:
+    try:
+        while True:
+            os.wait()
+    except ChildProcessError:
+        return  # nobody is left
+
+
+if __name__ == "__main__":
+    main()
