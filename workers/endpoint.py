@@ -110,8 +110,8 @@ class Worker:
         """Makes the link and obtains the first lease; after a failure everything is as before."""
         try:
             with Netlink() as netlink:
-                self._make_pair(netlink)
-                routes = () if self._spec.skip_routes else netlink.bridge_routes(self._spec.bridge)
+                bridge = self._make_pair(netlink)
+                routes = () if self._spec.skip_routes else netlink.bridge_routes(bridge)
             with Wire(self._spec.container_link) as wire:
                 acquired = acquire(self._spec, self._channel, wire, self._owe)
                 self.hold(acquired.lease)
@@ -149,9 +149,9 @@ class Worker:
         else:
             self.hold(lease)
 
-    def _make_pair(self, netlink: Netlink) -> None:
+    def _make_pair(self, netlink: Netlink) -> Link:
         spec = self._spec
-        netlink.create_pair(
+        return netlink.create_pair(
             host_link=spec.host_link,
             container_link=spec.container_link,
             mac=spec.mac,

@@ -82,12 +82,12 @@ class Netlink:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._kernel.close()
 
-    def create_pair(self, *, host_link: str, container_link: str, mac: str, bridge: str, group: int = 0) -> None:
+    def create_pair(self, *, host_link: str, container_link: str, mac: str, bridge: str, group: int = 0) -> Link:
         """Makes a veth pair, one end a port of `bridge`, the other with `mac`, both up with the bridge's MTU.
 
-        Three messages and a question. The addresses are part of the one that creates the pair, so that udev takes
+        Two changes and two questions. The addresses are part of the message that creates the pair, so that udev takes
         them for chosen; IPv6 is off before the container's end gets a carrier, lest the host takes router
-        advertisements on it.
+        advertisements on it. Gives the bridge.
         Raises NetlinkError, with nothing left behind.
         """
         port_of = self.require_bridge(bridge)
@@ -99,6 +99,7 @@ class Netlink:
         except NetlinkError:
             self.delete_link(host_link)
             raise
+        return port_of
 
     def _raise_silently(self, host_link: str, container_link: str) -> None:
         try:
@@ -211,10 +212,9 @@ class Netlink:
             if error.code != errno.ESRCH:
                 raise NetlinkError(f"removing the {describe(found.route)} over {link.name}", error.code) from error
 
-    def bridge_routes(self, bridge: str) -> tuple[Route, ...]:
+    def bridge_routes(self, bridge: Link) -> tuple[Route, ...]:
         """The static routes over a bridge, for the containers on it: no default, nothing that came with an address."""
-        index = self.require_bridge(bridge).index
-        over = (r.route for r in self.routes(index) if r.protocol != RTPROT_KERNEL)
+        over = (r.route for r in self.routes(bridge.index) if r.protocol != RTPROT_KERNEL)
         return tuple(route for route in over if route.destination != DEFAULT_DESTINATION)
 
 

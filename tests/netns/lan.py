@@ -14,7 +14,7 @@ from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 
 from workers.lease import Lease, boottime
-from workers.netlink import Netlink
+from workers.netlink import Link, Netlink
 
 BRIDGE = "br-lan"
 SERVER = IPv4Address("192.168.77.1")
@@ -33,9 +33,9 @@ def shell(script: str, *arguments: str) -> str:
     return subprocess.run(isolated, check=True, capture_output=True, text=True, timeout=20).stdout
 
 
-def create_pair(mac: str = MAC, *, host_link: str = HOST_LINK, container_link: str = CONTAINER_LINK) -> None:
+def create_pair(mac: str = MAC, *, host_link: str = HOST_LINK, container_link: str = CONTAINER_LINK) -> Link:
     with Netlink() as netlink:
-        netlink.create_pair(host_link=host_link, container_link=container_link, mac=mac, bridge=BRIDGE)
+        return netlink.create_pair(host_link=host_link, container_link=container_link, mac=mac, bridge=BRIDGE)
 
 
 def addresses(link: str) -> list[str]:
