@@ -7,8 +7,10 @@ AttributeError, for the caller to take as unknown.
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
+NEVER = "0001-01-01T00:00:00Z"
 PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
 
 
@@ -36,12 +38,13 @@ class Configuration:
     `places` is by the name and (once it was started there) the id of each network. `was_stopped`: somebody has stopped
     it, so that the engine does not start it again, but with the policy `always` when it is started itself. `mac` is
     the user's choice for the first network. `pid` is that of its first process, 0 for none; after a boot it may be a
-    stranger's. A port is (protocol, port).
+    stranger's. `ended` is when it last did, in Unix seconds, long ago where it never has. A port is (protocol, port).
     """
 
     identity: Identity
     running: bool
     pid: int
+    ended: float
     places: dict[str, Place]
     was_stopped: bool
     exposed_ports: frozenset[tuple[int, int]]
@@ -68,6 +71,7 @@ def parse_configuration(text: bytes) -> Configuration:
         # A container between its end and its next start by the restart policy counts as running to the engine.
         running=config["State"]["Running"] and not config["State"].get("Restarting", False),
         pid=config["State"].get("Pid", 0),
+        ended=datetime.fromisoformat(config["State"].get("FinishedAt", NEVER)).timestamp(),
         places=dict(_places(config["NetworkSettings"]["Networks"] or {})),
         was_stopped=config.get("HasBeenManuallyStopped", False),
         exposed_ports=frozenset(map(_port, config["Config"].get("ExposedPorts") or {})),

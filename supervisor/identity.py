@@ -3,11 +3,15 @@
 The engine mounts a container's root before it asks for the endpoint, and marks it running after the answer: the one
 that is mounted, not running, configured for this network and without an endpoint there is the one being started.
 Where that leaves more than one, or a file has another form, the answer is None: an identity is a help, never guessed.
+An engine that dies within a start leaves that container's root mounted, and so do its successors whenever they stop it:
+such a remnant counts only where nobody else can be meant.
 Reads through /proc/<pid of dockerd>/root, which takes CAP_SYS_PTRACE.
 """
 
 import logging
+import os
 import re
+import time
 from collections import Counter
 from collections.abc import Iterator, Set
 from contextlib import suppress
@@ -23,12 +27,15 @@ from supervisor.containerfiles import (
 )
 from supervisor.engine import Engine
 from supervisor.messages import CreateEndpoint
+from workers.lease import boottime
 
 # overlay2 mounts by a mount id of its own, the containerd image store by the container's id.
 MOUNTED = re.compile(r"/overlay2/([0-9a-z-]+)/merged |/rootfs/overlayfs/([0-9a-f]{64}) ")
 ALWAYS = "always"
 DEAD = ("Z", "X")  # proc(5), stat: a zombie, and one that is just vanishing
+STARTED = 19  # the same, counted from the state on: in ticks since boot
 MISTAKES = 2  # after which a container that seems to be starting is not believed to
+RESTART_SECONDS = 30.0  # in which a container that was ended for a restart asks for its endpoints
 POLICIES = (ALWAYS, "unless-stopped", "on-failure")
 
 log = logging.getLogger(__name__)
@@ -52,6 +59,8 @@ class Identifier:
             candidates = [c for c in candidates if chosen in {p.chosen_id for p in _places(c, network)}]
         if len(candidates) > 1:
             candidates = [c for c in candidates if self._may_ask(c, request, network)]
+        if len(candidates) > 1:
+            candidates = [c for c in candidates if not self._is_remnant(c)] or candidates
         if len(candidates) > 1 and request.mac is None and chosen is None:
             log.warning(
                 "%d containers start at once and nothing tells them apart (%s): this one gets a fresh identity; "
@@ -86,8 +95,9 @@ class Identifier:
         return policy in POLICIES
 
     def is_starting(self, identity: Identity | None) -> bool:
-        """Whether this container is mounted and does not run yet."""
-        return identity is not None and any(c.identity == identity and not c.running for c in self._mounted())
+        """Whether this container is mounted and does not run yet; a remnant is not."""
+        mounted = (c for c in self._mounted() if c.identity == identity and not c.running)
+        return identity is not None and any(not self._is_remnant(c) for c in mounted)
 
     def at_join(self, endpoint_id: str) -> Identity | None:
         """The container that the engine's own store names with the endpoint."""
@@ -135,6 +145,22 @@ class Identifier:
             with suppress(OSError):  # a container that was removed meanwhile, or a remnant of one
                 self._by_mount[(directory / "mount-id").read_text(encoding="ascii").strip()] = directory.name
 
+    def _is_remnant(self, container: Configuration) -> bool:
+        """Whether this dockerd has neither mounted its root nor just ended it. False where that cannot be told.
+
+        overlay2 makes a directory for the mount, which is the last change of the directory around it. A restart keeps
+        the mount.
+        """
+        mount_id = next((m for m, owner in self._by_mount.items() if owner == container.identity.id), None)
+        around = self._engine.path(f"{self._engine.data_root}/overlay2/{mount_id}") if mount_id else None
+        if around is None or self._engine.pid is None:
+            return False
+        try:
+            began, mounted = _beginning(self._engine.pid), around.stat().st_mtime
+        except OSError:
+            return False  # the container or dockerd has just gone
+        return mounted < began and container.ended < max(began, time.time() - RESTART_SECONDS)
+
     def _may_ask(self, container: Configuration, request: CreateEndpoint, network: set[str]) -> bool:
         """Whether the request can be this container's. What is not in it, or not known, excludes nobody.
 
@@ -175,12 +201,23 @@ def _lives(configuration: Configuration) -> bool:
 
     One that has died shows it as well until its parent has taken notice, which after a crash of the engine takes time.
     """
-    process = Path(f"/proc/{configuration.pid}")
+    cgroup = Path(f"/proc/{configuration.pid}/cgroup")
     try:
-        state = (process / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0]
-        return state not in DEAD and configuration.identity.id in (process / "cgroup").read_text(encoding="utf-8")
+        state, *_ = _stat(configuration.pid)
+        return state not in DEAD and configuration.identity.id in cgroup.read_text(encoding="utf-8")
     except OSError:
         return False
+
+
+def _beginning(pid: int) -> float:
+    """When a process began, in Unix seconds by the clock as it is set now. Raises OSError."""
+    ticks = int(_stat(pid)[STARTED])
+    return time.time() - boottime() + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of its stat from the state on: what is before may hold spaces. Raises OSError."""
+    return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
 
 
 def _places(container: Configuration, network: set[str]) -> list[Place]:

@@ -61,13 +61,13 @@ BREAKS_REQUESTS = {
     Fault.DOCKERD_KILL: 5.0,
 }
 NO_START = re.compile("another life")  # the engine's own, of which it says nothing
-UNCLEAR = re.compile("which is being started, and not for")
+UNCLEAR = re.compile(r"made for container (\S+), which is being started, and not for")
 # Nobody confirms a DHCPRELEASE; and whom a dockerd stops that has just been started may be started again by it, so that
 # the lease waits for two minutes.
 LOSES_RELEASES = {Fault.OUTAGE: 0.0, Fault.DOCKERD_TERM: 3.0, Fault.DOCKERD_KILL: 3.0}
 
 
-def explanation(gap: Gap, faults: Sequence[Injected], operations: Iterable[Operation]) -> str | None:
+def explanation(gap: Gap, faults: Sequence[Injected], operations: Sequence[Operation]) -> str | None:
     """The reason in words, None where there is none."""
     if gap.kind in (Kind.FAILED, Kind.UNRELEASED):
         disturbing = _disturbing(gap)
@@ -78,7 +78,7 @@ def explanation(gap: Gap, faults: Sequence[Injected], operations: Iterable[Opera
     if found:
         return found.fault.value
     if gap.kind is Kind.MAC or (gap.kind is Kind.FAILED and UNCLEAR.search(gap.detail)):
-        return _started_beside(gap, operations) or _broken_start(gap, faults)
+        return _started_beside(gap, operations) or _broken_start(gap, faults) or _remnant(gap, faults, operations)
     return _died(gap, operations) if gap.kind is Kind.UNRELEASED else None
 
 
@@ -106,6 +106,16 @@ def _broken_start(gap: Gap, faults: Sequence[Injected]) -> str | None:
     deaths = (Fault.SUPERVISOR, Fault.EVERYTHING, Fault.DISABLED)
     found = next((f for f in faults if f.fault in deaths and f.span.meets(gap.span)), None)
     return f"its start was broken: {found.fault.value}" if found and gap.kind is Kind.MAC else None
+
+
+def _remnant(gap: Gap, faults: Sequence[Injected], operations: Iterable[Operation]) -> str | None:
+    """A start that the engine did not live to end leaves a root mounted: a connect may be taken for one."""
+    named = UNCLEAR.search(gap.detail)
+    engines = [f for f in faults if f.fault in (Fault.DOCKERD_TERM, Fault.DOCKERD_KILL)]
+    broken = (o for o in operations if named and o.container == named[1] and o.op in STARTS and o.error is not None)
+    if any(f.span.meets(o.span) and f.span.begin < gap.span.begin for o in broken for f in engines):
+        return "beside what a broken start has left mounted"
+    return None
 
 
 def _started_beside(gap: Gap, operations: Iterable[Operation]) -> str | None:

@@ -68,6 +68,18 @@ def test_refused_as_it_was_not_clear_for_whom() -> None:
     assert not explanation(gap, [], [Operation(Op.RUN, "db", Span(13.0, 14.0))])
 
 
+def test_refused_beside_a_remnant() -> None:
+    """Or for one whose start an engine has left half done; not for one that failed by itself, or failed later."""
+    gap = Gap("web", Kind.FAILED, Span(50.0, 51.0), "made for container db, which is being started, and not for web")
+    broken = Operation(Op.AGAIN, "db", Span(10.0, 12.0), "EOF")
+    assert explanation(gap, [Injected(Fault.DOCKERD_KILL, Span(11.0, 15.0))], [broken])
+    assert not explanation(gap, [Injected(Fault.SUPERVISOR, Span(11.0, 15.0))], [broken])
+    assert not explanation(gap, [Injected(Fault.DOCKERD_KILL, Span(13.0, 15.0))], [broken])
+    assert not explanation(gap, [Injected(Fault.DOCKERD_KILL, Span(11.0, 15.0))], [])
+    later = Operation(Op.AGAIN, "db", Span(60.0, 62.0), "EOF")
+    assert not explanation(gap, [Injected(Fault.DOCKERD_KILL, Span(61.0, 65.0))], [later])
+
+
 def test_release_that_nobody_heard() -> None:
     """A lease that is not given back was lost in an outage, or waits for a container that died."""
     gap = Gap("web", Kind.UNRELEASED, Span(150.0, 160.0))

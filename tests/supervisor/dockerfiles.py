@@ -1,7 +1,9 @@
 """What an identity is read from: a process that has mounted what dockerd would, and the files that dockerd keeps."""
 
 import json
+import os
 import subprocess
+import time
 from pathlib import Path
 
 from supervisor.engine import Engine, EngineConnected, EngineFound, NetworkSeen
@@ -36,12 +38,18 @@ class DockerFiles:
         """The same again, as seen through a second path."""
         self._mounts.append(self.root.parent / "copy" / "overlay2" / mount_id / "merged")
 
+    def leave_mounted(self, mount_id: str) -> None:
+        """Once it is mounted: as if an engine had done so that was there before this one."""
+        os.utime(self.root / "overlay2" / mount_id, (0, 0))
+
     def start(self) -> None:
         """From now on the engine is known."""
         command = ["unshare", "--mount", "sh", "-c", ENDURE, "dockerd", *map(str, self._mounts)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._process.stdout
         assert self._process.stdout.readline() == b"ready\n"
+        for mount in self._mounts:  # a dockerd mounts nothing in the clock tick in which it begins
+            os.utime(mount.parent, (time.time() + 1,) * 2)
         for fact in (
             EngineFound(self._process.pid),
             EngineConnected(str(self.root), "28.5.2"),
@@ -82,6 +90,7 @@ class DockerFiles:
         mac_here: str | None = None,
         others: dict[str, str] | None = None,
         pid: int = 0,
+        ended: str = "0001-01-01T00:00:00Z",
     ) -> None:
         """The container's own file, in the engine's words; without `ports` it has null there.
 
@@ -92,6 +101,7 @@ class DockerFiles:
         driver_opts = None if chosen_id is None else {"id": chosen_id}
         place = {"NetworkID": "", "DriverOpts": driver_opts, "DesiredMacAddress": mac_here or ""}
         places = {network: place, **{n: {"DesiredMacAddress": m} for n, m in (others or {}).items()}}
+        state = {"Running": running or restarting, "Restarting": restarting, "Pid": pid, "FinishedAt": ended}
         exposed: dict[str, dict[str, str]] | None = None if ports is None else {port: {} for port in ports}
         self.write_configuration(
             container_id,
@@ -100,7 +110,7 @@ class DockerFiles:
                     "ID": container_id,
                     "Name": f"/{name}",
                     "Config": {"Hostname": f"{name}-host", "ExposedPorts": exposed, "MacAddress": mac or ""},
-                    "State": {"Running": running or restarting, "Restarting": restarting, "Pid": pid},
+                    "State": state,
                     "NetworkSettings": {"Networks": places},
                     "HasBeenManuallyStopped": stopped,
                 }

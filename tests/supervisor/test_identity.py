@@ -4,10 +4,12 @@ import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+import supervisor.identity
 from supervisor.containerfiles import Identity
 from supervisor.engine import EngineLost
 from supervisor.identity import MISTAKES, Identifier
@@ -393,3 +395,36 @@ def test_comes_back(docker: DockerFiles, policy: str, stopped: bool, engine_star
     if engine_starts:
         docker.engine.learn(EngineLost("a crash"))
     assert Identifier(docker.engine).comes_back(WEB_IDENTITY) is expected
+
+
+@pytest.fixture(name="left")
+def _left(two: DockerFiles) -> DockerFiles:
+    """The same two, alike, and one of them is a remnant."""
+    two.configure(DATABASE, "db", ports=("80/tcp", "443/udp"))
+    two.leave_mounted("m2")
+    return two
+
+
+def test_left_mounted(left: DockerFiles) -> None:
+    """A root that an engine before this one has mounted is not that of a container being started, if another's is;
+    where all are such, or there is but one, it may be."""
+    request, identifier = create_endpoint((TCP, 80), (UDP, 443)), Identifier(left.engine)
+    database = Identity(DATABASE, "db", "db-host")
+    assert identifier.at_create(request, set()) == WEB_IDENTITY
+    assert identifier.at_create(request, {WEB}) == database
+    assert [identifier.is_starting(one) for one in (WEB_IDENTITY, database, None)] == [True, False, False]
+    left.leave_mounted("m1")
+    assert identifier.at_create(request, set()) is None
+
+
+@pytest.mark.parametrize(("seconds_ago", "limit", "name"), [(0, 30.0, None), (0, 0.0, "web"), (20, 30.0, "web")])
+def test_restart_keeps_the_mount(
+    left: DockerFiles, monkeypatch: pytest.MonkeyPatch, seconds_ago: float, limit: float, name: str | None
+) -> None:
+    """One that this engine has just ended may be starting again on its old mount; not one that ended long ago, or
+    before this engine was there."""
+    monkeypatch.setattr(supervisor.identity, "RESTART_SECONDS", limit)
+    ended = datetime.now(UTC) - timedelta(seconds=seconds_ago)
+    left.configure(DATABASE, "db", ports=("80/tcp", "443/udp"), ended=ended.isoformat())
+    found = Identifier(left.engine).at_create(create_endpoint((TCP, 80), (UDP, 443)), set())
+    assert (found and found.name) == name
