@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import docker
+from docker.api.client import APIClient
 from docker.errors import DockerException, NotFound
 from requests.exceptions import RequestException
 
@@ -79,8 +79,8 @@ def _daemons() -> list[int]:
 
 
 def _follow(socket_path: str, channel: Connection) -> None:
-    client = docker.DockerClient(base_url=f"unix://{socket_path}", version="auto", timeout=API_TIMEOUT_SECONDS)
-    client.api.headers["Connection"] = "close"  # the SDK would keep one connection for each URL it has asked
+    client = APIClient(base_url=f"unix://{socket_path}", version="auto", timeout=API_TIMEOUT_SECONDS)
+    client.headers["Connection"] = "close"  # the SDK would keep one connection for each URL it has asked
     client.close()  # the connection that asked for the version, before that; the client goes on
     try:
         info = client.info()
@@ -98,15 +98,15 @@ def _follow(socket_path: str, channel: Connection) -> None:
         client.close()
 
 
-def _everything(client: docker.DockerClient) -> Iterator[Fact]:
-    for network in client.api.networks():
+def _everything(client: APIClient) -> Iterator[Fact]:
+    for network in client.networks():
         yield _network(network)
     yield NetworksListed()
-    for container in client.api.containers(all=True):
+    for container in client.containers(all=True):
         yield from _container(client, container["Id"])
 
 
-def _consequences(client: docker.DockerClient, event: dict[str, Any]) -> Iterator[Fact]:
+def _consequences(client: APIClient, event: dict[str, Any]) -> Iterator[Fact]:
     kind, action = event.get("Type"), event.get("Action", "")
     actor = event.get("Actor", {})
     if kind == "container" and action in ("start", "rename", "die", "destroy"):
@@ -115,7 +115,7 @@ def _consequences(client: docker.DockerClient, event: dict[str, Any]) -> Iterato
         yield NetworkGone(actor["ID"])
     elif kind == "network" and action == "create":
         try:
-            yield _network(client.api.inspect_network(actor["ID"]))
+            yield _network(client.inspect_network(actor["ID"]))
         except NotFound:
             yield NetworkGone(actor["ID"])
     elif kind == "network" and action in ("connect", "disconnect") and "container" in actor.get("Attributes", {}):
@@ -128,9 +128,9 @@ def _network(network: dict[str, Any]) -> NetworkSeen:
     return NetworkSeen(network["Id"], network["Name"], bridge)
 
 
-def _container(client: docker.DockerClient, container_id: str) -> Iterator[Fact]:
+def _container(client: APIClient, container_id: str) -> Iterator[Fact]:
     try:
-        seen = client.api.inspect_container(container_id)
+        seen = client.inspect_container(container_id)
     except NotFound:
         yield ContainerGone(container_id)
         return
