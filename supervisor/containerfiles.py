@@ -1,17 +1,19 @@
 """A container's two configuration files, as the engine writes them: what tells a container from others.
 
-Pure. Must not know where the files are. Whatever has another form raises ValueError, KeyError, TypeError or
-AttributeError, for the caller to take as unknown.
+Must not know where the engine keeps them. A file of another form is as good as none.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 NEVER = "0001-01-01T00:00:00Z"
 PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +66,23 @@ class HostConfiguration:
     dns: frozenset[str]
 
 
-def parse_configuration(text: bytes) -> Configuration:
-    config = json.loads(text)
+def read_configuration(directory: Path) -> Configuration | None:
+    """Of the container whose directory it is; None where the file is not there (any more), or has another form."""
+    return _read(directory / "config.v2.json", _configuration)
+
+
+def read_host_configuration(directory: Path) -> HostConfiguration | None:
+    """As `read_configuration`."""
+    return _read(directory / "hostconfig.json", _host_configuration)
+
+
+def _read(path: Path, understood: Callable[[Any], T]) -> T | None:
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        return understood(json.loads(path.read_bytes()))
+    return None
+
+
+def _configuration(config: Any) -> Configuration:  # noqa: ANN401  JSON
     return Configuration(
         Identity(config["ID"], config["Name"].lstrip("/"), config["Config"]["Hostname"]),
         # A container between its end and its next start by the restart policy counts as running to the engine.
@@ -79,8 +96,7 @@ def parse_configuration(text: bytes) -> Configuration:
     )
 
 
-def parse_host_configuration(text: bytes) -> HostConfiguration:
-    config = json.loads(text)
+def _host_configuration(config: Any) -> HostConfiguration:  # noqa: ANN401  JSON
     bindings = (config.get("PortBindings") or {}).items()
     published = ((*_port(port), _host_port(bound["HostPort"])) for port, all_bound in bindings for bound in all_bound)
     return HostConfiguration(

@@ -13,17 +13,17 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Set
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from supervisor.containerfiles import (
     Configuration,
-    HostConfiguration,
     Identity,
     Place,
-    parse_configuration,
-    parse_host_configuration,
+    read_configuration,
+    read_host_configuration,
 )
 from supervisor.engine import Engine
 from supervisor.messages import CreateEndpoint
@@ -37,6 +37,8 @@ STARTED = 19  # the same, counted from the state on: in ticks since boot
 MISTAKES = 2  # after which a container that seems to be starting is not believed to
 RESTART_SECONDS = 30.0  # in which a container that was ended for a restart asks for its endpoints
 POLICIES = (ALWAYS, "unless-stopped", "on-failure")
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -85,10 +87,10 @@ class Identifier:
         A dockerd that starts after a crash stops what the last one left, and writes that down as if a user had done
         it. But no user can, before its API answers.
         """
-        configuration = self._configuration(identity.id) if identity else None
+        configuration = self._read(identity.id, read_configuration) if identity else None
         if configuration is None or _lives(configuration):  # that one was disconnected
             return False
-        host = self._host_configuration(configuration.identity.id)
+        host = self._read(configuration.identity.id, read_host_configuration)
         policy = host and host.restart_policy
         if configuration.was_stopped:
             return policy == ALWAYS and not self._engine.connected
@@ -125,9 +127,10 @@ class Identifier:
             return
         found = (container or self._container_of_mount(mount_id) for mount_id, container in MOUNTED.findall(mounts))
         for container_id in dict.fromkeys(found):  # a root that is mounted at two places is one container
-            configuration = self._configuration(container_id) if container_id and container_id not in but else None
-            if configuration is not None:
-                yield configuration
+            if container_id and container_id not in but:
+                configuration = self._read(container_id, read_configuration)
+                if configuration is not None:
+                    yield configuration
 
     def _container_of_mount(self, mount_id: str) -> str | None:
         if mount_id not in self._by_mount:
@@ -166,7 +169,7 @@ class Identifier:
 
         A container's ports and name servers are in the request for the first of its networks that is not internal.
         """
-        host = self._host_configuration(container.identity.id)
+        host = self._read(container.identity.id, read_host_configuration)
         if host is None:
             return True
         macs = {place.mac for place in _places(container, network)} - {None}
@@ -176,24 +179,10 @@ class Identifier:
         dns = request.exposed_ports is None or not host.dns or host.dns == request.dns  # else they are the daemon's
         return request.mac == mac and ports and published and dns
 
-    def _configuration(self, container_id: str) -> Configuration | None:
-        text = self._read(container_id, "config.v2.json")
-        with suppress(ValueError, KeyError, TypeError, AttributeError):  # another form
-            return parse_configuration(text) if text else None
-        return None
-
-    def _host_configuration(self, container_id: str) -> HostConfiguration | None:
-        text = self._read(container_id, "hostconfig.json")
-        with suppress(ValueError, KeyError, TypeError, AttributeError):  # another form
-            return parse_host_configuration(text) if text else None
-        return None
-
-    def _read(self, container_id: str, name: str) -> bytes | None:
-        path = self._engine.path(f"{self._engine.data_root}/containers/{container_id}/{name}")
-        try:
-            return path.read_bytes() if path else None
-        except OSError:
-            return None  # removed meanwhile
+    def _read(self, container_id: str, read: Callable[[Path], T | None]) -> T | None:
+        """One of the container's two files."""
+        directory = self._engine.path(f"{self._engine.data_root}/containers/{container_id}")
+        return read(directory) if directory else None
 
 
 def _lives(configuration: Configuration) -> bool:
