@@ -1,45 +1,24 @@
-"""Fork and reap. The only file that makes processes and takes their exit statuses.
-
-After a fork the child, in this order, takes default signals, closes all descriptors that it was not given, asks to die
-with its parent, takes its name and a clean environment, and only then does its work.
-
-Memory is shared until one side writes into it. So the collector leaves alone what was there before the fork: it writes
-into each object that it looks at.
-"""
+"""Fork and reap. The only file that makes processes and takes their exit statuses."""
 
 import gc
-import importlib
 import logging
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from typing import NoReturn, Protocol
 
 from supervisor.childstate import ChildEvent, ChildState, after
+from supervisor.forked import End, Target, become
 from supervisor.loop import Loop, Timer
 from workers.backoff import Backoff
-from workers.libc import adopt_orphans, follow_parent, take_name
+from workers.libc import adopt_orphans
 
-KEPT_ENVIRONMENT = ("PATH", "LANG", "TZ")
-STANDARD_DESCRIPTORS = (0, 1, 2)
 OWN_DESCRIPTORS = 256  # far more than the supervisor has but for its children's
-Target = str | Callable[..., None]
 
 log = logging.getLogger(__name__)
-
-
-class End(Protocol):
-    """One end of a channel."""
-
-    def fileno(self) -> int:
-        """The descriptor."""
-
-    def close(self) -> None:
-        """Gives the descriptor back."""
 
 
 @dataclass(slots=True, eq=False)
@@ -85,7 +64,7 @@ class Nursery:
         self._loop = loop
         self._children: dict[int, Child] = {}
         self._highest = 0  # the highest descriptor that belongs to a child; the kernel gives the lowest free one
-        gc.freeze()
+        gc.freeze()  # supervisor.forked tells why
         adopt_orphans()
 
     @property
@@ -117,7 +96,9 @@ class Nursery:
         sys.stdout.flush()
         pid = os.fork()
         if pid == 0:
-            self._become(child, theirs if keep is None else (*theirs, keep), parent, target, arguments)
+            given = theirs if keep is None else (*theirs, keep)
+            limit = self._highest + OWN_DESCRIPTORS
+            become(child.name, target, arguments, parent=parent, given=given, far=child.ends, limit=limit)
         for end in theirs:
             end.close()
         child.pid, child.channel, child.spawned = pid, channel, time.monotonic()
@@ -129,49 +110,6 @@ class Nursery:
         self._loop.watch(child.pidfd, lambda: self._exited(child))
         if channel is not None:
             self._loop.watch(channel, lambda: self._receive(child))
-
-    def _become(
-        self,
-        child: Child,
-        kept: Iterable[End],
-        parent: int,
-        target: Target,
-        arguments: tuple[object, ...],
-    ) -> NoReturn:
-        gc.freeze()
-        status = 1
-        try:
-            signal.set_wakeup_fd(-1)
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
-                signal.signal(number, signal.SIG_DFL)
-            for end in child.ends:
-                end.close()  # the far ends of what it was given: their objects go with its queues
-            self._close_all_but(*STANDARD_DESCRIPTORS, *(end.fileno() for end in kept))
-            follow_parent(parent, signal.SIGKILL)
-            take_name(child.name)
-            environment = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
-            os.environ.clear()
-            os.environ.update(environment)
-            run = _imported(target) if isinstance(target, str) else target
-            run(*arguments)
-            status = 0
-        except SystemExit as error:
-            status = error.code if isinstance(error.code, int) else 1
-        except BaseException:
-            log.exception("%s ended with an error", child.name)
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(status)
-
-    def _close_all_but(self, *kept: int) -> None:
-        """By one system call a gap, however many siblings there are; their objects are not touched."""
-        first = 0
-        for number in sorted(kept):
-            if first < number:  # an empty range is everything to close_range(2)
-                os.closerange(first, number)
-            first = number + 1
-        os.closerange(first, self._highest + OWN_DESCRIPTORS)
 
     def _receive(self, child: Child) -> None:
         """Takes one message; at the end of the channel the exit status is about to follow."""
@@ -256,9 +194,3 @@ def _zombie() -> int | None:
     except ChildProcessError:
         return None
     return None if info is None else info.si_pid
-
-
-def _imported(path: str) -> Callable[..., None]:
-    module, _, name = path.partition(":")
-    target: Callable[..., None] = getattr(importlib.import_module(module), name)
-    return target

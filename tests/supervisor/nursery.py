@@ -7,7 +7,8 @@ from multiprocessing import Pipe
 from pathlib import Path
 from signal import SIGKILL
 
-from supervisor.children import Child, End, Nursery, Target
+from supervisor.children import Child, Nursery
+from supervisor.forked import End, Target
 from supervisor.loop import Loop
 from workers.backoff import Backoff
 from workers.libc import adopt_orphans

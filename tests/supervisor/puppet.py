@@ -10,12 +10,13 @@ from pathlib import Path
 from signal import SIGKILL, Signals
 from typing import cast
 
-from supervisor.children import Child, End, Nursery, Target
+from supervisor.children import Child, Nursery
 from supervisor.childstate import ChildEvent, ChildState
 from supervisor.containerfiles import Identity
 from supervisor.endpoints import Endpoint
 from supervisor.engine import ContainerSeen, Engine, EngineFound
 from supervisor.errors import RequestError
+from supervisor.forked import End, Target
 from supervisor.identity import Identifier
 from supervisor.loop import Callback, Loop, Timer
 from supervisor.memory import Memory
