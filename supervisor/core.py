@@ -47,7 +47,8 @@ from supervisor.recovery import Recovery
 from supervisor.registry import Registry
 from supervisor.services import Api, Respond, Watcher, import_shared
 from supervisor.statelock import mark_of
-from supervisor.store import Snapshot, Store
+from supervisor.store import Store
+from supervisor.tables import Snapshot
 from supervisor.views import problems, view_endpoint, view_workers
 from workers.rehearsal import rehearse
 

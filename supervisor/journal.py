@@ -6,7 +6,8 @@ import time
 from supervisor.containerfiles import Identity
 from supervisor.memory import Memory
 from supervisor.records import Origin
-from supervisor.store import LeaseEvent, Store
+from supervisor.store import Store
+from supervisor.tables import LeaseEvent
 from workers.lease import Lease
 from workers.messages import EndpointSpec
 

@@ -1,4 +1,4 @@
-"""State on disk: networks, endpoints, identities and the history of leases, in SQLite. The only file that knows SQL.
+"""State on disk: networks, endpoints, identities and the history of leases, in SQLite; its rows are supervisor.tables'.
 
 One process writes it, the owner of supervisor.statelock's lock, and each change is on disk when its method returns. A
 disk that fails costs the persistence, not the service: `problem` says what is wrong, the state lives on in memory, and
@@ -10,67 +10,17 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import astuple, dataclass
-from ipaddress import IPv4Address
 from pathlib import Path
 
-from supervisor.records import (
-    EndpointRecord,
-    Network,
-    Remembered,
-    endpoint_from_json,
-    endpoint_to_json,
-    lease_from_json,
-    lease_to_json,
-    options_from_json,
-    options_to_json,
-)
+from supervisor import tables
+from supervisor.records import EndpointRecord, Network, Remembered
+from supervisor.tables import LeaseEvent, Snapshot
 
-EVENT_DAYS = 30
-EVENT_ROWS = 100_000
 PRUNE_EVERY = 1000  # events
-# Each released schema leads to the next by one script; the version is the number of scripts that have run.
-MIGRATIONS = (
-    """
-    CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-    CREATE TABLE network (id TEXT PRIMARY KEY, options TEXT NOT NULL) STRICT;
-    CREATE TABLE endpoint (id TEXT PRIMARY KEY, phase TEXT NOT NULL, held INTEGER NOT NULL, lease TEXT,
-                           record TEXT NOT NULL) STRICT;
-    CREATE TABLE remembered (network TEXT NOT NULL, key TEXT NOT NULL, mac TEXT NOT NULL, address TEXT,
-                             bridge TEXT NOT NULL, updated REAL NOT NULL, lease TEXT, release_at REAL,
-                             PRIMARY KEY (network, key)) STRICT;
-    CREATE TABLE event (id INTEGER PRIMARY KEY, time REAL NOT NULL, endpoint TEXT NOT NULL, network TEXT NOT NULL,
-                        container TEXT, kind TEXT NOT NULL, address TEXT, detail TEXT NOT NULL) STRICT;
-    CREATE INDEX event_by_time ON event (time);
-    """,
-)
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """All that is kept, but for the history. `data_root` is the engine's, needed before its API can be asked."""
-
-    networks: tuple[Network, ...] = ()
-    endpoints: tuple[EndpointRecord, ...] = ()
-    remembered: tuple[Remembered, ...] = ()
-    data_root: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LeaseEvent:
-    """What happened to a lease, for the history; `time` is a Unix time."""
-
-    time: float
-    endpoint: str
-    network: str
-    container: str | None
-    kind: str
-    address: str | None
-    detail: str
 
 
 class Store:
@@ -88,7 +38,7 @@ class Store:
     def load(self) -> Snapshot:
         """What the last instance left; empty where nothing can be read, with `problem` or a log line to say why."""
         try:
-            found = _read(self._open())
+            found = tables.read(self._open())
         except (sqlite3.OperationalError, OSError) as error:  # the disk, not the file: what is there stays
             self._fail(error)
             return self._look()
@@ -108,9 +58,8 @@ class Store:
                 self._set_aside("it could not be read at the start")
             self._open()
             with self._changes() as database:
-                for table in ("network", "endpoint", "remembered"):
-                    database.execute(f"DELETE FROM {table}")  # noqa: S608  names of ours
-                _write(database, self._snapshot())
+                tables.clear(database)
+                tables.write(database, self._snapshot())
         except (sqlite3.OperationalError, OSError) as error:
             self._fail(error)
             return False
@@ -123,45 +72,38 @@ class Store:
 
     def put_network(self, network: Network) -> None:
         """Adds or replaces it."""
-        self._do(lambda database: _write(database, Snapshot(networks=(network,))))
+        self._do(lambda database: tables.write(database, Snapshot(networks=(network,))))
 
     def drop_network(self, network_id: str) -> None:
         """With what was remembered on it."""
-        self._do(
-            lambda database: (
-                database.execute("DELETE FROM network WHERE id = ?", (network_id,)),
-                database.execute("DELETE FROM remembered WHERE network = ? AND lease IS NULL", (network_id,)),
-            )
-        )
+        self._do(lambda database: tables.drop_network(database, network_id))
 
     def put_data_root(self, path: str) -> None:
         """Where the engine keeps its containers."""
-        self._do(lambda database: _write(database, Snapshot(data_root=path)))
+        self._do(lambda database: tables.write(database, Snapshot(data_root=path)))
 
     def put_endpoint(self, record: EndpointRecord) -> None:
         """Adds or replaces it."""
-        self._do(lambda database: _write(database, Snapshot(endpoints=(record,))))
+        self._do(lambda database: tables.write(database, Snapshot(endpoints=(record,))))
 
     def drop_endpoint(self, endpoint_id: str) -> None:
         """It has ended."""
-        self._do(lambda database: database.execute("DELETE FROM endpoint WHERE id = ?", (endpoint_id,)))
+        self._do(lambda database: tables.drop_endpoint(database, endpoint_id))
 
     def put_remembered(self, remembered: Remembered) -> None:
         """Adds or replaces it."""
-        self._do(lambda database: _write(database, Snapshot(remembered=(remembered,))))
+        self._do(lambda database: tables.write(database, Snapshot(remembered=(remembered,))))
 
     def drop_remembered(self, network_id: str, key: str) -> None:
         """Nothing is to be known of it any more."""
-        query = "DELETE FROM remembered WHERE network = ? AND key = ?"
-        self._do(lambda database: database.execute(query, (network_id, key)))
+        self._do(lambda database: tables.drop_remembered(database, network_id, key))
 
     def add_event(self, event: LeaseEvent) -> None:
         """One line of the history; old ones go."""
-        query = "INSERT INTO event (time, endpoint, network, container, kind, address, detail) VALUES (?,?,?,?,?,?,?)"
-        self._do(lambda database: database.execute(query, astuple(event)))
+        self._do(lambda database: tables.add_event(database, event))
         self._events += 1
         if self._events % PRUNE_EVERY == 1:
-            self._do(_prune)
+            self._do(tables.prune_events)
 
     def _close(self) -> None:
         if self._database is not None:
@@ -173,7 +115,7 @@ class Store:
         for how in ("mode=ro", "immutable=1"):  # without its log a database can be opened by the second one only
             with suppress(sqlite3.Error, ValueError, KeyError, TypeError):  # `problem` has been told already
                 with closing(sqlite3.connect(f"{self._path.absolute().as_uri()}?{how}", uri=True)) as database:
-                    found = _read(database)
+                    found = tables.read(database)
                 self._known = True
                 return found
         return Snapshot()
@@ -184,11 +126,7 @@ class Store:
         self._database = database = sqlite3.connect(self._path, isolation_level=None)
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
-        version = database.execute("PRAGMA user_version").fetchone()[0]
-        if version > len(MIGRATIONS):
-            raise sqlite3.DatabaseError(f"schema {version} is of a newer version of the plugin")
-        for number, script in enumerate(MIGRATIONS[version:], version + 1):
-            database.executescript(f"BEGIN; {script} PRAGMA user_version = {number}; COMMIT;")
+        tables.migrate(database)
         return database
 
     @contextmanager
@@ -254,59 +192,3 @@ class Store:
             self._known = True
         except (sqlite3.Error, OSError) as failure:
             self._fail(failure)
-
-
-REMEMBERED = "network, key, mac, address, bridge, updated, lease, release_at"
-
-
-def _write(database: sqlite3.Connection, snapshot: Snapshot) -> None:
-    if snapshot.data_root is not None:
-        database.execute("INSERT OR REPLACE INTO setting (name, value) VALUES ('data_root', ?)", (snapshot.data_root,))
-    database.executemany(
-        "INSERT OR REPLACE INTO network (id, options) VALUES (?, ?)",
-        ((network.id, options_to_json(network.options)) for network in snapshot.networks),
-    )
-    database.executemany(
-        "INSERT OR REPLACE INTO endpoint (id, phase, held, lease, record) VALUES (?, ?, ?, ?, ?)",
-        _endpoint_rows(snapshot.endpoints),
-    )
-    database.executemany(
-        f"INSERT OR REPLACE INTO remembered ({REMEMBERED}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
-        map(_remembered_row, snapshot.remembered),
-    )
-
-
-def _read(database: sqlite3.Connection) -> Snapshot:
-    """Raises sqlite3.Error, and ValueError, KeyError or TypeError for rows of another form."""
-    settings = dict(database.execute("SELECT name, value FROM setting"))
-    networks = database.execute("SELECT id, options FROM network")
-    endpoints = database.execute("SELECT record, phase, held, lease FROM endpoint")
-    remembered = database.execute(f"SELECT {REMEMBERED} FROM remembered")  # noqa: S608  names of ours
-    return Snapshot(
-        networks=tuple(Network(key, options_from_json(options)) for key, options in networks),
-        endpoints=tuple(endpoint_from_json(text, phase, bool(held), lease) for text, phase, held, lease in endpoints),
-        remembered=tuple(map(_remembered, remembered)),
-        data_root=settings.get("data_root"),
-    )
-
-
-def _endpoint_rows(records: Iterable[EndpointRecord]) -> Iterator[tuple[str, str, int, str | None, str]]:
-    for record in records:
-        lease = lease_to_json(record.lease)
-        yield record.spec.endpoint_id, record.phase, int(record.held), lease, endpoint_to_json(record)
-
-
-def _remembered_row(r: Remembered) -> tuple[str | float | None, ...]:
-    address = None if r.address is None else str(r.address)
-    return r.network_id, r.key, r.mac, address, r.bridge, r.updated, lease_to_json(r.lease), r.release_at
-
-
-def _remembered(row: tuple[str, str, str, str | None, str, float, str | None, float | None]) -> Remembered:
-    network_id, key, mac, address, bridge, updated, lease, release_at = row
-    known = None if address is None else IPv4Address(address)
-    return Remembered(network_id, key, mac, known, bridge, updated, lease_from_json(lease), release_at)
-
-
-def _prune(database: sqlite3.Connection) -> None:
-    database.execute("DELETE FROM event WHERE time < ?", (time.time() - EVENT_DAYS * 86400,))
-    database.execute("DELETE FROM event WHERE id <= (SELECT max(id) FROM event) - ?", (EVENT_ROWS,))

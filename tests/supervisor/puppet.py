@@ -25,7 +25,8 @@ from supervisor.phases import Phase
 from supervisor.plant import Plant
 from supervisor.records import Origin
 from supervisor.silence import Silence
-from supervisor.store import Snapshot, Store
+from supervisor.store import Store
+from supervisor.tables import Snapshot
 from workers.endpoint import reclaim
 from workers.lease import Lease, Route
 from workers.messages import Attached, Command, Created, EndpointSpec, Left, Report, Resume

@@ -8,7 +8,7 @@ from supervisor.containerfiles import Identity
 from supervisor.options import NetworkOptions
 from supervisor.phases import Phase
 from supervisor.records import EndpointRecord, Network, Origin, Remembered
-from supervisor.store import Snapshot
+from supervisor.tables import Snapshot
 from workers.lease import Lease, Route, boottime
 from workers.messages import ConflictCheck, EndpointSpec
 

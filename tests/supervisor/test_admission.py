@@ -19,7 +19,8 @@ from supervisor.messages import CreateEndpoint
 from supervisor.options import NetworkOptions
 from supervisor.records import Origin
 from supervisor.silence import SHORT_BUDGET_SECONDS, Silence
-from supervisor.store import Snapshot, Store
+from supervisor.store import Store
+from supervisor.tables import Snapshot
 from tests.supervisor.puppet import LEASE, NETWORK
 from workers.lease import boottime
 from workers.messages import EndpointSpec

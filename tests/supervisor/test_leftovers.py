@@ -13,7 +13,8 @@ from supervisor.leftovers import Leftovers
 from supervisor.loop import Loop
 from supervisor.memory import COMEBACK_SECONDS, Memory
 from supervisor.records import Remembered
-from supervisor.store import Snapshot, Store
+from supervisor.store import Store
+from supervisor.tables import Snapshot
 from tests.supervisor.puppet import LEASE, MAC, NETWORK, PlayedLoop, PlayedNursery
 from workers.endpoint import give_back
 from workers.lease import Lease, boottime

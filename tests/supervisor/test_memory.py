@@ -9,7 +9,8 @@ import pytest
 from supervisor import memory as module
 from supervisor.memory import COMEBACK_SECONDS, FORGET_SECONDS, Memory, key_of, mac_of_name
 from supervisor.records import Remembered
-from supervisor.store import Snapshot, Store
+from supervisor.store import Store
+from supervisor.tables import Snapshot
 from tests.supervisor.dockerfiles import create_endpoint
 from tests.supervisor.puppet import IDENTITY, LEASE, MAC
 from workers.lease import Lease, boottime

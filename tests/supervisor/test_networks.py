@@ -11,7 +11,8 @@ from supervisor.engine import Engine, EngineConnected, EngineLost, Fact, Network
 from supervisor.errors import Conflict, Failed, InvalidRequest, NotFound, RequestError
 from supervisor.messages import Answer, CreateNetwork, Done, IpamPool
 from supervisor.networks import Networks
-from supervisor.store import Snapshot, Store
+from supervisor.store import Store
+from supervisor.tables import Snapshot
 from tests.supervisor.nursery import Home
 from workers.messages import BridgeReport
 

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from supervisor import store as module
+from supervisor import store as storing
+from supervisor import tables
 from supervisor.statelock import Lock, StateInUse, lock_state
-from supervisor.store import MIGRATIONS, LeaseEvent, Snapshot, Store
+from supervisor.store import Store
+from supervisor.tables import MIGRATIONS, LeaseEvent, Snapshot
 from tests.lab.command import run
 from tests.supervisor.nursery import Home, descriptors
 from tests.supervisor.samples import Samples, assert_same
@@ -178,7 +180,7 @@ def test_migrations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network = Samples(5).network()
     filled(tmp_path, Snapshot((network,)))
     newer = (*MIGRATIONS, "ALTER TABLE network ADD COLUMN extra TEXT NOT NULL DEFAULT 'new';")
-    monkeypatch.setattr(module, "MIGRATIONS", newer)
+    monkeypatch.setattr(tables, "MIGRATIONS", newer)
     for _ in range(2):  # a second time the column would be there already
         assert kept_in(tmp_path).load().networks == (network,)
     assert query(tmp_path, "SELECT extra FROM network") == [("new",)]
@@ -189,7 +191,7 @@ def test_migration_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """A step that cannot be taken is told, and leaves the database in the version and with the content that it had."""
     network = Samples(5).network()
     filled(tmp_path, Snapshot((network,)))
-    monkeypatch.setattr(module, "MIGRATIONS", (*MIGRATIONS, "CREATE TABLE half (x) STRICT;"))
+    monkeypatch.setattr(tables, "MIGRATIONS", (*MIGRATIONS, "CREATE TABLE half (x) STRICT;"))
     store = kept_in(tmp_path)
     assert store.load().networks == (network,)
     assert store.problem is not None
@@ -335,7 +337,7 @@ def test_only_one_line(disk: Path, caplog: pytest.LogCaptureFixture) -> None:
     """However often it is tried, a disk that fails costs one line in the log, and its return another."""
     store = Store(disk, Snapshot)
     run("mount", "-o", "remount,ro", disk)
-    with caplog.at_level("INFO", logger=module.log.name):
+    with caplog.at_level("INFO", logger=storing.log.name):
         store.load()
         for _ in range(3):
             store.put_network(Samples(15).network())
@@ -404,11 +406,11 @@ def test_children_hold_nothing(tmp_path: Path) -> None:
 
 def test_history_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Old lines go by their age and by their number, and the latest ones stay."""
-    monkeypatch.setattr(module, "PRUNE_EVERY", 2)
-    monkeypatch.setattr(module, "EVENT_ROWS", 10)
+    monkeypatch.setattr(storing, "PRUNE_EVERY", 2)
+    monkeypatch.setattr(tables, "EVENT_ROWS", 10)
     store = kept_in(tmp_path)
     store.load()
-    store.add_event(event(time.time() - module.EVENT_DAYS * DAY - 1, "old"))
+    store.add_event(event(time.time() - tables.EVENT_DAYS * DAY - 1, "old"))
     store.add_event(event(time.time(), "young"))
     store.add_event(event(time.time(), "young"))
     assert query(tmp_path, "SELECT kind FROM event") == [("young",), ("young",)]
