@@ -4,7 +4,7 @@ The engine mounts a container's root before it asks for the endpoint, and marks 
 that is mounted, not running, configured for this network and without an endpoint there is the one being started.
 Where that leaves more than one, or a file has another form, the answer is None: an identity is a help, never guessed.
 An engine that dies within a start leaves that container's root mounted, and so do its successors whenever they stop it:
-such a remnant counts only where nobody else can be meant.
+such a remnant, once it has been left alone for a while, counts only where nobody else can be meant.
 Reads through /proc/<pid of dockerd>/root, which takes CAP_SYS_PTRACE.
 """
 
@@ -26,6 +26,7 @@ from supervisor.containerfiles import (
     read_host_configuration,
 )
 from supervisor.engine import Engine
+from supervisor.memory import COMEBACK_SECONDS
 from supervisor.messages import CreateEndpoint
 from workers.lease import boottime
 
@@ -35,7 +36,6 @@ ALWAYS = "always"
 DEAD = ("Z", "X")  # proc(5), stat: a zombie, and one that is just vanishing
 STARTED = 19  # the same, counted from the state on: in ticks since boot
 MISTAKES = 2  # after which a container that seems to be starting is not believed to
-RESTART_SECONDS = 30.0  # in which a container that was ended for a restart asks for its endpoints
 POLICIES = (ALWAYS, "unless-stopped", "on-failure")
 
 T = TypeVar("T")
@@ -149,20 +149,20 @@ class Identifier:
                 self._by_mount[(directory / "mount-id").read_text(encoding="ascii").strip()] = directory.name
 
     def _is_remnant(self, container: Configuration) -> bool:
-        """Whether this dockerd has neither mounted its root nor just ended it. False where that cannot be told.
+        """Whether its root was mounted before this dockerd began, and nobody has started it again since.
 
         overlay2 makes a directory for the mount, which is the last change of the directory around it. A restart keeps
-        the mount.
+        the mount; a dockerd whose API does not answer yet starts what ran before. False where that cannot be told.
         """
         mount_id = next((m for m, owner in self._by_mount.items() if owner == container.identity.id), None)
         around = self._engine.path(f"{self._engine.data_root}/overlay2/{mount_id}") if mount_id else None
-        if around is None or self._engine.pid is None:
+        if around is None or self._engine.pid is None or not self._engine.connected:
             return False
         try:
             began, mounted = _beginning(self._engine.pid), around.stat().st_mtime
         except OSError:
             return False  # the container or dockerd has just gone
-        return mounted < began and container.ended < max(began, time.time() - RESTART_SECONDS)
+        return mounted < began and max(mounted, container.ended) < time.time() - COMEBACK_SECONDS
 
     def _may_ask(self, container: Configuration, request: CreateEndpoint, network: set[str]) -> bool:
         """Whether the request can be this container's. What is not in it, or not known, excludes nobody.

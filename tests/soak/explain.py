@@ -3,10 +3,12 @@
 A container whose processes or supervisor are killed, or whose engine restarts with live-restore, has no gap at all.
 """
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from supervisor.memory import COMEBACK_SECONDS
 from tests.soak.records import Fault, Gap, Injected, Kind, Op, Operation, Span
 
 STARTS = {Op.RESTART, Op.STOP_START, Op.REMOVE_RUN, Op.RECONNECT, Op.DIE, Op.RUN, Op.AGAIN}
@@ -62,6 +64,7 @@ BREAKS_REQUESTS = {
 }
 NO_START = re.compile("another life")  # the engine's own, of which it says nothing
 UNCLEAR = re.compile(r"made for container (\S+), which is being started, and not for")
+REMNANT_SECONDS = COMEBACK_SECONDS + 10  # the plugin's watcher may not have found the engine yet
 # Nobody confirms a DHCPRELEASE; and whom a dockerd stops that has just been started may be started again by it, so that
 # the lease waits for two minutes.
 LOSES_RELEASES = {Fault.OUTAGE: 0.0, Fault.DOCKERD_TERM: 3.0, Fault.DOCKERD_KILL: 3.0}
@@ -109,12 +112,16 @@ def _broken_start(gap: Gap, faults: Sequence[Injected]) -> str | None:
 
 
 def _remnant(gap: Gap, faults: Sequence[Injected], operations: Iterable[Operation]) -> str | None:
-    """A start that the engine did not live to end leaves a root mounted: a connect may be taken for one."""
+    """A start that the engine did not live to end leaves a root mounted: a connect may be taken for it, and for a while
+    nothing tells another start from it."""
     named = UNCLEAR.search(gap.detail)
+    since = -math.inf if named else gap.span.begin - REMNANT_SECONDS
     engines = [f for f in faults if f.fault in (Fault.DOCKERD_TERM, Fault.DOCKERD_KILL)]
-    broken = (o for o in operations if named and o.container == named[1] and o.op in STARTS and o.error is not None)
-    if any(f.span.meets(o.span) and f.span.begin < gap.span.begin for o in broken for f in engines):
-        return "beside what a broken start has left mounted"
+    for o in operations:
+        other = o.container == named[1] if named else o.container != gap.container
+        broken = other and o.op in STARTS and o.error is not None and since < o.span.begin < gap.span.begin
+        if broken and any(f.span.meets(o.span) for f in engines):
+            return f"beside {o.container}, whose broken start has left it mounted"
     return None
 
 

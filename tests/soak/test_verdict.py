@@ -1,6 +1,7 @@
 """A gap is explained by a fault that can have caused it, and by no other; what is not explained is said so."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -76,8 +77,19 @@ def test_refused_beside_a_remnant() -> None:
     assert not explanation(gap, [Injected(Fault.SUPERVISOR, Span(11.0, 15.0))], [broken])
     assert not explanation(gap, [Injected(Fault.DOCKERD_KILL, Span(13.0, 15.0))], [broken])
     assert not explanation(gap, [Injected(Fault.DOCKERD_KILL, Span(11.0, 15.0))], [])
+    assert not explanation(gap, [Injected(Fault.DOCKERD_KILL, Span(11.0, 15.0))], [replace(broken, container="mail")])
     later = Operation(Op.AGAIN, "db", Span(60.0, 62.0), "EOF")
     assert not explanation(gap, [Injected(Fault.DOCKERD_KILL, Span(61.0, 65.0))], [later])
+
+
+def test_another_mac_beside_a_remnant() -> None:
+    """For two minutes such a start cannot be told from another container's; its own is another matter."""
+    faults = [Injected(Fault.DOCKERD_KILL, Span(11.0, 15.0))]
+    broken = Operation(Op.AGAIN, "db", Span(10.0, 12.0), "EOF")
+    assert explanation(Gap("web", Kind.MAC, Span(100.0, 101.0)), faults, [broken])
+    assert not explanation(Gap("web", Kind.MAC, Span(200.0, 201.0)), faults, [broken])
+    assert not explanation(Gap("db", Kind.MAC, Span(100.0, 101.0)), faults, [broken])
+    assert not explanation(Gap("web", Kind.PINNED_MAC, Span(100.0, 101.0)), faults, [broken])
 
 
 def test_release_that_nobody_heard() -> None:

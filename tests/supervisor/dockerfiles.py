@@ -38,9 +38,9 @@ class DockerFiles:
         """The same again, as seen through a second path."""
         self._mounts.append(self.root.parent / "copy" / "overlay2" / mount_id / "merged")
 
-    def leave_mounted(self, mount_id: str) -> None:
-        """Once it is mounted: as if an engine had done so that was there before this one."""
-        os.utime(self.root / "overlay2" / mount_id, (0, 0))
+    def leave_mounted(self, mount_id: str, ago: float = 3600) -> None:
+        """Once it is mounted: as if an engine had done so that many seconds ago."""
+        os.utime(self.root / "overlay2" / mount_id, (time.time() - ago,) * 2)
 
     def start(self) -> None:
         """From now on the engine is known."""

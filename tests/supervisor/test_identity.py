@@ -417,14 +417,27 @@ def test_left_mounted(left: DockerFiles) -> None:
     assert identifier.at_create(request, set()) is None
 
 
-@pytest.mark.parametrize(("seconds_ago", "limit", "name"), [(0, 30.0, None), (0, 0.0, "web"), (20, 30.0, "web")])
-def test_restart_keeps_the_mount(
-    left: DockerFiles, monkeypatch: pytest.MonkeyPatch, seconds_ago: float, limit: float, name: str | None
-) -> None:
-    """One that this engine has just ended may be starting again on its old mount; not one that ended long ago, or
-    before this engine was there."""
-    monkeypatch.setattr(supervisor.identity, "RESTART_SECONDS", limit)
-    ended = datetime.now(UTC) - timedelta(seconds=seconds_ago)
+@pytest.mark.parametrize(
+    ("mounted_ago", "ended_ago", "name"),
+    [(3600, 3600, "web"), (3600, 0, None), (20, 3600, None)],
+    ids=["left alone", "ended just now", "left just now"],
+)
+def test_may_be_starting_again(left: DockerFiles, mounted_ago: float, ended_ago: float, name: str | None) -> None:
+    """One that was mounted by an engine before is no remnant as long as it may be in a restart, or be brought back."""
+    left.leave_mounted("m2", mounted_ago)
+    ended = datetime.now(UTC) - timedelta(seconds=ended_ago)
     left.configure(DATABASE, "db", ports=("80/tcp", "443/udp"), ended=ended.isoformat())
     found = Identifier(left.engine).at_create(create_endpoint((TCP, 80), (UDP, 443)), set())
     assert (found and found.name) == name
+
+
+def test_left_mounted_at_a_boot(left: DockerFiles) -> None:
+    """Before its API answers an engine starts what was left mounted."""
+    left.engine.learn(EngineLost("it ended"))
+    assert Identifier(left.engine).at_create(create_endpoint((TCP, 80), (UDP, 443)), set()) is None
+
+
+def test_start_that_takes_long(left: DockerFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What this engine has mounted is no remnant, however long ago that was."""
+    monkeypatch.setattr(supervisor.identity, "_beginning", lambda _: 0.0)
+    assert Identifier(left.engine).at_create(create_endpoint((TCP, 80), (UDP, 443)), set()) is None
