@@ -9,6 +9,7 @@ from pathlib import Path
 
 from supervisor import log
 from supervisor.listener import listen
+from supervisor.shared import import_shared
 from supervisor.statelock import StateInUse, lock_state
 
 PLUGIN_SOCKET = Path("/run/docker/plugins/net-dhcp.sock")
@@ -31,6 +32,7 @@ def main() -> None:
         raise SystemExit(str(error)) from None
     listener = listen(arguments.socket)
 
+    import_shared()
     from supervisor.core import Supervisor
     from workers.netns import make_sysctls_writable
 

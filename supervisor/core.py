@@ -45,7 +45,7 @@ from supervisor.messages import (
 from supervisor.networks import Networks
 from supervisor.recovery import Recovery
 from supervisor.registry import Registry
-from supervisor.services import Api, Respond, Watcher, import_shared
+from supervisor.services import Api, Respond, Watcher
 from supervisor.statelock import mark_of
 from supervisor.store import Store
 from supervisor.tables import Snapshot
@@ -68,7 +68,6 @@ class Supervisor:
         self._signals = Signals(SIGTERM, SIGINT, SIGCHLD)
         self._store = Store(state, self._snapshot)
         rehearse()
-        import_shared()
         self._nursery = Nursery(self._loop)
         self._engine = Engine()
         self._networks = Networks(self._nursery, self._loop, self._engine, self._store)

@@ -8,7 +8,6 @@ import logging
 import os
 import socket
 from collections.abc import Callable
-from importlib import import_module
 from multiprocessing import Pipe, get_context
 from multiprocessing.queues import SimpleQueue
 from signal import SIGKILL, SIGTERM
@@ -26,27 +25,9 @@ WATCHER = "supervisor.watcher:run"
 REPLIES_PIPE_BYTES = 1 << 20  # the supervisor never waits for a reader; a list of 1,000 endpoints must fit
 API_FIRST_DELAY = 0.05  # a user who meets a dead API waits for the next one
 
-# What both gunicorn or falcon and the docker SDK import. A page that children share is there once, until one writes.
-SHARED = (
-    "http.cookiejar",
-    "http.cookies",
-    "importlib.metadata",
-    "importlib.resources",
-    "mimetypes",
-    "shlex",
-    "unicodedata",
-    "urllib.request",
-)
-
 Respond = Callable[[Answer | RequestError], None]
 
 log = logging.getLogger(__name__)
-
-
-def import_shared() -> None:
-    """Loads what both children load, before they are forked."""
-    for name in SHARED:
-        import_module(name)
 
 
 class Api:

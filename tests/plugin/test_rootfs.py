@@ -15,7 +15,7 @@ from workers.udhcpc import ClientOptions
 
 ROOTFS = PLUGIN / "rootfs"
 ENTRYPOINT = ["/usr/bin/python3", "-I", "-m", "supervisor.init"]
-SUPERVISOR = "import supervisor.log, supervisor.core as core; supervisor.log.configure('INFO'); core.import_shared()"
+SUPERVISOR = "import supervisor.__main__ as m; m.log.configure('INFO'); m.import_shared(); import supervisor.core"
 MAC = "02:00:5e:00:53:01"
 INSTALLERS = ("pip", "ensurepip", "setuptools", "apt", "dpkg", "apt-get")
 
