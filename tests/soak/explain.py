@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from supervisor.memory import COMEBACK_SECONDS
+from tests.soak.gaps import WHOLE_SECONDS
 from tests.soak.records import Fault, Gap, Injected, Kind, Op, Operation, Span
 
 STARTS = {Op.RESTART, Op.STOP_START, Op.REMOVE_RUN, Op.RECONNECT, Op.DIE, Op.RUN, Op.AGAIN}
@@ -29,7 +30,8 @@ class Cause:
     def covers(self, injected: Injected, span: Span) -> bool:
         """Does it lie there?"""
         short = self.longest is None or span.seconds <= self.longest
-        return short and injected.span.begin <= span.begin and span.end <= injected.span.end + self.after
+        began = injected.span.begin - WHOLE_SECONDS  # the server's log has them without their fraction
+        return short and began <= span.begin and span.end <= injected.span.end + self.after
 
 
 LEASELESS = {
@@ -80,9 +82,22 @@ def explanation(gap: Gap, faults: Sequence[Injected], operations: Sequence[Opera
         found = next((f for f in faults if f.fault in causes and causes[f.fault].covers(f, gap.span)), None)
     if found:
         return found.fault.value
+    if gap.kind in (Kind.REFUSED, Kind.DECLINED):
+        return _left_without_server(gap, faults)
     if gap.kind is Kind.MAC or (gap.kind is Kind.FAILED and UNCLEAR.search(gap.detail)):
         return _started_beside(gap, operations) or _broken_start(gap, faults) or _remnant(gap, faults, operations)
     return _died(gap, operations) if gap.kind is Kind.UNRELEASED else None
+
+
+def _left_without_server(gap: Gap, faults: Sequence[Injected]) -> str | None:
+    """Refused for one reason, and before another lease was asked for the server was away."""
+    for outage in (f for f in faults if f.fault is Fault.OUTAGE):
+        before = Span(gap.span.begin, outage.span.begin)
+        if before.seconds >= 0 and gap.span.end <= outage.span.end + FOUND_AGAIN:
+            reason = next((f for f in faults if f.fault in LEASELESS and LEASELESS[f.fault].covers(f, before)), None)
+            if reason is not None:
+                return f"{reason.fault.value}; {outage.fault.value}"
+    return None
 
 
 def _disturbing(gap: Gap) -> dict[Fault, float]:

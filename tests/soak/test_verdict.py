@@ -31,6 +31,8 @@ KILLED = Injected(Fault.SUPERVISOR, Span(100.0, 102.0))
         (Kind.REFUSED, Span(150.0, 154.0), RENUMBERED, True),
         (Kind.REFUSED, Span(150.0, 170.0), RENUMBERED, False),  # too long
         (Kind.REFUSED, Span(190.0, 194.0), RENUMBERED, False),  # all have renewed by then
+        (Kind.REFUSED, Span(99.0, 103.0), RENUMBERED, True),  # the server's log has whole seconds
+        (Kind.REFUSED, Span(98.0, 102.0), RENUMBERED, False),
         (Kind.SILENT, Span(150.0, 152.0), RENUMBERED, True),
         (Kind.PINNED_MAC, Span(100.0, 101.0), KILLED, False),
         (Kind.FAILED, Span(90.0, 101.0), KILLED, True),
@@ -42,6 +44,21 @@ def test_explanation(kind: Kind, span: Span, fault: Injected, is_explained: bool
     """Kind, time and length have to fit."""
     found = explanation(Gap("web", kind, span), [fault], [])
     assert found == (fault.fault.value if is_explained else None)
+
+
+@pytest.mark.parametrize(
+    ("renumbered", "span", "is_explained"),
+    [
+        (90.0, Span(95.0, 225.0), True),
+        (90.0, Span(95.0, 235.0), False),  # not found again in time
+        (80.0, Span(85.0, 225.0), False),  # there was time for another lease
+        (10.0, Span(95.0, 225.0), False),  # all have renewed by then
+    ],
+)
+def test_refused_before_an_outage(renumbered: float, span: Span, is_explained: bool) -> None:
+    """Who is refused, and then has no server to ask for another lease, waits for its return."""
+    faults = [Injected(Fault.RENUMBERED, Span(renumbered, renumbered)), OUTAGE]
+    assert bool(explanation(Gap("web", Kind.REFUSED, span), faults, [])) == is_explained
 
 
 def test_failed_operation() -> None:
