@@ -13,6 +13,7 @@ import sys
 from workers.libc import adopt_orphans, follow_parent, take_name
 
 NAME = "nd-init"
+TOLD = (signal.SIGTERM, signal.SIGINT)
 GRACE_SECONDS = 2  # for orphans, which the kernel is killing; whoever lives on is killed with the container
 
 
@@ -20,17 +21,16 @@ def main() -> None:
     """Ends as the supervisor has, when nobody is left."""
     first = os.getpid()
     adopt_orphans()
+    # Waited for instead of handled: a handler does not interrupt a wait that is just about to begin.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (*TOLD, signal.SIGCHLD))
     gc.freeze()  # the supervisor's collector would write into pages that this process shares
     supervisor = os.fork()
     if supervisor == 0:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         _supervise(first)
         return
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, _: os.kill(supervisor, number))
     take_name(NAME)
-    _, status = os.waitpid(supervisor, 0)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_DFL)
+    status = _await_end(supervisor)
     signal.alarm(GRACE_SECONDS)  # ends a process that does not handle it
     _await_orphans()
     code = os.waitstatus_to_exitcode(status)
@@ -42,6 +42,18 @@ def _supervise(first: int) -> None:
     from supervisor.__main__ import main as serve
 
     serve()
+
+
+def _await_end(supervisor: int) -> int:
+    """Passes on what this process is told; gives the status of a wait."""
+    while True:
+        number = signal.sigwait((*TOLD, signal.SIGCHLD))
+        if number in TOLD:
+            os.kill(supervisor, number)
+        else:
+            pid, status = os.waitpid(supervisor, os.WNOHANG)
+            if pid == supervisor:
+                return status
 
 
 def _await_orphans() -> None:
