@@ -14,7 +14,7 @@ from benchmarks.rows import CREATE_FLAT, DESCRIPTORS, IDLE, MEMORY_EACH, MEMORY_
 from benchmarks.serverlog import Acknowledged
 from benchmarks.sizes import Sizes
 from benchmarks.socket_calls import time_endpoint
-from benchmarks.tree import cpu_seconds, descriptors, pss_megabytes
+from benchmarks.tree import cpu_seconds, descriptors, pss_megabytes, supervisor
 from tests.lab.images import BUSYBOX
 from tests.lab.lab import Lab
 from tests.lab.plugin import Plugin
@@ -64,10 +64,9 @@ class _Fleet:
     def weigh(self) -> None:
         """The memory of all processes, and the supervisor's descriptors."""
         found = self._plugin.processes()
-        supervisor = min(found, key=lambda process: (process.started, process.pid))
         size = len(self._containers)
         self._figures.add_at(MEMORY_EACH, size, pss_megabytes(process.pid for process in found))
-        self._figures.add_at(DESCRIPTORS, size, descriptors(supervisor.pid))
+        self._figures.add_at(DESCRIPTORS, size, descriptors(supervisor(found).pid))
 
     def idle(self, seconds: float) -> None:
         """What all processes use of one core while nobody asks anything and leases are renewed."""

@@ -11,14 +11,16 @@ from pathlib import Path
 
 from benchmarks.ftrace import Event, Tracer
 from benchmarks.timeline import Stamp
-from tests.lab.command import NotReached
+from benchmarks.tree import supervisor
+from tests.lab.command import NotReached, wait_until
 from tests.lab.dhcp import DhcpServer
 from tests.lab.process import Process
 
 AF_PACKET = 17
 API, SUPERVISOR, WORKER, CLIENT, SERVER, USER = "api", "supervisor", "worker", "udhcpc", "DHCP server", "user"
-OFFSPRING = {SUPERVISOR: WORKER, WORKER: CLIENT, CLIENT: CLIENT, API: API}  # what the API forks are threads
+OFFSPRING = {WORKER: WORKER, CLIENT: CLIENT, API: API}  # what the API forks are threads
 DISCOVER, ACK = "DHCPDISCOVER sent", "DHCPACK sent"
+SPARE, SPARE_PROCESSES, SPARE_SECONDS = "nd-spare", 2, 5.0
 A_REQUEST = 16  # bytes at least: what wakes gunicorn's loop has one
 
 Does = Callable[[Event], bool]
@@ -53,7 +55,8 @@ CREATION = (
     Phase(API, "CreateEndpoint received", _requested),
     Phase(API, "passed on", _call("sys_write")),
     Phase(SUPERVISOR, "taken", _received),
-    Phase(SUPERVISOR, "worker forked", _call("sched_process_fork")),
+    Phase(SUPERVISOR, "worker told", _call("sys_write")),
+    Phase(WORKER, "taken", _received),
     Phase(WORKER, "link made", _packet_socket),
     Phase(WORKER, DISCOVER, _call("sys_sendto")),
     Phase(SERVER, "DHCPOFFER sent", _call("sys_sendmsg")),
@@ -86,13 +89,22 @@ class Cast:
     server: DhcpServer
 
     def roles(self) -> dict[int, str]:
-        """What each thread is now; a supervisor is older than its children."""
-        found = self.plugin()
-        supervisor = min(found, key=lambda process: (process.started, process.pid))
+        """What each thread is now. Waits for the spare worker and its turn."""
+        found = wait_until(self._with_spare, "the spare worker", SPARE_SECONDS)
         threads = [task for p in found if p.name == "nd-api" for task in Path(f"/proc/{p.pid}/task").iterdir()]
         server = self.server.process
         assert server is not None
-        return {**{int(task.name): API for task in threads}, supervisor.pid: SUPERVISOR, server.pid: SERVER}
+        workers = {p.pid: WORKER for p in found if p.name == SPARE}
+        return {
+            **{int(task.name): API for task in threads},
+            **workers,
+            supervisor(found).pid: SUPERVISOR,
+            server.pid: SERVER,
+        }
+
+    def _with_spare(self) -> Sequence[Process]:
+        found = self.plugin()
+        return found if sum(process.name == SPARE for process in found) == SPARE_PROCESSES else ()
 
 
 def traced(kernel: Tracer, cast: Cast, phases: Sequence[Phase], act: Callable[[], float]) -> list[Stamp]:
@@ -130,6 +142,8 @@ def _attributed(events: Iterable[Event], roles: Mapping[int, str]) -> Iterator[t
     known: dict[int, str | None] = dict(roles)
     for event in events:
         doer = known.get(event.thread)
+        if doer == WORKER and event.name == "sched_process_exec":
+            doer = known[event.thread] = CLIENT
         yield event, doer
         if event.name == "sched_process_fork":
             known[event.value] = OFFSPRING.get(doer) if doer else None

@@ -17,6 +17,7 @@ from workers.backoff import Backoff
 from workers.libc import adopt_orphans
 
 OWN_DESCRIPTORS = 256  # far more than the supervisor has but for its children's
+NEVER_BORN = 1  # for an exit status
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,15 @@ class Child:
         """Takes the event; raises RefusedEvent where it does not belong."""
         self.state = after(self.state, event)
 
+    def starts(self) -> None:
+        """It gets a process; one that it was to get later is not needed any more."""
+        self.advance(ChildEvent.SPAWN)
+        if self.retry is not None:
+            self.retry.cancel()
+            self.retry = None
+        self.spawned, self.started = time.monotonic(), time.time()
+        self.restarts += 1
+
     def send(self, message: object) -> None:
         """To the child. What cannot be delivered is dropped: `on_exit` is about to say why."""
         if self.channel is not None:
@@ -63,14 +73,15 @@ class Nursery:
         """To be made when all that children share has been imported."""
         self._loop = loop
         self._children: dict[int, Child] = {}
+        self._unborn: list[Child] = []
         self._highest = 0  # the highest descriptor that belongs to a child; the kernel gives the lowest free one
         gc.freeze()  # supervisor.forked tells why
         adopt_orphans()
 
     @property
     def children(self) -> tuple[Child, ...]:
-        """Those with a living process."""
-        return tuple(self._children.values())
+        """Those with a living process, or one that is on its way."""
+        return (*self._children.values(), *self._unborn)
 
     def spawn(
         self,
@@ -87,10 +98,7 @@ class Nursery:
         `channel` and `ours` are the supervisor's ends, `theirs` the child's; `keep` is one of the supervisor's
         descriptors that this one needs, too.
         """
-        child.advance(ChildEvent.SPAWN)
-        if child.retry is not None:
-            child.retry.cancel()  # somebody could not wait for it
-            child.retry = None
+        child.starts()
         child.ends = ours if channel is None else (channel, *ours)
         parent = os.getpid()
         sys.stdout.flush()
@@ -101,15 +109,67 @@ class Nursery:
             become(child.name, target, arguments, parent=parent, given=given, far=child.ends, limit=limit)
         for end in theirs:
             end.close()
-        child.pid, child.channel, child.spawned = pid, channel, time.monotonic()
-        child.started = time.time()
-        child.restarts += 1
-        child.pidfd = os.pidfd_open(pid)
-        self._highest = max(self._highest, child.pidfd, *(end.fileno() for end in child.ends))
+        child.channel = channel
+        self._adopt(child, pid)
+
+    def expect(self, child: Child, channel: Connection) -> None:
+        """`child` is being forked by another process and will be ours; `born` is to be called then."""
+        child.starts()
+        child.channel, child.ends = channel, (channel,)
+        self._await_birth(child)
+
+    def born(self, channel: Connection, pid: int) -> None:
+        """Whoever is expected with this channel has this pid; one that is not expected any more ends by itself.
+
+        It may have ended already, and have been taken for an orphan.
+        """
+        child = self._expected(channel)
+        if child is None:
+            return
+        try:
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            self._lose(child)
+        else:
+            self._unborn.remove(child)
+            self._adopt(child, pid)
+
+    def lost(self, channel: Connection) -> None:
+        """Nobody will say that whoever is expected with this channel is born; if it is, it ends with its channel."""
+        child = self._expected(channel)
+        if child is not None:
+            self._lose(child)
+
+    def _expected(self, channel: Connection) -> Child | None:
+        return next((child for child in self._unborn if child.channel is channel), None)
+
+    def hand_over(self, other: Child, child: Child) -> None:
+        """`child` takes the process of `other`, which has none any more and is not told of its end."""
+        child.starts()
+        child.channel, child.ends, child.pidfd = other.channel, other.ends, other.pidfd
+        if other.pid is None:
+            self._unborn.remove(other)
+            self._await_birth(child)
+        else:
+            self._adopt(child, other.pid)
+
+    def _await_birth(self, child: Child) -> None:
+        self._unborn.append(child)
+        self._listen(child)
+
+    def _adopt(self, child: Child, pid: int) -> None:
+        """What comes from this process is the child's from now on."""
+        child.pid = pid
+        if child.pidfd < 0:
+            child.pidfd = os.pidfd_open(pid)
         self._children[pid] = child
         self._loop.watch(child.pidfd, lambda: self._exited(child))
-        if channel is not None:
-            self._loop.watch(channel, lambda: self._receive(child))
+        self._listen(child)
+
+    def _listen(self, child: Child) -> None:
+        self._highest = max(self._highest, child.pidfd, *(end.fileno() for end in child.ends))
+        if child.channel is not None:
+            self._loop.watch(child.channel, lambda: self._receive(child))
 
     def _receive(self, child: Child) -> None:
         """Takes one message; at the end of the channel the exit status is about to follow."""
@@ -122,10 +182,19 @@ class Nursery:
             self._loop.forget(channel)
             channel.close()
             child.channel = None
+            if child.pid is None:
+                self._lose(child)
             return
         if child.state is ChildState.STARTING:
             child.advance(ChildEvent.READY)
         child.on_message(message)
+
+    def _lose(self, child: Child) -> None:
+        """There will be no process."""
+        self._unborn.remove(child)
+        self._close_ends(child)
+        child.advance(ChildEvent.EXIT)
+        child.on_exit(NEVER_BORN)
 
     def _exited(self, child: Child) -> None:
         while child.channel is not None and child.channel.poll():
@@ -144,10 +213,14 @@ class Nursery:
         del self._children[child.pid]
         self._loop.forget(child.pidfd)
         os.close(child.pidfd)
+        child.pid, child.pidfd = None, -1
+        self._close_ends(child)
+
+    def _close_ends(self, child: Child) -> None:
         for end in child.ends:
             self._loop.forget(end)
             end.close()
-        child.pid, child.channel, child.ends = None, None, ()
+        child.channel, child.ends = None, ()
 
     def respawn_later(self, child: Child, spawn: Callable[[], None]) -> float:
         """Calls `spawn` after the child's backoff; gives the seconds until then."""
@@ -174,11 +247,15 @@ class Nursery:
             self._loop.forget(child.channel)
             child.channel.close()
             child.channel = None
+        if child in self._unborn:
+            self._lose(child)
 
     def kill(self, child: Child, number: signal.Signals) -> None:
         """A signal by pidfd: it cannot hit a stranger that has the same pid by now."""
         if child.pid is not None:
             signal.pidfd_send_signal(child.pidfd, number)
+        elif child in self._unborn:
+            self._lose(child)  # it ends as soon as it has no channel
 
     def reap_orphans(self) -> None:
         """Takes the statuses of processes that became our children when a child of ours died."""

@@ -46,6 +46,7 @@ from supervisor.networks import Networks
 from supervisor.recovery import Recovery
 from supervisor.registry import Registry
 from supervisor.services import Api, Respond, Watcher
+from supervisor.spare import Spare
 from supervisor.statelock import mark_of
 from supervisor.store import Store
 from supervisor.tables import Snapshot
@@ -69,13 +70,14 @@ class Supervisor:
         self._store = Store(state, self._snapshot)
         rehearse()
         self._nursery = Nursery(self._loop)
+        self._spare = Spare(self._nursery, self._loop)
         self._engine = Engine()
         self._networks = Networks(self._nursery, self._loop, self._engine, self._store)
         self._memory = Memory(self._store)
         mark = mark_of(state)
         self._leftovers = Leftovers(self._nursery, self._loop, self._memory, mark)
         self._endpoints = Registry(
-            self._nursery, self._loop, self._engine, self._store, self._memory, self._leftovers, mark
+            self._nursery, self._spare, self._loop, self._engine, self._store, self._memory, self._leftovers, mark
         )
         self._api = Api(self._nursery, self._loop, listener, self._on_request)
         self._watcher = Watcher(self._nursery, engine_socket, self._on_fact)
@@ -89,9 +91,11 @@ class Supervisor:
     def run(self) -> None:
         """Serves until SIGTERM or SIGINT."""
         self._loop.watch(self._signals.reader, self._on_signal)
+        self._spare.start()
         self._watcher.start()
         self._api.start()
         self._recover()
+        self._spare.prepare()
         self._tick()
         log.info("started, instance %s", self._instance)
         while not (self._stopping and not self._nursery.children):
@@ -150,6 +154,7 @@ class Supervisor:
         self._stopping = True
         for endpoint in self._endpoints:
             endpoint.abandon()
+        self._spare.stop()
         self._api.stop()
         self._watcher.stop()
         self._loop.call_later(STOP_DEADLINE_SECONDS, self._kill_all)
@@ -233,7 +238,12 @@ class Supervisor:
 
     def _list_workers(self, _: ListWorkers, respond: Respond) -> None:
         def sampled(samples: object | None) -> None:
-            children = (self._api.child, self._watcher.child, *(e.worker.child for e in self._endpoints))
+            children = (
+                self._api.child,
+                self._watcher.child,
+                *self._spare.children,
+                *(e.worker.child for e in self._endpoints),
+            )
             found = samples if isinstance(samples, tuple) else ()
             respond(WorkerList(view_workers(found, children, tuple(self._endpoints))))
 

@@ -28,6 +28,7 @@ DOUBT_SECONDS = 1.0  # of the same, for telling whether a request can be for thi
 GONE_SECONDS = 5.0  # in which Leave comes for a sandbox that ends in order
 STUCK_SECONDS = 10.0  # after the end of a lease, which a worker that lives has told by then
 LEAVE_SECONDS = 4.0  # release (2 s), udhcpc's end (1 s)
+END_SECONDS = 2.0  # a worker's, from its last word: it has a link to remove
 DELETE_SECONDS = 6.0  # release from the host's side (2 s), udhcpc's end, a link made again and removed
 
 
@@ -39,7 +40,7 @@ class Endpoint(EndpointState):
         self._plant = plant
         self._callers = Callers(plant.loop)
         self.worker = WorkerProcess(
-            spec, plant.nursery, on_report=self._on_report, on_death=self._on_death, succeed=self._respawn
+            spec, plant.nursery, plant.spare, on_report=self._on_report, on_death=self._on_death, succeed=self._respawn
         )
         self._keep = False
         self._heard = boottime()
@@ -235,6 +236,7 @@ class Endpoint(EndpointState):
         self._plant.gone(self.spec)
         self._callers.answer(Phase.CREATING, Failed(reason))
         self._callers.answer(Phase.DELETING, Done())
+        self._callers.arm(END_SECONDS, self.worker.kill)
 
     def _on_trouble(self, kind: w.Trouble, detail: str) -> None:
         if kind is w.Trouble.CLIENT_DIED:
@@ -252,6 +254,7 @@ class Endpoint(EndpointState):
         self._take_deleted(owed)
         self._plant.gone(self.spec)
         self._callers.answer(Phase.DELETING, Done())
+        self._callers.arm(END_SECONDS, self.worker.kill)
 
     def _on_sandbox_gone(self) -> None:
         """Either the container is about to leave, then its requests come within moments, or nobody will tell us."""
@@ -278,6 +281,7 @@ class Endpoint(EndpointState):
     def _on_death(self, status: int) -> None:
         """Nobody who waits for the worker waits in vain, and a successor goes on."""
         if self.phase is Phase.ABSENT:
+            self._callers.disarm()
             self._plant.cleared(self.spec, status)
             return
         self._journal.say(f"worker ended with status {status}", logging.ERROR)

@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import NoReturn, Protocol
 
 from workers.libc import follow_parent, take_name
@@ -69,11 +70,16 @@ def become(
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else 1
     except BaseException:
-        log.exception("%s ended with an error", name)
+        log.exception("%s ended with an error", _own_name())
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
+
+
+def _own_name() -> str:
+    """It may have taken another one since."""
+    return Path("/proc/self/comm").read_text(errors="replace").strip()
 
 
 def _close_all_but(*kept: int, limit: int) -> None:

@@ -224,7 +224,7 @@ class Cost:
 class WorkerView:
     """One process of the plugin; `started` is in Unix seconds. `cost` is None where it has just gone.
 
-    `role` is supervisor, api, watcher, worker, udhcpc or orphan; `restarts` is a supervisor's child's.
+    `role` is supervisor, api, watcher, worker, turn, spare, udhcpc or orphan; `restarts` is a supervisor's child's.
     """
 
     name: str

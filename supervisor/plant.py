@@ -9,6 +9,7 @@ from supervisor.identity import Identifier
 from supervisor.loop import Loop
 from supervisor.memory import Memory
 from supervisor.silence import Silence
+from supervisor.spare import Spare
 from supervisor.store import Store
 from workers.messages import EndpointSpec
 
@@ -20,6 +21,7 @@ class Plant:
     """
 
     nursery: Nursery
+    spare: Spare
     loop: Loop
     engine: Engine
     identifier: Identifier

@@ -20,6 +20,7 @@ from supervisor.options import NetworkOptions
 from supervisor.plant import Plant
 from supervisor.records import EndpointRecord, Origin
 from supervisor.silence import Silence
+from supervisor.spare import Spare
 from supervisor.store import Store
 from workers.messages import EndpointSpec
 
@@ -32,6 +33,7 @@ class Registry:
     def __init__(  # noqa: PLR0917  what endpoints are made of
         self,
         nursery: Nursery,
+        spare: Spare,
         loop: Loop,
         engine: Engine,
         store: Store,
@@ -45,7 +47,7 @@ class Registry:
         self._mark = mark
         self._endpoints: dict[str, Endpoint] = {}
         self._plant = Plant(
-            nursery, loop, engine, Identifier(engine), store, memory, Silence(), self._forget, self._cleared
+            nursery, spare, loop, engine, Identifier(engine), store, memory, Silence(), self._forget, self._cleared
         )
 
     def __len__(self) -> int:

@@ -15,6 +15,8 @@ from workers.lease import Lease, boottime
 if TYPE_CHECKING:
     from supervisor.observe import Sample  # psutil is loaded by those who look
 
+ROLES_BELOW = {"worker": "turn", "spare": "turn"}
+
 
 def view_endpoint(endpoint: Endpoint, engine: Engine) -> EndpointView:
     """One row of the list of endpoints."""
@@ -90,10 +92,10 @@ def _child_view(child: Child, owners: Mapping[str, str], sample: "Sample | None"
 
 
 def _other_view(sample: "Sample", by_pid: Mapping[int, Child], clients: Mapping[int, str]) -> WorkerView:
-    """The supervisor itself, gunicorn's worker, a udhcpc, or a process whose parent has died."""
+    """The supervisor itself, gunicorn's worker, a worker's turn, a udhcpc, or a process whose parent has died."""
     parent = by_pid.get(sample.parent)
     adopted = "supervisor" if sample.pid == os.getpid() else "orphan"
-    role = "udhcpc" if sample.pid in clients else parent.role if parent else adopted
+    role = "udhcpc" if sample.pid in clients else ROLES_BELOW.get(parent.role, parent.role) if parent else adopted
     return WorkerView(
         name=sample.name,
         role=role,

@@ -4,14 +4,13 @@ Must not know the endpoint's phases: what a successor has to do comes from `succ
 """
 
 from collections.abc import Callable
-from multiprocessing import Pipe
 from pathlib import Path
 from signal import SIGKILL
 
 from supervisor.children import Child, Nursery
 from supervisor.childstate import ChildState
+from supervisor.spare import Spare
 from workers import messages as w
-from workers.endpoint import reclaim, run
 
 
 class WorkerProcess:
@@ -25,25 +24,26 @@ class WorkerProcess:
         self,
         spec: w.EndpointSpec,
         nursery: Nursery,
+        spare: Spare,
         *,
         on_report: Callable[[object], None],
         on_death: Callable[[int], None],
         succeed: Callable[[], None],
     ) -> None:
-        self.child = Child(f"nd-{spec.endpoint_id[:12]}", "worker", on_report, self._on_exit)
+        self.child = Child(spec.process_name, "worker", on_report, self._on_exit)
         self.udhcpc_pid: int | None = None
         self._spec = spec
         self._nursery = nursery
+        self._spare = spare
         self._on_death = on_death
         self._succeed = succeed
         self._attached_to: str | None = None
 
     def start(self, resume: w.Resume | None, *, reclaims: bool = False) -> None:
-        """Forks it; `reclaims`: only to remove what a predecessor left that died before it had a lease to report."""
-        ours, theirs = Pipe()
+        """Gives it a process. `reclaims`: only to remove what one left that died before it had a lease to report."""
         self._attached_to = None
-        target = reclaim if reclaims else run
-        self._nursery.spawn(self.child, target, self._spec, theirs, resume, channel=ours, theirs=(theirs,))
+        self._spare.employ(self.child)
+        self.child.send(w.Begin(self._spec, resume, reclaims))
 
     def start_again_later(self) -> float:
         """Gives the seconds until then: more with each death."""

@@ -6,6 +6,7 @@ timerfd_create(2); os has it from Python 3.13 on only.
 import ctypes
 import os
 import time
+from io import FileIO
 
 from workers.libc import LIBC, checked
 
@@ -24,11 +25,11 @@ class Alarm:
     def __init__(self) -> None:
         """Raises OSError."""
         flags = os.O_CLOEXEC | os.O_NONBLOCK
-        self._descriptor = checked(LIBC.timerfd_create(time.CLOCK_BOOTTIME, flags), "making a timer")
+        self._timer = FileIO(checked(LIBC.timerfd_create(time.CLOCK_BOOTTIME, flags), "making a timer"))
         self._at: float | None = None
 
     def fileno(self) -> int:
-        return self._descriptor
+        return self._timer.fileno()
 
     def set(self, at: float | None) -> None:
         """When to become readable, in place of an earlier time; at once for one that has passed, None for never."""
@@ -37,8 +38,8 @@ class Alarm:
         self._at = at
         nanoseconds = 0 if at is None else max(1, round(at * 1e9))
         spec = _Itimerspec(0, 0, *divmod(nanoseconds, 10**9))
-        checked(LIBC.timerfd_settime(self._descriptor, TFD_TIMER_ABSTIME, ctypes.byref(spec), None), "setting a timer")
+        checked(LIBC.timerfd_settime(self.fileno(), TFD_TIMER_ABSTIME, ctypes.byref(spec), None), "setting a timer")
 
     def close(self) -> None:
         """Gives the descriptor back."""
-        os.close(self._descriptor)
+        self._timer.close()

@@ -3,20 +3,16 @@
 Owns their start, their end and the restart of a udhcpc that died. Must not know what their events mean.
 """
 
-import socket
 from collections.abc import Callable, Iterable
-from multiprocessing.connection import Connection
 
 from workers.backoff import Backoff
 from workers.deadlines import Deadlines
 from workers.lease import Lease, boottime, slept
 from workers.messages import ClientStarted, LeaseTrouble, Report, Trouble
 from workers.renewer import Renewer
-from workers.udhcpc import Client, ClientOptions, Event
+from workers.udhcpc import Client, ClientOptions, Event, Start
 
 LATE_SECONDS = 1.0  # after which udhcpc is late
-
-Source = Connection | socket.socket | int  # what can be waited on
 
 
 class Clients:
@@ -30,6 +26,7 @@ class Clients:
         self._report = report
         self._client: Client | None = None
         self._renewer: Renewer | None = None
+        self._ended: list[int] = []
         self._started = 0.0
         self._backoff = Backoff()
         self._deadlines = Deadlines()
@@ -42,16 +39,30 @@ class Clients:
         return self._client is not None or self._renewer is not None
 
     @property
+    def starting(self) -> bool:
+        """Whether the udhcpc is yet to be started."""
+        return self._client is not None and self._client.start is not None
+
+    def take_ended(self) -> list[int]:
+        """The pids of those that have ended since the last call."""
+        ended, self._ended = self._ended, []
+        return ended
+
+    def take_start(self) -> Start | None:
+        """The udhcpc that is yet to be started; from now on that is the caller's task."""
+        return None if self._client is None else self._client.take_start()
+
+    @property
     def next_at(self) -> float | None:
         """`boottime()` at which `due` is to be called."""
         return self._deadlines.next_at
 
-    def sources(self) -> dict[Source, Callable[[], None]]:
+    def sources(self) -> dict[int, Callable[[], None]]:
         """Descriptors to be waited on, with what to call when one is readable."""
         if self._client is not None:
-            return {self._client.events: self._on_events, self._client.errors: self._on_log}
+            return {self._client.events.fileno(): self._on_events, self._client.errors.fileno(): self._on_log}
         if self._renewer is not None:
-            return {self._renewer.events: self._on_answer}
+            return {self._renewer.fileno(): self._on_answer}
         return {}
 
     def start_udhcpc(self) -> None:
@@ -90,8 +101,7 @@ class Clients:
         """Ends whoever renews; the lease stays held."""
         self._deadlines.clear()
         if self._client is not None:
-            self._client.stop()
-            self._client = None
+            self._end(self._client)
         if self._renewer is not None:
             self._renewer.close()
             self._renewer = None
@@ -143,11 +153,17 @@ class Clients:
         detail = f"udhcpc ended with status {status} ({words or 'no word'}); started again in {delay:g} s"
         self._report(LeaseTrouble(Trouble.CLIENT_DIED, detail))
 
+    def _end(self, client: Client) -> int:
+        """Its exit status."""
+        if client.start is None:
+            self._ended.append(client.pid)
+        self._client = None
+        return client.stop()
+
     def _restart_later(self) -> tuple[int, float]:
         """Its exit status, and in how many seconds another one starts."""
         assert self._client is not None
-        status = self._client.stop()
-        self._client = None
+        status = self._end(self._client)
         delay = self._backoff.failed(boottime() - self._started)
         self._deadlines.set(self.start_udhcpc, boottime() + delay)
         return status, delay

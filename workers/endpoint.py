@@ -1,4 +1,4 @@
-"""One endpoint's process, from CreateEndpoint to DeleteEndpoint.
+"""One endpoint's worker, from CreateEndpoint to DeleteEndpoint.
 
     commands ──► ┌────────┐ ◄── netlink notifications (the link moved, an address came)
     reports  ◄── │ worker │ ◄── udhcpc's events and log
@@ -6,6 +6,9 @@
 It makes the link, obtains the first lease, follows the link into the sandbox, keeps the lease there, releases it at
 Leave and removes the link at Delete. One thread; it waits in one place only, but for the first lease. End of file on
 the channel means that the supervisor is gone: the worker ends and releases nothing, as the container lives on.
+
+It is handed from process to process (workers.sleeper) whenever nothing happens: all that it has can be pickled, but for
+what has a descriptor, and that is handed over as such (workers.handover).
 """
 
 import logging
@@ -19,12 +22,12 @@ from workers import netns
 from workers.acquire import Cancelled, acquire
 from workers.alarm import Alarm
 from workers.arp import ArpWatch
-from workers.clients import Source
 from workers.keeper import Keeper
 from workers.lease import Lease
 from workers.messages import (
     Attach,
     Attached,
+    Begin,
     Command,
     ConflictCheck,
     Created,
@@ -38,7 +41,6 @@ from workers.messages import (
     NotMoved,
     Rename,
     Report,
-    Resume,
     SandboxGone,
     Trouble,
 )
@@ -46,21 +48,26 @@ from workers.mtu import follow_mtu
 from workers.netlink import Link, Netlink, NetlinkError, change_feed, drain
 from workers.release import ReleaseError, release, release_detached
 from workers.tally import NoAnswer, NoLease
+from workers.udhcpc import Start
 from workers.wire import Wire
 
 RECLAIM_SECONDS = 1.5  # for a server to say what it has leased
+QUIET_SECONDS = 1.0  # without anything to do, before the worker goes to sleep: what follows comes sooner as a rule
 
 log = logging.getLogger(__name__)
 
 
-def run(spec: EndpointSpec, channel: Connection, resume: Resume | None = None) -> None:
-    """The process's whole life; returns when the endpoint is deleted, could not be made, or the supervisor is gone."""
-    worker = Worker(spec, channel)
-    if resume is not None:
-        worker.hold(resume.lease, held=resume.held, takeover=True)
+def begin(order: Begin, channel: Connection) -> "Worker | None":
+    """Does what it is told first; None when there is nothing more to do."""
+    if order.reclaims:
+        reclaim(order.spec, channel)
+        return None
+    worker = Worker(order.spec, channel)
+    if order.resume is not None:
+        worker.hold(order.resume.lease, held=order.resume.held, takeover=True)
     elif not worker.create():
-        return
-    worker.serve()
+        return None
+    return worker
 
 
 def remove(spec: EndpointSpec, channel: Connection) -> None:
@@ -70,7 +77,7 @@ def remove(spec: EndpointSpec, channel: Connection) -> None:
     channel.send(Deleted())
 
 
-def reclaim(spec: EndpointSpec, channel: Connection, _: Resume | None = None) -> None:
+def reclaim(spec: EndpointSpec, channel: Connection) -> None:
     """Removes what a worker that died while it made the endpoint left behind, a lease that it did not report included.
 
     A remembered lease stays: it goes on waiting for its owner.
@@ -104,6 +111,7 @@ class Worker:
         self._host_end: Link | None = None
         self._feed: socket.socket | None = None
         self._claims: ArpWatch | None = None
+        self._left: Left | None = None
         self._done = False
 
     def create(self) -> bool:
@@ -175,21 +183,62 @@ class Worker:
         assert self._keeper is not None
         return self._keeper
 
-    def serve(self) -> None:
-        """Waits and reacts until the endpoint is deleted."""
-        while not self._done:
-            self._alarm.set(self._held.next_at)
-            sources = self._sources()
-            for ready in cast(list[Source], wait(list(sources))):
-                if ready in self._sources():  # an earlier one of this round may have closed it
-                    sources[ready]()
+    @property
+    def name(self) -> str:
+        """Of its process."""
+        return self._spec.process_name
 
-    def _sources(self) -> dict[Source, Callable[[], None]]:
-        sources: dict[Source, Callable[[], None]] = {self._channel: self._on_command}
-        sources[self._alarm.fileno()] = self._held.due
+    @property
+    def done(self) -> bool:
+        """Whether the endpoint is deleted, or the supervisor gone."""
+        return self._done
+
+    def say_left(self, left: Left) -> None:
+        """Reports that the sandbox was left, by all of this worker's processes."""
+        self._report(left)
+
+    def take_left(self) -> Left | None:
+        """If the sandbox has been left: what is to be said as soon as it was left by whoever sleeps, too."""
+        left, self._left = self._left, None
+        return left
+
+    def take_ended(self) -> list[int]:
+        """The udhcpcs that have ended since the last call."""
+        return self._held.take_ended()
+
+    def take_start(self) -> Start | None:
+        """What the process is to become when all else of it has been handed over, if anything."""
+        return self._held.take_start()
+
+    def serve(self) -> None:
+        """Waits and reacts until nothing happens any more, or something is left to be done by whoever sleeps."""
+        idle = False
+        while not (idle or self._done or self._left or self._held.starting):
+            self._alarm.set(self._held.next_at)
+            sources = self.sources()
+            found = cast(list[int], wait(list(sources), self._patience))
+            for ready in found:
+                if ready in self.sources():  # an earlier one of this round may have closed it
+                    sources[ready]()
+            idle = not found
+        if not self._done:
+            self._alarm.set(self._held.next_at)
+
+    @property
+    def _patience(self) -> float | None:
+        """A link that is on its way is not slept over: the host's links change often when containers start."""
+        awaits_link = self._attach is not None and self._interface is None
+        return None if awaits_link else QUIET_SECONDS
+
+    def sources(self) -> dict[int, Callable[[], None]]:
+        """The descriptors that are waited on, with what to call when one is readable."""
+        sources: dict[int, Callable[[], None]] = {
+            self._channel.fileno(): self._on_command,
+            self._alarm.fileno(): self._held.due,
+        }
         sources.update(self._held.sources())
         if self._feed is not None:
-            sources[self._feed] = self._on_kernel_change
+            sources[self._feed.fileno()] = self._on_kernel_change
         if self._claims is not None:
             sources[self._claims.fileno()] = self._on_claim
         return sources
@@ -244,10 +293,13 @@ class Worker:
         if command.keep:
             self._owed = False
             self._interface = None
-        released = self._interface is not None and self._release_inside(self._interface)
+        left = Left(released=self._interface is not None and self._release_inside(self._interface))
+        if self._inside:
+            self._left = left
+        else:
+            self._report(left)
         self._go_home()
-        self._report(Left(released))
-        self._held.end()  # only now, as it takes 15 ms
+        self._held.end()
 
     def _release_inside(self, interface: str) -> bool:
         self._tried = True  # a server that cannot be told now cannot be told a second later either

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 
 from workers.arp import ArpWatch
-from workers.clients import Clients, Source
+from workers.clients import Clients
 from workers.deadlines import Deadlines
 from workers.lease import Lease, boottime
 from workers.messages import Attach, ConflictCheck, EndpointSpec, LeaseObtained, LeaseTrouble, Report, Trouble
@@ -15,7 +15,7 @@ from workers.netlink import NetlinkError
 from workers.parse import InvalidLease, parse_lease
 from workers.placement import Placement
 from workers.release import decline, forgo
-from workers.udhcpc import MIN_LEASE_SECONDS, ClientOptions, Event, EventKind
+from workers.udhcpc import MIN_LEASE_SECONDS, ClientOptions, Event, EventKind, Start
 
 PROBE_SECONDS = 2.0  # from the lease: an answer to its probe, not a newcomer's claim (RFC 5227 section 1.1)
 
@@ -32,7 +32,7 @@ class Keeper:
         self._report = report
         self._interface = ""
         self._hostname = spec.hostname
-        self._clients = Clients(self._options, lambda event: ON_EVENT[event.kind](self, event), report)
+        self._clients = Clients(self._options, self._on_event, report)
         self._deadlines = Deadlines()
         self._bound = False
         self._silent = False
@@ -46,9 +46,22 @@ class Keeper:
         """`boottime()` at which `due` is to be called."""
         return min((t for t in (self._deadlines.next_at, self._clients.next_at) if t is not None), default=None)
 
-    def sources(self) -> dict[Source, Callable[[], None]]:
+    @property
+    def starting(self) -> bool:
+        """Whether a udhcpc is to be started."""
+        return self._clients.starting
+
+    def take_ended(self) -> list[int]:
+        """The pids of the udhcpcs that have ended since the last call."""
+        return self._clients.take_ended()
+
+    def take_start(self) -> Start | None:
+        """The udhcpc that is to be started, for whoever starts it."""
+        return self._clients.take_start()
+
+    def sources(self) -> dict[int, Callable[[], None]]:
         """Descriptors to be waited on, with what to call when one is readable."""
-        watched: dict[Source, Callable[[], None]] = {}
+        watched: dict[int, Callable[[], None]] = {}
         if self._watch is not None:
             watched[self._watch.fileno()] = self._on_claims
         return self._clients.sources() | watched
@@ -177,6 +190,9 @@ class Keeper:
         except NetlinkError as error:
             self._report(LeaseTrouble(Trouble.INVALID, f"the address could not be taken off: {error}"))
 
+    def _on_event(self, event: Event) -> None:
+        ON_EVENT[event.kind](self, event)
+
     def _on_ack(self, event: Event) -> None:
         try:
             lease = parse_lease(event.values, boottime())
@@ -186,6 +202,10 @@ class Keeper:
             return
         if event.kind is EventKind.BOUND and self._is_strange(lease):
             self._insist(lease)
+            return
+        if self._contested and lease.address == self.lease.address:
+            decline(self._interface, lease, self._spec.mac)  # once more: a link that has just come up may lose it
+            self._clients.reject()
             return
         if not self._apply(lease):
             self._clients.reject()

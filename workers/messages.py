@@ -10,6 +10,7 @@ from ipaddress import IPv4Address
 from workers.lease import Lease, Route
 
 HOST_LINK_PREFIX, CONTAINER_LINK_PREFIX = "dh-", "dc-"
+WORKER_PREFIX = "nd-"
 LINK_ID_LENGTH = 12  # IFNAMSIZ allows 15 characters, three of them are the prefix
 
 
@@ -46,6 +47,11 @@ class EndpointSpec:
     mark: int = 0
 
     @property
+    def process_name(self) -> str:
+        """Of its worker; the kernel keeps 15 characters."""
+        return f"{WORKER_PREFIX}{self.endpoint_id[:LINK_ID_LENGTH]}"
+
+    @property
     def host_link(self) -> str:
         """The end of the veth pair that is a port of the bridge."""
         return f"{HOST_LINK_PREFIX}{self.endpoint_id[:LINK_ID_LENGTH]}"
@@ -68,6 +74,18 @@ class Resume:
 
 
 # What a worker is told.
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """The first: make this endpoint, or go on where the last worker was.
+
+    `reclaims`: only remove what a worker left that died while it made the endpoint, and end.
+    """
+
+    spec: EndpointSpec
+    resume: Resume | None = None
+    reclaims: bool = False
 
 
 @dataclass(frozen=True, slots=True)

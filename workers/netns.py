@@ -67,17 +67,19 @@ def current() -> Namespace:
 
 
 def is_abandoned(path: str) -> bool:
-    """Whether only this process and its children are in the present namespace, and `path` does not lead to it.
+    """Whether only this process, its parent and the children of both are in the present namespace, and `path` does
+    not lead to it.
 
     Whoever entered a sandbox keeps it alive, so its end has to be looked for. In doubt it is not abandoned.
     """
+    family = (os.getpid(), os.getppid())
     with suppress(OSError):
         here = _place("/proc/self/ns/net")
         if here is None or _place(path) == here:
             return False
         pids = {int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()}
-        others = (pid for pid in pids - {MACHINES_INIT, os.getpid()} if _place(f"/proc/{pid}/ns/net") == here)
-        return all(_parent(pid) in (None, os.getpid()) for pid in others)
+        others = (pid for pid in pids - {MACHINES_INIT, *family} if _place(f"/proc/{pid}/ns/net") == here)
+        return all(_parent(pid) in (None, *family) for pid in others)
     return False
 
 

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class Renewer:
-    """A client in RENEWING, REBINDING or BOUND. `events` is to be waited on, `next_at` a `boottime()`."""
+    """A client in RENEWING, REBINDING or BOUND; `next_at` is a `boottime()`."""
 
     def __init__(self, interface: str, mac: str, lease: Lease, hostname: str | None) -> None:
         """Raises OSError where the interface is gone."""
@@ -48,7 +48,10 @@ class Renewer:
         except OSError:
             self._socket.close()
             raise
-        self.events = self._socket.fileno()
+
+    def fileno(self) -> int:
+        """Readable when something came."""
+        return self._socket.fileno()
 
     def close(self) -> None:
         """The lease stays held."""

@@ -1,4 +1,4 @@
-"""BusyBox udhcpc as a child: its arguments, its events, its end. The only file that knows udhcpc's words.
+"""BusyBox udhcpc: its arguments, its events, its end. The only file that knows udhcpc's words.
 
 Every option is passed explicitly, since distributions patch the defaults. Events come as NUL-separated records on
 its standard output (see udhcpc-event.sh), its own log on standard error.
@@ -8,14 +8,14 @@ import logging
 import os
 import shutil
 import signal
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
+from io import FileIO
 from ipaddress import IPv4Address
 from multiprocessing.connection import wait
 from pathlib import Path
+from typing import NoReturn
 
 from workers.dhcp4 import REQUESTED_OPTIONS, VENDOR_CLASS
 from workers.libc import follow_parent
@@ -87,39 +87,59 @@ class Records:
                 log.warning("udhcpc's script reported an unknown event %r", name[:40])
 
 
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A udhcpc that is yet to be started: the program and the ends of its pipes."""
+
+    executable: str
+    arguments: list[str]
+    output: FileIO
+    errors: FileIO
+
+    def become(self) -> NoReturn:
+        """Turns this process into it. Raises OSError.
+
+        A udhcpc must not outlive its worker, the parent of this process: the next one for this endpoint would compete
+        with it.
+        """
+        for ignored_by_python in (signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(ignored_by_python, signal.SIG_DFL)
+        with Path(os.devnull).open("rb") as nothing:
+            for end, standard in ((nothing, 0), (self.output, 1), (self.errors, 2)):
+                os.dup2(end.fileno(), standard)
+        follow_parent(os.getppid(), signal.SIGTERM)
+        os.execve(self.executable, self.arguments, {})  # noqa: S606  a shell is what it is not; its script inherits the {}
+
+    def close(self) -> None:
+        """It is not to be started any more."""
+        self.output.close()
+        self.errors.close()
+
+
 class Client:
-    """A running udhcpc in the current network namespace. `events` and `errors` are descriptors to be waited on."""
+    """A udhcpc in the current network namespace. `events` and `errors` are to be waited on.
+
+    It is made by the process that is to become it, `pid`, and starts when that does what `start` says.
+    """
 
     def __init__(self, options: ClientOptions) -> None:
-        """Starts it. Raises OSError where busybox is missing."""
+        """Raises OSError where busybox is missing."""
         busybox = shutil.which("busybox")
         if busybox is None:
             raise FileNotFoundError("busybox, which brings udhcpc, is not installed")
-        self._process = subprocess.Popen(
-            ["busybox", *options.arguments()],
-            executable=busybox,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={},  # the script inherits it, so nothing foreign may stand in it
-            # The next udhcpc for this endpoint would compete with one that outlives its worker.
-            preexec_fn=partial(follow_parent, os.getpid(), signal.SIGTERM),  # noqa: PLW1509  there is one thread
-        )
-        assert self._process.stdout
-        assert self._process.stderr
-        self.events = self._process.stdout.fileno()
-        self.errors = self._process.stderr.fileno()
-        os.set_blocking(self.events, False)
-        os.set_blocking(self.errors, False)
+        self.pid = os.getpid()
+        self.events, output = _pipe()
+        self.errors, errors = _pipe()
+        self.start: Start | None = Start(busybox, ["busybox", *options.arguments()], output, errors)
         self.last_words = ""
         self._records = Records()
         self._begun = False
         self._log_rest = b""
 
-    @property
-    def pid(self) -> int:
-        """Of the udhcpc process."""
-        return self._process.pid
+    def take_start(self) -> Start | None:
+        """For the process that becomes it; None where it has been started."""
+        start, self.start = self.start, None
+        return start
 
     def read_events(self) -> list[Event] | None:
         """What has happened since the last call; None when udhcpc has ended.
@@ -145,33 +165,41 @@ class Client:
 
     def renew(self) -> None:
         """Before its time."""
-        self._process.send_signal(signal.SIGUSR1)
+        os.kill(self.pid, signal.SIGUSR1)
 
     def stop(self) -> int:
         """Ends it without a DHCPRELEASE (SIGTERM without -R) and gives its exit status."""
-        self._process.send_signal(signal.SIGTERM)
-        if not self._ends_within(STOP_SECONDS):
-            self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdout, self._process.stderr):
-            if pipe:
-                pipe.close()
-        return self._process.returncode
+        status = 0
+        if self.start is not None:
+            self.start.close()
+        else:
+            status = self._end()
+        self.events.close()
+        self.errors.close()
+        return status
 
-    def _ends_within(self, seconds: float) -> bool:
-        """By its pidfd; `Popen.wait` with a time looks again and again, ever more rarely."""
-        if self._process.poll() is not None:
-            return True
-        pidfd = os.pidfd_open(self._process.pid)
+    def _end(self) -> int:
+        """It is a child of our parent's, who leaves its status in place: its number cannot be another's."""
+        pidfd = os.pidfd_open(self.pid)
         try:
-            return bool(wait([pidfd], seconds))
+            signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+            if not wait([pidfd], STOP_SECONDS):
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                wait([pidfd])
         finally:
             os.close(pidfd)
+        fields = Path(f"/proc/{self.pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        return os.waitstatus_to_exitcode(int(fields[-1]))  # proc_pid_stat(5): the last one is exit_code
 
 
-def _read(descriptor: int) -> bytes | None:
+def _pipe() -> tuple[FileIO, FileIO]:
+    """A reader that does not wait, and its writer."""
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    return FileIO(reader), FileIO(writer, "w")
+
+
+def _read(pipe: FileIO) -> bytes | None:
     """What is there, b"" for nothing yet, None for end of file."""
-    try:
-        return os.read(descriptor, READ_BYTES) or None
-    except BlockingIOError:
-        return b""
+    data = pipe.read(READ_BYTES)
+    return b"" if data is None else data or None

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -25,11 +26,11 @@ from supervisor.phases import Phase
 from supervisor.plant import Plant
 from supervisor.records import Origin
 from supervisor.silence import Silence
+from supervisor.spare import Spare
 from supervisor.store import Store
 from supervisor.tables import Snapshot
-from workers.endpoint import reclaim
 from workers.lease import Lease, Route
-from workers.messages import Attached, Command, Created, EndpointSpec, Left, Report, Resume
+from workers.messages import Attached, Begin, Command, Created, EndpointSpec, Left, Report
 
 NETWORK, ENDPOINT = "n" * 64, "e" * 64
 MAC = "02:00:00:00:00:01"
@@ -65,14 +66,20 @@ class PlayedLoop(Loop):
 
 @dataclass
 class Spawned:
-    """A process that was asked for: what it would run, and its end of the channel."""
+    """A process that was asked for: its end of the channel, and what it was told first."""
 
-    removes: bool
-    resume: Resume | None
     channel: Connection
+
+    @cached_property
+    def begin(self) -> Begin:
+        """The first message."""
+        begin = self.channel.recv()
+        assert isinstance(begin, Begin)
+        return begin
 
     def told(self) -> list[Command]:
         """What it was told since the last call."""
+        assert self.begin.spec.endpoint_id == ENDPOINT
         commands = []
         while self.channel.poll():
             commands.append(self.channel.recv())
@@ -101,8 +108,10 @@ class PlayedNursery(Nursery):
         """Remembers what was asked for."""
         child.advance(ChildEvent.SPAWN)
         child.channel, child.spawned = channel, time.monotonic()
-        _, end, resume = arguments
-        self.spawned.append(Spawned(target is reclaim, cast(Resume | None, resume), cast(Connection, end)))
+        end, *others = theirs
+        for other in others:
+            other.close()
+        self.spawned.append(Spawned(cast(Connection, end)))
 
     def kill(self, child: Child, number: Signals) -> None:
         """Remembers it; the test plays the death."""
@@ -112,6 +121,13 @@ class PlayedNursery(Nursery):
     def hang_up(self, child: Child) -> None:
         """Remembers it."""
         self.hung_up += 1
+
+
+class NoSpare(Spare):
+    """Each process is one that was asked for."""
+
+    def prepare(self) -> None:
+        """Makes none."""
 
 
 class KnownContainer(Identifier):
@@ -179,6 +195,7 @@ class Puppet:
         self.silence = Silence()
         plant = Plant(
             self.nursery,
+            NoSpare(self.nursery, PlayedLoop()),
             self.loop,
             self.engine,
             self.container,

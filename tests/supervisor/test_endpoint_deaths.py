@@ -58,7 +58,7 @@ def test_successor(puppet: Puppet, phase: Phase, command: Command | str | None) 
     assert len(puppet.nursery.spawned) == 1
     puppet.loop.pass_time(BACKOFF)
     assert len(puppet.nursery.spawned) == 2
-    assert (puppet.worker.removes, puppet.worker.resume) == (
+    assert (puppet.worker.begin.reclaims, puppet.worker.begin.resume) == (
         False,
         Resume(LEASE, held=phase not in (Phase.LEFT, Phase.DELETING)),
     )
@@ -76,7 +76,7 @@ def test_successor_has_the_latest_lease(puppet: Puppet) -> None:
     puppet.learn("web_host")
     puppet.die()
     puppet.loop.pass_time(BACKOFF)
-    assert puppet.worker.resume == Resume(latest)
+    assert puppet.worker.begin.resume == Resume(latest)
     assert puppet.worker.told() == [Attach(attach_path(puppet), "web-host", LEASE.gateway, arrived=True)]
     puppet.report(Attached("eth0"))
     assert puppet.state == "joined"
@@ -90,7 +90,7 @@ def test_death_while_creating(puppet: Puppet) -> None:
     assert "-11" in str(answers[0])
     assert puppet.state == "deleting"
     puppet.loop.pass_time(BACKOFF)
-    assert (puppet.worker.removes, puppet.worker.resume) == (True, None)
+    assert (puppet.worker.begin.reclaims, puppet.worker.begin.resume) == (True, None)
     puppet.report(Deleted())
     puppet.die(0)
     assert (len(answers), puppet.gone, len(puppet.nursery.spawned)) == (1, [ENDPOINT], 2)
@@ -151,7 +151,7 @@ def test_delete_in_backoff(puppet: Puppet, phase: Phase) -> None:
     bring_to(puppet, phase)
     puppet.die()
     answers = puppet.ask(puppet.endpoint.delete)
-    assert puppet.worker.resume == Resume(LEASE, held=phase is not Phase.LEFT)
+    assert puppet.worker.begin.resume == Resume(LEASE, held=phase is not Phase.LEFT)
     assert puppet.worker.told() == [Delete()]
     puppet.report(Deleted())
     assert answers == [Done()]

@@ -40,7 +40,7 @@ def _puppet() -> Iterator[Puppet]:
 def test_create(puppet: Puppet) -> None:
     """The answer comes with the worker's report: the address and the MAC that Docker did not give."""
     answers = puppet.ask(puppet.endpoint.create)
-    assert (puppet.state, answers, puppet.worker.resume) == ("creating", [], None)
+    assert (puppet.state, answers, puppet.worker.begin.resume) == ("creating", [], None)
     puppet.report(Created(LEASE, ()))
     assert (puppet.state, answers) == ("created", [CREATED])
     assert puppet.endpoint.lease == LEASE

@@ -1,7 +1,8 @@
 """What does not die but hangs or goes elsewhere: a stopped worker, an engine that restarts, a link that is taken."""
 
-import os
 import signal
+
+import psutil
 
 from tests.api.unit import reaction
 from tests.lab.command import wait_until
@@ -13,11 +14,19 @@ from tests.netns.process.wire import Kind
 LEAVE_SECONDS, DELETE_SECONDS = 4, 6  # the supervisor's patience with a worker
 
 
+def _hang(worker: int) -> None:
+    """Stops it with its turn, if it has one."""
+    sleeper = psutil.Process(worker)
+    for process in (sleeper, *sleeper.children()):
+        if process.name() != "busybox":
+            process.send_signal(signal.SIGSTOP)
+
+
 def test_worker_that_hangs_at_leave(rig: Rig, server: DhcpServer) -> None:
     """Leave and Delete are answered in time; a successor then releases the lease and removes the link."""
     container = rig.joined()
     links = rig.machine.links()
-    os.kill(container.view["worker_pid"], signal.SIGSTOP)
+    _hang(container.view["worker_pid"])
 
     left, deleted = container.leave(), container.delete()
 
@@ -36,7 +45,7 @@ def test_worker_that_hangs_at_create(rig: Rig) -> None:
     creating = rig.engine.send("CreateEndpoint", container.request)
     rig.wait_for_frames(1)
 
-    os.kill(container.view["worker_pid"], signal.SIGSTOP)
+    _hang(container.view["worker_pid"])
 
     with creating:
         answer = reaction(creating)

@@ -1,0 +1,101 @@
+"""Workers' processes: one is there before an endpoint needs it, as a start would wait some milliseconds for its forks.
+
+Owns the forkserver. Must not know endpoints.
+"""
+
+import itertools
+import socket
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from signal import SIGTERM
+
+from supervisor.children import Child, Nursery
+from supervisor.childstate import ChildState
+from supervisor.forkserver import births, order, serve
+from supervisor.loop import Loop
+from workers.sleeper import live
+
+REFILL_SECONDS = 0.02  # an endpoint is made by then, if the server answers at once, and nothing is kept waiting
+
+RETRY_SECONDS = 1.0  # whatever killed one may kill the next
+
+
+class Spare:
+    """One worker at most that has not been told anything yet."""
+
+    def __init__(self, nursery: Nursery, loop: Loop) -> None:
+        self._nursery = nursery
+        self._loop = loop
+        self._server = Child("nd-forkserver", "forkserver", lambda _: None, self._on_server_exit)
+        self._orders: socket.socket | None = None
+        self._ordered: dict[int, Connection] = {}
+        self._numbers = itertools.count()
+        self._child: Child | None = None
+        self._stopped = False
+
+    @property
+    def children(self) -> tuple[Child, ...]:
+        """The forkserver, and the worker if there is one."""
+        return (self._server,) if self._child is None else (self._server, self._child)
+
+    def start(self) -> None:
+        """To be called before the supervisor has done anything."""
+        self._orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._nursery.spawn(self._server, serve, theirs, ours=(self._orders,), theirs=(theirs,))
+        self._loop.watch(self._orders, self._on_births)
+
+    def prepare(self) -> None:
+        """Makes one, unless there is one."""
+        if self._child is None and not self._stopped:
+            self._child = Child("nd-spare", "spare", lambda _: None, self._on_exit)
+            self._make(self._child)
+
+    def employ(self, child: Child) -> None:
+        """`child` has a worker's process from now on: the one that there is, or else a new one."""
+        if self._child is None:
+            self._make(child)
+        else:
+            spare, self._child = self._child, None
+            self._nursery.hand_over(spare, child)
+        self._loop.call_later(REFILL_SECONDS, self.prepare)
+
+    def stop(self) -> None:
+        """There is none any more, and none will be made."""
+        self._stopped = True
+        self._nursery.stop(self._server, SIGTERM)
+        if self._child is not None:
+            self._nursery.hang_up(self._child)
+
+    def _make(self, child: Child) -> None:
+        ours, theirs = Pipe()
+        ends = (theirs, *socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+        descriptors = [end.fileno() for end in ends]
+        number = next(self._numbers)
+        try:
+            if self._orders is None:
+                raise BrokenPipeError
+            order(self._orders, number, descriptors)
+        except OSError:  # a worker that takes more memory is better than none
+            self._nursery.spawn(child, live, *descriptors, channel=ours, theirs=ends)
+        else:
+            for end in ends:
+                end.close()
+            self._ordered[number] = ours
+            self._nursery.expect(child, ours)
+
+    def _on_births(self) -> None:
+        if self._orders is not None:
+            for number, pid in births(self._orders):
+                self._nursery.born(self._ordered.pop(number), pid)
+
+    def _on_exit(self, _: int) -> None:
+        self._child = None
+        self._loop.call_later(RETRY_SECONDS, self.prepare)
+
+    def _on_server_exit(self, _: int) -> None:
+        self._orders = None
+        ordered, self._ordered = self._ordered, {}
+        for channel in ordered.values():
+            self._nursery.lost(channel)
+        if self._server.state is ChildState.BACKOFF:
+            self._nursery.respawn_later(self._server, self.start)
