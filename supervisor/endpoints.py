@@ -257,7 +257,12 @@ class Endpoint(EndpointState):
         self._callers.arm(END_SECONDS, self.worker.kill)
 
     def _on_sandbox_gone(self) -> None:
-        """Either the container is about to leave, then its requests come within moments, or nobody will tell us."""
+        """Either the container is about to leave, then its requests come within moments, or nobody will tell us.
+
+        The way led through dockerd: where that has ended it says nothing, and the next one brings another.
+        """
+        if not self._plant.engine.is_there:
+            return
         if self.recovering:
             self._bury()
         elif self.has_sandbox:

@@ -132,6 +132,11 @@ class Engine:
             if self._owners.get(endpoint_id) is known:
                 del self._owners[endpoint_id]
 
+    @property
+    def is_there(self) -> bool:
+        """Whether the dockerd that was found last still runs, and with it the way to a sandbox."""
+        return self.pid is not None and Path(f"/proc/{self.pid}/root").exists()
+
     def path(self, seen_by_dockerd: str) -> Path | None:
         """Where we find a path of dockerd's; None while dockerd's pid is not known, or without the right to look."""
         if self.pid is None:

@@ -19,6 +19,7 @@ from tests.lab.network import BRIDGE
 from tests.lab.plugin import Plugin
 
 NETWORK = "lan"
+OTHERS = 3  # threads of the API: its first one, that of the channel, that of the replies
 Run = Callable[..., Container]
 
 
@@ -92,7 +93,7 @@ def fill_thread_pool(plugin: Plugin) -> None:
     """
 
     def filled() -> bool:
-        return any(process.threads > THREADS for process in plugin.processes())
+        return any(process.threads >= THREADS + OTHERS for process in plugin.processes())
 
     with ExitStack() as connections:
         for _ in range(0 if filled() else THREADS):

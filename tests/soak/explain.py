@@ -64,6 +64,8 @@ BREAKS_REQUESTS = {
     Fault.DOCKERD_TERM: 5.0,
     Fault.DOCKERD_KILL: 5.0,
 }
+# Without the plugin's processes an address that the server has changed is not put on the link; and for how long after.
+BREAKS_UPDATES = dict.fromkeys((Fault.SUPERVISOR, Fault.EVERYTHING, Fault.DISABLED), float(ADDRESS_CHANGES))
 NO_START = re.compile("another life")  # the engine's own, of which it says nothing
 UNCLEAR = re.compile(r"made for container (\S+), which is being started, and not for")
 REMNANT_SECONDS = COMEBACK_SECONDS + 10  # the plugin's watcher may not have found the engine yet
@@ -83,20 +85,24 @@ def explanation(gap: Gap, faults: Sequence[Injected], operations: Sequence[Opera
     if found:
         return found.fault.value
     if gap.kind in (Kind.REFUSED, Kind.DECLINED):
-        return _left_without_server(gap, faults)
+        return _prolonged(gap, faults, {Fault.OUTAGE: FOUND_AGAIN})
+    if gap.kind is Kind.SILENT:
+        return _prolonged(gap, faults, BREAKS_UPDATES)
     if gap.kind is Kind.MAC or (gap.kind is Kind.FAILED and UNCLEAR.search(gap.detail)):
         return _started_beside(gap, operations) or _broken_start(gap, faults) or _remnant(gap, faults, operations)
     return _died(gap, operations) if gap.kind is Kind.UNRELEASED else None
 
 
-def _left_without_server(gap: Gap, faults: Sequence[Injected]) -> str | None:
-    """Refused for one reason, and before another lease was asked for the server was away."""
-    for outage in (f for f in faults if f.fault is Fault.OUTAGE):
-        before = Span(gap.span.begin, outage.span.begin)
-        if before.seconds >= 0 and gap.span.end <= outage.span.end + FOUND_AGAIN:
-            reason = next((f for f in faults if f.fault in LEASELESS and LEASELESS[f.fault].covers(f, before)), None)
-            if reason is not None:
-                return f"{reason.fault.value}; {outage.fault.value}"
+def _prolonged(gap: Gap, faults: Sequence[Injected], prolonging: dict[Fault, float]) -> str | None:
+    """It had one reason, and before it was over another one came: who is refused finds no server to ask for another
+    lease, or nobody is there to put the new address on the link."""
+    for second in (f for f in faults if f.fault in prolonging):
+        before = Span(gap.span.begin, max(gap.span.begin, second.span.begin))
+        if second.span.meets(gap.span) and gap.span.end <= second.span.end + prolonging[second.fault]:
+            causes = CAUSES[gap.kind]
+            first = next((f for f in faults if f.fault in causes and causes[f.fault].covers(f, before)), None)
+            if first is not None:
+                return f"{first.fault.value}; {second.fault.value}"
     return None
 
 

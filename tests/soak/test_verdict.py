@@ -61,6 +61,16 @@ def test_refused_before_an_outage(renumbered: float, span: Span, is_explained: b
     assert bool(explanation(Gap("web", Kind.REFUSED, span), faults, [])) == is_explained
 
 
+def test_new_address_without_a_plugin() -> None:
+    """What the server changes just before, or while, the plugin is away is on the link when it is back."""
+    faults = [RENUMBERED, Injected(Fault.DISABLED, Span(110.0, 123.0))]
+    assert explanation(Gap("web", Kind.SILENT, Span(110.3, 124.0)), faults, [])
+    assert explanation(Gap("web", Kind.SILENT, Span(108.0, 124.0)), faults, [])
+    assert not explanation(Gap("web", Kind.SILENT, Span(105.0, 124.0)), faults, [])
+    assert not explanation(Gap("web", Kind.SILENT, Span(110.3, 130.0)), faults, [])
+    assert not explanation(Gap("web", Kind.SILENT, Span(110.3, 124.0)), faults[1:], [])
+
+
 def test_failed_operation() -> None:
     """A start without a lease is the server's doing, any other failure that of a process that was not there."""
     no_lease = Gap("web", Kind.FAILED, Span(150.0, 160.0), "NetworkDriver.CreateEndpoint: no DHCPOFFER in 10 s")

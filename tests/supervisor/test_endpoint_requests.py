@@ -1,5 +1,6 @@
 """An endpoint's requests: each in its place, repeated, and out of place."""
 
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
@@ -7,6 +8,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 import pytest
 
 from supervisor.endpoints import GONE_SECONDS, JOIN_SECONDS
+from supervisor.engine import EngineFound
 from supervisor.errors import Conflict, Failed
 from supervisor.messages import Done, EndpointCreated, Joined
 from supervisor.phases import Phase
@@ -284,6 +286,27 @@ def test_link_that_is_never_moved(puppet: Puppet) -> None:
     puppet.report(SandboxGone())
     puppet.loop.pass_time(GONE_SECONDS)
     assert puppet.worker.told() == [Delete()]
+
+
+@pytest.mark.parametrize("recovering", [False, True])
+def test_engine_that_has_ended(puppet: Puppet, recovering: bool) -> None:
+    """No sandbox is found on the way through a dockerd that has ended: the next one is waited for."""
+    bring_to(puppet, Phase.JOINED)
+    puppet.endpoint.recovering = recovering
+    with subprocess.Popen("true") as ended:
+        pass
+    puppet.engine.learn(EngineFound(ended.pid))
+    puppet.endpoint.engine_changed()
+    assert len(puppet.worker.told()) == 1
+    puppet.report(SandboxGone())
+    puppet.loop.pass_time(GONE_SECONDS)
+    assert (puppet.state, puppet.worker.told()) == ("joined", [])
+    puppet.engine.learn(EngineFound(PID))
+    puppet.endpoint.engine_changed()
+    assert puppet.worker.told() == [Attach(attach_path(puppet), None, LEASE.gateway, arrived=True)]
+    puppet.report(SandboxGone())
+    puppet.loop.pass_time(GONE_SECONDS)
+    assert puppet.state == "deleting"
 
 
 @pytest.mark.parametrize("reason", ["the container is being started", "nobody knows the way to its sandbox"])

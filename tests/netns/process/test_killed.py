@@ -8,6 +8,7 @@ from collections.abc import Callable
 import psutil
 import pytest
 
+from supervisor.endpoints import GONE_SECONDS
 from tests.api.unit import reaction
 from tests.lab.command import wait_until
 from tests.lab.dhcp import DhcpServer
@@ -65,6 +66,21 @@ def test_endpoints_own_processes(rig: Rig, server: DhcpServer, role: str) -> Non
         rig.renew(victim)
     victim.leave()
     assert len(rig.capture.frames(victim.mac, Kind.RELEASE)) == 1
+
+
+def test_worker_while_dockerd_is_away(rig: Rig, server: DhcpServer) -> None:
+    """Its successor has no way to the sandbox, which is no reason to give the container up: it waits for a dockerd."""
+    container = rig.joined()
+    confirmed, former = rig.confirmations(container), container.view["worker_pid"]
+    rig.daemon.stop()
+    kill(former)
+    wait_until(lambda: container.view["worker_pid"] not in (None, former), "another worker", 5)
+    time.sleep(GONE_SECONDS + 1)  # in which it would be given up
+
+    rig.daemon.start()
+    rig.wait_for_bound(container, more_than=confirmed)
+    assert not rig.capture.frames(kind=Kind.RELEASE)
+    assert [lease.mac for lease in server.leases()] == [container.mac]
 
 
 def test_worker_between_create_and_join(rig: Rig, server: DhcpServer) -> None:
