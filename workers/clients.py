@@ -106,6 +106,13 @@ class Clients:
             self._renewer.close()
             self._renewer = None
 
+    def finish(self) -> None:
+        """The same, but that what a udhcpc has said to its end is taken: it may just have been granted a lease."""
+        client = self._client
+        self.stop()
+        self._dispatch(client.rest if client is not None else [])
+        self.stop()
+
     def _look_later(self) -> None:
         """When udhcpc should have done something."""
         lease = self._lease

@@ -289,7 +289,7 @@ class Worker:
 
     def _on_leave(self, command: Leave) -> None:
         self._attach = None
-        self._held.stop()
+        self._held.finish()
         if command.keep:
             self._owed = False
             self._interface = None

@@ -132,6 +132,7 @@ class Client:
         self.errors, errors = _pipe()
         self.start: Start | None = Start(busybox, ["busybox", *options.arguments()], output, errors)
         self.last_words = ""
+        self.rest: list[Event] = []
         self._records = Records()
         self._begun = False
         self._log_rest = b""
@@ -168,12 +169,13 @@ class Client:
         os.kill(self.pid, signal.SIGUSR1)
 
     def stop(self) -> int:
-        """Ends it without a DHCPRELEASE (SIGTERM without -R) and gives its exit status."""
+        """Ends it without a DHCPRELEASE (SIGTERM without -R) and gives its exit status; `rest` is what it said last."""
         status = 0
         if self.start is not None:
             self.start.close()
         else:
             status = self._end()
+        self.rest = self.read_events() or []
         self.events.close()
         self.errors.close()
         return status

@@ -1,10 +1,13 @@
 """From Join to Leave: the persistent client in the container's namespace, what renewals change, the release."""
 
+import os
 import time
+from concurrent.futures import ThreadPoolExecutor
+from signal import SIGCONT, SIGSTOP, SIGUSR1
 
 import pytest
 
-from tests.lab.command import run
+from tests.lab.command import run, wait_until
 from tests.lab.dhcp import DhcpServer, ServerOptions
 from tests.lab.network import LAN, SERVER
 from tests.netns.process.fakeengine import INTERFACE
@@ -103,6 +106,30 @@ def test_refused_renewal(rig: Rig) -> None:
         assert container.inet == [f"{LAN[61]}/24"]
         assert f"via {SERVER} " in container.default_route
         assert rig.capture.kinds(container.mac)[-3:] == [Kind.REQUEST, Kind.DISCOVER, Kind.REQUEST]
+        rig.clean()
+
+
+def test_leave_in_the_moment_of_another_lease(rig: Rig) -> None:
+    """What udhcpc has just been granted is given back, although its worker had not come to it before Leave."""
+    with scripted_server(rig.machine.lan, Grant().answer) as server:
+        container = rig.joined()
+        server.behaviour = Grant(address=LAN[61]).answer
+        os.kill(container.view["udhcpc_pid"], SIGUSR1)
+        wait_until(lambda: "nak: " in rig.plugin.log, "the refusal", 5)
+        requests = len(rig.capture.frames(kind=Kind.REQUEST))
+        worker = container.view["worker_pid"]
+        with ThreadPoolExecutor() as engine:
+            os.kill(worker, SIGSTOP)
+            try:
+                wait_until(lambda: len(rig.capture.frames(kind=Kind.REQUEST)) > requests, "another lease", 10)
+                leaving = engine.submit(container.leave)
+                wait_until(lambda: container.view["phase"] == "leaving", "Leave", 5)
+            finally:
+                os.kill(worker, SIGCONT)
+            assert leaving.result().status == 200
+
+        (release,) = rig.capture.frames(kind=Kind.RELEASE)
+        assert release.packet.ciaddr == LAN[61]
         rig.clean()
 
 
