@@ -1,37 +1,40 @@
-"""What a process costs that only waits: Python forked from the supervisor, before and after its work, and a udhcpc.
+"""What a process costs that only waits: a worker between its turns, Python that has done nothing, and a udhcpc.
 
 For the plugin's own interpreter, which reads it from standard input; docs/performance.md has the command.
 """
 
 import gc
 import os
+import socket
 import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import IPv4Address, IPv4Interface
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import supervisor.core
-from workers.lease import boottime
-from workers.netlink import Netlink
-from workers.parse import parse_lease
+from supervisor.forkserver import births, order, serve
+from workers.lease import Lease, boottime
+from workers.libc import adopt_orphans
+from workers.messages import Begin, EndpointSpec, Leave, Resume
+from workers.rehearsal import rehearse
 
-COUNT = 50
+COUNT, TURNS = 50, 10
 SETTLE_SECONDS = 0.5
-ACK = {"ip": "192.168.77.150", "subnet": "255.255.255.0", "router": "192.168.77.1", "lease": "120"}
+QUIET_SECONDS = 1.2  # a turn lasts a little less
+LEASE = Lease(IPv4Interface("192.0.2.2/24"), IPv4Address("192.0.2.1"), None, boottime())
 UDHCPC = ["/usr/bin/busybox", "udhcpc", "-f", "-i", "lo", "-s", "/bin/true", "-t", "100", "-T", "100"]
-
-
-def work() -> None:
-    """About what a renewal takes: the answer is parsed, the links are listed."""
-    parse_lease(ACK | {"serverid": "192.168.77.1"}, boottime())
-    with Netlink() as netlink:
-        netlink.links()
+TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def added(alone: int, pids: list[int]) -> float:
     """MB of PSS that each of these takes, less what this process, which had `alone` kB, now shares with them."""
     shared = alone - _pss(os.getpid())
-    return (sum(map(_pss, pids)) - shared) / len(pids) / 1024
+    return (sum(map(_pss, pids)) - shared) * 1024 / len(pids) / 1e6
 
 
 def _pss(pid: int) -> int:
@@ -39,16 +42,20 @@ def _pss(pid: int) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
 
 
-def forked(alone: int, act: Callable[[], None]) -> float:
-    """Of processes that have done this and sleep."""
+def _milliseconds(pid: int) -> float:
+    """Of the processor, with all children that have ended (proc(5))."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) * 1000 / TICKS
+
+
+def idle(alone: int) -> float:
+    """Of forks that sleep."""
     reader, writer = os.pipe()
     pids = []
     for _ in range(COUNT):
         pid = os.fork()
         if pid == 0:
             os.close(writer)
-            gc.freeze()
-            act()
             os.read(reader, 1)
             os._exit(0)
         pids.append(pid)
@@ -72,28 +79,65 @@ def udhcpcs(alone: int) -> float:
     return result
 
 
-def woken() -> float:
-    """Milliseconds from the fork to the end of a process that does the work."""
-    began = time.perf_counter()
-    for _ in range(COUNT):
-        pid = os.fork()
-        if pid == 0:
-            gc.freeze()
-            work()
-            os._exit(0)
-        os.waitpid(pid, 0)
-    return (time.perf_counter() - began) * 1000 / COUNT
+@contextmanager
+def forkserver() -> Iterator[socket.socket]:
+    """As the supervisor has one."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    pid = os.fork()
+    if pid == 0:
+        ours.close()
+        gc.freeze()
+        serve(theirs)
+        os._exit(0)
+    theirs.close()
+    with ours:
+        yield ours
+    os.waitpid(pid, 0)
+
+
+def worker(orders: socket.socket, number: int) -> tuple[int, Connection]:
+    """One that goes on with a lease."""
+    ours, theirs = Pipe()
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs, near, far:
+        order(orders, number, [theirs.fileno(), near.fileno(), far.fileno()])
+    pid = None
+    while pid is None:
+        pid = dict(births(orders)).get(number)
+    ours.send(Begin(EndpointSpec("n" * 64, f"{number:064x}", "br0", "02:00:00:00:00:01", 10), Resume(LEASE)))
+    return pid, ours
+
+
+def workers(alone: int) -> None:
+    """Prints what they take after their first turn and after others, and what a turn costs."""
+    with forkserver() as orders:
+        all_of_them = [worker(orders, number) for number in range(COUNT)]
+        pids = [pid for pid, _ in all_of_them]
+        time.sleep(QUIET_SECONDS + SETTLE_SECONDS)
+        print(f"a worker that sleeps: {added(alone, pids):.2f} MB")
+        before = sum(map(_milliseconds, pids))
+        for _ in range(TURNS):
+            for _, channel in all_of_them:
+                channel.send(Leave(keep=True))
+            time.sleep(QUIET_SECONDS + SETTLE_SECONDS)
+        print(f"the same after {TURNS} more turns: {added(alone, pids):.2f} MB")
+        print(f"a turn: {(sum(map(_milliseconds, pids)) - before) / TURNS / COUNT:.1f} ms of the processor")
+        for pid, channel in all_of_them:
+            channel.close()
+            os.waitpid(pid, 0)
 
 
 def main() -> None:
     """A line each."""
+    adopt_orphans()
+    rehearse()
     gc.freeze()
     alone = _pss(os.getpid())
     print(f"of {COUNT} processes each, with {supervisor.core.__name__} loaded before the fork:")
-    print(f"Python that has done nothing: {forked(alone, lambda: None):.2f} MB")
-    print(f"Python that has done one renewal's work: {forked(alone, work):.2f} MB")
+    print(f"Python that has done nothing: {idle(alone):.2f} MB")
     print(f"udhcpc: {udhcpcs(alone):.2f} MB")
-    print(f"a fork for one renewal's work: {woken():.1f} ms")
+    sys.stdout.flush()
+    workers(alone)
 
 
 if __name__ == "__main__":
