@@ -32,6 +32,7 @@ LOSING = {"RELEASE", "DECLINE", "NAK"}
 RESTART_TIMEOUT = 5.0  # seconds; the first restart of a worker comes after one
 SLOW_SERVER = 3  # seconds to each answer; the budget is 10
 API_LIMIT = 1.0  # seconds
+ASLEEP_BYTES = 1_500_000  # a worker that did its work itself has three times that
 
 
 @pytest.mark.parametrize("killed", KILLED)
@@ -78,6 +79,15 @@ def _kill(plugin: Plugin, name: str, endpoint_id: str) -> None:
 
     wait_until(replaced, "another process in the place of each that has gone", RESTART_TIMEOUT)
     wait_until(lambda: plugin.get("/healthz")[0] == 200, "a healthy plugin", RESTART_TIMEOUT)
+
+
+def test_worker_sleeps(run: Run, plugin: Plugin, network: str) -> None:
+    """When all is done a container has a worker that has taken little memory, its udhcpc, and no other process."""
+    attachment = run().attachment(network)
+    await_client(plugin, attachment)
+    worker = psutil.Process(endpoint(plugin, attachment)["worker_pid"])
+    wait_until(lambda: [child.name() for child in worker.children()] == ["busybox"], "sleep", RESTART_TIMEOUT)
+    assert sum(m.private_dirty for m in worker.memory_maps()) < ASLEEP_BYTES
 
 
 def _steady(plugin: Plugin) -> set[Process]:
