@@ -15,7 +15,7 @@ from supervisor.forkserver import births, order, serve
 from supervisor.loop import Loop
 from workers.sleeper import live
 
-REFILL_SECONDS = 0.02  # an endpoint is made by then, if the server answers at once, and nothing is kept waiting
+REFILL_SECONDS = 0.25  # by then the start that took it is over as a rule; to fork would compete with that
 
 RETRY_SECONDS = 1.0  # whatever killed one may kill the next
 

@@ -1,7 +1,9 @@
-"""What a worker does first, done before any is forked, and to no effect.
+"""What a worker does first, done before that and to no effect.
 
 pyroute2 puts the class of a message together when it is first used, and Python adapts code that runs often. Workers
-that are forked afterwards share both: without that each makes its own, in its time and memory. Must change nothing.
+that are forked afterwards share both: without that each makes its own, in its time and memory. A worker that waits for
+its endpoint does it once more: what it writes into is its own from then on, before somebody waits for it. Must change
+nothing.
 """
 
 import os
@@ -26,12 +28,12 @@ BRIDGE = Link(1, "br0", MAC, up=True, carrier=True, operational=True, kind="brid
 WORDS = {"ip": "192.0.2.2", "subnet": "255.255.255.0", "router": "192.0.2.1", "lease": "600", "serverid": "192.0.2.1"}
 
 
-def rehearse() -> None:
+def rehearse(rounds: int = ROUNDS) -> None:
     """Takes a few milliseconds; what fails will fail in a worker, which says why."""
     with suppress(OSError, NetlinkError):
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             _ask_kernel()
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         _make_messages()
         encode(MessageType.DISCOVER, 1, MAC, broadcast=True, requested=ADDRESS.ip, hostname="h")
         lease = parse_lease(WORDS, boottime())

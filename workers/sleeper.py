@@ -21,6 +21,7 @@ from workers.handover import Rest, pack, receive, send, unpack
 from workers.libc import follow_parent, take_name
 from workers.messages import Begin
 from workers.netns import Namespace, current
+from workers.rehearsal import rehearse
 
 SETTLED = b"\0"
 
@@ -84,7 +85,11 @@ def _end_as(status: int) -> None:
 
 
 def _begun(number: int) -> Worker | None:
-    """The worker of an endpoint that there is something to do for."""
+    """The worker of an endpoint that there is something to do for.
+
+    While it waits for that it rehearses: so its pages are its own before somebody waits for it.
+    """
+    rehearse(1)
     channel = Connection(number)
     try:
         order: Begin = channel.recv()
