@@ -9,9 +9,9 @@ from supervisor.jobs import ask
 from supervisor.loop import Loop
 from supervisor.memory import Memory
 from supervisor.records import Remembered
-from workers.endpoint import give_back, remove
 from workers.messages import Deleted, EndpointSpec, Swept
 from workers.sweep import sweep
+from workers.tasks import give_back, remove
 
 RELEASE_DEADLINE_SECONDS = 8.0
 REMOVE_DEADLINE_SECONDS = 4.0

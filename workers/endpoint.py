@@ -14,7 +14,6 @@ what has a descriptor, and that is handed over as such (workers.handover).
 import logging
 import socket
 from collections.abc import Callable
-from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from typing import cast
 
@@ -27,9 +26,7 @@ from workers.lease import Lease
 from workers.messages import (
     Attach,
     Attached,
-    Begin,
     Command,
-    ConflictCheck,
     Created,
     CreateFailed,
     Delete,
@@ -46,51 +43,15 @@ from workers.messages import (
 )
 from workers.mtu import follow_mtu
 from workers.netlink import Link, Netlink, NetlinkError, change_feed, drain
-from workers.release import ReleaseError, release, release_detached
+from workers.pair import Pair
+from workers.release import ReleaseError, release
 from workers.tally import NoAnswer, NoLease
 from workers.udhcpc import Start
 from workers.wire import Wire
 
-RECLAIM_SECONDS = 1.5  # for a server to say what it has leased
 QUIET_SECONDS = 1.0  # without anything to do, before the worker goes to sleep: what follows comes sooner as a rule
 
 log = logging.getLogger(__name__)
-
-
-def begin(order: Begin, channel: Connection) -> "Worker | None":
-    """Does what it is told first; None when there is nothing more to do."""
-    if order.reclaims:
-        reclaim(order.spec, channel)
-        return None
-    worker = Worker(order.spec, channel)
-    if order.resume is not None:
-        worker.hold(order.resume.lease, held=order.resume.held, takeover=True)
-    elif not worker.create():
-        return None
-    return worker
-
-
-def remove(spec: EndpointSpec, channel: Connection) -> None:
-    """Removes the link of an endpoint of which nothing else is known, if there is one."""
-    with Netlink() as netlink:
-        netlink.delete_link(spec.host_link)
-    channel.send(Deleted())
-
-
-def reclaim(spec: EndpointSpec, channel: Connection) -> None:
-    """Removes what a worker that died while it made the endpoint left behind, a lease that it did not report included.
-
-    A remembered lease stays: it goes on waiting for its owner.
-    """
-    worker = Worker(replace(spec, lease_timeout=RECLAIM_SECONDS, conflict=ConflictCheck.OFF), channel)
-    worker.reclaim()
-
-
-def give_back(spec: EndpointSpec, lease: Lease, channel: Connection) -> None:
-    """Releases a lease that no endpoint has any more, over a link made for that; sends a `Deleted`."""
-    worker = Worker(spec, channel)
-    worker.hold(lease)
-    worker.discard()
 
 
 class Worker:
@@ -99,6 +60,7 @@ class Worker:
     def __init__(self, spec: EndpointSpec, channel: Connection) -> None:
         self._spec = spec
         self._channel = channel
+        self._pair = Pair(spec)
         self._home = netns.current()
         self._alarm = Alarm()
         self._keeper: Keeper | None = None
@@ -118,7 +80,7 @@ class Worker:
         """Makes the link and obtains the first lease; after a failure everything is as before."""
         try:
             with Netlink() as netlink:
-                bridge = self._make_pair(netlink)
+                bridge = self._pair.make(netlink)
                 routes = () if self._spec.skip_routes else netlink.bridge_routes(bridge)
             with Wire(self._spec.container_link) as wire:
                 acquired = acquire(self._spec, self._channel, wire, self._owe)
@@ -142,7 +104,7 @@ class Worker:
             with Netlink() as netlink:
                 netlink.delete_link(self._spec.host_link)
                 if self._spec.remembered is None:
-                    self._make_pair(netlink)
+                    self._pair.make(netlink)
             if self._spec.remembered is None:
                 with Wire(self._spec.container_link) as wire:
                     acquire(self._spec, self._channel, wire, self._owe)
@@ -156,16 +118,6 @@ class Worker:
             self._owed = False
         else:
             self.hold(lease)
-
-    def _make_pair(self, netlink: Netlink) -> Link:
-        spec = self._spec
-        return netlink.create_pair(
-            host_link=spec.host_link,
-            container_link=spec.container_link,
-            mac=spec.mac,
-            bridge=spec.bridge,
-            group=spec.mark,
-        )
 
     def hold(self, lease: Lease, *, held: bool = True, takeover: bool = False) -> None:
         """From now on this lease is ours to keep, and to release if it is `held`."""
@@ -320,40 +272,17 @@ class Worker:
         self._report(Deleted(self._owed))
         self._done = True
         # Nobody waits for what is left, which takes the kernel 15 ms each.
-        self._remove_link()
+        self._pair.remove()
 
     def _roll_back(self) -> None:
         """The lease is given back, the link removed."""
         self._release()
-        self._remove_link()
+        self._pair.remove()
 
     def _release(self) -> None:
-        """If that was not tried already. Never fails: what cannot be undone is logged."""
-        try:
-            if self._owed and not self._tried:
-                self._release_from_outside()
-        except (NetlinkError, ReleaseError, OSError) as error:
-            log.warning("lease of %s not released: %s", self._spec.host_link, error)
-
-    def _remove_link(self) -> None:
-        """Never fails, as above."""
-        try:
-            with Netlink() as netlink:
-                netlink.delete_link(self._spec.host_link)
-        except (NetlinkError, OSError) as error:
-            log.warning("%s not removed: %s", self._spec.host_link, error)
-
-    def _release_from_outside(self) -> None:
-        """A link that is gone, with its sandbox, is made again: without one there is no way to tell the server."""
-        with Netlink() as netlink:
-            if netlink.link(self._spec.container_link) is None:
-                netlink.delete_link(self._spec.host_link)
-                self._make_pair(netlink)
-        try:
-            release_detached(self._spec.container_link, self.lease, self._spec.mac)
-            self._owed = False
-        except ReleaseError as error:
-            log.warning("lease not released: %s", error)
+        """If that was not tried already."""
+        if self._owed and not self._tried:
+            self._owed = not self._pair.release(self.lease)
 
     def _on_kernel_change(self) -> None:
         if self._feed is not None:

@@ -16,12 +16,13 @@ from collections.abc import Iterable
 from contextlib import suppress
 from multiprocessing.connection import Connection
 
-from workers.endpoint import Worker, begin
+from workers.endpoint import Worker
 from workers.handover import Rest, pack, receive, send, unpack
 from workers.libc import follow_parent, take_name
 from workers.messages import Begin
 from workers.netns import Namespace, current
 from workers.rehearsal import rehearse
+from workers.tasks import begin
 
 SETTLED = b"\0"
 

@@ -16,9 +16,9 @@ from supervisor.records import Remembered
 from supervisor.store import Store
 from supervisor.tables import Snapshot
 from tests.supervisor.puppet import LEASE, MAC, NETWORK, PlayedLoop, PlayedNursery
-from workers.endpoint import give_back
 from workers.lease import Lease, boottime
 from workers.messages import Deleted, EndpointSpec
+from workers.tasks import give_back
 
 KEY = "container:c1"
 LIVE = replace(LEASE, obtained=boottime())

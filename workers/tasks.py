@@ -1,0 +1,46 @@
+"""What the supervisor has a process for that knows endpoints: the beginning of a worker, and three short jobs."""
+
+from dataclasses import replace
+from multiprocessing.connection import Connection
+
+from workers.endpoint import Worker
+from workers.lease import Lease
+from workers.messages import Begin, ConflictCheck, Deleted, EndpointSpec
+from workers.netlink import Netlink
+
+RECLAIM_SECONDS = 1.5  # for a server to say what it has leased
+
+
+def begin(order: Begin, channel: Connection) -> Worker | None:
+    """Does what a worker is told first; None when there is nothing more to do."""
+    if order.reclaims:
+        reclaim(order.spec, channel)
+        return None
+    worker = Worker(order.spec, channel)
+    if order.resume is not None:
+        worker.hold(order.resume.lease, held=order.resume.held, takeover=True)
+    elif not worker.create():
+        return None
+    return worker
+
+
+def reclaim(spec: EndpointSpec, channel: Connection) -> None:
+    """Removes what a worker that died while it made the endpoint left behind, a lease that it did not report included.
+
+    A remembered lease stays: it goes on waiting for its owner.
+    """
+    Worker(replace(spec, lease_timeout=RECLAIM_SECONDS, conflict=ConflictCheck.OFF), channel).reclaim()
+
+
+def remove(spec: EndpointSpec, channel: Connection) -> None:
+    """Removes the link of an endpoint of which nothing else is known, if there is one."""
+    with Netlink() as netlink:
+        netlink.delete_link(spec.host_link)
+    channel.send(Deleted())
+
+
+def give_back(spec: EndpointSpec, lease: Lease, channel: Connection) -> None:
+    """Releases a lease that no endpoint has any more, over a link made for that; sends a `Deleted`."""
+    worker = Worker(spec, channel)
+    worker.hold(lease)
+    worker.discard()
