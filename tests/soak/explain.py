@@ -77,8 +77,8 @@ LOSES_RELEASES = {Fault.OUTAGE: 0.0, Fault.DOCKERD_TERM: 3.0, Fault.DOCKERD_KILL
 def explanation(gap: Gap, faults: Sequence[Injected], operations: Sequence[Operation]) -> str | None:
     """The reason in words, None where there is none."""
     if gap.kind in (Kind.FAILED, Kind.UNRELEASED):
-        disturbing = _disturbing(gap)
-        found = next((f for f in faults if _disturbs(f, gap.span, disturbing)), None)
+        disturbing, span = _disturbing(gap), _with_its_operation(gap, operations)
+        found = next((f for f in faults if _disturbs(f, span, disturbing)), None)
     else:
         causes = CAUSES.get(gap.kind, {})
         found = next((f for f in faults if f.fault in causes and causes[f.fault].covers(f, gap.span)), None)
@@ -117,6 +117,12 @@ def _disturbing(gap: Gap) -> dict[Fault, float]:
 def _disturbs(injected: Injected, span: Span, disturbing: dict[Fault, float]) -> bool:
     after = disturbing.get(injected.fault)
     return after is not None and Span(injected.span.begin, injected.span.end + after).meets(span)
+
+
+def _with_its_operation(gap: Gap, operations: Iterable[Operation]) -> Span:
+    """A stop may take the engine long, and only its end releases the lease."""
+    own = (o.span.end for o in operations if o.container == gap.container and o.span.meets(gap.span))
+    return Span(gap.span.begin, max((gap.span.end, *own)))
 
 
 def _died(gap: Gap, operations: Iterable[Operation]) -> str | None:

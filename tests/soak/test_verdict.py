@@ -126,6 +126,12 @@ def test_release_that_nobody_heard() -> None:
     assert not explanation(gap, [Injected(Fault.EVERYTHING, gap.span)], [])
     assert explanation(gap, [], [Operation(Op.DIE, "web", gap.span, "waited")])
     assert not explanation(gap, [], [Operation(Op.DIE, "db", gap.span, "waited")])
+    slow, stopped = (
+        Operation(Op.STOP_START, "web", Span(150.0, 163.0), "EOF"),
+        Injected(Fault.DOCKERD_TERM, Span(162.0, 165.0)),
+    )
+    assert explanation(gap, [stopped], [slow])
+    assert not explanation(gap, [stopped], [replace(slow, container="db")])
 
 
 def test_started_beside_another() -> None:
