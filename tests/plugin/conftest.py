@@ -57,9 +57,15 @@ def dhcp(lab: Lab) -> Iterator[DhcpServer]:
 def no_leaks(lab: Lab, plugin: Plugin) -> Iterator[None]:
     """Fails the test after whose end the machine, the server or the plugin holds more than before."""
     fill_thread_pool(plugin)
+    wait_until(lambda: _has_spare(plugin), "the spare worker and its turn", 10)
     before = Belongings.of(lab, plugin)
     yield
     assert_no_more(before, lab, plugin)
+
+
+def _has_spare(plugin: Plugin) -> bool:
+    """There is another one some time after the last one was needed."""
+    return [process.name for process in plugin.processes()].count("nd-spare") == 2
 
 
 @pytest.fixture
