@@ -6,7 +6,7 @@ A container whose processes or supervisor are killed, or whose engine restarts w
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from supervisor.memory import COMEBACK_SECONDS
 from tests.soak.gaps import WHOLE_SECONDS
@@ -16,6 +16,7 @@ STARTS = {Op.RESTART, Op.STOP_START, Op.REMOVE_RUN, Op.RECONNECT, Op.DIE, Op.RUN
 FOUND_AGAIN = 30  # seconds: a server that is back is asked for a lease within these
 NEXT_RENEWAL = 75  # seconds: half of the lease, and some for a second try
 ADDRESS_CHANGES = 3  # seconds: from the server's ACK to the address on the link, and a probe
+ASKED_AGAIN = 32  # seconds: udhcpc repeats a renewal that nobody answers after half of the time that is left
 NEW_LEASE = 10  # seconds: from a refusal to another lease; udhcpc waits three before it asks
 
 
@@ -66,6 +67,8 @@ BREAKS_REQUESTS = {
 }
 # Without the plugin's processes an address that the server has changed is not put on the link; and for how long after.
 BREAKS_UPDATES = dict.fromkeys((Fault.SUPERVISOR, Fault.EVERYTHING, Fault.DISABLED), float(ADDRESS_CHANGES))
+# Nor does anybody ask for another lease; and for how long after.
+BREAKS_CLIENTS = dict.fromkeys((*BREAKS_UPDATES, Fault.WORKER, Fault.UDHCPC), float(NEW_LEASE))
 NO_START = re.compile("another life")  # the engine's own, of which it says nothing
 UNCLEAR = re.compile(r"made for container (\S+), which is being started, and not for")
 REMNANT_SECONDS = COMEBACK_SECONDS + 10  # the plugin's watcher may not have found the engine yet
@@ -81,16 +84,29 @@ def explanation(gap: Gap, faults: Sequence[Injected], operations: Sequence[Opera
         found = next((f for f in faults if _disturbs(f, span, disturbing)), None)
     else:
         causes = CAUSES.get(gap.kind, {})
-        found = next((f for f in faults if f.fault in causes and causes[f.fault].covers(f, gap.span)), None)
+        found = _cause(causes, faults, gap.span)
     if found:
         return found.fault.value
     if gap.kind in (Kind.REFUSED, Kind.DECLINED):
-        return _prolonged(gap, faults, {Fault.OUTAGE: FOUND_AGAIN})
+        return _prolonged(gap, faults, BREAKS_CLIENTS | {Fault.OUTAGE: FOUND_AGAIN})
     if gap.kind is Kind.SILENT:
         return _prolonged(gap, faults, BREAKS_UPDATES)
     if gap.kind is Kind.MAC or (gap.kind is Kind.FAILED and UNCLEAR.search(gap.detail)):
         return _started_beside(gap, operations) or _broken_start(gap, faults) or _remnant(gap, faults, operations)
     return _died(gap, operations) if gap.kind is Kind.UNRELEASED else None
+
+
+def _cause(causes: dict[Fault, Cause], faults: Sequence[Injected], span: Span) -> Injected | None:
+    """A fault that explains what happened then; a renewal that meets an outage notices only after that."""
+    for injected in (f for f in faults if f.fault in causes):
+        cause = causes[injected.fault]
+        seen = Span(injected.span.begin, injected.span.end + cause.after)
+        outages = (f.span for f in faults if f.fault is Fault.OUTAGE and f is not injected)
+        delays = [outage.end + ASKED_AGAIN for outage in outages if outage.meets(seen)]
+        later = replace(cause, after=max(seen.end, *delays) - injected.span.end) if delays else cause
+        if later.covers(injected, span):
+            return injected
+    return None
 
 
 def _prolonged(gap: Gap, faults: Sequence[Injected], prolonging: dict[Fault, float]) -> str | None:
@@ -99,8 +115,7 @@ def _prolonged(gap: Gap, faults: Sequence[Injected], prolonging: dict[Fault, flo
     for second in (f for f in faults if f.fault in prolonging):
         before = Span(gap.span.begin, max(gap.span.begin, second.span.begin))
         if second.span.meets(gap.span) and gap.span.end <= second.span.end + prolonging[second.fault]:
-            causes = CAUSES[gap.kind]
-            first = next((f for f in faults if f.fault in causes and causes[f.fault].covers(f, before)), None)
+            first = _cause(CAUSES[gap.kind], faults, before)
             if first is not None:
                 return f"{first.fault.value}; {second.fault.value}"
     return None

@@ -61,6 +61,24 @@ def test_refused_before_an_outage(renumbered: float, span: Span, is_explained: b
     assert bool(explanation(Gap("web", Kind.REFUSED, span), faults, [])) == is_explained
 
 
+def test_renewal_that_an_outage_delays() -> None:
+    """A client that asks in vain at half of its lease is refused only when it asks again, after the outage."""
+    faults = [Injected(Fault.RENUMBERED, Span(50.0, 50.0)), Injected(Fault.OUTAGE, Span(100.0, 115.0))]
+    assert explanation(Gap("web", Kind.REFUSED, Span(142.0, 146.0)), faults, [])
+    assert not explanation(Gap("web", Kind.REFUSED, Span(145.0, 149.0)), faults, [])
+    assert not explanation(Gap("web", Kind.REFUSED, Span(142.0, 146.0)), faults[:1], [])
+    early = [Injected(Fault.RENUMBERED, Span(20.0, 20.0)), faults[1]]  # all have renewed before the outage
+    assert not explanation(Gap("web", Kind.REFUSED, Span(142.0, 146.0)), early, [])
+
+
+def test_refused_before_its_client_dies() -> None:
+    """Who is refused has another lease some seconds after its client is there again."""
+    faults = [RENUMBERED, Injected(Fault.EVERYTHING, Span(110.0, 115.0))]
+    assert explanation(Gap("web", Kind.REFUSED, Span(105.0, 121.0)), faults, [])
+    assert not explanation(Gap("web", Kind.REFUSED, Span(105.0, 126.0)), faults, [])
+    assert not explanation(Gap("web", Kind.REFUSED, Span(105.0, 121.0)), faults[:1], [])
+
+
 def test_new_address_without_a_plugin() -> None:
     """What the server changes just before, or while, the plugin is away is on the link when it is back."""
     faults = [RENUMBERED, Injected(Fault.DISABLED, Span(110.0, 123.0))]
