@@ -17,7 +17,8 @@ from tests.lab.command import CommandFailed, run, wait_until
 from tests.lab.process import Process, processes, spawn
 
 START_TIMEOUT = 60.0  # seconds; the first start makes the data root, and others may be busy
-PID_FILES = ("docker.pid", "docker/containerd/containerd.pid")
+CONTAINERD_PID_FILE = "docker/containerd/containerd.pid"
+PID_FILES = ("docker.pid", CONTAINERD_PID_FILE)
 SHIM = "containerd-shim"
 TASKS = "docker/containerd/daemon/io.containerd.runtime.v2.task"
 # sysfs shows the network namespace of whoever mounted it, and a fresh one lacks the cgroup mounts below.
@@ -124,10 +125,16 @@ class Engine:
             process.stop()
 
     def kill(self) -> None:
-        """SIGKILL for dockerd alone, and so for its containerd: a crash."""
+        """SIGKILL for dockerd alone, and so for its containerd: a crash.
+
+        The next dockerd waits in vain for a containerd that is still ending; the init of a machine starts it later.
+        """
         if process := self.process:
+            pid = self.run_directory / CONTAINERD_PID_FILE
+            ending = [Path("/proc", pid.read_text())] if pid.exists() else []
             process.kill(signal.SIGKILL)
             wait_until(lambda: not process.alive, "dockerd's end", 10)
+            wait_until(lambda: not any(path.exists() for path in ending), "containerd's end", 10)
 
     def crash(self) -> None:
         """SIGKILL for dockerd, its containers and plugins, as when the power fails. The data root stays."""
