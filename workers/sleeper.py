@@ -88,10 +88,11 @@ def _end_as(status: int) -> None:
 def _begun(number: int) -> Worker | None:
     """The worker of an endpoint that there is something to do for.
 
-    While it waits for that it rehearses: so its pages are its own before somebody waits for it.
+    If it has to wait for that it rehearses: so its pages are its own before somebody waits for it.
     """
-    rehearse(1)
     channel = Connection(number)
+    if not channel.poll():
+        rehearse(1)
     try:
         order: Begin = channel.recv()
     except (EOFError, OSError):
