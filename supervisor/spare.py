@@ -11,7 +11,7 @@ from signal import SIGTERM
 
 from supervisor.children import Child, Nursery
 from supervisor.childstate import ChildState
-from supervisor.forkserver import births, order, serve
+from supervisor.forkserver import SPARE, births, order, serve
 from supervisor.loop import Loop
 from workers.sleeper import live
 
@@ -47,7 +47,7 @@ class Spare:
     def prepare(self) -> None:
         """Makes one, unless there is one."""
         if self._child is None and not self._stopped:
-            self._child = Child("nd-spare", "spare", lambda _: None, self._on_exit)
+            self._child = Child(SPARE, "spare", lambda _: None, self._on_exit)
             self._make(self._child)
 
     def employ(self, child: Child) -> None:
