@@ -2,6 +2,7 @@
 
 import signal
 import time
+from collections import Counter
 from pathlib import Path
 
 from tests.api.test_malformed import MALFORMED
@@ -11,6 +12,7 @@ from tests.lab.dhcp import DhcpServer
 from tests.netns.process.plugin import started_plugin
 from tests.netns.process.rig import Rig, at_once, machine_of
 from tests.netns.process.wire import Kind
+from workers.messages import EndpointSpec
 
 MANY = 30
 LISTENING_SECONDS = 0.5
@@ -102,6 +104,9 @@ def test_many_joined(rig: Rig, server: DhcpServer) -> None:
 def test_malformed_requests_change_nothing(rig: Rig, server: DhcpServer) -> None:
     """Every malformed request that there is, sent to the living plugin: JSON errors, nothing made, nothing sent."""
     container = rig.joined()
+    worker = EndpointSpec("", container.view["endpoint_id"], "", "", 0).process_name
+    at_rest = {"nd-spare": 2, worker: 1}  # the next worker with its turn, and the endpoint's without one
+    wait_until(lambda: at_rest.items() <= Counter(rig.plugin.holdings().processes).items(), "a plugin at rest", 10)
     before, frames = rig.plugin.holdings(), len(rig.capture.frames())
 
     answers = [rig.engine.call(method, body) for method, body, _ in MALFORMED]
