@@ -1,13 +1,18 @@
 """The plugin's sudden end, and its return."""
 
+import json
 import os
+from collections.abc import Callable, Iterator
 from http.client import HTTPException
 from signal import SIGKILL
+from typing import TypeVar
 
-from tests.lab.command import wait_until
+from tests.lab.command import NotReached, wait_until
 from tests.lab.plugin import Plugin
 
 RETURN_TIMEOUT = 60.0  # seconds
+LOG_LINES = 100
+T = TypeVar("T")
 
 
 def instance(plugin: Plugin) -> str | None:
@@ -21,7 +26,7 @@ def instance(plugin: Plugin) -> str | None:
 
 def await_instance(plugin: Plugin) -> str:
     """The one that runs, once it is well."""
-    return wait_until(lambda: instance(plugin), "a healthy plugin", RETURN_TIMEOUT, interval=0.1) or ""
+    return await_plugin(plugin, lambda: instance(plugin), "a healthy plugin") or ""
 
 
 def kill_supervisor(plugin: Plugin) -> None:
@@ -30,4 +35,27 @@ def kill_supervisor(plugin: Plugin) -> None:
     _, view = plugin.get("/v1/workers")
     (pid,) = {worker["pid"] for worker in view["workers"] if worker["role"] == "supervisor"}
     os.kill(pid, SIGKILL)
-    wait_until(lambda: instance(plugin) not in (None, former), "another plugin", RETURN_TIMEOUT, interval=0.1)
+    await_plugin(plugin, lambda: instance(plugin) not in (None, former), "another plugin")
+
+
+def await_plugin(plugin: Plugin, predicate: Callable[[], T], what: str) -> T:
+    """As `wait_until`; where it is not reached, the failure shows what the plugin says of itself."""
+    try:
+        return wait_until(predicate, what, RETURN_TIMEOUT, interval=0.1)
+    except NotReached as failure:
+        for words in _account(plugin):
+            failure.add_note(words)
+        raise
+
+
+def _account(plugin: Plugin) -> Iterator[str]:
+    """What it answers, whole, and the end of its log."""
+    for path in ("/healthz", "/v1/endpoints"):
+        try:
+            status, body = plugin.get(path)
+        except (OSError, HTTPException) as error:
+            yield f"{path}: {error!r}"
+        else:
+            yield f"{path}: {status} {json.dumps(body, indent=1)}"
+    yield f"the last {LOG_LINES} lines of its log:"
+    yield from plugin.log()[-LOG_LINES:]

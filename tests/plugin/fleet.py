@@ -17,14 +17,13 @@ from tests.lab.images import BUSYBOX, SLEEP, import_image
 from tests.lab.lab import Lab
 from tests.lab.plugin import Plugin
 from tests.plugin.conftest import create_network
-from tests.plugin.crash import await_instance
+from tests.plugin.crash import await_instance, await_plugin
 from tests.plugin.judge import assert_leased
 
 NETWORK = "lan"
 EXPOSING = {f"exposing-{number}": f"EXPOSE {8000 + number}" for number in range(6)}
 MACS = ("02:00:5e:00:53:11", "02:00:5e:00:53:12")
 IDS = ("first", "second")
-SETTLE_TIMEOUT = 60.0  # seconds
 REFUSED = {"NAK", "DECLINE"}
 
 
@@ -114,8 +113,8 @@ class Fleet:
         await_instance(self.plugin)
         if stopped := self.containers.keys() - self.running():
             self.docker("start", *sorted(stopped))
-        wait_until(self._attached, "every client's own ACK", SETTLE_TIMEOUT, interval=0.2)
-        wait_until(lambda: self._acknowledged(seen), "an ACK for every container", SETTLE_TIMEOUT, interval=0.2)
+        await_plugin(self.plugin, self._attached, "every client's own ACK")
+        await_plugin(self.plugin, lambda: self._acknowledged(seen), "an ACK for every container")
 
     def heard(self, mac: str, seen: int) -> list[Message]:
         """What the server has heard from this client, and told it, since."""
