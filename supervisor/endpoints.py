@@ -23,7 +23,8 @@ from workers import messages as w
 from workers.lease import Lease, Route, boottime
 
 CLEAN_UP_SECONDS = 4.0  # a worker's, after the budget of its first lease
-JOIN_SECONDS = 120.0  # the engine's next step, Join or the move of the link; where it broke off, nobody tells us
+JOIN_SECONDS = 120.0  # from its creation to Join and the move of the link; where that broke off, nobody tells us
+LOOK_SECONDS = 5.0  # until it is looked again for a container that is still being started then
 DOUBT_SECONDS = 1.0  # of the same, for telling whether a request can be for this container again
 GONE_SECONDS = 5.0  # in which Leave comes for a sandbox that ends in order
 STUCK_SECONDS = 10.0  # after the end of a lease, which a worker that lives has told by then
@@ -78,7 +79,7 @@ class Endpoint(EndpointState):
         self.sandbox_key = sandbox_key
         answer = self._joined()
         self._save()
-        self._await_link()
+        self._await_link(JOIN_SECONDS)
         respond(answer)
         self._attach()
 
@@ -111,9 +112,9 @@ class Endpoint(EndpointState):
         if self.phase is Phase.CREATING or self.phase in (Phase.LEAVING, Phase.LEFT):
             self._take(Happening.DELETE)
         elif self.phase is Phase.CREATED:
-            self._await_join()
+            self._await_join(self._rest())
         elif self.phase is Phase.JOINING:
-            self._await_link()
+            self._await_link(self._rest())
         self._respawn()
 
     def engine_changed(self) -> None:
@@ -218,7 +219,7 @@ class Endpoint(EndpointState):
         if self.phase is not Phase.CREATING:
             return  # Delete has overtaken it
         self._take(Happening.CREATED)
-        self._await_join()
+        self._await_join(JOIN_SECONDS)
         self._created = time.monotonic()
         self._take_first_lease(lease, routes, confirmed)
         if confirmed:
@@ -326,25 +327,38 @@ class Endpoint(EndpointState):
         self._callers.answer(Phase.DELETING, Done())
         self.worker.kill()
 
-    def _await_join(self) -> None:
-        self._callers.arm(JOIN_SECONDS, self._join_overdue)
+    def _rest(self) -> float:
+        """What is left of JOIN_SECONDS, however often the plugin has been started since, by a clock that may be set.
+
+        The lease was obtained when it was created.
+        """
+        since = 0.0 if self.obtained is None else time.time() - self.obtained
+        return JOIN_SECONDS - min(max(0.0, since), JOIN_SECONDS)
+
+    def _await_join(self, seconds: float) -> None:
+        self._callers.arm(seconds, self._join_overdue)
 
     def _join_overdue(self) -> None:
-        """Nobody tells us of a start that failed before Join; one that only takes long is waited for."""
-        if self._plant.identifier.is_starting(self.identity):
-            self._await_join()
+        """Nobody tells us of a start that failed before Join; one that only takes long is waited for.
+
+        Which of them it is cannot be told before dockerd has been found.
+        """
+        if self._plant.engine.pid is None or self._plant.identifier.is_starting(self.identity):
+            self._await_join(LOOK_SECONDS)
         else:
             self._journal.say(f"not joined within {JOIN_SECONDS:g} s, so nobody knows of it: removed", logging.WARNING)
             self.delete()
 
-    def _await_link(self) -> None:
-        self._callers.arm(JOIN_SECONDS, self._link_overdue)
+    def _await_link(self, seconds: float) -> None:
+        self._callers.arm(seconds, self._link_overdue)
 
     def _link_overdue(self) -> None:
         """A start that broke after Join, with an engine that does not say so; a link still at home has no container."""
-        self._await_link()
         path = self._plant.engine.path(self.sandbox_key or "")
-        if path is not None and not self._plant.identifier.is_starting(self.identity):
+        if path is None or self._plant.identifier.is_starting(self.identity):
+            self._await_link(LOOK_SECONDS)
+        else:
+            self._await_link(JOIN_SECONDS)
             self._send_there(path, arrived=True)
 
     # Helpers.

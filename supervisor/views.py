@@ -48,14 +48,17 @@ def view_endpoint(endpoint: Endpoint, engine: Engine) -> EndpointView:
 
 
 def problems(endpoints: Iterable[Endpoint]) -> tuple[str, ...]:
-    """Why the plugin is not well: one sentence for each endpoint whose lease is in danger."""
+    """Why the plugin is not well: one sentence for each container whose lease is in danger.
+
+    An endpoint that no container has joined, or that its container has left, does without one.
+    """
     return tuple(text for endpoint in endpoints if (text := _problem(endpoint)) is not None)
 
 
 def _problem(endpoint: Endpoint) -> str | None:
     name = endpoint.identity.name if endpoint.identity else endpoint.spec.endpoint_id[:12]
     state = lease_state(endpoint.lease, boottime()) if endpoint.lease else None
-    if state in (LeaseState.REBINDING, LeaseState.EXPIRED):
+    if endpoint.has_sandbox and state in (LeaseState.REBINDING, LeaseState.EXPIRED):
         return f"{name}: lease {state}, last trouble: {endpoint.last_trouble or 'none seen'}"
     if endpoint.worker.child.pid is None:
         return f"{name}: its worker has died and is started again"

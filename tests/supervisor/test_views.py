@@ -1,11 +1,17 @@
-"""The list of processes: no child of the supervisor's is missing from it, whatever has happened to it meanwhile."""
+"""What is not well, and the list of processes: no child is missing from it, whatever has happened to it meanwhile."""
 
 import os
+from dataclasses import replace
+
+import pytest
 
 from supervisor.children import Child
 from supervisor.messages import Cost
 from supervisor.observe import Sample
-from supervisor.views import view_workers
+from supervisor.phases import Phase
+from supervisor.views import problems, view_workers
+from tests.supervisor.puppet import IDENTITY, LEASE, Puppet, bring_to
+from workers.lease import boottime
 
 COST = Cost(cpu=0.1, rss=2, pss=1, descriptors=4, threads=1)
 
@@ -31,3 +37,25 @@ def test_children_with_and_without_a_sample() -> None:
         ("waiting", "watcher", None, None),
         ("dying", "watcher", 8, None),
     ]
+
+
+@pytest.mark.parametrize("phase", [phase for phase in Phase if phase not in (Phase.ABSENT, Phase.CREATING)])
+def test_lease_that_has_run_out(phase: Phase) -> None:
+    """It is a problem where a container uses it, and nowhere else."""
+    puppet = Puppet(identity=IDENTITY)
+    bring_to(puppet, phase)
+    puppet.endpoint.worker.child.pid = os.getpid()
+    puppet.endpoint.lease = replace(LEASE, obtained=boottime() - 601)
+    expected = ("web: lease expired, last trouble: none seen",) if phase in (Phase.JOINING, Phase.JOINED) else ()
+    assert problems((puppet.endpoint,)) == expected
+    puppet.close()
+
+
+@pytest.mark.parametrize("phase", [Phase.CREATED, Phase.JOINED, Phase.LEFT])
+def test_worker_that_died(phase: Phase) -> None:
+    """It is one wherever there ought to be a worker."""
+    puppet = Puppet(identity=IDENTITY)
+    bring_to(puppet, phase)
+    puppet.endpoint.lease = replace(LEASE, obtained=boottime())
+    assert problems((puppet.endpoint,)) == ("web: its worker has died and is started again",)
+    puppet.close()

@@ -28,7 +28,7 @@ JOIN_SECONDS = 2.0
 HURRIED = f"""
 import supervisor.core, supervisor.endpoints, supervisor.memory
 supervisor.core.TICK_SECONDS = 0.25
-supervisor.endpoints.JOIN_SECONDS = {JOIN_SECONDS}
+supervisor.endpoints.JOIN_SECONDS, supervisor.endpoints.LOOK_SECONDS = {JOIN_SECONDS}, 0.5
 supervisor.memory.COMEBACK_SECONDS = 0.5
 from supervisor.__main__ import main
 main()
