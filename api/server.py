@@ -9,7 +9,6 @@ with fresh queues, as a queue whose reader was killed may be locked for ever. Mu
 """
 
 import ctypes
-import gc
 import logging
 import os
 import signal
@@ -30,6 +29,7 @@ from api.app import create_app
 from api.http_worker import JsonThreadWorker
 from supervisor.client import Client
 from supervisor.messages import Reply, Request
+from supervisor.shared import share_objects
 
 # More than containers that one host starts at once; a thread is made when all others are busy.
 THREADS = 64
@@ -110,7 +110,7 @@ def _on_starting(arbiter: Arbiter) -> None:
 def _pre_fork(_arbiter: Arbiter, worker: Worker) -> None:
     if worker.age > 1:
         raise HaltServer("the API's worker has gone", 1)
-    gc.freeze()  # the collector would write into pages that the worker shares
+    share_objects()
 
 
 def _post_fork(arbiter: Arbiter, worker: Worker) -> None:

@@ -3,7 +3,6 @@
 For the plugin's own interpreter, which reads it from standard input; docs/performance.md has the command.
 """
 
-import gc
 import os
 import socket
 import subprocess
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import supervisor.core
 from supervisor.forkserver import births, order, serve
+from supervisor.shared import share_objects
 from workers.lease import Lease, boottime
 from workers.libc import adopt_orphans
 from workers.messages import Begin, EndpointSpec, Leave, Resume
@@ -86,7 +86,6 @@ def forkserver() -> Iterator[socket.socket]:
     pid = os.fork()
     if pid == 0:
         ours.close()
-        gc.freeze()
         serve(theirs)
         os._exit(0)
     theirs.close()
@@ -131,7 +130,7 @@ def main() -> None:
     """A line each."""
     adopt_orphans()
     rehearse()
-    gc.freeze()
+    share_objects()
     alone = _pss(os.getpid())
     print(f"of {COUNT} processes each, with {supervisor.core.__name__} loaded before the fork:")
     print(f"Python that has done nothing: {idle(alone):.2f} MB")

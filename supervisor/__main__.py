@@ -9,7 +9,7 @@ from pathlib import Path
 
 from supervisor import log
 from supervisor.listener import listen
-from supervisor.shared import import_shared
+from supervisor.shared import import_shared, share_objects
 from supervisor.statelock import StateInUse, lock_state
 
 PLUGIN_SOCKET = Path("/run/docker/plugins/net-dhcp.sock")
@@ -35,7 +35,10 @@ def main() -> None:
     import_shared()
     from supervisor.core import Supervisor
     from workers.netns import make_sysctls_writable
+    from workers.rehearsal import rehearse
 
+    rehearse()
+    share_objects()
     make_sysctls_writable()
     Supervisor(listener, arguments.engine, arguments.state).run()
     arguments.socket.unlink(missing_ok=True)

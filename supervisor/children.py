@@ -1,6 +1,5 @@
 """Fork and reap. The only file that makes processes and takes their exit statuses."""
 
-import gc
 import logging
 import os
 import signal
@@ -70,12 +69,10 @@ class Nursery:
     """All children."""
 
     def __init__(self, loop: Loop) -> None:
-        """To be made when all that children share has been imported."""
         self._loop = loop
         self._children: dict[int, Child] = {}
         self._unborn: list[Child] = []
         self._highest = 0  # the highest descriptor that belongs to a child; the kernel gives the lowest free one
-        gc.freeze()  # supervisor.forked tells why
         adopt_orphans()
 
     @property

@@ -51,7 +51,6 @@ from supervisor.statelock import mark_of
 from supervisor.store import Store
 from supervisor.tables import Snapshot
 from supervisor.views import problems, view_endpoint, view_workers
-from workers.rehearsal import rehearse
 
 SAMPLER = "supervisor.observe:sample_tree"
 TICK_SECONDS = 5.0
@@ -68,7 +67,6 @@ class Supervisor:
         self._loop = Loop()
         self._signals = Signals(SIGTERM, SIGINT, SIGCHLD)
         self._store = Store(state, self._snapshot)
-        rehearse()
         self._nursery = Nursery(self._loop)
         self._spare = Spare(self._nursery, self._loop)
         self._engine = Engine()

@@ -5,11 +5,11 @@ not be containerd's shim: it needs half a second for each exit beyond the first 
 container, and only then the engine starts the plugin again. Imports next to nothing before the fork.
 """
 
-import gc
 import os
 import signal
 import sys
 
+from supervisor.shared import share_objects
 from workers.libc import adopt_orphans, follow_parent, take_name
 
 NAME = "nd-init"
@@ -23,7 +23,7 @@ def main() -> None:
     adopt_orphans()
     # Waited for instead of handled: a handler does not interrupt a wait that is just about to begin.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (*TOLD, signal.SIGCHLD))
-    gc.freeze()  # the supervisor's collector would write into pages that this process shares
+    share_objects()
     supervisor = os.fork()
     if supervisor == 0:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

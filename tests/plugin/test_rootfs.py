@@ -16,6 +16,14 @@ from workers.udhcpc import ClientOptions
 ROOTFS = PLUGIN / "rootfs"
 ENTRYPOINT = ["/usr/bin/python3", "-I", "-m", "supervisor.init"]
 SUPERVISOR = "import supervisor.__main__ as m; m.log.configure('INFO'); m.import_shared(); import supervisor.core"
+SHARE = """
+import sys
+from supervisor.core import Supervisor
+from supervisor.shared import IMMORTAL, share_objects
+share_objects()
+things = Supervisor.run, Supervisor.run.__code__.co_consts, []
+print(*(sys.getrefcount(thing) == IMMORTAL for thing in things))
+"""
 MAC = "02:00:5e:00:53:01"
 INSTALLERS = ("pip", "ensurepip", "setuptools", "apt", "dpkg", "apt-get")
 
@@ -76,6 +84,11 @@ def test_supervisor_loads_little() -> None:
 def test_nothing_is_loaded_twice() -> None:
     """What both the API and the watcher import was there before they were forked."""
     assert _loaded_by("api.server", SUPERVISOR) & _loaded_by("supervisor.watcher", SUPERVISOR) == set()
+
+
+def test_objects_are_shared() -> None:
+    """What was there is not counted any more, so no fork writes into it; what comes later is, and Python ends well."""
+    assert _inside("/usr/bin/python3", "-I", "-c", SHARE).split() == ["True", "True", "False"]
 
 
 def test_packet_filter_is_read() -> None:

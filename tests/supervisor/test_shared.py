@@ -1,0 +1,18 @@
+"""Memory that processes share."""
+
+import subprocess
+import sys
+
+PROGRAM = """
+import gc, sys
+from supervisor.shared import IMMORTAL, import_shared, share_objects
+share_objects()
+print(sys.getrefcount(import_shared) == IMMORTAL, len(gc.get_objects()) < 100 < gc.get_freeze_count())
+"""
+
+
+def test_share_objects() -> None:
+    """The collector leaves all of them alone, and they are immortal where it is known how that is written."""
+    ended = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
+    known = (3, 12) <= sys.version_info[:2] <= (3, 13)
+    assert ended.stdout.split() == [str(known), "True"]
