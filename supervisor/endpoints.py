@@ -263,6 +263,7 @@ class Endpoint(EndpointState):
         The way led through dockerd: where that has ended it says nothing, and the next one brings another.
         """
         if not self._plant.engine.is_there:
+            self._journal.say("dockerd has ended, and with it the way to the sandbox: the next dockerd is waited for")
             return
         if self.recovering:
             self._bury()

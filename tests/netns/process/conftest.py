@@ -9,9 +9,16 @@ import pytest
 from tests.lab.command import run, wait_until
 from tests.lab.dhcp import DhcpServer
 from tests.lab.network import LAN, LAN_BRIDGE, SERVER, inside
+from tests.netns.process.hurried import ENGINE_IS_SILENT, with_constants
 from tests.netns.process.rig import Rig, rig_in
 
 Squat = Callable[[IPv4Address], None]
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plugin waits for the engine for seconds only: to be asked for before `rig`."""
+    monkeypatch.setattr("tests.netns.process.plugin.COMMAND", with_constants(ENGINE_IS_SILENT))
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 
 from tests.lab.command import NotReached, run, wait_until
 from tests.lab.network import BRIDGE, LAN, MACHINE
-from tests.netns.process import plugin as plugin_module
+from tests.netns.process.hurried import JOIN_SECONDS, with_constants
 from tests.netns.process.leasepool import LeasePool
 from tests.netns.process.plugin import NAMES, Holdings, PluginProcess, settled
 from tests.netns.process.rig import Rig, rig_in
@@ -23,16 +23,12 @@ from tests.netns.process.scripted import scripted_server
 
 PATIENCE_SECONDS = 15.0
 DISK_BYTES = 16 << 20
-JOIN_SECONDS = 2.0
-# What the plugin waits for in minutes is due in seconds: an endpoint that nobody joins, a lease that nobody comes for.
-HURRIED = f"""
-import supervisor.core, supervisor.endpoints, supervisor.memory
-supervisor.core.TICK_SECONDS = 0.25
-supervisor.endpoints.JOIN_SECONDS, supervisor.endpoints.LOOK_SECONDS = {JOIN_SECONDS}, 0.5
-supervisor.memory.COMEBACK_SECONDS = 0.5
-from supervisor.__main__ import main
-main()
-"""
+HURRIED = {
+    "supervisor.core.TICK_SECONDS": 0.25,
+    "supervisor.endpoints.JOIN_SECONDS": JOIN_SECONDS,  # for an endpoint that nobody joins
+    "supervisor.endpoints.LOOK_SECONDS": 0.5,
+    "supervisor.memory.COMEBACK_SECONDS": 0.5,  # for a lease that nobody comes for
+}
 
 
 @dataclass(slots=True)
@@ -148,8 +144,7 @@ def bench_in(directory: Path) -> Iterator[Bench]:
     run("mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=700", "tmpfs", state)
     try:
         with pytest.MonkeyPatch.context() as patched:
-            command = (*plugin_module.COMMAND[:-2], "-c", HURRIED)
-            patched.setattr(plugin_module, "COMMAND", command)
+            patched.setattr("tests.netns.process.plugin.COMMAND", with_constants(HURRIED))
             with rig_in(directory) as rig, scripted_server(rig.machine.lan, pool := LeasePool()):
                 assert len(rig.plugin.pids(NAMES["api"])) == 2
                 yield Bench(rig, pool, directory, settled(rig.plugin, rig.engine))

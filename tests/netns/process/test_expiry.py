@@ -1,6 +1,5 @@
 """Leases that run out, that are kept, that could not be given back: judged at the server and in the kernel."""
 
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from tests.lab.command import run, wait_until
 from tests.lab.dhcp import DhcpServer
 from tests.lab.network import LAN
 from tests.netns.process.fakeengine import Answer, Container
+from tests.netns.process.hurried import with_constants
 from tests.netns.process.instances import Instances, instances_of
 from tests.netns.process.rig import Rig
 from tests.netns.process.scripted import Grant, scripted_server
@@ -18,13 +18,7 @@ from tests.netns.process.wire import Kind, Packet
 
 LEASE_SECONDS = 16  # udhcpc takes every shorter one for this long
 BACK_SECONDS = 30.0
-# The plugin with shorter patience for those who do not come back: the product has no such option.
-IMPATIENT = """
-import supervisor.core, supervisor.memory
-from supervisor.__main__ import main
-supervisor.memory.COMEBACK_SECONDS, supervisor.core.TICK_SECONDS = 2.0, 0.2
-main()
-"""
+IMPATIENT = {"supervisor.memory.COMEBACK_SECONDS": 2.0, "supervisor.core.TICK_SECONDS": 0.2}
 
 
 @pytest.fixture(name="instances", autouse=True)
@@ -35,7 +29,7 @@ def _instances(rig: Rig, tmp_path: Path) -> Iterator[Instances]:
 
 @pytest.fixture(name="impatient")
 def _impatient(instances: Instances, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.netns.process.plugin.COMMAND", (sys.executable, "-E", "-s", "-c", IMPATIENT))
+    monkeypatch.setattr("tests.netns.process.plugin.COMMAND", with_constants(IMPATIENT))
     instances.again()
 
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from supervisor.endpoints import GONE_SECONDS
 from tests.api.unit import reaction
 from tests.lab.command import wait_until
 from tests.lab.dhcp import DhcpServer
 from tests.netns.process.fakeengine import Container
+from tests.netns.process.hurried import GONE_SECONDS
 from tests.netns.process.plugin import NAMES, PluginProcess
 from tests.netns.process.rig import PATIENCE_SECONDS, Rig
 from tests.netns.process.wire import Kind
@@ -68,14 +68,16 @@ def test_endpoints_own_processes(rig: Rig, server: DhcpServer, role: str) -> Non
     assert len(rig.capture.frames(victim.mac, Kind.RELEASE)) == 1
 
 
+@pytest.mark.usefixtures("hurried")
 def test_worker_while_dockerd_is_away(rig: Rig, server: DhcpServer) -> None:
     """Its successor has no way to the sandbox, which is no reason to give the container up: it waits for a dockerd."""
     container = rig.joined()
     confirmed, former = rig.confirmations(container), container.view["worker_pid"]
     rig.daemon.stop()
     kill(former)
-    wait_until(lambda: container.view["worker_pid"] not in (None, former), "another worker", 5)
-    time.sleep(GONE_SECONDS + 1)  # in which it would be given up
+    wait_until(lambda: "the next dockerd is waited for" in rig.plugin.log, "its successor's look for the sandbox", 10)
+    time.sleep(2 * GONE_SECONDS)  # in which it would be given up
+    assert container.view["worker_pid"] not in (None, former)
 
     rig.daemon.start()
     rig.wait_for_bound(container, more_than=confirmed)

@@ -1,6 +1,5 @@
 """What the engine or an earlier instance has left behind goes by itself, and nothing else does."""
 
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,27 +9,13 @@ import pytest
 from tests.lab.command import run, wait_until
 from tests.lab.dhcp import DhcpServer
 from tests.netns.process.fakeengine import Container, FakeEngine
+from tests.netns.process.hurried import JOIN_SECONDS, SURE_SECONDS
 from tests.netns.process.instances import Instances, instances_of
 from tests.netns.process.plugin import started_plugin
 from tests.netns.process.rig import Rig
 from tests.netns.process.wire import Kind
 
-JOIN_SECONDS = 2.0
-SURE_SECONDS = 2.0
 OBSERVED_SECONDS, BUSY_LIMIT = 1.0, 0.3  # its ticks are five a second here
-HURRIED = f"""
-import supervisor.core, supervisor.endpoints, supervisor.networks
-supervisor.core.TICK_SECONDS, supervisor.networks.SURE_SECONDS = 0.2, {SURE_SECONDS}
-supervisor.endpoints.JOIN_SECONDS = {JOIN_SECONDS}
-supervisor.endpoints.GONE_SECONDS = 0.5
-from supervisor.__main__ import main
-main()
-"""
-
-
-@pytest.fixture(name="hurried")
-def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.netns.process.plugin.COMMAND", (sys.executable, "-E", "-s", "-c", HURRIED))
 
 
 @pytest.fixture(name="instances")

@@ -1,0 +1,23 @@
+"""The plugin with less patience than the product, which has no such options: minutes are seconds."""
+
+from collections.abc import Mapping
+
+from tests.netns.process.plugin import COMMAND
+
+JOIN_SECONDS = 2.0
+SURE_SECONDS = 2.0
+GONE_SECONDS = 0.5
+ENGINE_IS_SILENT = {
+    "supervisor.core.TICK_SECONDS": 0.2,
+    "supervisor.networks.SURE_SECONDS": SURE_SECONDS,
+    "supervisor.endpoints.JOIN_SECONDS": JOIN_SECONDS,
+    "supervisor.endpoints.GONE_SECONDS": GONE_SECONDS,
+}
+
+
+def with_constants(constants: Mapping[str, float]) -> tuple[str, ...]:
+    """The plugin's command with these, by their full names."""
+    modules = sorted({f"import {name.rpartition('.')[0]}" for name in constants})
+    values = [f"{name} = {value}" for name, value in constants.items()]
+    program = "\n".join([*modules, *values, "from supervisor.__main__ import main", "main()"])
+    return (*COMMAND[:-2], "-c", program)
