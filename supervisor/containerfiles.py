@@ -4,6 +4,7 @@ Must not know where the engine keeps them. A file of another form is as good as 
 """
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from typing import Any, TypeVar
 
 NEVER = "0001-01-01T00:00:00Z"
 PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
+CONFIGURATION, HOST_CONFIGURATION = "config.v2.json", "hostconfig.json"
+Version = tuple[int, int, int]
 T = TypeVar("T")
 
 
@@ -68,12 +71,23 @@ class HostConfiguration:
 
 def read_configuration(directory: Path) -> Configuration | None:
     """Of the container whose directory it is; None where the file is not there (any more), or has another form."""
-    return _read(directory / "config.v2.json", _configuration)
+    return _read(directory / CONFIGURATION, _configuration)
+
+
+def configuration_version(directory: str) -> Version | None:
+    """As long as it is the same, so is the configuration: the engine never writes into its file, but puts a new one in
+    its place. None where there is no file.
+    """
+    try:
+        found = os.lstat(f"{directory}/{CONFIGURATION}")
+    except OSError:
+        return None
+    return found.st_ino, found.st_ctime_ns, found.st_size
 
 
 def read_host_configuration(directory: Path) -> HostConfiguration | None:
     """As `read_configuration`."""
-    return _read(directory / "hostconfig.json", _host_configuration)
+    return _read(directory / HOST_CONFIGURATION, _host_configuration)
 
 
 def _read(path: Path, understood: Callable[[Any], T]) -> T | None:

@@ -5,7 +5,6 @@ that is mounted, not running, configured for this network and without an endpoin
 Where that leaves more than one, or a file has another form, the answer is None: an identity is a help, never guessed.
 An engine that dies within a start leaves that container's root mounted, and so do its successors whenever they stop it:
 such a remnant, once it has been left alone for a while, counts only where nobody else can be meant.
-Reads through /proc/<pid of dockerd>/root, which takes CAP_SYS_PTRACE.
 """
 
 import logging
@@ -13,8 +12,7 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Set
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,10 +26,9 @@ from supervisor.containerfiles import (
 from supervisor.engine import Engine
 from supervisor.memory import COMEBACK_SECONDS
 from supervisor.messages import CreateEndpoint
+from supervisor.mounted import Mounted
 from workers.lease import boottime
 
-# overlay2 mounts by a mount id of its own, the containerd image store by the container's id.
-MOUNTED = re.compile(r"/overlay2/([0-9a-z-]+)/merged |/rootfs/overlayfs/([0-9a-f]{64}) ")
 ALWAYS = "always"
 DEAD = ("Z", "X")  # proc(5), stat: a zombie, and one that is just vanishing
 STARTED = 19  # the same, counted from the state on: in ticks since boot
@@ -44,18 +41,18 @@ log = logging.getLogger(__name__)
 
 
 class Identifier:
-    """Remembers which mount belongs to which container; that never changes. And whose requests wrongly seemed to be."""
+    """Remembers whose requests wrongly seemed to be."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._by_mount: dict[str, str] = {}
+        self._mounted = Mounted(engine)
         self._mistakes: Counter[str] = Counter()
 
     def at_create(self, request: CreateEndpoint, taken: set[str]) -> Identity | None:
         """The container being started; `taken` are the ids of those with a live endpoint on this network."""
         name = self._engine.network_name(request.network_id)
         network = {request.network_id} if name is None else {request.network_id, name}
-        candidates = [c for c in self._mounted(but=taken) if not c.running and network & c.places.keys()]
+        candidates = [c for c in self._mounted.configurations(but=taken) if not c.running and network & c.places.keys()]
         chosen = request.options.get("id")
         if len(candidates) > 1:
             candidates = [c for c in candidates if chosen in {p.chosen_id for p in _places(c, network)}]
@@ -98,13 +95,13 @@ class Identifier:
 
     def is_starting(self, identity: Identity | None) -> bool:
         """Whether this container is mounted and does not run yet; a remnant is not."""
-        mounted = (c for c in self._mounted() if c.identity == identity and not c.running)
+        mounted = (c for c in self._mounted.configurations() if c.identity == identity and not c.running)
         return identity is not None and any(not self._is_remnant(c) for c in mounted)
 
     def at_join(self, endpoint_id: str) -> Identity | None:
         """The container that the engine's own store names with the endpoint."""
         name = self.name_at_join(endpoint_id)
-        found = next((c.identity for c in self._mounted() if c.identity.name == name), None)
+        found = next((c.identity for c in self._mounted.configurations() if c.identity.name == name), None)
         if found is not None:
             self._mistakes.pop(found.id, None)
         return found
@@ -119,43 +116,13 @@ class Identifier:
         names = set(re.findall(rb'"id":"%b"[^{}]*?"name":"([^"]+)"' % endpoint_id.encode(), content))
         return names.pop().decode("utf-8", "replace") if len(names) == 1 else None
 
-    def _mounted(self, *, but: Set[str] = frozenset()) -> Iterator[Configuration]:
-        """Those that are known to be none of them are not read: there may be hundreds."""
-        try:
-            mounts = Path(f"/proc/{self._engine.pid}/mountinfo").read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return
-        found = (container or self._container_of_mount(mount_id) for mount_id, container in MOUNTED.findall(mounts))
-        for container_id in dict.fromkeys(found):  # a root that is mounted at two places is one container
-            if container_id and container_id not in but:
-                configuration = self._read(container_id, read_configuration)
-                if configuration is not None:
-                    yield configuration
-
-    def _container_of_mount(self, mount_id: str) -> str | None:
-        if mount_id not in self._by_mount:
-            self._learn_mounts()
-        return self._by_mount.get(mount_id)
-
-    def _learn_mounts(self) -> None:
-        root = self._engine.path(f"{self._engine.data_root}/image/overlay2/layerdb/mounts")
-        known = set(self._by_mount.values())
-        try:
-            directories = [d for d in root.iterdir() if d.name not in known] if root else []
-        except OSError:
-            return  # another storage driver is in use
-        for directory in directories:
-            with suppress(OSError):  # a container that was removed meanwhile, or a remnant of one
-                self._by_mount[(directory / "mount-id").read_text(encoding="ascii").strip()] = directory.name
-
     def _is_remnant(self, container: Configuration) -> bool:
         """Whether its root was mounted before this dockerd began, and nobody has started it again since.
 
         overlay2 makes a directory for the mount, which is the last change of the directory around it. A restart keeps
         the mount; a dockerd whose API does not answer yet starts what ran before. False where that cannot be told.
         """
-        mount_id = next((m for m, owner in self._by_mount.items() if owner == container.identity.id), None)
-        around = self._engine.path(f"{self._engine.data_root}/overlay2/{mount_id}") if mount_id else None
+        around = self._mounted.around(container.identity.id)
         if around is None or self._engine.pid is None or not self._engine.connected:
             return False
         try:

@@ -34,10 +34,6 @@ class DockerFiles:
         """As the containerd image store does it."""
         self._mounts.append(self.root / "rootfs" / "overlayfs" / container_id)
 
-    def mount_elsewhere(self, mount_id: str) -> None:
-        """The same again, as seen through a second path."""
-        self._mounts.append(self.root.parent / "copy" / "overlay2" / mount_id / "merged")
-
     def leave_mounted(self, mount_id: str, ago: float = 3600) -> None:
         """Once it is mounted: as if an engine had done so that many seconds ago."""
         os.utime(self.root / "overlay2" / mount_id, (time.time() - ago,) * 2)
@@ -141,10 +137,12 @@ class DockerFiles:
         (directory / "hostconfig.json").write_text(json.dumps(host), encoding="utf-8")
 
     def write_configuration(self, container_id: str, text: str) -> None:
-        """Whatever it may be."""
+        """Whatever it may be: a new file in the place of the old one."""
         directory = self.root / "containers" / container_id
         directory.mkdir(parents=True, exist_ok=True)
-        (directory / "config.v2.json").write_text(text, encoding="utf-8")
+        written = directory / ".tmp-config.v2.json"
+        written.write_text(text, encoding="utf-8")
+        written.replace(directory / "config.v2.json")
 
     def write_store(self, content: bytes) -> None:
         """The engine's own database of networks and endpoints."""

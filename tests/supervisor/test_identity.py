@@ -66,16 +66,6 @@ def test_containerd_image_store(docker: DockerFiles) -> None:
     assert Identifier(docker.engine).at_create(create_endpoint(), set()) == WEB_IDENTITY
 
 
-def test_mounted_twice(docker: DockerFiles) -> None:
-    """A root that is seen at two places of the mount table is still one container."""
-    docker.mount("m1")
-    docker.mount_elsewhere("m1")
-    docker.know(WEB, "m1")
-    docker.configure(WEB, "web")
-    docker.start()
-    assert Identifier(docker.engine).at_create(create_endpoint(), set()) == WEB_IDENTITY
-
-
 def test_running(two: DockerFiles) -> None:
     """A container that runs is not the one being started."""
     two.configure(DATABASE, "db", running=True)
