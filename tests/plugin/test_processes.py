@@ -2,6 +2,7 @@
 
 import os
 import time
+from http.client import IncompleteRead
 from signal import SIGKILL
 from subprocess import DEVNULL, PIPE, Popen
 
@@ -137,7 +138,7 @@ def _acks(lab: Lab, seen: int) -> list[Message]:
 def _answers(plugin: Plugin) -> bool:
     try:
         return plugin.get("/healthz")[0] in (200, 503)
-    except ConnectionError:
+    except (ConnectionError, IncompleteRead):
         return False  # the process that took the connection was just being killed
 
 
