@@ -16,7 +16,7 @@ RUN export DEBIAN_FRONTEND=noninteractive; \
       python3-setuptools
 
 # Python as /usr/bin/python3 and its library, without what a plugin has no use for: test suites, editors, installers,
-# terminal and GUI modules, compression, and OpenSSL's hashes, as Python has its own.
+# terminal and GUI modules, compression, and OpenSSL: nobody speaks TLS, and Python has hashes of its own.
 RUN set -eu; version=$(python3 -c 'import sys; print("python%d.%d" % sys.version_info[:2])'); \
     mkdir -p /rootfs/usr/bin /rootfs/usr/lib64 /rootfs/usr/lib "/rootfs/usr/local/lib/$version/dist-packages" \
       /rootfs/dev /rootfs/proc /rootfs/sys /rootfs/run/docker/plugins /rootfs/tmp /rootfs/root /rootfs/etc \
@@ -30,9 +30,9 @@ RUN set -eu; version=$(python3 -c 'import sys; print("python%d.%d" % sys.version
     for applet in sh udhcpc; do ln -s busybox "/rootfs/usr/bin/$applet"; done; \
     cp -a "/usr/lib/$version" /rootfs/usr/lib/; cd "/rootfs/usr/lib/$version"; \
     rm -rf __pycache__ test idlelib tkinter turtledemo turtle.py ensurepip lib2to3 pydoc.py pydoc_data pdb.py doctest.py \
-      config-* venv curses dbm sqlite3/dump.py EXTERNALLY-MANAGED LICENSE.txt \
+      config-* venv curses dbm ssl.py sqlite3/dump.py EXTERNALLY-MANAGED LICENSE.txt \
       lib-dynload/readline.* lib-dynload/_curses* lib-dynload/_dbm* lib-dynload/_gdbm* lib-dynload/_tkinter* \
-      lib-dynload/_hashlib* lib-dynload/_bz2* lib-dynload/_lzma* lib-dynload/*test*; \
+      lib-dynload/_hashlib* lib-dynload/_ssl* lib-dynload/_bz2* lib-dynload/_lzma* lib-dynload/*test*; \
     python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash -s /rootfs /rootfs/usr/lib
 
 # What would be imported for nothing goes: the __init__ of pyroute2 and of the docker SDK, as they import all of their

@@ -19,17 +19,21 @@ from pathlib import Path
 from typing import Any
 
 import falcon
-from gunicorn.app.base import BaseApplication
-from gunicorn.arbiter import Arbiter
-from gunicorn.errors import HaltServer
-from gunicorn.http.errors import ParseException
-from gunicorn.workers.base import Worker
 
 from api.app import create_app
-from api.http_worker import JsonThreadWorker
+from api.notls import ssl_stands_in
 from supervisor.client import Client
 from supervisor.messages import Reply, Request
 from supervisor.shared import share_objects
+
+with ssl_stands_in():
+    from gunicorn.app.base import BaseApplication
+    from gunicorn.arbiter import Arbiter
+    from gunicorn.errors import HaltServer
+    from gunicorn.http.errors import ParseException
+    from gunicorn.workers.base import Worker
+
+    from api.http_worker import JsonThreadWorker
 
 # More than containers that one host starts at once; a thread is made when all others are busy.
 THREADS = 64

@@ -53,6 +53,11 @@ def test_no_installer() -> None:
     assert found == set()
 
 
+def test_no_openssl() -> None:
+    """Nothing there needs it, so none of the processes has it in its memory."""
+    assert not {path.name for path in _files() if path.name.startswith(("libssl", "libcrypto"))}
+
+
 def test_nothing_of_the_build_machine() -> None:
     """Neither a file of the machine's settings, nor one of their values in any file."""
     settings = list((BUILD / "host").iterdir())
