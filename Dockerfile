@@ -6,7 +6,8 @@
 ARG BASE_IMAGE=debian:trixie-slim
 FROM ${BASE_IMAGE} AS build
 WORKDIR /build
-# Code without the columns of its lines is smaller; a traceback shows the line without marks below it.
+# Code without the columns of its lines is smaller; a traceback shows the line without marks below it. So is code without
+# docstrings and assertions, the only one that there is: the entry point and `compileall` say so both.
 ENV PYTHONNODEBUGRANGES=1
 COPY requirements.lock build/host* ./
 
@@ -29,11 +30,12 @@ RUN set -eu; version=$(python3 -c 'import sys; print("python%d.%d" % sys.version
     cp -L /usr/bin/python3 /usr/bin/busybox /rootfs/usr/bin/; \
     for applet in sh udhcpc; do ln -s busybox "/rootfs/usr/bin/$applet"; done; \
     cp -a "/usr/lib/$version" /rootfs/usr/lib/; cd "/rootfs/usr/lib/$version"; \
-    rm -rf __pycache__ test idlelib tkinter turtledemo turtle.py ensurepip lib2to3 pydoc.py pydoc_data pdb.py doctest.py \
+    find . -name __pycache__ -prune -exec rm -r {} +; \
+    rm -rf test idlelib tkinter turtledemo turtle.py ensurepip lib2to3 pydoc.py pydoc_data pdb.py doctest.py \
       config-* venv curses dbm ssl.py sqlite3/dump.py EXTERNALLY-MANAGED LICENSE.txt \
       lib-dynload/readline.* lib-dynload/_curses* lib-dynload/_dbm* lib-dynload/_gdbm* lib-dynload/_tkinter* \
       lib-dynload/_hashlib* lib-dynload/_ssl* lib-dynload/_bz2* lib-dynload/_lzma* lib-dynload/*test*; \
-    python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash -s /rootfs /rootfs/usr/lib
+    python3 -I -m compileall -q -o 2 -j 0 --invalidation-mode unchecked-hash -s /rootfs /rootfs/usr/lib
 
 # What would be imported for nothing goes: the __init__ of pyroute2 and of the docker SDK, as they import all of their
 # modules, 11 MB in the supervisor, and charset_normalizer, by which requests would guess an encoding, 3 MB in the watcher.
@@ -43,7 +45,7 @@ RUN set -eu; site=$(echo /rootfs/usr/local/lib/python3*/dist-packages); \
       -r requirements.lock; \
     find "$site" -depth \( -name tests -o -name bin -o -name '*.pyi' \) -exec rm -rf {} +; \
     rm -r "$site/docker/__init__.py" "$site/pyroute2/__init__.py" "$site"/charset_normalizer*; \
-    python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash -s /rootfs "$site"; \
+    python3 -I -m compileall -q -o 2 -j 0 --invalidation-mode unchecked-hash -s /rootfs "$site"; \
     find /rootfs -type f \( -name '*.so*' -o -path /rootfs/usr/bin/\* \) -exec ldd {} + \
       | sed -nE 's,^(.*=>)?[[:space:]]*(/lib[^ ]+) .*,\2,p' | sort -u | xargs cp -L --parents -t /rootfs
 
@@ -55,8 +57,9 @@ RUN set -eu; site=$(echo /rootfs/usr/local/lib/python3*/dist-packages); \
     python3 -m pip install --quiet --no-cache-dir --no-compile --no-index --no-build-isolation --no-deps \
       --root-user-action ignore --target /build/ours .; \
     cp -a ours/. "$site"; \
-    python3 -m compileall -q --invalidation-mode unchecked-hash -s /rootfs "$site/api" "$site/supervisor" "$site/workers"
+    python3 -I -m compileall -q -o 2 --invalidation-mode unchecked-hash -s /rootfs \
+      "$site/api" "$site/supervisor" "$site/workers"
 
 FROM scratch
 COPY --from=build /rootfs /
-ENTRYPOINT ["/usr/bin/python3", "-I", "-m", "supervisor.init"]
+ENTRYPOINT ["/usr/bin/python3", "-I", "-OO", "-m", "supervisor.init"]

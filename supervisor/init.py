@@ -1,4 +1,4 @@
-"""The plugin's first process, `python3 -I -m supervisor.init`: waits for the supervisor and for whoever outlives it.
+"""The plugin's first process, `python3 -I -OO -m supervisor.init`: waits for the supervisor and whoever outlives it.
 
 When the supervisor is killed, so are its children, and their exits go to the next process that takes orphans. That must
 not be containerd's shim: it needs half a second for each exit beyond the first 32 that come while it ends the

@@ -14,7 +14,9 @@ from tests.lab.plugin import Plugin
 from workers.udhcpc import ClientOptions
 
 ROOTFS = PLUGIN / "rootfs"
-ENTRYPOINT = ["/usr/bin/python3", "-I", "-m", "supervisor.init"]
+PYTHON = ["/usr/bin/python3", "-I", "-OO"]
+ENTRYPOINT = [*PYTHON, "-m", "supervisor.init"]
+COMPILED = "from importlib.machinery import SourceFileLoader; SourceFileLoader.source_to_code = None"
 SUPERVISOR = "import supervisor.__main__ as m; m.log.configure('INFO'); m.import_shared(); import supervisor.core"
 SHARE = """
 import sys
@@ -39,7 +41,7 @@ def _inside(*argv: str) -> str:
 def _loaded_by(module: str, before: str = "pass") -> set[str]:
     """The modules that its import adds to those that are there after the program `before`."""
     program = f"import sys; {before}; known = set(sys.modules); import {module}; print(*set(sys.modules) - known)"
-    return set(_inside("/usr/bin/python3", "-I", "-c", program).split())
+    return set(_inside(*PYTHON, "-c", program).split())
 
 
 def test_size() -> None:
@@ -76,8 +78,8 @@ def test_nothing_of_the_build_machine() -> None:
 
 @pytest.mark.parametrize("program", ["api.server", "supervisor.core", "supervisor.watcher", "workers.endpoint"])
 def test_complete(program: str) -> None:
-    """Each part of the plugin finds what it imports, in there and with Python isolated."""
-    _inside("/usr/bin/python3", "-I", "-c", f"import {program}")
+    """Each part of the plugin finds what it imports, in there and with Python isolated, and compiles none of it."""
+    _inside(*PYTHON, "-c", f"{COMPILED}; import {program}")
 
 
 def test_supervisor_loads_little() -> None:
@@ -93,13 +95,13 @@ def test_nothing_is_loaded_twice() -> None:
 
 def test_objects_are_shared() -> None:
     """What was there is not counted any more, so no fork writes into it; what comes later is, and Python ends well."""
-    assert _inside("/usr/bin/python3", "-I", "-c", SHARE).split() == ["True", "True", "False"]
+    assert _inside(*PYTHON, "-c", SHARE).split() == ["True", "True", "False"]
 
 
 def test_packet_filter_is_read() -> None:
     """Only the process that asks loads what that takes; a new namespace drops nothing."""
     program = "from workers.firewall import drops_forwarded; print(drops_forwarded('lo'))"
-    assert run("unshare", "--net", "chroot", ROOTFS, "/usr/bin/python3", "-I", "-c", program) == "False"
+    assert run("unshare", "--net", "chroot", ROOTFS, *PYTHON, "-c", program) == "False"
 
 
 def test_event_script() -> None:
