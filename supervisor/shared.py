@@ -10,6 +10,8 @@ import sys
 from importlib import import_module
 from types import CodeType
 
+from workers.libc import LIBC
+
 # What both gunicorn or falcon and the docker SDK import.
 MODULES = (
     "http.cookiejar",
@@ -39,6 +41,7 @@ def share_objects() -> None:
     if _immortals_are_known():
         _make_immortal()
     gc.freeze()
+    LIBC.malloc_trim(0)  # what is free would be copied before it is used
 
 
 def _immortals_are_known() -> bool:
@@ -49,13 +52,15 @@ def _immortals_are_known() -> bool:
 
 
 def _make_immortal() -> None:
-    new: dict[int, object] = {id(thing): thing for thing in gc.get_objects()}  # without those that are frozen
-    while new:
-        for address in new:
-            _count(address).value = IMMORTAL
-        constants = [thing.co_consts for thing in new.values() if type(thing) is CodeType]  # the collector skips those
-        referred = (*gc.get_referents(*new.values()), *constants)
-        new = {id(thing): thing for thing in referred if _count(id(thing)).value != IMMORTAL}
+    todo = gc.get_objects()  # without those that are frozen
+    while todo:
+        thing = todo.pop()
+        count = _count(id(thing))
+        if count.value != IMMORTAL:
+            count.value = IMMORTAL
+            todo += gc.get_referents(thing)
+            if type(thing) is CodeType:
+                todo.append(thing.co_consts)  # the collector skips those
 
 
 def _count(address: int) -> ctypes.c_ssize_t:
