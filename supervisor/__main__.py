@@ -1,10 +1,12 @@
-"""The plugin's entry point: `python3 -I -m supervisor`. Binds the socket first, then imports what is heavy.
+"""The supervisor, by `python3 -m supervisor` without a first process. Binds the socket, then imports what is heavy.
 
 Only the lock on the state comes before: a second instance must not take the first one's socket.
 """
 
 import argparse
 import os
+import socket
+from collections.abc import Callable
 from pathlib import Path
 
 from supervisor import log
@@ -20,11 +22,13 @@ ENGINE_SOCKET = "/run/host/docker.sock"
 
 def main() -> None:
     """Serves until SIGTERM."""
-    parser = argparse.ArgumentParser(prog="supervisor", description="Docker network driver plugin net-dhcp")
-    parser.add_argument("--socket", type=Path, default=PLUGIN_SOCKET, help="where dockerd reaches the plugin")
-    parser.add_argument("--engine", default=ENGINE_SOCKET, help="where the plugin reaches dockerd")
-    parser.add_argument("--state", type=Path, default=STATE, help="the directory where the plugin keeps its state")
-    arguments = parser.parse_args()
+    _, serve = prepare()
+    serve()
+
+
+def prepare() -> tuple[socket.socket, Callable[[], None]]:
+    """Takes the state and loads what all processes share; gives the listening socket, and what serves until SIGTERM."""
+    arguments = _arguments()
     log.configure(os.environ.get("LOG_LEVEL", "INFO"))
     try:
         lock_state(arguments.state)
@@ -37,11 +41,22 @@ def main() -> None:
     from workers.netns import make_sysctls_writable
     from workers.rehearsal import rehearse
 
+    def serve() -> None:
+        make_sysctls_writable()
+        Supervisor(listener, arguments.engine, arguments.state).run()
+        arguments.socket.unlink(missing_ok=True)
+
     rehearse()
     share_objects()
-    make_sysctls_writable()
-    Supervisor(listener, arguments.engine, arguments.state).run()
-    arguments.socket.unlink(missing_ok=True)
+    return listener, serve
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="supervisor", description="Docker network driver plugin net-dhcp")
+    parser.add_argument("--socket", type=Path, default=PLUGIN_SOCKET, help="where dockerd reaches the plugin")
+    parser.add_argument("--engine", default=ENGINE_SOCKET, help="where the plugin reaches dockerd")
+    parser.add_argument("--state", type=Path, default=STATE, help="the directory where the plugin keeps its state")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -2,14 +2,15 @@
 
 When the supervisor is killed, so are its children, and their exits go to the next process that takes orphans. That must
 not be containerd's shim: it needs half a second for each exit beyond the first 32 that come while it ends the
-container, and only then the engine starts the plugin again. Imports next to nothing before the fork.
+container, and only then the engine starts the plugin again. Forks when all is loaded: a process that does nothing
+shares its memory with all others.
 """
 
 import os
 import signal
 import sys
 
-from supervisor.shared import share_objects
+from supervisor.__main__ import prepare
 from workers.libc import adopt_orphans, follow_parent, take_name
 
 NAME = "nd-init"
@@ -19,29 +20,24 @@ GRACE_SECONDS = 2  # for orphans, which the kernel is killing; whoever lives on 
 
 def main() -> None:
     """Ends as the supervisor has, when nobody is left."""
+    listener, serve = prepare()
     first = os.getpid()
     adopt_orphans()
     # Waited for instead of handled: a handler does not interrupt a wait that is just about to begin.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (*TOLD, signal.SIGCHLD))
-    share_objects()
     supervisor = os.fork()
     if supervisor == 0:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        _supervise(first)
+        follow_parent(first, signal.SIGKILL)
+        serve()
         return
+    listener.close()  # who connects when the supervisor has gone is to be refused
     take_name(NAME)
     status = _await_end(supervisor)
     signal.alarm(GRACE_SECONDS)  # ends a process that does not handle it
     _await_orphans()
     code = os.waitstatus_to_exitcode(status)
     sys.exit(code if code >= 0 else 128 - code)  # as a shell puts a signal
-
-
-def _supervise(first: int) -> None:
-    follow_parent(first, signal.SIGKILL)
-    from supervisor.__main__ import main as serve
-
-    serve()
 
 
 def _await_end(supervisor: int) -> int:

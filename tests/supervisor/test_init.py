@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from signal import SIGALRM, SIGKILL, SIGTERM
 
 import psutil
@@ -19,7 +20,7 @@ PATIENCE_SECONDS = 10
 # A supervisor of the test's, whose children follow it or, one that is told so, do not. Each says who it is when nothing
 # is left to do, so nobody is killed before the kernel knows whom it follows.
 SCRIPT = """
-import os, signal, sys
+import os, signal, socket, sys
 from supervisor import init
 from workers.libc import follow_parent
 
@@ -38,8 +39,7 @@ def endure(word):
     signal.sigwait([signal.SIGTERM])
     os._exit(7)
 
-import supervisor.__main__
-supervisor.__main__.main = serve
+init.prepare = lambda: (socket.socket(), serve)
 init.main()
 """
 
@@ -77,6 +77,10 @@ def _left_to_us(pid: int) -> bool:
     return True
 
 
+def _sockets(pid: int) -> int:
+    return sum(str(end.readlink()).startswith("socket:") for end in Path(f"/proc/{pid}/fd").iterdir())
+
+
 def test_supervisor_killed() -> None:
     """It says so, when all children have ended and been taken."""
     with _started("follows", "follows") as family:
@@ -98,11 +102,13 @@ def test_orphan_that_lives_on() -> None:
         os.waitpid(orphan, 0)
 
 
-def test_name() -> None:
-    """What ps(1) shows is its own, not the supervisor's."""
+def test_name_and_socket() -> None:
+    """What ps(1) shows is its own, not the supervisor's; but the socket is the supervisor's alone."""
     with _started() as family:
         wait_until(lambda: psutil.Process(family.first.pid).name() == NAME, "its name", PATIENCE_SECONDS, interval=0.01)
         assert psutil.Process(family.supervisor).name() != NAME
+        assert _sockets(family.supervisor) == 1
+        assert _sockets(family.first.pid) == 0
 
 
 def test_told_to_stop() -> None:
