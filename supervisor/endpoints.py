@@ -206,8 +206,9 @@ class Endpoint(EndpointState):
             case w.ClientStarted(pid):
                 self.worker.udhcpc_pid = pid
             case w.LeaseObtained(lease):
-                self._plant.silence.broken(self.spec.bridge)
-                self._take_lease(lease)
+                self._on_ack(lease)
+            case w.LeaseRenewed() if self.lease is not None:
+                self._on_ack(self.lease.renewed(boottime()))
             case w.LeaseTrouble(kind, detail):
                 self._on_trouble(kind, detail)
             case w.Left(released):
@@ -238,6 +239,10 @@ class Endpoint(EndpointState):
         self._callers.answer(Phase.CREATING, Failed(reason))
         self._callers.answer(Phase.DELETING, Done())
         self._callers.arm(END_SECONDS, self.worker.kill)
+
+    def _on_ack(self, lease: Lease) -> None:
+        self._plant.silence.broken(self.spec.bridge)
+        self._take_lease(lease)
 
     def _on_trouble(self, kind: w.Trouble, detail: str) -> None:
         if kind is w.Trouble.CLIENT_DIED:

@@ -36,10 +36,18 @@ class Alarm:
         if at == self._at:
             return
         self._at = at
-        nanoseconds = 0 if at is None else max(1, round(at * 1e9))
-        spec = _Itimerspec(0, 0, *divmod(nanoseconds, 10**9))
-        checked(LIBC.timerfd_settime(self.fileno(), TFD_TIMER_ABSTIME, ctypes.byref(spec), None), "setting a timer")
+        _set(self.fileno(), TFD_TIMER_ABSTIME, 0 if at is None else max(1, round(at * 1e9)))
 
     def close(self) -> None:
         """Gives the descriptor back."""
         self._timer.close()
+
+
+def set_in(number: int, seconds: float) -> None:
+    """The same by an alarm's descriptor, for whoever has no more than that: so many seconds from now."""
+    _set(number, 0, max(1, round(seconds * 1e9)))
+
+
+def _set(number: int, flags: int, nanoseconds: int) -> None:
+    spec = _Itimerspec(0, 0, *divmod(nanoseconds, 10**9))
+    checked(LIBC.timerfd_settime(number, flags, ctypes.byref(spec), None), "setting a timer")

@@ -65,6 +65,17 @@ class Clients:
             return {self._renewer.fileno(): self._on_answer}
         return {}
 
+    @property
+    def pipes(self) -> tuple[int, int] | None:
+        """The descriptors of udhcpc's events and of its log, if there is one."""
+        return None if self._client is None else (self._client.events.fileno(), self._client.errors.fileno())
+
+    def hear(self, words: bytes, said: bytes) -> None:
+        """Takes what somebody else has read of udhcpc's log and of its events."""
+        if self._client is not None:
+            self._client.take_log(words)
+            self._dispatch(self._client.take_events(said))
+
     def start_udhcpc(self) -> None:
         """In place of whoever renewed so far."""
         self.stop()
@@ -79,13 +90,13 @@ class Clients:
         self._renewer = Renewer(interface, mac, lease, hostname)
         self._deadlines.set(self._ask, self._renewer.next_at)
 
-    def accept(self, lease: Lease) -> None:
-        """What was answered is the lease from now on."""
+    def accept(self, lease: Lease, asleep: float) -> None:
+        """What was answered is the lease from now on; the host had `slept()` for `asleep` seconds by then."""
         if self._renewer is not None:
             self._renewer.accept(lease)
             self._deadlines.set(self._ask, self._renewer.next_at)
         else:
-            self._lease, self._slept = lease, slept()
+            self._lease, self._slept = lease, asleep
             self._look_later()
 
     def reject(self) -> None:

@@ -45,6 +45,7 @@ from workers.mtu import follow_mtu
 from workers.netlink import Link, Netlink, NetlinkError, change_feed, drain
 from workers.pair import Pair
 from workers.release import ReleaseError, release
+from workers.renewal import Expected, Heard
 from workers.tally import NoAnswer, NoLease
 from workers.udhcpc import Start
 from workers.wire import Wire
@@ -161,6 +162,14 @@ class Worker:
     def take_start(self) -> Start | None:
         """What the process is to become when all else of it has been handed over, if anything."""
         return self._held.take_start()
+
+    def expected(self) -> Expected | None:
+        """The renewal that there is no need to wake for."""
+        return self._held.expected(self._channel.fileno(), self._alarm.fileno())
+
+    def wake(self, heard: Heard) -> None:
+        """Takes what was heard by whoever slept."""
+        self._held.wake(heard)
 
     def serve(self) -> None:
         """Waits and reacts until nothing happens any more, or something is left to be done by whoever sleeps."""
@@ -287,6 +296,7 @@ class Worker:
     def _on_kernel_change(self) -> None:
         if self._feed is not None:
             drain(self._feed)
+        self._held.unsettle()
         self._advance()
 
     def _advance(self) -> None:

@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
 from workers.netns import Namespace
+from workers.renewal import Expected
 
 
 def _socket(number: int) -> socket.socket:
@@ -29,7 +30,9 @@ MAKERS: dict[type, Callable[[int], Any]] = {
 }
 
 
-HEADER = struct.Struct("=16sBB")  # the name; how many are waited on, and have ended
+HEADER = struct.Struct("=16sBBHd")  # the name; how many are waited on, and have ended; what is expected
+NOT_EXPECTED = (b"", 0.0)
+EXPECTED_ENDS = 4  # the descriptors of an Expected
 MAX_BYTES = 1 << 16
 ANCILLARY_BYTES = socket.CMSG_SPACE(4 * 32)
 
@@ -45,6 +48,7 @@ class Rest(NamedTuple):
     state: bytes
     numbers: list[int]
     watched: list[int]
+    expected: Expected | None
     ended: list[int]
     place: int
     far: int
@@ -66,10 +70,12 @@ def unpack(packed: bytes, numbers: Sequence[int]) -> Any:  # noqa: ANN401  whate
 def send(rest: Rest) -> None:
     """To whoever receives it at the near end: the descriptors are theirs, too, from then on. Raises OSError."""
     watched, ended = len(rest.watched), len(rest.ended)
+    record, seconds, *ends = rest.expected or NOT_EXPECTED
     parts = [
-        HEADER.pack(rest.name.encode(), watched, ended),
-        bytes(map(rest.numbers.index, rest.watched)),
+        HEADER.pack(rest.name.encode(), watched, ended, len(record), seconds),
+        bytes(map(rest.numbers.index, (*rest.watched, *ends))),
         struct.pack(f"={ended}i", *rest.ended),
+        record,
         rest.state,
     ]
     with socket.socket(fileno=os.dup(rest.far)) as far:
@@ -85,15 +91,18 @@ def receive(near: socket.SocketType) -> Rest | None:
     if not message:
         return None
     *numbers, place, far = memoryview(ancillary[0][2]).cast("i")
-    name, watched, ended = HEADER.unpack_from(message)
-    pids = HEADER.size + watched
-    state = pids + 4 * ended
+    name, watched, ended, length, seconds = HEADER.unpack_from(message)
+    pids = HEADER.size + watched + (EXPECTED_ENDS if length else 0)
+    record = pids + 4 * ended
+    state = record + length
+    ends = [numbers[index] for index in message[HEADER.size : pids]]
     return Rest(
         name.rstrip(b"\0").decode(),
         message[state:],
         numbers,
-        [numbers[index] for index in message[HEADER.size : pids]],
-        list(memoryview(message)[pids:state].cast("i")),
+        ends[:watched],
+        Expected(message[record:state], seconds, *ends[watched:]) if length else None,
+        list(memoryview(message)[pids:record].cast("i")),
         place,
         far,
     )

@@ -5,16 +5,18 @@ Owns the lease from Attach to Leave. Runs in the sandbox's network namespace; mu
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 from workers.arp import ArpWatch
 from workers.clients import Clients
 from workers.deadlines import Deadlines
-from workers.lease import Lease, boottime
+from workers.lease import Lease, boottime, slept
 from workers.messages import Attach, ConflictCheck, EndpointSpec, LeaseObtained, LeaseTrouble, Report, Trouble
 from workers.netlink import NetlinkError
 from workers.parse import InvalidLease, parse_lease
 from workers.placement import Placement
 from workers.release import decline, forgo
+from workers.renewal import Expected, Heard
 from workers.udhcpc import MIN_LEASE_SECONDS, ClientOptions, Event, EventKind, Start
 
 PROBE_SECONDS = 2.0  # from the lease: an answer to its probe, not a newcomer's claim (RFC 5227 section 1.1)
@@ -40,6 +42,7 @@ class Keeper:
         self._renewing = False
         self._contested = False
         self._watch: ArpWatch | None = None
+        self._usual: tuple[bytes, float] | None = None
 
     @property
     def next_at(self) -> float | None:
@@ -65,6 +68,29 @@ class Keeper:
         if self._watch is not None:
             watched[self._watch.fileno()] = self._on_claims
         return self._clients.sources() | watched
+
+    def expected(self, channel: int, alarm: int) -> Expected | None:
+        """What to expect of a renewal that changes nothing; None where each has to be looked at.
+
+        `channel` and `alarm` are the descriptors that it is about.
+        """
+        unsettled = self._silent or self._refused or self._contested or self._renewing or not self._bound
+        pipes = self._clients.pipes
+        if unsettled or pipes is None or self._usual is None or log.isEnabledFor(logging.DEBUG):
+            return None
+        record, seconds = self._usual
+        return Expected(record, seconds, channel, alarm, *pipes)
+
+    def wake(self, heard: Heard) -> None:
+        """Goes on with what was heard while nobody was there to look at it."""
+        if heard.renewed is not None:
+            obtained, asleep = heard.renewed
+            self._accept(self.lease.renewed(obtained), asleep)
+        self._clients.hear(heard.log, heard.said)
+
+    def unsettle(self) -> None:
+        """Something has changed the link: the next renewal looks at it."""
+        self._usual = None
 
     def begin(self, interface: str, attach: Attach, mtu_limit: int) -> None:
         """The link is in the sandbox, configured, and called `interface` there; `mtu_limit` is the bridge's MTU.
@@ -216,16 +242,22 @@ class Keeper:
             self._clients.reject()
             return
         moved = lease.address != self.lease.address
-        self._bound, self._silent, self._refused, self.lease = True, False, False, lease
-        self._time(lease)
+        self._bound, self._silent, self._refused = True, False, False
+        self._accept(lease, slept())
         if moved:
             self._contested = False
             self._listen()
-        self._clients.accept(lease)
         self._report(LeaseObtained(lease))
+        at = self.next_at
+        self._usual = None if at is None else (replace(event, kind=EventKind.RENEW).record(), at - lease.obtained)
         if lease.duration is not None and lease.duration < MIN_LEASE_SECONDS and not self._renewing:
             self._renewing = True  # udhcpc would come too late
             self._run()
+
+    def _accept(self, lease: Lease, asleep: float) -> None:
+        self.lease = lease
+        self._time(lease)
+        self._clients.accept(lease, asleep)
 
     def _is_strange(self, lease: Lease) -> bool:
         """Of another server, which was the first to answer udhcpc's DISCOVER: the lease that is held still runs."""

@@ -5,7 +5,7 @@ or how it is brought onto a link.
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
@@ -78,6 +78,10 @@ class Lease:
         if self.t2 is None or self.expires is None:
             return None
         return max(self.t2, now) + min(SILENCE_SECONDS, (self.expires - self.t2) / 2)
+
+    def renewed(self, at: float) -> "Lease":
+        """The same, acknowledged again at `at` (`boottime()`)."""
+        return replace(self, obtained=at)
 
     def runs(self, now: float) -> bool:
         """Whether the address may still be used at `now` (`boottime()`)."""

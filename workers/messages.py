@@ -188,6 +188,11 @@ class LeaseObtained:
     lease: Lease
 
 
+@dataclass(frozen=True, slots=True)
+class LeaseRenewed:
+    """A DHCPACK that changed nothing."""
+
+
 class Trouble(StrEnum):
     """What can go wrong with a lease that is held."""
 
@@ -230,6 +235,7 @@ Report = (
     | SandboxGone
     | ClientStarted
     | LeaseObtained
+    | LeaseRenewed
     | LeaseTrouble
     | Left
     | Deleted

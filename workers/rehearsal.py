@@ -47,7 +47,7 @@ def _hand_over(lease: Lease) -> None:
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with near, far, current() as place:
         state, numbers = pack((lease, near))
-        send(Rest("", state, numbers, numbers, [0], place.fileno(), far.fileno()))
+        send(Rest("", state, numbers, numbers, None, [0], place.fileno(), far.fileno()))
         rest = receive(near)
         assert rest is not None
         _, again = unpack(rest.state, rest.numbers)

@@ -9,10 +9,8 @@ of its children; must not know what a turn is about.
 """
 
 import os
-import select
 import signal
 import socket
-from collections.abc import Iterable
 from contextlib import suppress
 from multiprocessing.connection import Connection
 
@@ -22,6 +20,7 @@ from workers.libc import follow_parent, take_name
 from workers.messages import Begin
 from workers.netns import Namespace, current
 from workers.rehearsal import rehearse
+from workers.renewal import NOTHING, Heard, await_news
 from workers.tasks import begin
 
 SETTLED = b"\0"
@@ -33,13 +32,13 @@ def live(channel: int, near: int, far: int) -> None:
     `channel` is the supervisor's, `near` and `far` are a pair of sockets that keep messages apart, for turns to hand
     over. The first turn is forked at once and waits for a Begin. A turn that fails is the end, with its status.
     """
-    sleeper, rest, inbox = os.getpid(), None, socket.SocketType(fileno=near)
+    sleeper, rest, inbox, heard = os.getpid(), None, socket.SocketType(fileno=near), NOTHING
     old = [channel]
     while True:
         turn = os.fork()
         if turn == 0:
             follow_parent(sleeper, signal.SIGKILL)
-            _take_turn(_begun(channel) if rest is None else unpack(rest.state, rest.numbers), far)
+            _take_turn(_begun(channel) if rest is None else _woken(rest, heard), far)
             return
         os.close(far)
         rest = receive(inbox)
@@ -53,7 +52,7 @@ def live(channel: int, near: int, far: int) -> None:
         old, far = rest.numbers, rest.far
         for pid in rest.ended:
             os.waitpid(pid, 0)
-        _sleep(rest.watched)
+        heard = await_news(rest.watched, rest.expected)
 
 
 def _settle(rest: Rest) -> None:
@@ -62,13 +61,6 @@ def _settle(rest: Rest) -> None:
     place = Namespace(rest.place)
     place.enter()
     place.close()
-
-
-def _sleep(watched: Iterable[int]) -> None:
-    poll = select.poll()
-    for number in watched:
-        poll.register(number, select.POLLIN)
-    poll.poll()
 
 
 def _end_as(status: int) -> None:
@@ -101,6 +93,12 @@ def _begun(number: int) -> Worker | None:
     return begin(order, channel)
 
 
+def _woken(rest: Rest, heard: Heard) -> Worker:
+    worker: Worker = unpack(rest.state, rest.numbers)
+    worker.wake(heard)
+    return worker
+
+
 def _take_turn(worker: Worker | None, far: int) -> None:
     if worker is not None:
         worker.serve()
@@ -111,7 +109,8 @@ def _take_turn(worker: Worker | None, far: int) -> None:
         ended.append(os.getpid())
     state, numbers = pack(worker)
     with current() as place:
-        send(Rest(worker.name, state, numbers, list(worker.sources()), ended, place.fileno(), far))
+        watched = list(worker.sources())
+        send(Rest(worker.name, state, numbers, watched, worker.expected(), ended, place.fileno(), far))
     os.read(far, len(SETTLED))  # the sleeper has followed
     if left is not None:
         worker.say_left(left)

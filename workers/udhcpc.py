@@ -47,6 +47,11 @@ class Event:
     kind: EventKind
     values: dict[str, str]
 
+    def record(self) -> bytes:
+        """As the script writes it."""
+        fields = (self.kind, *(f"{name}={value}" for name, value in self.values.items()), "", "")
+        return "\0".join(fields).encode()
+
 
 @dataclass(frozen=True, slots=True)
 class ClientOptions:
@@ -148,8 +153,10 @@ class Client:
         Each udhcpc begins with a DECONFIG, before any packet, which says nothing.
         """
         data = _read(self.events)
-        if data is None:
-            return None
+        return None if data is None else self.take_events(data)
+
+    def take_events(self, data: bytes) -> list[Event]:
+        """Those that somebody else has read the bytes of."""
         events = list(self._records.feed(data))
         begins, self._begun = bool(events) and not self._begun, self._begun or bool(events)
         return events[1:] if begins else events
@@ -157,12 +164,16 @@ class Client:
     def read_log(self) -> bool:
         """Takes in udhcpc's own log; False when udhcpc has ended."""
         data = _read(self.errors)
-        *lines, self._log_rest = (self._log_rest + (data or b"")).split(b"\n")
+        self.take_log(data or b"")
+        return data is not None
+
+    def take_log(self, data: bytes) -> None:
+        """What somebody else has read of it."""
+        *lines, self._log_rest = (self._log_rest + data).split(b"\n")
         for line in lines:
             text = line.decode("utf-8", "replace").removeprefix("udhcpc: ")
             self.last_words = text
             log.debug("udhcpc[%d] %s", self.pid, text)
-        return data is not None
 
     def renew(self) -> None:
         """Before its time."""

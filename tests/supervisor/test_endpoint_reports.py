@@ -17,6 +17,7 @@ from workers.messages import (
     Created,
     Delete,
     LeaseObtained,
+    LeaseRenewed,
     LeaseTrouble,
     Leave,
     Rename,
@@ -62,6 +63,17 @@ def test_renewal(puppet: Puppet) -> None:
     assert puppet.endpoint.renewed is not None
     assert puppet.endpoint.renewed >= before
     assert puppet.endpoint.last_trouble is None
+
+
+def test_renewal_that_brings_nothing_new(puppet: Puppet) -> None:
+    """The lease is the same and counts from now."""
+    bring_to(puppet, Phase.JOINED)
+    puppet.report(LeaseObtained(RENEWED))
+    before = boottime()
+    puppet.report(LeaseRenewed())
+    assert puppet.endpoint.lease is not None
+    assert puppet.endpoint.lease.obtained >= before
+    assert puppet.endpoint.lease.renewed(RENEWED.obtained) == RENEWED
 
 
 def test_another_address(puppet: Puppet, caplog: pytest.LogCaptureFixture) -> None:

@@ -14,6 +14,7 @@ from tests.supervisor.nursery import descriptors
 from workers.alarm import Alarm
 from workers.handover import Rest, pack, receive, send, unpack
 from workers.netns import current
+from workers.renewal import Expected
 
 
 @pytest.fixture
@@ -80,18 +81,22 @@ def test_rest_is_sent(ends: tuple[socket.socket, socket.socket]) -> None:
     before = descriptors()
     reader, writer = os.pipe()
     with current() as place:
-        send(Rest("nd-0123456789ab", b"state\0", [writer, reader], [reader], [7, 8], place.fileno(), far.fileno()))
+        expected = Expected(b"record\0\0", 1.5, writer, writer, reader, reader)
+        numbers = [writer, reader]
+        send(Rest("nd-0123456789ab", b"state\0", numbers, [reader], expected, [7, 8], place.fileno(), far.fileno()))
     rest = receive(near)
     assert rest is not None
     assert (rest.name, rest.state, rest.ended) == ("nd-0123456789ab", b"state\0", [7, 8])
     assert rest.watched == [rest.numbers[1]]
+    assert rest.expected == Expected(b"record\0\0", 1.5, *rest.numbers[:1] * 2, *rest.numbers[1:] * 2)
     os.close(reader)
     os.write(rest.numbers[0], b"x")
     assert os.read(rest.numbers[1], 1) == b"x"
     assert not any(os.get_inheritable(number) for number in (*rest.numbers, rest.place, rest.far))
-    send(Rest("", b"", [], [], [], rest.place, rest.far))  # the next turn's
+    send(Rest("", b"", [], [], None, [], rest.place, rest.far))  # the next turn's
     following = receive(near)
     assert following is not None
+    assert following.expected is None
     for number in (writer, *rest.numbers, rest.place, rest.far, following.place, following.far):
         os.close(number)
     assert descriptors() == before

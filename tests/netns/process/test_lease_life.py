@@ -3,14 +3,16 @@
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from signal import SIGCONT, SIGSTOP, SIGUSR1
 
+import psutil
 import pytest
 
 from tests.lab.command import run, wait_until
 from tests.lab.dhcp import DhcpServer, ServerOptions
 from tests.lab.network import LAN, SERVER
-from tests.netns.process.fakeengine import INTERFACE
+from tests.netns.process.fakeengine import INTERFACE, Container
 from tests.netns.process.rig import Rig
 from tests.netns.process.scripted import Grant, scripted_server
 from tests.netns.process.wire import Kind
@@ -60,6 +62,35 @@ def test_renewal_at_half_of_the_lease(rig: Rig) -> None:
         assert 13 < time.monotonic() - begun < 17
         assert rig.capture.frames(container.mac)[-1].source == container.ip
         rig.clean()
+
+
+def _asleep(container: Container) -> tuple[int, int]:
+    """When its worker sleeps: the pages that its turns have taken so far, and its udhcpc's pid."""
+    view = container.view
+    worker = psutil.Process(view["worker_pid"])
+    only = [view["udhcpc_pid"]]
+    wait_until(lambda: [child.pid for child in worker.children()] == only, "the end of the worker's turn", 10)
+    fields = Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[8]), *only  # proc_pid_stat(5): cminflt
+
+
+@pytest.mark.usefixtures("server")
+def test_renewal_that_brings_nothing_new(rig: Rig) -> None:
+    """It is taken without a turn, and the lease counts from there; one after the link has changed looks at the link."""
+    container = rig.joined()
+    before, expires = _asleep(container), container.view["expires"]
+
+    rig.renew(container)
+    rig.renew(container)
+
+    assert _asleep(container) == before
+    assert container.view["expires"] > expires
+    container.inside("ip", "link", "set", INTERFACE, "down")
+    container.inside("ip", "link", "set", INTERFACE, "up")
+    wait_until(lambda: _asleep(container) > before, "a turn for the link's change", 10)
+    before = _asleep(container)
+    rig.renew(container)
+    assert _asleep(container) > before
 
 
 def test_gateway_follows_the_server(rig: Rig, server: DhcpServer) -> None:

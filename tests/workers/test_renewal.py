@@ -1,0 +1,134 @@
+"""What a sleeper does by itself: renewals that bring nothing new."""
+
+import os
+import select
+import threading
+from collections.abc import Iterator
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+
+import pytest
+
+from workers.alarm import Alarm
+from workers.lease import boottime
+from workers.messages import LeaseRenewed
+from workers.renewal import LOG_BYTES, NOTHING, Expected, Heard, await_news
+from workers.udhcpc import Event, EventKind
+
+RECORD = Event(EventKind.RENEW, {"ip": "192.0.2.10", "lease": "600", "message": ""}).record()
+OTHER = Event(EventKind.RENEW, {"ip": "192.0.2.11", "lease": "600", "message": ""}).record()
+SECONDS = 0.05
+PATIENCE_SECONDS = 10.0
+
+
+class Asleep:
+    """One who waits for news: of udhcpc's `events` and `errors`, and of anything else by `wake`."""
+
+    def __init__(self, *, expects: bool = True) -> None:
+        events, self.events = os.pipe()
+        errors, self.errors = os.pipe()
+        others, self.others = os.pipe()
+        self.supervisor, channel = Pipe()
+        self.alarm = Alarm()
+        self.alarm.set(boottime() + 600)
+        self.unread = events
+        self._open: list[int] = [events, errors, others, self.events, self.errors, self.others]
+        self._channel: Connection = channel
+        expected = Expected(RECORD, SECONDS, channel.fileno(), self.alarm.fileno(), events, errors)
+        self._heard: list[Heard] = []
+        self._thread = threading.Thread(
+            target=lambda: self._heard.append(await_news([others, events, errors], expected if expects else None))
+        )
+        self._thread.start()
+
+    def wake(self) -> None:
+        """By something that is not udhcpc's."""
+        os.write(self.others, b".")
+
+    def heard(self) -> Heard:
+        """What it tells, now that it is awake."""
+        self._thread.join(PATIENCE_SECONDS)
+        return self._heard[0]
+
+    def told(self) -> object:
+        """What the supervisor is told."""
+        assert self.supervisor.poll(PATIENCE_SECONDS)
+        return self.supervisor.recv()
+
+    def close(self) -> None:
+        """All of it."""
+        self.wake()
+        self._thread.join(PATIENCE_SECONDS)
+        self.supervisor.close()
+        self._channel.close()
+        self.alarm.close()
+        for number in self._open:
+            os.close(number)
+
+
+@pytest.fixture
+def asleep() -> Iterator[Asleep]:
+    """One that expects a renewal."""
+    one = Asleep()
+    yield one
+    one.close()
+
+
+def test_nothing_new(asleep: Asleep) -> None:
+    """Each renewal is told and puts the alarm off, whatever the pieces that it is read in; udhcpc's log is kept."""
+    begun = boottime()
+    for pieces in ((RECORD[:5], RECORD[5:]), (RECORD,)):
+        os.write(asleep.errors, b"a word\n")
+        for piece in pieces:
+            os.write(asleep.events, piece)
+        assert asleep.told() == LeaseRenewed()
+    assert select.select([asleep.alarm], [], [], PATIENCE_SECONDS)[0]
+    ended = boottime()
+    asleep.wake()
+    log, said, renewed = asleep.heard()
+    assert (log, said) == (b"a word\n" * 2, b"")
+    assert renewed is not None
+    assert begun < renewed[0] <= ended - SECONDS
+    assert not asleep.supervisor.poll()
+
+
+@pytest.mark.parametrize("said", [OTHER, RECORD + OTHER, b"nak\0message=no\0\0"], ids=["other", "both", "nak"])
+def test_news(asleep: Asleep, said: bytes) -> None:
+    """Whatever else udhcpc says is for a turn, to the last byte."""
+    os.write(asleep.events, said)
+    assert asleep.heard() == Heard(b"", said)
+    assert not asleep.supervisor.poll()
+
+
+def test_half_a_record(asleep: Asleep) -> None:
+    """What has come of a record when something else happens goes to the turn."""
+    os.write(asleep.errors, b"x" * 2 * LOG_BYTES + b"\n")
+    os.write(asleep.events, RECORD[:7])
+    asleep.wake()
+    heard = asleep.heard()
+    assert RECORD.startswith(heard.said)
+    assert len(heard.log) in (0, LOG_BYTES)
+
+
+def test_death(asleep: Asleep) -> None:
+    """The end of udhcpc is for a turn."""
+    os.close(asleep.events)
+    asleep._open.remove(asleep.events)
+    assert asleep.heard() == NOTHING
+
+
+def test_supervisor_gone(asleep: Asleep) -> None:
+    """A renewal that cannot be told goes to the turn, which will find out why."""
+    asleep.supervisor.close()
+    os.write(asleep.events, RECORD)
+    asleep.wake()
+    heard = asleep.heard()
+    assert (heard.said or os.read(asleep.unread, len(RECORD)), heard.renewed) == (RECORD, None)
+
+
+def test_nothing_expected() -> None:
+    """Then all is for a turn, unread."""
+    one = Asleep(expects=False)
+    os.write(one.events, RECORD)
+    assert one.heard() == NOTHING
+    one.close()

@@ -1,0 +1,94 @@
+"""A renewal that brings nothing new: the sleeper takes it by itself, as a turn for it would cost ten times as much.
+
+    turn ──what udhcpc will say then──► sleeper ──what it has said──► the next turn
+Runs in the sleeper, so it touches as little memory as it can. Must not know what udhcpc's words mean.
+"""
+
+import os
+import select
+from multiprocessing import Pipe
+from typing import NamedTuple
+
+from workers.alarm import set_in
+from workers.lease import boottime, slept
+from workers.messages import LeaseRenewed
+
+READ_BYTES = 4096
+LOG_BYTES = 1024  # of udhcpc's latest words
+
+
+class Expected(NamedTuple):
+    """`record` is what a renewal that changes nothing makes udhcpc's script write to `events`.
+
+    When it has come the supervisor is told over `channel`, and `alarm` is set to `seconds` later. `errors` is udhcpc's
+    log. All but the record and the time are descriptors.
+    """
+
+    record: bytes
+    seconds: float
+    channel: int
+    alarm: int
+    events: int
+    errors: int
+
+
+class Heard(NamedTuple):
+    """What udhcpc has said since the last turn: its `log`, and of its script what was not expected.
+
+    `renewed` is when the lease was renewed last: `boottime()` and `slept()`.
+    """
+
+    log: bytes = b""
+    said: bytes = b""
+    renewed: tuple[float, float] | None = None
+
+
+NOTHING = Heard()
+
+
+def await_news(watched: list[int], expected: Expected | None) -> Heard:
+    """Returns as soon as one of the `watched` descriptors has anything for a turn."""
+    poll = select.poll()
+    for number in watched:
+        poll.register(number, select.POLLIN)
+    if expected is not None:
+        return _take_renewals(poll, expected)
+    poll.poll()
+    return NOTHING
+
+
+def _take_renewals(poll: select.poll, expected: Expected) -> Heard:
+    log, said, renewed = b"", b"", None
+    while expected.record.startswith(said):
+        for number, happened in poll.poll():
+            if happened != select.POLLIN or number not in (expected.events, expected.errors):
+                return Heard(log, said, renewed)
+            data = os.read(number, READ_BYTES)
+            if number == expected.errors:
+                log = (log + data)[-LOG_BYTES:]
+            else:
+                said += data
+        if said == expected.record and _tell(expected):
+            said, renewed = b"", (boottime(), slept())
+    return Heard(log, said, renewed)
+
+
+def _tell(expected: Expected) -> bool:
+    """False where the supervisor is gone."""
+    try:
+        os.write(expected.channel, RENEWED)
+    except OSError:
+        return False
+    set_in(expected.alarm, expected.seconds)
+    return True
+
+
+def _as_sent(message: object) -> bytes:
+    """What a Connection writes for it."""
+    reader, writer = Pipe(duplex=False)
+    with reader, writer:
+        writer.send(message)
+        return os.read(reader.fileno(), READ_BYTES)
+
+
+RENEWED = _as_sent(LeaseRenewed())
