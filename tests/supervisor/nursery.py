@@ -1,5 +1,6 @@
 """What the tests of real children share: a nursery with its loop, and a child that keeps a diary."""
 
+import gc
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -66,7 +67,8 @@ class Home:
 
 
 def descriptors() -> dict[int, str]:
-    """Ours, with what each one is."""
+    """Ours, with what each one is; those of garbage are closed first, so that none goes between two looks."""
+    gc.collect()
     found = {}
     for link in Path("/proc/self/fd").iterdir():
         with suppress(FileNotFoundError):  # the one that the directory is read by
