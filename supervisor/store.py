@@ -126,6 +126,7 @@ class Store:
         self._database = database = sqlite3.connect(self._path, isolation_level=None)
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
+        database.execute("PRAGMA cache_size = -64")  # kB; of 2 MB that it would take, nothing is read again
         tables.migrate(database)
         return database
 
