@@ -24,6 +24,10 @@ MODULES = (
     "urllib.request",
 )
 IMMORTAL = 0xFFFFFFFF  # CPython 3.12 and 3.13, 64 bit: a count that nobody changes; elsewhere the objects stay mortal
+# Python has pools of memory for objects of one size each: a multiple of STEP, up to LARGEST. Bytes take SMALLEST.
+POOL, STEP, SMALLEST, LARGEST = 1 << 14, 16, 48, 512
+MOST_GAPS = 10_000  # of one size; ten times as many as there are
+_fillers: list[bytes] = []
 
 
 def import_shared() -> None:
@@ -40,6 +44,7 @@ def share_objects() -> None:
     gc.collect()
     if _immortals_are_known():
         _make_immortal()
+    _fill_gaps()
     gc.freeze()
     LIBC.malloc_trim(0)  # what is free would be copied before it is used
 
@@ -61,6 +66,24 @@ def _make_immortal() -> None:
             todo += gc.get_referents(thing)
             if type(thing) is CodeType:
                 todo.append(thing.co_consts)  # the collector skips those
+
+
+def _fill_gaps() -> None:
+    """New objects come into the gaps between old ones, and a process that writes there gets a copy of the page.
+
+    So they are filled, until a new pool is taken and filled as well: that one is given back.
+    """
+    for size in range(SMALLEST, LARGEST + 1, STEP):
+        pool = 0
+        inside: list[bytes] = []
+        for _ in range(MOST_GAPS):
+            filler = bytes(size - sys.getsizeof(b""))
+            if id(filler) // POOL != pool:
+                _fillers.extend(inside)
+                pool, inside = id(filler) // POOL, []
+            inside.append(filler)
+            if len(inside) == POOL // size - 1:
+                break
 
 
 def _count(address: int) -> ctypes.c_ssize_t:

@@ -25,7 +25,7 @@ from supervisor.shared import IMMORTAL, share_objects
 resident = lambda: int(os.pread(0, 100, 0).split()[1])
 before = resident()
 share_objects()
-more = resident() > before
+more = resident() > before + 100
 things = Supervisor.run, Supervisor.run.__code__.co_consts, []
 print(*(sys.getrefcount(thing) == IMMORTAL for thing in things), more)
 """
