@@ -139,7 +139,7 @@ def settled(plugin: PluginProcess, engine: FakeEngine) -> Holdings:
 
     def stable() -> Holdings | None:
         """A connection that is being closed must not be taken for the plugin's own."""
-        seen.append(_quiet(plugin))
+        seen.append(quiet(plugin))
         return seen[-1] if len(seen) >= SAMPLES and len(set(seen[-SAMPLES:])) == 1 else None
 
     wait_until(lambda: stable() is not None, "a quiet plugin", 10)
@@ -147,7 +147,8 @@ def settled(plugin: PluginProcess, engine: FakeEngine) -> Holdings:
     return seen[-1]
 
 
-def _quiet(plugin: PluginProcess) -> Holdings | None:
+def quiet(plugin: PluginProcess) -> Holdings | None:
+    """Its holdings, where they do not change right now."""
     with suppress(psutil.NoSuchProcess):  # it was ending
         holdings = plugin.holdings()
         return holdings if len(holdings.api_descriptors) == 2 and holdings == plugin.holdings() else None
@@ -159,6 +160,6 @@ def assert_nothing_leaked(plugin: PluginProcess, engine: FakeEngine, before: Hol
     health = engine.get("/healthz")
     assert (health["networks"], health["endpoints"]) == (0, 0)
     with suppress(NotReached):  # the assertion shows what differs
-        wait_until(lambda: _quiet(plugin) == before, "the holdings of before", 5)
+        wait_until(lambda: quiet(plugin) == before, "the holdings of before", 5)
     after = plugin.holdings()
     assert after == before, f"before: {before}\nafter: {after}"
