@@ -19,6 +19,7 @@ from supervisor.messages import CreateEndpoint
 from supervisor.options import NetworkOptions
 from supervisor.plant import Plant
 from supervisor.records import EndpointRecord, Origin
+from supervisor.shared import give_back
 from supervisor.silence import Silence
 from supervisor.spare import Spare
 from supervisor.store import Store
@@ -116,3 +117,5 @@ class Registry:
             forget()
         else:
             self._leftovers.remove_link(spec.network_id, spec.endpoint_id, forget)
+        if not self._endpoints:
+            give_back()

@@ -46,7 +46,13 @@ def share_objects() -> None:
         _make_immortal()
     _fill_gaps()
     gc.freeze()
-    LIBC.malloc_trim(0)  # what is free would be copied before it is used
+    give_back()  # what is free would be copied before it is used
+
+
+def give_back() -> None:
+    """What is not needed any more goes back to the kernel, as far as that can be."""
+    gc.collect()
+    LIBC.malloc_trim(0)
 
 
 def _immortals_are_known() -> bool:

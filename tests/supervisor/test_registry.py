@@ -1,0 +1,62 @@
+"""All endpoints: what is left when none of them is."""
+
+import gc
+import weakref
+from pathlib import Path
+
+from supervisor.childstate import ChildEvent
+from supervisor.endpoints import Endpoint
+from supervisor.engine import Engine
+from supervisor.leftovers import Leftovers
+from supervisor.memory import Memory
+from supervisor.messages import CreateEndpoint, Done
+from supervisor.options import NetworkOptions
+from supervisor.registry import Registry
+from supervisor.store import Store
+from supervisor.tables import Snapshot
+from tests.supervisor.puppet import NETWORK, Answers, NoSpare, PlayedLoop, PlayedNursery
+from workers.messages import Deleted
+
+
+def test_memory_is_given_back() -> None:
+    """An endpoint is a cycle of references, and stays as garbage; with the last one's end it goes."""
+    loop = PlayedLoop()
+    nursery = PlayedNursery(loop)
+    store = Store(Path("/nowhere"), Snapshot)
+    store.problem = "no disk in this test"
+    memory = Memory(store)
+    leftovers = Leftovers(nursery, loop, memory, 0)
+    registry = Registry(nursery, NoSpare(nursery, loop), loop, Engine(), store, memory, leftovers, 0)
+
+    gc.disable()
+    try:
+        endpoints = [registry.admit(_request(name), NetworkOptions("br0")) for name in ("first", "last")]
+        first = weakref.ref(endpoints[0])
+        _live(endpoints.pop(0))
+        assert first() is not None
+        _live(endpoints.pop(0))
+        assert len(registry) == 0
+        assert first() is None
+    finally:
+        gc.enable()
+        for spawned in nursery.spawned:
+            spawned.channel.close()
+
+
+def _request(name: str) -> CreateEndpoint:
+    return CreateEndpoint(NETWORK, name, None, None, {})
+
+
+def _live(endpoint: Endpoint) -> None:
+    """From its creation until its worker has removed the link and ended."""
+    child = endpoint.worker.child
+    deletion = Answers()
+    endpoint.create(Answers())
+    child.advance(ChildEvent.READY)
+    endpoint.delete(deletion)
+    child.on_message(Deleted())
+    assert deletion == [Done()]
+    assert child.channel is not None
+    child.channel.close()
+    child.advance(ChildEvent.EXIT)
+    child.on_exit(0)
