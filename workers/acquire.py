@@ -9,7 +9,7 @@ socket at each step, and the kernel makes it wait some 15 ms each time.
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -42,12 +42,14 @@ class Cancelled(Exception):
 class Acquired:
     """A lease; `confirmed` by a server just now, or else remembered and still valid.
 
-    `watch` goes on hearing whether somebody else claims the address; it is the caller's to close.
+    `watch` goes on hearing whether somebody else claims the address; it is the caller's to close. `words` are those of
+    the DHCPACK, as udhcpc would put it.
     """
 
     lease: Lease
     confirmed: bool
     watch: ArpWatch | None
+    words: Mapping[str, str] | None = None
 
 
 def acquire(spec: EndpointSpec, channel: Connection, wire: Wire, owe: Callable[[Lease | None], None]) -> Acquired:
@@ -75,6 +77,7 @@ class _Exchange:
         self._xid = random.getrandbits(32)
         self._tally = Tally()
         self._claims = Claims(spec)
+        self._words: dict[str, str] = {}
 
     def run(self) -> Acquired:
         try:
@@ -93,7 +96,7 @@ class _Exchange:
                 self._decline(claim, remembered.server)
             if acquired is not None:
                 return acquired
-        return Acquired(self._fresh(), confirmed=True, watch=self._claims.watch)
+        return self._confirmed(self._fresh())
 
     def _reboot(self, remembered: Lease) -> Acquired | None:
         """INIT-REBOOT: a REQUEST without a server's name; None where it is refused."""
@@ -104,12 +107,15 @@ class _Exchange:
             for answer in self._answers(min(deadline, time.monotonic() + REBOOT_SECONDS / REBOOT_TRIES)):
                 if answer.kind is Kind.ACK:
                     self._claims.router = answer.sender
-                    return Acquired(self._accepted(answer), confirmed=True, watch=self._claims.watch)
+                    return self._confirmed(self._accepted(answer))
                 if answer.kind is Kind.NAK:
                     self._requested = None
                     self._xid = random.getrandbits(32)
                     return None
         return Acquired(remembered, confirmed=False, watch=self._claims.watch)
+
+    def _confirmed(self, lease: Lease) -> Acquired:
+        return Acquired(lease, confirmed=True, watch=self._claims.watch, words=self._words)
 
     def _fresh(self) -> Lease:
         while True:
@@ -217,7 +223,8 @@ class _Exchange:
             )
 
     def _validated(self, answer: Answer) -> Lease:
+        self._words = answer.values
         try:
-            return parse_lease(answer.values, boottime())
+            return parse_lease(self._words, boottime())
         except InvalidLease as error:
             raise NoLease(str(error)) from error

@@ -9,6 +9,7 @@ from workers.backoff import Backoff
 from workers.deadlines import Deadlines
 from workers.lease import Lease, boottime, slept
 from workers.messages import ClientStarted, LeaseTrouble, Report, Trouble
+from workers.renewal import Expected, Heard
 from workers.renewer import Renewer
 from workers.udhcpc import Client, ClientOptions, Event, Start
 
@@ -65,16 +66,22 @@ class Clients:
             return {self._renewer.fileno(): self._on_answer}
         return {}
 
-    @property
-    def pipes(self) -> tuple[int, int] | None:
-        """The descriptors of udhcpc's events and of its log, if there is one."""
-        return None if self._client is None else (self._client.events.fileno(), self._client.errors.fileno())
+    def expected(self, renewal: bytes, seconds: float, channel: int, alarm: int) -> Expected | None:
+        """udhcpc's next DHCPACK and those after it, if there is one, where nothing changes."""
+        client = self._client
+        if client is None:
+            return None
+        pipes = client.events.fileno(), client.errors.fileno()
+        return Expected(client.next_ack(renewal), renewal, seconds, channel, alarm, *pipes)
 
-    def hear(self, words: bytes, said: bytes) -> None:
+    def hear(self, heard: Heard) -> None:
         """Takes what somebody else has read of udhcpc's log and of its events."""
-        if self._client is not None:
-            self._client.take_log(words)
-            self._dispatch(self._client.take_events(said))
+        if self._client is None:
+            return
+        if heard.renewed is not None:
+            self._client.was_bound()
+        self._client.take_log(heard.log)
+        self._dispatch(self._client.take_events(heard.said))
 
     def start_udhcpc(self) -> None:
         """In place of whoever renewed so far."""
@@ -97,7 +104,7 @@ class Clients:
             self._deadlines.set(self._ask, self._renewer.next_at)
         else:
             self._lease, self._slept = lease, asleep
-            self._look_later()
+            self._look_later(lease.obtained)
 
     def reject(self) -> None:
         """What was answered is no lease, although udhcpc rests on it: it asks once more. The renewer does anyway."""
@@ -124,17 +131,17 @@ class Clients:
         self._dispatch(client.rest if client is not None else [])
         self.stop()
 
-    def _look_later(self) -> None:
-        """When udhcpc should have done something."""
+    def _look_later(self, after: float) -> None:
+        """When udhcpc should have done something next."""
         lease = self._lease
         times = (t + LATE_SECONDS for t in (lease.t1, lease.t2, lease.expires) if t is not None) if lease else ()
-        self._deadlines.set(self._look, next((t for t in times if t > boottime()), None))
+        self._deadlines.set(self._look, next((t for t in times if t > after), None))
 
     def _look(self) -> None:
         """udhcpc's clock stands still in a suspend: what it is late with by that is done now."""
         missed = slept() - self._slept
         self._slept += missed
-        self._look_later()
+        self._look_later(boottime())
         if self._client is not None and self._lease is not None and missed > LATE_SECONDS:
             if self._lease.runs(boottime()):
                 self._client.renew()

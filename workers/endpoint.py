@@ -13,7 +13,7 @@ what has a descriptor, and that is handed over as such (workers.handover).
 
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection, wait
 from typing import cast
 
@@ -85,7 +85,7 @@ class Worker:
                 routes = () if self._spec.skip_routes else netlink.bridge_routes(bridge)
             with Wire(self._spec.container_link) as wire:
                 acquired = acquire(self._spec, self._channel, wire, self._owe)
-                self.hold(acquired.lease)
+                self.hold(acquired.lease, words=acquired.words)
                 self._claims = acquired.watch
                 follow_mtu(self._spec.container_link, None, acquired.lease)
                 # Before the wire is closed, which takes 15 ms.
@@ -120,9 +120,11 @@ class Worker:
         else:
             self.hold(lease)
 
-    def hold(self, lease: Lease, *, held: bool = True, takeover: bool = False) -> None:
-        """From now on this lease is ours to keep, and to release if it is `held`."""
-        self._keeper = Keeper(self._spec, lease, self._report)
+    def hold(
+        self, lease: Lease, *, held: bool = True, takeover: bool = False, words: Mapping[str, str] | None = None
+    ) -> None:
+        """From now on this lease is ours to keep, and to release if it is `held`; `words` are the server's."""
+        self._keeper = Keeper(self._spec, lease, self._report, words)
         self._owed = held
         self._takeover = takeover
 
@@ -296,7 +298,6 @@ class Worker:
     def _on_kernel_change(self) -> None:
         if self._feed is not None:
             drain(self._feed)
-        self._held.unsettle()
         self._advance()
 
     def _advance(self) -> None:
@@ -357,7 +358,8 @@ class Worker:
             return netlink.link_by_mac(self._spec.mac, self._host_end.index if self._host_end else None)
 
     def _follow(self) -> None:
-        """With CAP_NET_ADMIN a container can rename its link, or remove it."""
+        """With CAP_NET_ADMIN a container can rename its link, change or remove it."""
+        self._held.unsettle()
         link = self._find_link()
         if link is None:
             self._on_link_gone()

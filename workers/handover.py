@@ -30,8 +30,8 @@ MAKERS: dict[type, Callable[[int], Any]] = {
 }
 
 
-HEADER = struct.Struct("=16sBBHd")  # the name; how many are waited on, and have ended; what is expected
-NOT_EXPECTED = (b"", 0.0)
+HEADER = struct.Struct("=16sBBHHd")  # the name; how many are waited on, and have ended; what is expected
+NOT_EXPECTED = (b"", b"", 0.0)
 EXPECTED_ENDS = 4  # the descriptors of an Expected
 MAX_BYTES = 1 << 16
 ANCILLARY_BYTES = socket.CMSG_SPACE(4 * 32)
@@ -70,11 +70,12 @@ def unpack(packed: bytes, numbers: Sequence[int]) -> Any:  # noqa: ANN401  whate
 def send(rest: Rest) -> None:
     """To whoever receives it at the near end: the descriptors are theirs, too, from then on. Raises OSError."""
     watched, ended = len(rest.watched), len(rest.ended)
-    record, seconds, *ends = rest.expected or NOT_EXPECTED
+    first, record, seconds, *ends = rest.expected or NOT_EXPECTED
     parts = [
-        HEADER.pack(rest.name.encode(), watched, ended, len(record), seconds),
+        HEADER.pack(rest.name.encode(), watched, ended, len(first), len(record), seconds),
         bytes(map(rest.numbers.index, (*rest.watched, *ends))),
         struct.pack(f"={ended}i", *rest.ended),
+        first,
         record,
         rest.state,
     ]
@@ -91,9 +92,10 @@ def receive(near: socket.SocketType) -> Rest | None:
     if not message:
         return None
     *numbers, place, far = memoryview(ancillary[0][2]).cast("i")
-    name, watched, ended, length, seconds = HEADER.unpack_from(message)
+    name, watched, ended, first_length, length, seconds = HEADER.unpack_from(message)
     pids = HEADER.size + watched + (EXPECTED_ENDS if length else 0)
-    record = pids + 4 * ended
+    first = pids + 4 * ended
+    record = first + first_length
     state = record + length
     ends = [numbers[index] for index in message[HEADER.size : pids]]
     return Rest(
@@ -101,8 +103,8 @@ def receive(near: socket.SocketType) -> Rest | None:
         message[state:],
         numbers,
         ends[:watched],
-        Expected(message[record:state], seconds, *ends[watched:]) if length else None,
-        list(memoryview(message)[pids:record].cast("i")),
+        Expected(message[first:record], message[record:state], seconds, *ends[watched:]) if length else None,
+        list(memoryview(message)[pids:first].cast("i")),
         place,
         far,
     )

@@ -4,20 +4,19 @@ Owns the lease from Attach to Leave. Runs in the sandbox's network namespace; mu
 """
 
 import logging
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 
 from workers.arp import ArpWatch
-from workers.clients import Clients
+from workers.clients import LATE_SECONDS, Clients
 from workers.deadlines import Deadlines
-from workers.lease import Lease, boottime, slept
+from workers.lease import T1, Lease, boottime, slept
 from workers.messages import Attach, ConflictCheck, EndpointSpec, LeaseObtained, LeaseTrouble, Report, Trouble
 from workers.netlink import NetlinkError
 from workers.parse import InvalidLease, parse_lease
 from workers.placement import Placement
 from workers.release import decline, forgo
 from workers.renewal import Expected, Heard
-from workers.udhcpc import MIN_LEASE_SECONDS, ClientOptions, Event, EventKind, Start
+from workers.udhcpc import MIN_LEASE_SECONDS, ClientOptions, Event, EventKind, Start, renewal
 
 PROBE_SECONDS = 2.0  # from the lease: an answer to its probe, not a newcomer's claim (RFC 5227 section 1.1)
 
@@ -25,9 +24,15 @@ log = logging.getLogger(__name__)
 
 
 class Keeper:
-    """One lease on one interface. `lease` is what the server last acknowledged."""
+    """One lease on one interface. `lease` is what the server last acknowledged, in these `words` if they are known."""
 
-    def __init__(self, spec: EndpointSpec, lease: Lease, report: Callable[[Report], None]) -> None:
+    def __init__(
+        self,
+        spec: EndpointSpec,
+        lease: Lease,
+        report: Callable[[Report], None],
+        words: Mapping[str, str] | None = None,
+    ) -> None:
         self.lease = lease
         self._placement = Placement(skip_routes=spec.skip_routes)
         self._spec = spec
@@ -42,7 +47,7 @@ class Keeper:
         self._renewing = False
         self._contested = False
         self._watch: ArpWatch | None = None
-        self._usual: tuple[bytes, float] | None = None
+        self._record = None if words is None else renewal(words)
 
     @property
     def next_at(self) -> float | None:
@@ -70,27 +75,29 @@ class Keeper:
         return self._clients.sources() | watched
 
     def expected(self, channel: int, alarm: int) -> Expected | None:
-        """What to expect of a renewal that changes nothing; None where each has to be looked at.
+        """What to expect of a DHCPACK that changes nothing; None where each has to be looked at.
 
         `channel` and `alarm` are the descriptors that it is about.
         """
-        unsettled = self._silent or self._refused or self._contested or self._renewing or not self._bound
-        pipes = self._clients.pipes
-        if unsettled or pipes is None or self._usual is None or log.isEnabledFor(logging.DEBUG):
+        unsettled = self._silent or self._refused or self._contested or self._renewing
+        duration = self.lease.duration
+        if unsettled or self._record is None or log.isEnabledFor(logging.DEBUG):
             return None
-        record, seconds = self._usual
-        return Expected(record, seconds, channel, alarm, *pipes)
+        if duration is None or duration < MIN_LEASE_SECONDS:
+            return None
+        return self._clients.expected(self._record, T1 * duration + LATE_SECONDS, channel, alarm)
 
     def wake(self, heard: Heard) -> None:
         """Goes on with what was heard while nobody was there to look at it."""
         if heard.renewed is not None:
             obtained, asleep = heard.renewed
+            self._bound = True
             self._accept(self.lease.renewed(obtained), asleep)
-        self._clients.hear(heard.log, heard.said)
+        self._clients.hear(heard)
 
     def unsettle(self) -> None:
-        """Something has changed the link: the next renewal looks at it."""
-        self._usual = None
+        """The link may not be as the lease says: the next DHCPACK is looked at."""
+        self._record = None
 
     def begin(self, interface: str, attach: Attach, mtu_limit: int) -> None:
         """The link is in the sandbox, configured, and called `interface` there; `mtu_limit` is the bridge's MTU.
@@ -103,6 +110,8 @@ class Keeper:
         self._renewing = attach.arrived and self.lease.runs(boottime())
         if self._renewing:
             self._apply(self.lease)  # its former keeper may have died over a change
+        if attach.arrived or not self._placement.comes_with_join(self.lease):
+            self.unsettle()
         self._run()
         self._listen()
 
@@ -151,7 +160,7 @@ class Keeper:
     def _run(self) -> None:
         """Renews from now on, or anew, by whichever client it is time for."""
         self._clients.stop()
-        self._time(self.lease)
+        self._time(boottime())
         if self._contested:
             self._renewing = False
             decline(self._interface, self.lease, self._spec.mac)
@@ -165,11 +174,11 @@ class Keeper:
         requested = None if self._contested else self.lease.address.ip
         return ClientOptions(self._interface, self._spec.mac, requested=requested, hostname=self._hostname)
 
-    def _time(self, lease: Lease) -> None:
-        """What becomes due where no server answers; a lease that has run out has been told already."""
-        runs = lease.runs(boottime())
-        self._deadlines.set(self._on_expiry, lease.expires if runs else None)
-        self._deadlines.set(self._on_overdue, lease.overdue_at(boottime()) if runs else None)
+    def _time(self, at: float) -> None:
+        """What becomes due where no server answers from `at` on; a lease that had run out by then was told already."""
+        runs = self.lease.runs(at)
+        self._deadlines.set(self._on_expiry, self.lease.expires if runs else None)
+        self._deadlines.set(self._on_overdue, self.lease.overdue_at(at) if runs else None)
 
     def _listen(self) -> None:
         """To whoever claims the address of now."""
@@ -248,15 +257,14 @@ class Keeper:
             self._contested = False
             self._listen()
         self._report(LeaseObtained(lease))
-        at = self.next_at
-        self._usual = None if at is None else (replace(event, kind=EventKind.RENEW).record(), at - lease.obtained)
+        self._record = renewal(event.values)
         if lease.duration is not None and lease.duration < MIN_LEASE_SECONDS and not self._renewing:
             self._renewing = True  # udhcpc would come too late
             self._run()
 
     def _accept(self, lease: Lease, asleep: float) -> None:
         self.lease = lease
-        self._time(lease)
+        self._time(lease.obtained)
         self._clients.accept(lease, asleep)
 
     def _is_strange(self, lease: Lease) -> bool:

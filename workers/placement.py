@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address
 
 from workers.configure import configure, unconfigure
-from workers.lease import Lease
+from workers.lease import DEFAULT_DESTINATION, Lease, Route
 from workers.mtu import follow_mtu
+from workers.routes import wanted_routes
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +20,11 @@ class Placement:
         self.mtu_limit: int | None = None
         self._skip_routes = skip_routes
         self._dropped = False
+
+    def comes_with_join(self, lease: Lease) -> bool:
+        """Whether Docker brings all of it onto the link: beside the address that is the gateway that it was told."""
+        routes = wanted_routes(lease, skip_routes=self._skip_routes)
+        return all(route == Route(DEFAULT_DESTINATION, self.joined) for route in routes)
 
     def put(self, interface: str, previous: Lease, lease: Lease) -> None:
         """In place of `previous`, unless that was dropped. Raises NetlinkError."""

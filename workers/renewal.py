@@ -18,12 +18,13 @@ LOG_BYTES = 1024  # of udhcpc's latest words
 
 
 class Expected(NamedTuple):
-    """`record` is what a renewal that changes nothing makes udhcpc's script write to `events`.
+    """`first` is what a DHCPACK that changes nothing makes udhcpc's script write to `events` next, `record` all others.
 
     When it has come the supervisor is told over `channel`, and `alarm` is set to `seconds` later. `errors` is udhcpc's
-    log. All but the record and the time are descriptors.
+    log. All but the records and the time are descriptors.
     """
 
+    first: bytes
     record: bytes
     seconds: float
     channel: int
@@ -58,8 +59,8 @@ def await_news(watched: list[int], expected: Expected | None) -> Heard:
 
 
 def _take_renewals(poll: select.poll, expected: Expected) -> Heard:
-    log, said, renewed = b"", b"", None
-    while expected.record.startswith(said):
+    log, said, renewed, record = b"", b"", None, expected.first
+    while record.startswith(said):
         for number, happened in poll.poll():
             if happened != select.POLLIN or number not in (expected.events, expected.errors):
                 return Heard(log, said, renewed)
@@ -68,8 +69,8 @@ def _take_renewals(poll: select.poll, expected: Expected) -> Heard:
                 log = (log + data)[-LOG_BYTES:]
             else:
                 said += data
-        if said == expected.record and _tell(expected):
-            said, renewed = b"", (boottime(), slept())
+        if said == record and _tell(expected):
+            said, renewed, record = b"", (boottime(), slept()), expected.record
     return Heard(log, said, renewed)
 
 

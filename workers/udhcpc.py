@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from io import FileIO
@@ -30,6 +30,23 @@ READ_BYTES = 65536
 log = logging.getLogger(__name__)
 
 
+FIELDS = (
+    "ip",
+    "mask",
+    "subnet",
+    "router",
+    "dns",
+    "domain",
+    "lease",
+    "serverid",
+    "mtu",
+    "routes",
+    "staticroutes",
+    "msstaticroutes",
+    "message",
+)  # as the script writes them
+
+
 class EventKind(StrEnum):
     """What udhcpc calls its script with."""
 
@@ -46,11 +63,6 @@ class Event:
 
     kind: EventKind
     values: dict[str, str]
-
-    def record(self) -> bytes:
-        """As the script writes it."""
-        fields = (self.kind, *(f"{name}={value}" for name, value in self.values.items()), "", "")
-        return "\0".join(fields).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +85,18 @@ class ClientOptions:
         if self.requested:
             words += ["-r", str(self.requested)]
         return [*words, "-t", "3", "-T", str(RETRY_SECONDS), "-A", str(ROUND_PAUSE_SECONDS)]
+
+
+def renewal(words: Mapping[str, str]) -> bytes:
+    """What the script writes at a renewal when a server's answer is in these words."""
+    return _record(EventKind.RENEW, words)
+
+
+def _record(kind: EventKind, words: Mapping[str, str]) -> bytes:
+    return "\0".join((kind, *(f"{name}={words.get(name, '')}" for name in FIELDS), "", "")).encode()
+
+
+DECONFIG = _record(EventKind.DECONFIG, {})
 
 
 @dataclass(slots=True)
@@ -139,7 +163,7 @@ class Client:
         self.last_words = ""
         self.rest: list[Event] = []
         self._records = Records()
-        self._begun = False
+        self._begun = self._bound = False
         self._log_rest = b""
 
     def take_start(self) -> Start | None:
@@ -159,7 +183,19 @@ class Client:
         """Those that somebody else has read the bytes of."""
         events = list(self._records.feed(data))
         begins, self._begun = bool(events) and not self._begun, self._begun or bool(events)
+        self._bound = self._bound or any(event.kind is EventKind.BOUND for event in events)
         return events[1:] if begins else events
+
+    def next_ack(self, renewal: bytes) -> bytes:
+        """What it will write next if all goes well, in the same words as that renewal: its first one is none."""
+        if self._bound:
+            return renewal
+        bound = EventKind.BOUND.encode() + renewal[len(EventKind.RENEW) :]
+        return bound if self._begun else DECONFIG + bound
+
+    def was_bound(self) -> None:
+        """It has written that."""
+        self._begun = self._bound = True
 
     def read_log(self) -> bool:
         """Takes in udhcpc's own log; False when udhcpc has ended."""

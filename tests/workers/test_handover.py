@@ -81,14 +81,14 @@ def test_rest_is_sent(ends: tuple[socket.socket, socket.socket]) -> None:
     before = descriptors()
     reader, writer = os.pipe()
     with current() as place:
-        expected = Expected(b"record\0\0", 1.5, writer, writer, reader, reader)
+        expected = Expected(b"first\0\0", b"record\0\0", 1.5, writer, writer, reader, reader)
         numbers = [writer, reader]
         send(Rest("nd-0123456789ab", b"state\0", numbers, [reader], expected, [7, 8], place.fileno(), far.fileno()))
     rest = receive(near)
     assert rest is not None
     assert (rest.name, rest.state, rest.ended) == ("nd-0123456789ab", b"state\0", [7, 8])
     assert rest.watched == [rest.numbers[1]]
-    assert rest.expected == Expected(b"record\0\0", 1.5, *rest.numbers[:1] * 2, *rest.numbers[1:] * 2)
+    assert rest.expected == Expected(b"first\0\0", b"record\0\0", 1.5, *rest.numbers[:1] * 2, *rest.numbers[1:] * 2)
     os.close(reader)
     os.write(rest.numbers[0], b"x")
     assert os.read(rest.numbers[1], 1) == b"x"

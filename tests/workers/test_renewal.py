@@ -13,10 +13,11 @@ from workers.alarm import Alarm
 from workers.lease import boottime
 from workers.messages import LeaseRenewed
 from workers.renewal import LOG_BYTES, NOTHING, Expected, Heard, await_news
-from workers.udhcpc import Event, EventKind
+from workers.udhcpc import renewal
 
-RECORD = Event(EventKind.RENEW, {"ip": "192.0.2.10", "lease": "600", "message": ""}).record()
-OTHER = Event(EventKind.RENEW, {"ip": "192.0.2.11", "lease": "600", "message": ""}).record()
+RECORD = renewal({"ip": "192.0.2.10", "lease": "600"})
+OTHER = renewal({"ip": "192.0.2.11", "lease": "600"})
+FIRST = b"bound" + RECORD[5:]
 SECONDS = 0.05
 PATIENCE_SECONDS = 10.0
 
@@ -34,7 +35,7 @@ class Asleep:
         self.unread = events
         self._open: list[int] = [events, errors, others, self.events, self.errors, self.others]
         self._channel: Connection = channel
-        expected = Expected(RECORD, SECONDS, channel.fileno(), self.alarm.fileno(), events, errors)
+        expected = Expected(FIRST, RECORD, SECONDS, channel.fileno(), self.alarm.fileno(), events, errors)
         self._heard: list[Heard] = []
         self._thread = threading.Thread(
             target=lambda: self._heard.append(await_news([others, events, errors], expected if expects else None))
@@ -77,7 +78,7 @@ def asleep() -> Iterator[Asleep]:
 def test_nothing_new(asleep: Asleep) -> None:
     """Each renewal is told and puts the alarm off, whatever the pieces that it is read in; udhcpc's log is kept."""
     begun = boottime()
-    for pieces in ((RECORD[:5], RECORD[5:]), (RECORD,)):
+    for pieces in ((FIRST[:5], FIRST[5:]), (RECORD,), (RECORD,)):
         os.write(asleep.errors, b"a word\n")
         for piece in pieces:
             os.write(asleep.events, piece)
@@ -86,13 +87,15 @@ def test_nothing_new(asleep: Asleep) -> None:
     ended = boottime()
     asleep.wake()
     log, said, renewed = asleep.heard()
-    assert (log, said) == (b"a word\n" * 2, b"")
+    assert (log, said) == (b"a word\n" * 3, b"")
     assert renewed is not None
     assert begun < renewed[0] <= ended - SECONDS
     assert not asleep.supervisor.poll()
 
 
-@pytest.mark.parametrize("said", [OTHER, RECORD + OTHER, b"nak\0message=no\0\0"], ids=["other", "both", "nak"])
+@pytest.mark.parametrize(
+    "said", [OTHER, FIRST + OTHER, RECORD, b"nak\0message=no\0\0"], ids=["other", "both", "later", "nak"]
+)
 def test_news(asleep: Asleep, said: bytes) -> None:
     """Whatever else udhcpc says is for a turn, to the last byte."""
     os.write(asleep.events, said)
@@ -103,10 +106,10 @@ def test_news(asleep: Asleep, said: bytes) -> None:
 def test_half_a_record(asleep: Asleep) -> None:
     """What has come of a record when something else happens goes to the turn."""
     os.write(asleep.errors, b"x" * 2 * LOG_BYTES + b"\n")
-    os.write(asleep.events, RECORD[:7])
+    os.write(asleep.events, FIRST[:7])
     asleep.wake()
     heard = asleep.heard()
-    assert RECORD.startswith(heard.said)
+    assert FIRST.startswith(heard.said)
     assert len(heard.log) in (0, LOG_BYTES)
 
 
@@ -120,15 +123,15 @@ def test_death(asleep: Asleep) -> None:
 def test_supervisor_gone(asleep: Asleep) -> None:
     """A renewal that cannot be told goes to the turn, which will find out why."""
     asleep.supervisor.close()
-    os.write(asleep.events, RECORD)
+    os.write(asleep.events, FIRST)
     asleep.wake()
     heard = asleep.heard()
-    assert (heard.said or os.read(asleep.unread, len(RECORD)), heard.renewed) == (RECORD, None)
+    assert (heard.said or os.read(asleep.unread, len(FIRST)), heard.renewed) == (FIRST, None)
 
 
 def test_nothing_expected() -> None:
     """Then all is for a turn, unread."""
     one = Asleep(expects=False)
-    os.write(one.events, RECORD)
+    os.write(one.events, FIRST)
     assert one.heard() == NOTHING
     one.close()

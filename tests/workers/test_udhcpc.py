@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from tests.workers.hostile import texts
-from workers.udhcpc import SCRIPT, ClientOptions, Event, EventKind, Records
+from workers.udhcpc import DECONFIG, SCRIPT, Client, ClientOptions, Event, EventKind, Records, renewal
 
 MAC = "02:00:5e:00:53:01"
 SHELLS = [["dash"], ["busybox", "sh"]]
@@ -135,3 +135,32 @@ def test_requested_address_and_host_name() -> None:
     words = ClientOptions("eth0", MAC, requested=IPv4Address("192.0.2.10"), hostname="web-1").arguments()
     assert _pairs(words, "-r") == ["192.0.2.10"]
     assert _pairs(words, "-x") == ["0x3d:0102005e005301", "0x0c:7765622d31"]
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
+def test_predicted(shell: list[str]) -> None:
+    """What the script will write is known before it does, to the byte."""
+    words = {"ip": "192.0.2.10", "mask": "24", "lease": "600", "router": "192.0.2.1"}
+    assert _script(shell, "renew", **words) == renewal(words)
+    assert _script(shell, "deconfig") == DECONFIG
+
+
+def test_next_ack() -> None:
+    """The first DHCPACK of a udhcpc is told after its beginning, and as another event than the later ones."""
+    client = Client(ClientOptions("eth0", MAC))
+    wanted, bound = renewal({"ip": "192.0.2.10"}), b"bound" + renewal({"ip": "192.0.2.10"})[5:]
+    assert client.next_ack(wanted) == DECONFIG + bound
+    assert client.take_events(DECONFIG) == []
+    assert client.next_ack(wanted) == bound
+    assert [event.kind for event in client.take_events(bound)] == [EventKind.BOUND]
+    assert client.next_ack(wanted) == wanted
+    client.stop()
+
+
+def test_first_ack_that_somebody_else_took() -> None:
+    """After it come renewals, and a deconfig is news."""
+    client = Client(ClientOptions("eth0", MAC))
+    client.was_bound()
+    assert client.next_ack(b"renew") == b"renew"
+    assert [event.kind for event in client.take_events(DECONFIG)] == [EventKind.DECONFIG]
+    client.stop()
