@@ -42,7 +42,7 @@ from workers.messages import (
     Trouble,
 )
 from workers.mtu import follow_mtu
-from workers.netlink import Link, Netlink, NetlinkError, change_feed, drain
+from workers.netlink import Link, Netlink, NetlinkError, change_feed, drain, is_here
 from workers.pair import Pair
 from workers.release import ReleaseError, release
 from workers.renewal import Expected, Heard
@@ -315,13 +315,13 @@ class Worker:
             self._on_link_gone()  # between two looks at it
 
     def _enter(self, path: str, *, arrived: bool) -> None:
+        if is_here(self._spec.container_link):  # as a rule: each start on this host makes dozens of changes
+            if arrived:
+                self._lose_sandbox()  # Docker has moved it back already
+            elif self._takeover:
+                self._report(NotMoved())
+            return
         with Netlink() as netlink:
-            if netlink.link(self._spec.container_link) is not None:
-                if arrived:
-                    self._lose_sandbox()  # Docker has moved it back already
-                elif self._takeover:
-                    self._report(NotMoved())
-                return
             self._host_end = netlink.link(self._spec.host_link)
         try:
             sandbox = netns.open_namespace(path)

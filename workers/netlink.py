@@ -10,7 +10,7 @@ import select
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from ipaddress import IPv4Interface
 from types import TracebackType
 from typing import Self
@@ -221,6 +221,13 @@ class Netlink:
 def host_mac(mac: str) -> str:
     """The host end's address: so high that no bridge takes it for its own, which is its ports' lowest."""
     return f"fe:{mac.split(':', 1)[1]}"
+
+
+def is_here(name: str) -> bool:
+    """Whether the present namespace has a link of that name; a hundredth of what it takes to ask for the link."""
+    with suppress(OSError):
+        return socket.if_nametoindex(name) > 0
+    return False
 
 
 def change_feed() -> socket.socket:
