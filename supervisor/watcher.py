@@ -35,6 +35,8 @@ API_TIMEOUT_SECONDS = 60
 RECONNECT_SECONDS = 2.0  # at most: a dockerd that is back starts containers at once, and its pid tells which
 UCRED = struct.Struct("3i")  # pid, uid, gid: unix(7), SO_PEERCRED
 BRIDGE_NAME = "com.docker.network.bridge.name"
+EVENTS = {"type": ["container", "network"], "event": ["create", "destroy", "rename", "connect", "disconnect"]}
+BUILT_IN = ("bridge", "host", "ipvlan", "macvlan", "null", "overlay")  # drivers, of whose endpoints we are not asked
 DAEMON = b"dockerd\n"  # as in /proc/PID/comm
 
 log = logging.getLogger(__name__)
@@ -84,7 +86,7 @@ def _follow(socket_path: str, channel: Connection) -> None:
     client.close()  # the connection that asked for the version, before that; the client goes on
     try:
         info = client.info()
-        events = client.events(decode=True, filters={"type": ["container", "network"]})
+        events = client.events(decode=True, filters=EVENTS)
         try:
             channel.send(EngineConnected(info["DockerRootDir"], info["ServerVersion"]))
             for fact in _everything(client):
@@ -107,10 +109,14 @@ def _everything(client: APIClient) -> Iterator[Fact]:
 
 
 def _consequences(client: APIClient, event: dict[str, Any]) -> Iterator[Fact]:
+    """The engine tells of each connection to a network at a start, and of its end, so these two need not be told."""
     kind, action = event.get("Type"), event.get("Action", "")
     actor = event.get("Actor", {})
-    if kind == "container" and action in ("start", "rename", "die", "destroy"):
+    attributes = actor.get("Attributes") or {}
+    if kind == "container" and action == "rename":
         yield from _container(client, actor["ID"])
+    elif kind == "container" and action == "destroy":
+        yield ContainerGone(actor["ID"])
     elif kind == "network" and action == "destroy":
         yield NetworkGone(actor["ID"])
     elif kind == "network" and action == "create":
@@ -118,8 +124,8 @@ def _consequences(client: APIClient, event: dict[str, Any]) -> Iterator[Fact]:
             yield _network(client.inspect_network(actor["ID"]))
         except NotFound:
             yield NetworkGone(actor["ID"])
-    elif kind == "network" and action in ("connect", "disconnect") and "container" in actor.get("Attributes", {}):
-        yield from _container(client, actor["Attributes"]["container"])
+    elif action in ("connect", "disconnect") and attributes.get("type") not in BUILT_IN and "container" in attributes:
+        yield from _container(client, attributes["container"])
 
 
 def _network(network: dict[str, Any]) -> NetworkSeen:
