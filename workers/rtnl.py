@@ -105,19 +105,24 @@ def _message(kind: type[nlmsg], fields: dict[str, int], attributes: Iterable[tup
 
 
 def decode_link(message: Any) -> Link:  # noqa: ANN401  pyroute2 is untyped
-    kind = message.get(("linkinfo", "kind"))
+    slots = {slot.name: slot for slot in message["attrs"]}  # its `get` goes through all of them each time
+
+    def value(name: str) -> Any:  # noqa: ANN401
+        return slots[name].value if name in slots else None
+
+    kind = message.get(("linkinfo", "kind")) if "IFLA_LINKINFO" in slots else None
     return Link(
         index=message["index"],
-        name=message.get("ifname"),
-        mac=message.get("address") or "",
+        name=value("IFLA_IFNAME"),
+        mac=value("IFLA_ADDRESS") or "",
         up=bool(message["flags"] & IFF_UP),
         carrier=bool(message["flags"] & IFF_LOWER_UP),
-        operational=message.get("operstate") == "UP",
+        operational=value("IFLA_OPERSTATE") == "UP",
         kind=kind,
-        mtu=message.get("mtu") or 0,
-        group=message.get("group") or 0,
-        master=message.get("master"),
-        peer_index=message.get("link"),
+        mtu=value("IFLA_MTU") or 0,
+        group=value("IFLA_GROUP") or 0,
+        master=value("IFLA_MASTER"),
+        peer_index=value("IFLA_LINK"),
         bridge=_bridge(message) if kind == "bridge" else None,
     )
 
