@@ -9,7 +9,7 @@ from pathlib import Path
 from workers.firewall import drops_forwarded
 from workers.messages import HOST_LINK_PREFIX
 from workers.netlink import Netlink, NetlinkError
-from workers.rtnl import Link
+from workers.rtnl import Bridge, Link
 
 NO_CAUSE = "no cause found on this host; is there a DHCP server on this LAN, and does it serve this MAC address?"
 CALL_IPTABLES = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
@@ -19,7 +19,7 @@ def likely_cause(bridge: str) -> str:
     """Why no DHCP answer came, in one sentence; never fails."""
     try:
         with Netlink() as netlink:
-            found = next(_findings(netlink.require_bridge(bridge), netlink.links()), None)
+            found = next(_findings(netlink, netlink.require_bridge(bridge)), None)
     except (NetlinkError, OSError) as error:
         return str(error)  # a bridge that has gone is a cause, too
     return found or NO_CAUSE
@@ -28,29 +28,30 @@ def likely_cause(bridge: str) -> str:
 def warnings(bridge: str) -> tuple[str, ...]:
     """All that will hurt later, for `network create`; raises NetlinkError if there is no such bridge."""
     with Netlink() as netlink:
-        return tuple(_findings(netlink.require_bridge(bridge), netlink.links()))
+        return tuple(_findings(netlink, netlink.require_bridge(bridge)))
 
 
-def _findings(bridge: Link, links: tuple[Link, ...]) -> Iterator[str]:
+def _findings(netlink: Netlink, bridge: Link) -> Iterator[str]:
+    settings = netlink.settings(bridge)
     if not bridge.up:
         yield f"{bridge.name} is down: raise it with `ip link set {bridge.name} up`"
-    yield from _spanning_tree(bridge)
-    yield from _packet_filter(bridge)
-    yield from _uplinks(bridge, [link for link in links if link.master == bridge.index])
+    yield from _spanning_tree(bridge, settings)
+    yield from _packet_filter(bridge, settings)
+    yield from _uplinks(bridge, [link for link in netlink.links() if link.master == bridge.index])
 
 
-def _spanning_tree(bridge: Link) -> Iterator[str]:
-    if bridge.bridge and bridge.bridge.stp and bridge.bridge.forward_delay:
+def _spanning_tree(bridge: Link, settings: Bridge) -> Iterator[str]:
+    if settings.stp and settings.forward_delay:
         yield (
-            f"STP is on for {bridge.name} with a forward delay of {bridge.bridge.forward_delay:g} s: a new port "
+            f"STP is on for {bridge.name} with a forward delay of {settings.forward_delay:g} s: a new port "
             f"forwards nothing for twice as long; switch it off with `ip link set {bridge.name} type bridge "
             f"stp_state 0` or raise lease_timeout"
         )
 
 
-def _packet_filter(bridge: Link) -> Iterator[str]:
+def _packet_filter(bridge: Link, settings: Bridge) -> Iterator[str]:
     try:
-        dropped = _calls_iptables(bridge) and drops_forwarded(bridge.name)
+        dropped = _calls_iptables(settings) and drops_forwarded(bridge.name)
     except OSError as error:
         yield f"the packet filter could not be read ({error})"
         return
@@ -62,12 +63,12 @@ def _packet_filter(bridge: Link) -> Iterator[str]:
         )
 
 
-def _calls_iptables(bridge: Link) -> bool:
+def _calls_iptables(settings: Bridge) -> bool:
     try:
         everywhere = CALL_IPTABLES.read_text().strip() != "0"
     except FileNotFoundError:
         return False  # br_netfilter is not loaded
-    return everywhere or (bridge.bridge is not None and bridge.bridge.calls_iptables)
+    return everywhere or settings.calls_iptables
 
 
 def _uplinks(bridge: Link, ports: list[Link]) -> Iterator[str]:

@@ -33,10 +33,12 @@ from workers.netns import Namespace, disable_ipv6
 from workers.nlsocket import KernelError, NetlinkSocket
 from workers.routes import RTPROT_KERNEL, KernelRoute, describe
 from workers.rtnl import (
+    Bridge,
     Link,
     address_question,
     changed_link,
     decode_address,
+    decode_bridge,
     decode_link,
     decode_route,
     encode_address,
@@ -135,9 +137,13 @@ class Netlink:
     def require_bridge(self, name: str) -> Link:
         """The bridge of that name; raises NetlinkError if there is none."""
         link = self.require_link(name)
-        if link.bridge is None:
+        if link.kind != "bridge":
             raise NetlinkError(f"using {name} as the bridge", errno.EINVAL, f"{name} is {link.described_kind}")
         return link
+
+    def settings(self, bridge: Link) -> Bridge:
+        with _attempt(f"asking for the bridge {bridge.name}"):
+            return decode_bridge(self._kernel.get(RTM_GETLINK, link_question(bridge.name)))
 
     def link(self, name: str) -> Link | None:
         try:

@@ -41,7 +41,7 @@ class Link:
     """`carrier` is layer 1 of the link itself, `kind` its driver family (None: hardware), `mtu` is in bytes.
 
     `operational`: the kernel takes frames for sending. `peer_index` is the other end's index for a veth, in the
-    namespace where that end is; `bridge` is None for all that is no bridge.
+    namespace where that end is.
     """
 
     index: int
@@ -55,7 +55,6 @@ class Link:
     group: int = 0
     master: int | None = None
     peer_index: int | None = None
-    bridge: Bridge | None = None
 
     @property
     def described_kind(self) -> str:
@@ -110,7 +109,6 @@ def decode_link(message: Any) -> Link:  # noqa: ANN401  pyroute2 is untyped
     def value(name: str) -> Any:  # noqa: ANN401
         return slots[name].value if name in slots else None
 
-    kind = message.get(("linkinfo", "kind")) if "IFLA_LINKINFO" in slots else None
     return Link(
         index=message["index"],
         name=value("IFLA_IFNAME"),
@@ -118,17 +116,16 @@ def decode_link(message: Any) -> Link:  # noqa: ANN401  pyroute2 is untyped
         up=bool(message["flags"] & IFF_UP),
         carrier=bool(message["flags"] & IFF_LOWER_UP),
         operational=value("IFLA_OPERSTATE") == "UP",
-        kind=kind,
+        kind=message.get(("linkinfo", "kind")) if "IFLA_LINKINFO" in slots else None,
         mtu=value("IFLA_MTU") or 0,
         group=value("IFLA_GROUP") or 0,
         master=value("IFLA_MASTER"),
         peer_index=value("IFLA_LINK"),
-        bridge=_bridge(message) if kind == "bridge" else None,
     )
 
 
-def _bridge(message: Any) -> Bridge:  # noqa: ANN401  pyroute2 is untyped
-    """A kernel without bridge netfilter has no switch for it, and nothing there calls iptables."""
+def decode_bridge(message: Any) -> Bridge:  # noqa: ANN401  pyroute2 is untyped
+    """A bridge's settings. A kernel without bridge netfilter has no switch for it, and nothing there calls iptables."""
     stp, delay, iptables = (
         message.get(("linkinfo", "data", f"br_{name}")) for name in ("stp_state", "forward_delay", "nf_call_iptables")
     )
