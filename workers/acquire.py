@@ -101,10 +101,10 @@ class _Exchange:
     def _reboot(self, remembered: Lease) -> Acquired | None:
         """INIT-REBOOT: a REQUEST without a server's name; None where it is refused."""
         self._claims.probe(remembered.address.ip)
-        deadline = time.monotonic() + REBOOT_SECONDS
-        while time.monotonic() < deadline:
+        begun = time.monotonic()
+        for attempt in range(1, REBOOT_TRIES + 1):
             self._send(MessageType.REQUEST, remembered.address.ip, server=None)
-            for answer in self._answers(min(deadline, time.monotonic() + REBOOT_SECONDS / REBOOT_TRIES)):
+            for answer in self._answers(begun + attempt * REBOOT_SECONDS / REBOOT_TRIES):
                 if answer.kind is Kind.ACK:
                     self._claims.router = answer.sender
                     return self._confirmed(self._accepted(answer))
