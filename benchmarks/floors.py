@@ -13,7 +13,8 @@ from statistics import median
 
 from tests.lab.command import run
 from workers.arp import ETH_P_ARP, ArpWatch
-from workers.netlink import Netlink, change_feed
+from workers.changefeed import change_feed
+from workers.netlink import Netlink
 from workers.netns import Namespace, disable_ipv6, new_namespace
 
 PORTS = (5, 200, 1000)

@@ -21,6 +21,7 @@ from workers import netns
 from workers.acquire import Cancelled, acquire
 from workers.alarm import Alarm
 from workers.arp import ArpWatch
+from workers.changefeed import change_feed, drain, is_here
 from workers.keeper import Keeper
 from workers.lease import Lease
 from workers.messages import (
@@ -42,7 +43,7 @@ from workers.messages import (
     Trouble,
 )
 from workers.mtu import follow_mtu
-from workers.netlink import Link, Netlink, NetlinkError, change_feed, drain, is_here
+from workers.netlink import Link, Netlink, NetlinkError
 from workers.pair import Pair
 from workers.release import ReleaseError, release
 from workers.renewal import Expected, Heard

@@ -7,10 +7,9 @@ a lease says or why a link is made.
 import errno
 import os
 import select
-import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from ipaddress import IPv4Interface
 from types import TracebackType
 from typing import Self
@@ -28,6 +27,7 @@ from pyroute2.netlink.rtnl import (
     RTM_NEWROUTE,
 )
 
+from workers.changefeed import change_feed, drain
 from workers.lease import DEFAULT_DESTINATION, Route
 from workers.netns import Namespace, disable_ipv6
 from workers.nlsocket import KernelError, NetlinkSocket
@@ -49,11 +49,9 @@ from workers.rtnl import (
     veth_pair,
 )
 
-RTMGRP_LINK = 0x1
-RTMGRP_IPV4_IFADDR = 0x10
 OPERATION_SECONDS = 0.5
 
-__all__ = ["Link", "Netlink", "NetlinkError", "change_feed", "drain", "host_mac"]
+__all__ = ["Link", "Netlink", "NetlinkError", "host_mac"]
 
 
 class NetlinkError(Exception):
@@ -227,32 +225,3 @@ class Netlink:
 def host_mac(mac: str) -> str:
     """The host end's address: so high that no bridge takes it for its own, which is its ports' lowest."""
     return f"fe:{mac.split(':', 1)[1]}"
-
-
-def is_here(name: str) -> bool:
-    """Whether the present namespace has a link of that name; a hundredth of what it takes to ask for the link."""
-    with suppress(OSError):
-        return socket.if_nametoindex(name) > 0
-    return False
-
-
-def change_feed() -> socket.socket:
-    """A socket that becomes readable when a link or an IPv4 address of the present namespace changes.
-
-    A wake-up only: ask a `Netlink` for the state, and `drain` the feed before that.
-    """
-    feed = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-    feed.bind((0, RTMGRP_LINK | RTMGRP_IPV4_IFADDR))
-    return feed
-
-
-def drain(feed: socket.socket) -> None:
-    """Reads a feed until it is empty; an overrun is a change like any other."""
-    while True:
-        try:
-            feed.recv(1)  # the rest of a datagram that does not fit is dropped by the kernel
-        except BlockingIOError:
-            return
-        except OSError as error:
-            if error.errno != errno.ENOBUFS:
-                raise

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.netns.lan import BRIDGE, CONTAINER_LINK, HOST_LINK, MAC, create_pair, run, shell
+from workers.changefeed import change_feed, drain
 from workers.lease import Route
-from workers.netlink import Netlink, NetlinkError, change_feed, drain, host_mac
+from workers.netlink import Netlink, NetlinkError, host_mac
 from workers.netns import Namespace, new_namespace
 from workers.rtnl import Link
 

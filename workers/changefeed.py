@@ -1,0 +1,40 @@
+"""Links of the present network namespace that change: who waits for one is woken, and can look for it cheaply.
+
+Must not know what a link is like: that is netlink's.
+"""
+
+import errno
+import socket
+from contextlib import suppress
+
+RTMGRP_LINK = 0x1
+RTMGRP_IPV4_IFADDR = 0x10
+
+
+def is_here(name: str) -> bool:
+    """Whether the present namespace has a link of that name; a hundredth of what it takes to ask for the link."""
+    with suppress(OSError):
+        return socket.if_nametoindex(name) > 0
+    return False
+
+
+def change_feed() -> socket.socket:
+    """A socket that becomes readable when a link or an IPv4 address of the present namespace changes.
+
+    A wake-up only: ask a `Netlink` for the state, and `drain` the feed before that.
+    """
+    feed = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    feed.bind((0, RTMGRP_LINK | RTMGRP_IPV4_IFADDR))
+    return feed
+
+
+def drain(feed: socket.socket) -> None:
+    """Reads a feed until it is empty; an overrun is a change like any other."""
+    while True:
+        try:
+            feed.recv(1)  # the rest of a datagram that does not fit is dropped by the kernel
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                raise
