@@ -219,6 +219,7 @@ class Keeper:
 
     def _on_expiry(self) -> None:
         """The lease has run out and no server has answered: from now on a new one is asked for."""
+        self.unsettle()
         self._report(LeaseTrouble(Trouble.EXPIRED, f"the lease of {self.lease.address.ip} has run out"))
         if self._spec.drop_expired:
             self._drop()
@@ -284,6 +285,7 @@ class Keeper:
         try:
             self._placement.put(self._interface, self.lease, lease)
         except NetlinkError as error:
+            self.unsettle()
             self._report(LeaseTrouble(Trouble.INVALID, f"the lease could not be applied: {error}"))
             return False
         return True
