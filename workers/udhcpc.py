@@ -26,25 +26,11 @@ ROUND_PAUSE_SECONDS = 5  # a server that comes back is asked within one round an
 STOP_SECONDS = 1.0
 MIN_LEASE_SECONDS = 16  # it takes shorter ones for this long
 READ_BYTES = 65536
+ROUTE_FIELDS = ("routes", "staticroutes", "msstaticroutes")
+# As the script writes them.
+FIELDS = ("ip", "mask", "subnet", "router", "dns", "domain", "lease", "serverid", "mtu", *ROUTE_FIELDS, "message")
 
 log = logging.getLogger(__name__)
-
-
-FIELDS = (
-    "ip",
-    "mask",
-    "subnet",
-    "router",
-    "dns",
-    "domain",
-    "lease",
-    "serverid",
-    "mtu",
-    "routes",
-    "staticroutes",
-    "msstaticroutes",
-    "message",
-)  # as the script writes them
 
 
 class EventKind(StrEnum):
