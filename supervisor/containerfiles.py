@@ -74,20 +74,20 @@ def read_configuration(directory: Path) -> Configuration | None:
     return _read(directory / CONFIGURATION, _configuration)
 
 
-def configuration_version(directory: str) -> Version | None:
-    """As long as it is the same, so is the configuration: the engine never writes into its file, but puts a new one in
-    its place. None where there is no file.
-    """
-    try:
-        found = os.lstat(f"{directory}/{CONFIGURATION}")
-    except OSError:
-        return None
-    return found.st_ino, found.st_ctime_ns, found.st_size
-
-
 def read_host_configuration(directory: Path) -> HostConfiguration | None:
     """As `read_configuration`."""
     return _read(directory / HOST_CONFIGURATION, _host_configuration)
+
+
+def file_version(path: str) -> Version | None:
+    """As long as it is the same, so is what the file says: the engine never writes into one, but puts another in its
+    place. None where there is no file.
+    """
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_ino, found.st_ctime_ns, found.st_size
 
 
 def _read(path: Path, understood: Callable[[Any], T]) -> T | None:

@@ -99,12 +99,14 @@ class Engine:
         self.listed: float | None = None
         self._listing_from = 0.0
         self._owners: dict[str, ContainerSeen] = {}
+        self._places: dict[str, Path] = {}
 
     def learn(self, fact: Fact) -> None:  # noqa: C901  one case a fact
         """Takes one fact in."""
         match fact:
             case EngineFound(pid):
                 self.pid = pid
+                self._places.clear()
             case EngineConnected(data_root, _):
                 self.connected, self.data_root = True, data_root
                 self.listed, self._listing_from = None, time.monotonic()
@@ -146,6 +148,17 @@ class Engine:
         except OSError as error:
             log.warning("dockerd's view of the file system cannot be read (is CAP_SYS_PTRACE missing?): %s", error)
             return None
+
+    def place(self, name: str) -> Path | None:
+        """Where we find one of the places in the engine's data root; None as for `path`.
+
+        It is followed once: nobody moves it below a running dockerd, and each container's start asks several times.
+        """
+        seen_by_dockerd = f"{self.data_root}/{name}"
+        found = self._places.get(seen_by_dockerd) if self.pid else None
+        if found is None and (found := self.path(seen_by_dockerd)):
+            self._places[seen_by_dockerd] = found
+        return found
 
     def network_name(self, network_id: str) -> str | None:
         """Its name, once known."""

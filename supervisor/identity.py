@@ -12,17 +12,9 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
-from supervisor.containerfiles import (
-    Configuration,
-    Identity,
-    Place,
-    read_configuration,
-    read_host_configuration,
-)
+from supervisor.containerfiles import Configuration, Identity, Place
 from supervisor.engine import Engine
 from supervisor.memory import COMEBACK_SECONDS
 from supervisor.messages import CreateEndpoint
@@ -34,8 +26,8 @@ DEAD = ("Z", "X")  # proc(5), stat: a zombie, and one that is just vanishing
 STARTED = 19  # the same, counted from the state on: in ticks since boot
 MISTAKES = 2  # after which a container that seems to be starting is not believed to
 POLICIES = (ALWAYS, "unless-stopped", "on-failure")
-
-T = TypeVar("T")
+NAMES = "network/files/local-kv.db"  # of containers, beside the ids of their endpoints
+NAME = re.compile(rb'[^{}]*?"name":"([^"]+)"')
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +51,8 @@ class Identifier:
         if len(candidates) > 1:
             candidates = [c for c in candidates if self._may_ask(c, request, network)]
         if len(candidates) > 1:
-            candidates = [c for c in candidates if not self._is_remnant(c)] or candidates
+            began = self._began()
+            candidates = [c for c in candidates if not self._is_remnant(c, began)] or candidates
         if len(candidates) > 1 and request.mac is None and chosen is None:
             log.warning(
                 "%d containers start at once and nothing tells them apart (%s): this one gets a fresh identity; "
@@ -84,10 +77,10 @@ class Identifier:
         A dockerd that starts after a crash stops what the last one left, and writes that down as if a user had done
         it. But no user can, before its API answers.
         """
-        configuration = self._read(identity.id, read_configuration) if identity else None
+        configuration = self._mounted.configuration(identity.id) if identity else None
         if configuration is None or _lives(configuration):  # that one was disconnected
             return False
-        host = self._read(configuration.identity.id, read_host_configuration)
+        host = self._mounted.host_configuration(configuration.identity.id)
         policy = host and host.restart_policy
         if configuration.was_stopped:
             return policy == ALWAYS and not self._engine.connected
@@ -96,7 +89,7 @@ class Identifier:
     def is_starting(self, identity: Identity | None) -> bool:
         """Whether this container is mounted and does not run yet; a remnant is not."""
         mounted = (c for c in self._mounted.configurations() if c.identity == identity and not c.running)
-        return identity is not None and any(not self._is_remnant(c) for c in mounted)
+        return identity is not None and any(not self._is_remnant(c, self._began()) for c in mounted)
 
     def at_join(self, endpoint_id: str) -> Identity | None:
         """The container that the engine's own store names with the endpoint."""
@@ -108,27 +101,38 @@ class Identifier:
 
     def name_at_join(self, endpoint_id: str) -> str | None:
         """Its name alone, if the store has it; it is written between the answer to CreateEndpoint and Join."""
-        store = self._engine.path(f"{self._engine.data_root}/network/files/local-kv.db")
+        store = self._engine.place(NAMES)
         try:
             content = store.read_bytes() if store else b""
         except OSError:
             return None  # another form of engine; the watcher will tell, later
-        names = set(re.findall(rb'"id":"%b"[^{}]*?"name":"([^"]+)"' % endpoint_id.encode(), content))
+        named = (NAME.match(rest) for rest in content.split(b'"id":"%b"' % endpoint_id.encode())[1:])
+        names = {name[1] for name in named if name}
         return names.pop().decode("utf-8", "replace") if len(names) == 1 else None
 
-    def _is_remnant(self, container: Configuration) -> bool:
+    def _began(self) -> float | None:
+        """When this dockerd began, in Unix seconds; None where that cannot be told, or its API does not answer yet."""
+        if self._engine.pid is None or not self._engine.connected:
+            return None
+        try:
+            return _beginning(self._engine.pid)
+        except OSError:
+            return None  # it has just gone
+
+    def _is_remnant(self, container: Configuration, began: float | None) -> bool:
         """Whether its root was mounted before this dockerd began, and nobody has started it again since.
 
         overlay2 makes a directory for the mount, which is the last change of the directory around it. A restart keeps
         the mount; a dockerd whose API does not answer yet starts what ran before. False where that cannot be told.
+        `began` is when this dockerd did.
         """
         around = self._mounted.around(container.identity.id)
-        if around is None or self._engine.pid is None or not self._engine.connected:
+        if around is None or began is None:
             return False
         try:
-            began, mounted = _beginning(self._engine.pid), around.stat().st_mtime
+            mounted = around.stat().st_mtime
         except OSError:
-            return False  # the container or dockerd has just gone
+            return False  # the container has just gone
         return mounted < began and max(mounted, container.ended) < time.time() - COMEBACK_SECONDS
 
     def _may_ask(self, container: Configuration, request: CreateEndpoint, network: set[str]) -> bool:
@@ -136,7 +140,7 @@ class Identifier:
 
         A container's ports and name servers are in the request for the first of its networks that is not internal.
         """
-        host = self._read(container.identity.id, read_host_configuration)
+        host = self._mounted.host_configuration(container.identity.id)
         if host is None:
             return True
         macs = {place.mac for place in _places(container, network)} - {None}
@@ -145,11 +149,6 @@ class Identifier:
         published = not request.published or host.published in (None, request.published)
         dns = request.exposed_ports is None or not host.dns or host.dns == request.dns  # else they are the daemon's
         return request.mac == mac and ports and published and dns
-
-    def _read(self, container_id: str, read: Callable[[Path], T | None]) -> T | None:
-        """One of the container's two files."""
-        directory = self._engine.path(f"{self._engine.data_root}/containers/{container_id}")
-        return read(directory) if directory else None
 
 
 def _lives(configuration: Configuration) -> bool:

@@ -6,25 +6,54 @@ something is mounted on it takes about as long, and it is asked only for those c
 """
 
 import os
-from collections.abc import Iterator, Set
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Set
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Generic, TypeVar
 
-from supervisor.containerfiles import Configuration, Version, configuration_version, read_configuration
+from supervisor.containerfiles import (
+    CONFIGURATION,
+    HOST_CONFIGURATION,
+    Configuration,
+    HostConfiguration,
+    Version,
+    file_version,
+    read_configuration,
+    read_host_configuration,
+)
 from supervisor.engine import Engine
 
 # overlay2 mounts by a mount id of its own, which it notes for each container, the containerd image store by the
 # container's id.
 CONTAINERS, OVERLAY2, CONTAINERD, NOTES = "containers", "overlay2", "rootfs/overlayfs", "image/overlay2/layerdb/mounts"
 
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _File(Generic[T]):
+    """What was read of one, and of which version of it."""
+
+    version: Version | None = None
+    content: T | None = None
+
+    def now(self, directory: str | None, name: str, read: Callable[[Path], T | None]) -> T | None:
+        """It is read again when it is another one, or could not be read."""
+        if directory is None:
+            return None
+        version = file_version(f"{directory}/{name}")
+        if self.content is None or version != self.version:
+            self.content, self.version = read(Path(directory)), version
+        return self.content
+
 
 @dataclass(slots=True)
 class _Known:
-    """What was read of a container: its mount id, which never changes, and one version of its configuration."""
+    """What was read of a container. Its mount id never changes."""
 
     mount_id: str | None = None
-    version: Version | None = None
-    configuration: Configuration | None = None
+    configuration: _File[Configuration] = field(default_factory=_File)
+    host_configuration: _File[HostConfiguration] = field(default_factory=_File)
 
 
 class _Store:
@@ -51,24 +80,35 @@ class Mounted:
 
         What cannot be read is left out.
         """
-        containers = self._place(CONTAINERS)
-        stores = _Store(self._place(CONTAINERD)), _Store(self._place(OVERLAY2))
-        for container_id in self._listed(containers):
+        stores = _Store(self._engine.place(CONTAINERD)), _Store(self._engine.place(OVERLAY2))
+        for container_id in self._listed():
             if container_id not in but and self._is_mounted(container_id, *stores):
-                configuration = _up_to_date(self._known[container_id], f"{containers}/{container_id}")
+                configuration = self.configuration(container_id)
                 if configuration is not None:
                     yield configuration
 
+    def configuration(self, container_id: str) -> Configuration | None:
+        """Of a container, mounted or not; None where it cannot be read."""
+        known = self._known.setdefault(container_id, _Known())
+        return known.configuration.now(self._directory(container_id), CONFIGURATION, read_configuration)
+
+    def host_configuration(self, container_id: str) -> HostConfiguration | None:
+        """As `configuration`."""
+        known = self._known.setdefault(container_id, _Known())
+        return known.host_configuration.now(self._directory(container_id), HOST_CONFIGURATION, read_host_configuration)
+
     def around(self, container_id: str) -> Path | None:
         """The directory around the mount of a container that was found here; None with another store than overlay2."""
-        known = self._known.get(container_id)
-        return None if known is None or known.mount_id is None else self._place(f"{OVERLAY2}/{known.mount_id}")
+        known, overlay2 = self._known.get(container_id), self._engine.place(OVERLAY2)
+        return overlay2 / known.mount_id if overlay2 and known and known.mount_id else None
 
-    def _place(self, name: str) -> Path | None:
-        return self._engine.path(f"{self._engine.data_root}/{name}")
+    def _directory(self, container_id: str) -> str | None:
+        containers = self._engine.place(CONTAINERS)
+        return None if containers is None else f"{containers}/{container_id}"
 
-    def _listed(self, containers: Path | None) -> list[str]:
+    def _listed(self) -> list[str]:
         """All that there are, running or not."""
+        containers = self._engine.place(CONTAINERS)
         if containers is None:
             return []
         try:
@@ -89,19 +129,11 @@ class Mounted:
         return known.mount_id is not None and overlay2.has_mounted(f"{known.mount_id}/merged")
 
     def _note(self, container_id: str) -> str | None:
-        note = self._place(f"{NOTES}/{container_id}/mount-id")
+        notes = self._engine.place(NOTES)
         try:
-            return note.read_text(encoding="ascii").strip() or None if note else None
+            return (notes / container_id / "mount-id").read_text(encoding="ascii").strip() or None if notes else None
         except OSError:
             return None  # another store is in use, or this is the remnant of a container
-
-
-def _up_to_date(known: _Known, directory: str) -> Configuration | None:
-    """The container's configuration, which is read again when it is another one, or could not be read."""
-    version = configuration_version(directory)
-    if known.configuration is None or version != known.version:
-        known.configuration, known.version = read_configuration(Path(directory)), version
-    return known.configuration
 
 
 def _device(path: str) -> int | None:

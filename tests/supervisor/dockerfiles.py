@@ -132,17 +132,19 @@ class DockerFiles:
             "PublishAllPorts": publishes_all,
             "Dns": dns,
         }
-        directory = self.root / "containers" / container_id
-        directory.mkdir(parents=True, exist_ok=True)
-        (directory / "hostconfig.json").write_text(json.dumps(host), encoding="utf-8")
+        self._write(container_id, "hostconfig.json", json.dumps(host))
 
     def write_configuration(self, container_id: str, text: str) -> None:
-        """Whatever it may be: a new file in the place of the old one."""
+        """Whatever it may be."""
+        self._write(container_id, "config.v2.json", text)
+
+    def _write(self, container_id: str, name: str, text: str) -> None:
+        """As the engine does: a new file in the place of the old one."""
         directory = self.root / "containers" / container_id
         directory.mkdir(parents=True, exist_ok=True)
-        written = directory / ".tmp-config.v2.json"
+        written = directory / f".tmp-{name}"
         written.write_text(text, encoding="utf-8")
-        written.replace(directory / "config.v2.json")
+        written.replace(directory / name)
 
     def write_store(self, content: bytes) -> None:
         """The engine's own database of networks and endpoints."""

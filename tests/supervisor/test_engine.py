@@ -51,6 +51,22 @@ def test_answers(engine: Engine) -> None:
     assert (engine.connected, engine.data_root) == (True, "/data")
 
 
+def test_a_place_is_followed_once(tmp_path: Path) -> None:
+    """By each dockerd anew, whose pid may be that of the last one."""
+    engine, link = Engine(), tmp_path / "containers"
+    engine.data_root = str(tmp_path)
+    assert engine.place("containers") is None
+    for target in ("ssd", "disk"):
+        found = Path(f"/proc/{PID}/root{tmp_path}/{target}")
+        link.symlink_to(target)
+        engine.learn(EngineFound(PID))
+        assert engine.place("containers") == found
+        link.unlink()
+        assert engine.place("containers") == found
+    engine.pid = None
+    assert engine.place("containers") is None
+
+
 def test_newer_facts_replace_older(engine: Engine) -> None:
     """A container that was renamed and lost an endpoint is known by its new name and the endpoint is nobody's."""
     engine.learn(ContainerSeen("c1", "shop", "web-host", ("e2",)))

@@ -8,6 +8,7 @@ import pytest
 
 import supervisor.mounted
 from supervisor.containerfiles import Configuration, read_configuration
+from supervisor.engine import Engine
 from supervisor.mounted import Mounted
 from tests.supervisor.dockerfiles import DATABASE, MAIL, WEB, DockerFiles
 
@@ -74,6 +75,27 @@ def test_what_could_not_be_read(docker: DockerFiles, monkeypatch: pytest.MonkeyP
         patched.setattr(supervisor.mounted, "read_configuration", lambda _: None)
         assert names(mounted) == set()
     assert names(mounted) == {"web", "db"}
+
+
+def test_host_configuration(docker: DockerFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is read as seldom."""
+    mounted = Mounted(docker.engine)
+    assert mounted.host_configuration(WEB) is None
+    docker.configure_host(WEB, policy="no")
+    first = mounted.host_configuration(WEB)
+    docker.configure_host(WEB, policy="always")
+    second = mounted.host_configuration(WEB)
+    assert first
+    assert second
+    assert (first.restart_policy, second.restart_policy) == ("no", "always")
+    monkeypatch.setattr(supervisor.mounted, "read_host_configuration", lambda _: None)
+    assert mounted.host_configuration(WEB) == second
+
+
+def test_without_an_engine() -> None:
+    """Nothing is found before dockerd is."""
+    mounted = Mounted(Engine())
+    assert (mounted.configuration(WEB), mounted.host_configuration(WEB), names(mounted)) == (None, None, set())
 
 
 def test_mount_id_is_kept(docker: DockerFiles) -> None:
