@@ -66,7 +66,7 @@ class Supervisor:
     def __init__(self, listener: socket.socket, engine_socket: str, state: Path) -> None:
         self._loop = Loop()
         self._signals = Signals(SIGTERM, SIGINT, SIGCHLD)
-        self._store = Store(state, self._snapshot)
+        self._store = Store(state, self._snapshot, self._loop.call_later)
         self._nursery = Nursery(self._loop)
         self._spare = Spare(self._nursery, self._loop)
         self._engine = Engine()
@@ -98,6 +98,7 @@ class Supervisor:
         log.info("started, instance %s", self._instance)
         while not (self._stopping and not self._nursery.children):
             self._loop.step()
+        self._store.settle()
         log.info("stopped")
 
     def _recover(self) -> None:

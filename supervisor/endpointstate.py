@@ -106,16 +106,18 @@ class EndpointState:
         if identity == self.identity:
             return False
         self._journal.identity = identity
-        self._save()
+        with self._store.soon():  # the watcher tells the next instance as well
+            self._save()
         return True
 
     def _adopt(self, container_id: str) -> None:
         """If it is nobody's, as several were started at once: this container's from its next start on."""
         if self.origin.key is None:
             self.origin = self._journal.origin = replace(self.origin, key=key_of_container(container_id))
-            self._save()
-            if self.lease is not None:
-                self._journal.remember(self.lease)
+            with self._store.soon():
+                self._save()
+                if self.lease is not None:
+                    self._journal.remember(self.lease)
 
     def _take_first_lease(self, lease: Lease, routes: tuple[Route, ...], confirmed: bool) -> None:
         self.lease, self._routes, self._held = lease, routes, True
@@ -140,7 +142,8 @@ class EndpointState:
         changed = previous is None or previous.address != lease.address
         if changed:
             self.obtained = self.renewed
-        with self._store.together():
+        # Of a renewal that was forgotten the next instance knows that the lease runs, and renews it at once.
+        with self._store.together() if changed or trouble else self._store.soon():
             self._save()
             self._journal.remember(lease)
             if changed:

@@ -1,39 +1,51 @@
 """State on disk: networks, endpoints, identities and the history of leases, in SQLite; its rows are supervisor.tables'.
 
-One process writes it, the owner of supervisor.statelock's lock, and each change is on disk when its method returns. A
-disk that fails costs the persistence, not the service: `problem` says what is wrong, the state lives on in memory, and
-`heal` writes all of it anew. A disk that can only be read is read. A file that cannot be read is set aside under its
-date, never overwritten.
+One process writes it, the owner of supervisor.statelock's lock, and each change is on disk when its method returns, but
+for what may come `soon`. A disk that fails costs the persistence, not the service: `problem` says what is wrong, the
+state lives on in memory, and `heal` writes all of it anew. A disk that can only be read is read. A file that cannot be
+read is set aside under its date, never overwritten.
 """
 
 import logging
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from supervisor import tables
 from supervisor.records import EndpointRecord, Network, Remembered
-from supervisor.tables import LeaseEvent, Snapshot
+from supervisor.tables import LeaseEvent, Snapshot, Statement
 
 PRUNE_EVERY = 1000  # events
+SOON_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
 
 
 class Store:
-    """The database in `directory`; `snapshot` gives all state in memory when it has to be written anew."""
+    """The database in `directory`; `snapshot` gives all state in memory when it has to be written anew.
 
-    def __init__(self, directory: Path, snapshot: Callable[[], Snapshot]) -> None:
+    `call_later` calls back once, after so many seconds.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        snapshot: Callable[[], Snapshot],
+        call_later: Callable[[float, Callable[[], None]], object],
+    ) -> None:
         self.problem: str | None = None
         self._path = directory / "state.db"
         self._snapshot = snapshot
         self._database: sqlite3.Connection | None = None
         self._known = False  # what is in the file, so that it may be replaced
         self._events = 0
-        self._joint = False
+        self._call_later = call_later
+        self._waiting: list[Statement] = []
+        self._collecting = False
+        self._armed = False
 
     def load(self) -> Snapshot:
         """What the last instance left; empty where nothing can be read, with `problem` or a log line to say why."""
@@ -57,9 +69,7 @@ class Store:
             if not self._known:
                 self._set_aside("it could not be read at the start")
             self._open()
-            with self._changes() as database:
-                tables.clear(database)
-                tables.write(database, self._snapshot())
+            self._carry_out(tables.put_all(self._snapshot()))
         except (sqlite3.OperationalError, OSError) as error:
             self._fail(error)
             return False
@@ -72,38 +82,38 @@ class Store:
 
     def put_network(self, network: Network) -> None:
         """Adds or replaces it."""
-        self._do(lambda database: tables.write(database, Snapshot(networks=(network,))))
+        self._do(tables.put_network(network))
 
     def drop_network(self, network_id: str) -> None:
         """With what was remembered on it."""
-        self._do(lambda database: tables.drop_network(database, network_id))
+        self._do(*tables.drop_network(network_id))
 
     def put_data_root(self, path: str) -> None:
         """Where the engine keeps its containers."""
-        self._do(lambda database: tables.write(database, Snapshot(data_root=path)))
+        self._do(tables.put_data_root(path))
 
     def put_endpoint(self, record: EndpointRecord) -> None:
         """Adds or replaces it."""
-        self._do(lambda database: tables.write(database, Snapshot(endpoints=(record,))))
+        self._do(tables.put_endpoint(record))
 
     def drop_endpoint(self, endpoint_id: str) -> None:
         """It has ended."""
-        self._do(lambda database: tables.drop_endpoint(database, endpoint_id))
+        self._do(tables.drop_endpoint(endpoint_id))
 
     def put_remembered(self, remembered: Remembered) -> None:
         """Adds or replaces it."""
-        self._do(lambda database: tables.write(database, Snapshot(remembered=(remembered,))))
+        self._do(tables.put_remembered(remembered))
 
     def drop_remembered(self, network_id: str, key: str) -> None:
         """Nothing is to be known of it any more."""
-        self._do(lambda database: tables.drop_remembered(database, network_id, key))
+        self._do(tables.drop_remembered(network_id, key))
 
     def add_event(self, event: LeaseEvent) -> None:
         """One line of the history; old ones go."""
-        self._do(lambda database: tables.add_event(database, event))
+        self._do(tables.add_event(event))
         self._events += 1
         if self._events % PRUNE_EVERY == 1:
-            self._do(tables.prune_events)
+            self._do(*tables.prune_events())
 
     def _close(self) -> None:
         if self._database is not None:
@@ -131,45 +141,67 @@ class Store:
         return database
 
     @contextmanager
-    def _changes(self) -> Iterator[sqlite3.Connection]:
+    def together(self) -> Iterator[None]:
+        """What is changed within goes to the disk at its end, at once: one wait for it instead of several."""
+        with self._collected():
+            yield
+        if not self._collecting:
+            self.settle()
+
+    @contextmanager
+    def soon(self) -> Iterator[None]:
+        """What is changed within goes to the disk with the next change, after SOON_SECONDS at the latest.
+
+        For what a crash may forget, as it is learnt again, or only tells that a lease runs for longer.
+        """
+        with self._collected():
+            yield
+        if self._waiting and not self._armed:
+            self._armed = True
+            self._call_later(SOON_SECONDS, self._due)
+
+    def settle(self) -> None:
+        """Nothing waits any more."""
+        changes, self._waiting = self._waiting, []
+        if not changes:
+            return
+        try:
+            self._carry_out(changes)
+        except sqlite3.Error as error:
+            self._fail(error)
+
+    def _due(self) -> None:
+        self._armed = False
+        self.settle()
+
+    @contextmanager
+    def _collected(self) -> Iterator[None]:
+        outer, self._collecting = self._collecting, True
+        try:
+            yield
+        finally:
+            self._collecting = outer
+
+    def _do(self, *changes: Statement) -> None:
+        if self.problem is not None:
+            return  # everything is written anew once the disk takes it again
+        self._waiting += changes
+        if not self._collecting:
+            self.settle()
+
+    def _carry_out(self, changes: Iterable[Statement]) -> None:
         database = self._database
         if database is None:
             raise sqlite3.OperationalError("the database is not open")
         database.execute("BEGIN IMMEDIATE")
         try:
-            yield database
+            for query, values in changes:
+                database.execute(query, values)
         except BaseException:
             if database.in_transaction:  # a full disk has ended it already
                 database.execute("ROLLBACK")
             raise
         database.execute("COMMIT")
-
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """What is changed within goes to the disk at its end, at once: one wait for it instead of several."""
-        if self.problem is not None or self._joint:
-            yield
-            return
-        try:
-            with self._changes():
-                self._joint = True
-                yield
-        except sqlite3.Error as error:
-            self._fail(error)
-        finally:
-            self._joint = False
-
-    def _do(self, change: Callable[[sqlite3.Connection], object]) -> None:
-        if self.problem is not None:
-            return  # everything is written anew once the disk takes it again
-        try:
-            if self._joint and self._database is not None:
-                change(self._database)
-                return
-            with self._changes() as database:
-                change(database)
-        except sqlite3.Error as error:
-            self._fail(error)
 
     def _fail(self, error: Exception) -> None:
         text = f"state cannot be kept in {self._path}: {error}"

@@ -1,11 +1,11 @@
 """The database's tables: the schema, how it came about, and what is kept as rows. The only file that knows them.
 
-Functions of an open database, which raise sqlite3.Error. Must not know where it is, nor what a failure means.
+Changes are statements, which whoever has the database carries out. Must not know where it is, nor what a failure means.
 """
 
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from ipaddress import IPv4Address
 
@@ -38,6 +38,7 @@ MIGRATIONS = (
     CREATE INDEX event_by_time ON event (time);
     """,
 )
+Statement = tuple[str, tuple[str | float | None, ...]]  # with the values of its parameters
 REMEMBERED = "network, key, mac, address, bridge, updated, lease, release_at"
 
 
@@ -65,7 +66,7 @@ class LeaseEvent:
 
 
 def migrate(database: sqlite3.Connection) -> None:
-    """Brings the schema up to date, from none as well; DatabaseError for one that is newer than this plugin."""
+    """Brings the schema up to date, from none as well. Raises sqlite3.Error, also if it is newer than this plugin."""
     version = database.execute("PRAGMA user_version").fetchone()[0]
     if version > len(MIGRATIONS):
         raise sqlite3.DatabaseError(f"schema {version} is of a newer version of the plugin")
@@ -73,22 +74,37 @@ def migrate(database: sqlite3.Connection) -> None:
         database.executescript(f"BEGIN; {script} PRAGMA user_version = {number}; COMMIT;")
 
 
-def write(database: sqlite3.Connection, snapshot: Snapshot) -> None:
-    """Adds or replaces all that is in it."""
+def put_data_root(path: str) -> Statement:
+    """The engine's."""
+    return "INSERT OR REPLACE INTO setting (name, value) VALUES ('data_root', ?)", (path,)
+
+
+def put_network(network: Network) -> Statement:
+    """Adds or replaces it, as all of these."""
+    return "INSERT OR REPLACE INTO network (id, options) VALUES (?, ?)", (network.id, options_to_json(network.options))
+
+
+def put_endpoint(record: EndpointRecord) -> Statement:
+    query = "INSERT OR REPLACE INTO endpoint (id, phase, held, lease, record) VALUES (?, ?, ?, ?, ?)"
+    lease, held = lease_to_json(record.lease), int(record.held)
+    return query, (record.spec.endpoint_id, record.phase, held, lease, endpoint_to_json(record))
+
+
+def put_remembered(r: Remembered) -> Statement:
+    query = f"INSERT OR REPLACE INTO remembered ({REMEMBERED}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+    address = None if r.address is None else str(r.address)
+    return query, (r.network_id, r.key, r.mac, address, r.bridge, r.updated, lease_to_json(r.lease), r.release_at)
+
+
+def put_all(snapshot: Snapshot) -> Iterator[Statement]:
+    """Instead of what there is, but for the history."""
+    for table in ("network", "endpoint", "remembered"):
+        yield f"DELETE FROM {table}", ()  # noqa: S608  names of ours
     if snapshot.data_root is not None:
-        database.execute("INSERT OR REPLACE INTO setting (name, value) VALUES ('data_root', ?)", (snapshot.data_root,))
-    database.executemany(
-        "INSERT OR REPLACE INTO network (id, options) VALUES (?, ?)",
-        ((network.id, options_to_json(network.options)) for network in snapshot.networks),
-    )
-    database.executemany(
-        "INSERT OR REPLACE INTO endpoint (id, phase, held, lease, record) VALUES (?, ?, ?, ?, ?)",
-        _endpoint_rows(snapshot.endpoints),
-    )
-    database.executemany(
-        f"INSERT OR REPLACE INTO remembered ({REMEMBERED}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
-        map(_remembered_row, snapshot.remembered),
-    )
+        yield put_data_root(snapshot.data_root)
+    yield from map(put_network, snapshot.networks)
+    yield from map(put_endpoint, snapshot.endpoints)
+    yield from map(put_remembered, snapshot.remembered)
 
 
 def read(database: sqlite3.Connection) -> Snapshot:
@@ -105,49 +121,36 @@ def read(database: sqlite3.Connection) -> Snapshot:
     )
 
 
-def _endpoint_rows(records: Iterable[EndpointRecord]) -> Iterator[tuple[str, str, int, str | None, str]]:
-    for record in records:
-        lease = lease_to_json(record.lease)
-        yield record.spec.endpoint_id, record.phase, int(record.held), lease, endpoint_to_json(record)
-
-
-def _remembered_row(r: Remembered) -> tuple[str | float | None, ...]:
-    address = None if r.address is None else str(r.address)
-    return r.network_id, r.key, r.mac, address, r.bridge, r.updated, lease_to_json(r.lease), r.release_at
-
-
 def _remembered(row: tuple[str, str, str, str | None, str, float, str | None, float | None]) -> Remembered:
     network_id, key, mac, address, bridge, updated, lease, release_at = row
     known = None if address is None else IPv4Address(address)
     return Remembered(network_id, key, mac, known, bridge, updated, lease_from_json(lease), release_at)
 
 
-def drop_network(database: sqlite3.Connection, network_id: str) -> None:
+def drop_network(network_id: str) -> tuple[Statement, ...]:
     """With what was remembered on it, but for leases that wait."""
-    database.execute("DELETE FROM network WHERE id = ?", (network_id,))
-    database.execute("DELETE FROM remembered WHERE network = ? AND lease IS NULL", (network_id,))
+    return (
+        ("DELETE FROM network WHERE id = ?", (network_id,)),
+        ("DELETE FROM remembered WHERE network = ? AND lease IS NULL", (network_id,)),
+    )
 
 
-def drop_endpoint(database: sqlite3.Connection, endpoint_id: str) -> None:
-    database.execute("DELETE FROM endpoint WHERE id = ?", (endpoint_id,))
+def drop_endpoint(endpoint_id: str) -> Statement:
+    return "DELETE FROM endpoint WHERE id = ?", (endpoint_id,)
 
 
-def drop_remembered(database: sqlite3.Connection, network_id: str, key: str) -> None:
-    database.execute("DELETE FROM remembered WHERE network = ? AND key = ?", (network_id, key))
+def drop_remembered(network_id: str, key: str) -> Statement:
+    return "DELETE FROM remembered WHERE network = ? AND key = ?", (network_id, key)
 
 
-def clear(database: sqlite3.Connection) -> None:
-    """Of all that a Snapshot gives anew."""
-    for table in ("network", "endpoint", "remembered"):
-        database.execute(f"DELETE FROM {table}")  # noqa: S608  names of ours
-
-
-def add_event(database: sqlite3.Connection, event: LeaseEvent) -> None:
+def add_event(event: LeaseEvent) -> Statement:
     query = "INSERT INTO event (time, endpoint, network, container, kind, address, detail) VALUES (?,?,?,?,?,?,?)"
-    database.execute(query, astuple(event))
+    return query, astuple(event)
 
 
-def prune_events(database: sqlite3.Connection) -> None:
+def prune_events() -> tuple[Statement, ...]:
     """Those that are too old, and the oldest of those that are too many."""
-    database.execute("DELETE FROM event WHERE time < ?", (time.time() - EVENT_DAYS * 86400,))
-    database.execute("DELETE FROM event WHERE id <= (SELECT max(id) FROM event) - ?", (EVENT_ROWS,))
+    return (
+        ("DELETE FROM event WHERE time < ?", (time.time() - EVENT_DAYS * 86400,)),
+        ("DELETE FROM event WHERE id <= (SELECT max(id) FROM event) - ?", (EVENT_ROWS,)),
+    )

@@ -29,6 +29,7 @@ from supervisor.silence import Silence
 from supervisor.spare import Spare
 from supervisor.store import Store
 from supervisor.tables import Snapshot
+from tests.supervisor.samples import never
 from workers.lease import Lease, Route
 from workers.messages import Attached, Begin, Command, Created, EndpointSpec, Left, Report
 
@@ -189,7 +190,7 @@ class Puppet:
         self.cleared: list[int] = []
         if engine_pid is not None:
             self.engine.learn(EngineFound(engine_pid))
-        self.store = Store(Path("/nowhere"), Snapshot)
+        self.store = Store(Path("/nowhere"), Snapshot, never)
         self.store.problem = "no disk in this test"
         self.memory = Memory(self.store)
         self.silence = Silence()

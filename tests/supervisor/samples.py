@@ -1,6 +1,7 @@
 """Records of every shape, drawn by a seeded generator, so that a failure can be repeated by its seed."""
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
@@ -13,6 +14,10 @@ from workers.lease import Lease, Route, boottime
 from workers.messages import ConflictCheck, EndpointSpec
 
 CLOCK_SECONDS = 0.5  # by which a lease's times may differ after a way over two clocks
+
+
+def never(_seconds: float, _callback: Callable[[], None]) -> None:
+    """A clock that stands still."""
 
 
 class Samples(random.Random):

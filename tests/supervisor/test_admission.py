@@ -22,6 +22,7 @@ from supervisor.silence import SHORT_BUDGET_SECONDS, Silence
 from supervisor.store import Store
 from supervisor.tables import Snapshot
 from tests.supervisor.puppet import LEASE, NETWORK
+from tests.supervisor.samples import never
 from workers.lease import boottime
 from workers.messages import EndpointSpec
 
@@ -102,7 +103,7 @@ class Gate:
 
 
 def _nowhere() -> Store:
-    store = Store(Path("/nowhere"), Snapshot)
+    store = Store(Path("/nowhere"), Snapshot, never)
     store.problem = "no disk in this test"
     return store
 

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, IPv4Interface
 
 import pytest
 
+from supervisor.engine import ContainerSeen
 from supervisor.phases import Phase
 from tests.supervisor.puppet import IDENTITY, LEASE, MAC, SANDBOX, Puppet, attach_path, bring_to
 from workers.lease import boottime
@@ -42,6 +43,27 @@ def test_attached(puppet: Puppet) -> None:
     assert (puppet.state, puppet.endpoint.interface) == ("created", None)
     bring_to_joined(puppet)
     assert (puppet.state, puppet.endpoint.interface) == ("joined", "eth1")
+
+
+def test_when_it_is_on_disk(puppet: Puppet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once, but for what only tells that the lease runs for longer, or is told to the next instance as well."""
+    bring_to(puppet, Phase.JOINED)
+    written: list[int] = []
+    puppet.store.problem = None
+    monkeypatch.setattr(puppet.store, "settle", lambda: written.append(1))
+    puppet.report(LeaseRenewed())
+    puppet.engine.learn(ContainerSeen("c9", "shop", "shop-host", (puppet.spec.endpoint_id,)))
+    puppet.endpoint.engine_changed()
+    assert (puppet.endpoint.identity and puppet.endpoint.identity.name, puppet.endpoint.origin.key is None) == (
+        "shop",
+        False,
+    )
+    assert not written
+    puppet.report(LeaseObtained(MOVED))
+    assert len(written) == 1
+    puppet.report(LeaseTrouble(Trouble.NAK, "refused"))
+    puppet.report(LeaseRenewed())
+    assert len(written) == 3
 
 
 def bring_to_joined(puppet: Puppet) -> None:

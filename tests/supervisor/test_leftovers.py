@@ -16,6 +16,7 @@ from supervisor.records import Remembered
 from supervisor.store import Store
 from supervisor.tables import Snapshot
 from tests.supervisor.puppet import LEASE, MAC, NETWORK, PlayedLoop, PlayedNursery
+from tests.supervisor.samples import never
 from workers.lease import Lease, boottime
 from workers.messages import Deleted, EndpointSpec
 from workers.tasks import give_back
@@ -75,7 +76,7 @@ class Played:
 
 @pytest.fixture(name="played")
 def _played(monkeypatch: pytest.MonkeyPatch) -> Played:
-    store = Store(Path("/nowhere"), Snapshot)
+    store = Store(Path("/nowhere"), Snapshot, never)
     store.problem = "no disk in this test"
     played = Played(Memory(store))
     monkeypatch.setattr(module, "ask", played.ask)

@@ -13,6 +13,7 @@ from supervisor.store import Store
 from supervisor.tables import Snapshot
 from tests.supervisor.dockerfiles import create_endpoint
 from tests.supervisor.puppet import IDENTITY, LEASE, MAC
+from tests.supervisor.samples import never
 from workers.lease import Lease, boottime
 
 NETWORK, OTHER, KEY = "n" * 64, "o" * 64, "id:web"
@@ -23,7 +24,7 @@ OVER = replace(LEASE, obtained=boottime() - 601)
 
 @pytest.fixture(name="store")
 def _store(tmp_path: Path) -> Store:
-    store = Store(tmp_path, Snapshot)
+    store = Store(tmp_path, Snapshot, never)
     store.load()
     return store
 
@@ -37,7 +38,7 @@ def again(store: Store, tmp_path: Path) -> Memory:
     """What the next instance of the plugin remembers."""
     assert store.problem is None
     memory = Memory(store)
-    memory.load(Store(tmp_path, Snapshot).load().remembered)
+    memory.load(Store(tmp_path, Snapshot, never).load().remembered)
     return memory
 
 
@@ -164,7 +165,7 @@ def test_expired_while_the_plugin_was_away(store: Store, tmp_path: Path, release
     later = again(store, tmp_path)
     (seen,) = later
     assert (seen.key, seen.mac, seen.lease, seen.release_at) == (KEY, MAC, None, None)
-    assert [one.key for one in Store(tmp_path, Snapshot).load().remembered] == [KEY]
+    assert [one.key for one in Store(tmp_path, Snapshot, never).load().remembered] == [KEY]
 
 
 def test_removed_container(memory: Memory, store: Store, tmp_path: Path) -> None:

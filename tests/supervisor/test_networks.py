@@ -14,6 +14,7 @@ from supervisor.networks import Networks
 from supervisor.store import Store
 from supervisor.tables import Snapshot
 from tests.supervisor.nursery import Home
+from tests.supervisor.samples import never
 from workers.messages import BridgeReport
 
 POOLS = (IpamPool("null", "0.0.0.0/0"),)
@@ -36,7 +37,7 @@ class Plant:
     engine: Engine = field(default_factory=Engine)
 
     def __post_init__(self) -> None:
-        self.store = Store(Path("/nowhere"), Snapshot)
+        self.store = Store(Path("/nowhere"), Snapshot, never)
         self.store.problem = "no disk in this test"
         self.networks = Networks(self.home.nursery, self.home.loop, self.engine, self.store)
 

@@ -15,6 +15,7 @@ from supervisor.registry import Registry
 from supervisor.store import Store
 from supervisor.tables import Snapshot
 from tests.supervisor.puppet import NETWORK, Answers, NoSpare, PlayedLoop, PlayedNursery
+from tests.supervisor.samples import never
 from workers.messages import Deleted
 
 
@@ -22,7 +23,7 @@ def test_memory_is_given_back() -> None:
     """An endpoint is a cycle of references, and stays as garbage; with the last one's end it goes."""
     loop = PlayedLoop()
     nursery = PlayedNursery(loop)
-    store = Store(Path("/nowhere"), Snapshot)
+    store = Store(Path("/nowhere"), Snapshot, never)
     store.problem = "no disk in this test"
     memory = Memory(store)
     leftovers = Leftovers(nursery, loop, memory, 0)

@@ -16,11 +16,12 @@ import pytest
 from supervisor import store as storing
 from supervisor import tables
 from supervisor.statelock import Lock, StateInUse, lock_state
-from supervisor.store import Store
+from supervisor.store import SOON_SECONDS, Store
 from supervisor.tables import MIGRATIONS, LeaseEvent, Snapshot
 from tests.lab.command import run
 from tests.supervisor.nursery import Home, descriptors
-from tests.supervisor.samples import Samples, assert_same
+from tests.supervisor.puppet import PlayedLoop
+from tests.supervisor.samples import Samples, assert_same, never
 
 SEEDS = range(20)
 NEWER = len(MIGRATIONS) + 1
@@ -30,12 +31,12 @@ DAY = 86400.0
 
 def kept_in(directory: Path) -> Store:
     """The state there as a new instance finds it, opened."""
-    return Store(directory, Snapshot)
+    return Store(directory, Snapshot, never)
 
 
 def filled(directory: Path, snapshot: Snapshot) -> Store:
     """A store into which all of this was put piece by piece, as the supervisor does it."""
-    store = Store(directory, lambda: snapshot)
+    store = Store(directory, lambda: snapshot, never)
     store.load()
     for network in snapshot.networks:
         store.put_network(network)
@@ -144,6 +145,58 @@ def test_together_on_a_full_disk(disk: Path) -> None:
             store.add_event(event(time.time()))
             done += 1
     assert (done, store.problem is None) == (1000, False)
+    (disk / "ballast").unlink()
+    assert store.heal()
+    assert_same(kept_in(disk).load(), snapshot)
+
+
+def test_soon(tmp_path: Path) -> None:
+    """What may come soon is there after a moment, for which the clock is set once; the next change takes it along."""
+    loop, samples = PlayedLoop(), Samples(4)
+    store = Store(tmp_path, Snapshot, loop.call_later)
+    store.load()
+    ways: tuple[Callable[[], None], ...] = (
+        lambda: loop.pass_time(SOON_SECONDS),
+        lambda: store.put_network(samples.network()),
+        store.settle,
+    )
+    for wait in ways:
+        before = len(kept_in(tmp_path).load().endpoints)
+        for _ in range(2):
+            with store.soon():
+                store.put_endpoint(samples.endpoint())
+        assert len(loop.set) == 1
+        assert len(kept_in(tmp_path).load().endpoints) == before
+        wait()
+        assert len(kept_in(tmp_path).load().endpoints) == before + 2
+
+
+def test_soon_within_what_comes_together(tmp_path: Path) -> None:
+    """It comes at once, too."""
+    samples = Samples(4)
+    store = filled(tmp_path, Snapshot())
+    with store.together():
+        store.put_network(samples.network())
+        with store.soon():
+            store.put_endpoint(samples.endpoint())
+        store.put_network(samples.network())
+    kept = kept_in(tmp_path).load()
+    assert (len(kept.networks), len(kept.endpoints)) == (2, 1)
+
+
+def test_soon_on_a_full_disk(disk: Path) -> None:
+    """What waited comes with all else, once there is space."""
+    snapshot = Samples(10).snapshot()
+    store = filled(disk, snapshot)
+    with pytest.raises(OSError, match="No space left"):
+        (disk / "ballast").write_bytes(bytes(2 * DISK_BYTES))
+    with store.soon():
+        for _ in range(1000):
+            store.add_event(event(time.time()))
+    problems = [store.problem]
+    store.settle()
+    problems.append(store.problem)
+    assert [problem is None for problem in problems] == [True, False]
     (disk / "ballast").unlink()
     assert store.heal()
     assert_same(kept_in(disk).load(), snapshot)
@@ -278,7 +331,7 @@ def test_full_disk_at_the_start(disk: Path) -> None:
     with pytest.raises(OSError, match="No space left"):
         (disk / "ballast").write_bytes(bytes(2 * DISK_BYTES))
     snapshot = Samples(11).snapshot()
-    store = Store(disk, lambda: snapshot)
+    store = Store(disk, lambda: snapshot, never)
     assert store.load() == Snapshot()
     assert store.problem is not None
     (disk / "ballast").unlink()
@@ -296,7 +349,7 @@ def test_read_only_disk(disk: Path, orderly: bool) -> None:
         killed_after_filling(disk, before)
     run("mount", "-o", "remount,ro", disk)
     lock = lock_state(disk)
-    store = Store(disk, lambda: now)
+    store = Store(disk, lambda: now, never)
 
     assert_same(store.load(), before)
     store.put_network(Samples(14).network())
@@ -320,7 +373,7 @@ def test_state_that_could_not_be_read_at_the_start(tmp_path: Path) -> None:
     content = database.read_bytes()
     database.rename(tmp_path / "away")
     database.symlink_to(tmp_path / "missing" / "away")  # as on a disk that is mounted late
-    store = Store(tmp_path, lambda: now)
+    store = Store(tmp_path, lambda: now, never)
     assert store.load() == Snapshot()
     assert store.problem is not None
     database.unlink()
@@ -335,7 +388,7 @@ def test_state_that_could_not_be_read_at_the_start(tmp_path: Path) -> None:
 
 def test_only_one_line(disk: Path, caplog: pytest.LogCaptureFixture) -> None:
     """However often it is tried, a disk that fails costs one line in the log, and its return another."""
-    store = Store(disk, Snapshot)
+    store = Store(disk, Snapshot, never)
     run("mount", "-o", "remount,ro", disk)
     with caplog.at_level("INFO", logger=storing.log.name):
         store.load()

@@ -11,6 +11,7 @@ from supervisor.tables import Snapshot
 from tests.lab.command import run
 from tests.netns.process.instances import Instances
 from tests.supervisor.dockerfiles import DockerFiles
+from tests.supervisor.samples import never
 
 
 @dataclass
@@ -55,7 +56,7 @@ def engine_files(instances: Instances, directory: Path) -> Iterator[EngineFiles]
     """The plugin's next instance takes its engine's data root from its own state, as while the engine is silent."""
     files = EngineFiles(DockerFiles(directory))
     instances.end()
-    store = Store(instances.state, Snapshot)
+    store = Store(instances.state, Snapshot, never)
     store.load()
     store.put_data_root(str(files.files.root))
     assert store.problem is None

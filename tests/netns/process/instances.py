@@ -2,15 +2,17 @@
 
 import os
 import signal
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from tests.lab.command import wait_until
+from tests.netns.process.fakeengine import Container
 from tests.netns.process.plugin import PluginProcess
 from tests.netns.process.rig import Rig
 
@@ -73,6 +75,13 @@ class Instances:
     def endpoints(self) -> int:
         """How many endpoints the plugin knows."""
         return int(self.rig.engine.get("/healthz")["endpoints"])
+
+
+def history(directory: Path, container: Container) -> list[str]:
+    """The kinds of the container's events in the state file."""
+    of_container = "SELECT kind FROM event WHERE endpoint = ? ORDER BY id"
+    with closing(sqlite3.connect(f"file:{directory}/state/state.db?mode=ro", uri=True)) as database:
+        return [kind for (kind,) in database.execute(of_container, (container.endpoint_id,))]
 
 
 @contextmanager

@@ -3,8 +3,6 @@
 import os
 import re
 import signal
-import sqlite3
-from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pytest
 from tests.lab.command import wait_until
 from tests.lab.kea import Kea, KeaOptions
 from tests.netns.process.fakeengine import Container
+from tests.netns.process.instances import history
 from tests.netns.process.rig import Rig
 
 LEASE_SECONDS = int(os.environ.get("LEASE", "16"))
@@ -70,13 +69,6 @@ def said_back(rig: Rig, container: Container) -> bool:
     """Whether the log has said that the lease is no longer in danger."""
     pattern = rf"confirmed by .*; it had been said of it: .* endpoint={container.endpoint_id[:12]}"
     return re.search(pattern, rig.plugin.log) is not None
-
-
-def history(directory: Path, container: Container) -> list[str]:
-    """The kinds of the container's events in the state file."""
-    of_container = "SELECT kind FROM event WHERE endpoint = ? ORDER BY id"
-    with closing(sqlite3.connect(f"file:{directory}/state/state.db?mode=ro", uri=True)) as database:
-        return [kind for (kind,) in database.execute(of_container, (container.endpoint_id,))]
 
 
 def _seconds(stamp: str) -> float:

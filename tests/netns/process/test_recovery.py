@@ -9,7 +9,7 @@ from tests.lab.command import run, wait_until
 from tests.lab.dhcp import DhcpServer
 from tests.lab.network import LAN, SERVER
 from tests.netns.process.fakeengine import INTERFACE, Container
-from tests.netns.process.instances import Instances, instances_of, kill_all, kill_supervisor, terminate
+from tests.netns.process.instances import Instances, history, instances_of, kill_all, kill_supervisor, terminate
 from tests.netns.process.plugin import PluginProcess
 from tests.netns.process.rig import Rig, at_once
 from tests.netns.process.scripted import Grant, scripted_server
@@ -52,6 +52,14 @@ def test_running_containers(
     assert {(f.packet.kind, f.source, f.destination) for f in new} == {(Kind.REQUEST, c.ip, SERVER) for c in containers}
     assert {lease.mac for lease in server.leases()} == {c.mac for c in containers}
     assert [m.kind for m in server.messages(containers[0].mac)][-2:] == ["REQUEST", "ACK"]
+
+
+def test_stopped_right_after_an_ack(rig: Rig, server: DhcpServer, instances: Instances) -> None:
+    """What need not be on disk at once is there when the plugin has ended in order."""
+    container = rig.joined()
+    instances.end(terminate)
+    assert history(instances.directory, container) == ["bound", "renewed"]
+    instances.start()
 
 
 def test_many_before_the_first_answer(rig: Rig, server: DhcpServer, instances: Instances) -> None:
