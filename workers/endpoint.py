@@ -346,8 +346,8 @@ class Worker:
             return
         with Netlink() as netlink:
             there = self.lease.address.ip in {a.ip for a in netlink.addresses(link.index)}
-        if not there and not self._attach.arrived:
-            return  # Docker is still at it
+        if not (self._attach.arrived or (there and link.settled)):
+            return  # Docker is still at it, or the kernel
         self._interface = link.name
         self._on_claim()
         self._report(Attached(link.name))

@@ -57,6 +57,15 @@ class Link:
     peer_index: int | None = None
 
     @property
+    def settled(self) -> bool:
+        """Whether the kernel has noticed its carrier: what it sends before that is dropped, here or at the bridge.
+
+        The kernel looks at both ends of a veth at once, some time after they have got one (linkwatch.c): on a busy host
+        that takes longer than a client needs to start. Who has no carrier is not waited for.
+        """
+        return self.operational or not self.carrier
+
+    @property
     def described_kind(self) -> str:
         """For messages: "a veth link", "a hardware link"."""
         return f"a {self.kind or 'hardware'} link"

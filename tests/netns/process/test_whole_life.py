@@ -122,3 +122,24 @@ def test_malformed_requests_change_nothing(rig: Rig, server: DhcpServer) -> None
     assert len(rig.capture.frames()) == frames
     assert container.view["phase"] == "joined"
     wait_until(lambda: quiet(rig.plugin) == before, f"the holdings of before, {before}", 5)
+
+
+def test_link_that_the_kernel_has_not_noticed(rig: Rig, server: DhcpServer) -> None:
+    """A link that has just come up drops what is sent, and udhcpc asks again after 3 s only: it is started after that.
+
+    Held up by a link that somebody else declares to be up (RFC 2863 section 3.1.12), while all is done for another one.
+    """
+    network = rig.network()
+    container = rig.container(network)
+    container.create()
+    joined = container.join()
+    container.move(joined)
+    container.inside("ip", "link", "set", container.link, "mode", "dormant")
+    container.configure(joined)
+
+    rig.joined(network)
+
+    assert [m.kind for m in server.messages(container.mac)].count("DISCOVER") == 1
+    container.inside("ip", "link", "set", "eth0", "mode", "default", "state", "up")
+    rig.wait_for_bound(container)
+    assert [m.kind for m in server.messages(container.mac)].count("DISCOVER") == 2
