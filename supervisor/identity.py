@@ -94,10 +94,11 @@ class Identifier:
     def at_join(self, endpoint_id: str) -> Identity | None:
         """The container that the engine's own store names with the endpoint."""
         name = self.name_at_join(endpoint_id)
-        found = next((c.identity for c in self._mounted.configurations() if c.identity.name == name), None)
-        if found is not None:
-            self._mistakes.pop(found.id, None)
-        return found
+        found = self._mounted.named(name) if name else None
+        if found is None:
+            return None
+        self._mistakes.pop(found.identity.id, None)
+        return found.identity
 
     def name_at_join(self, endpoint_id: str) -> str | None:
         """Its name alone, if the store has it; it is written between the answer to CreateEndpoint and Join."""
@@ -122,17 +123,12 @@ class Identifier:
     def _is_remnant(self, container: Configuration, began: float | None) -> bool:
         """Whether its root was mounted before this dockerd began, and nobody has started it again since.
 
-        overlay2 makes a directory for the mount, which is the last change of the directory around it. A restart keeps
-        the mount; a dockerd whose API does not answer yet starts what ran before. False where that cannot be told.
-        `began` is when this dockerd did.
+        A restart keeps the mount; a dockerd whose API does not answer yet starts what ran before. `began` is when this
+        dockerd did. False where that cannot be told.
         """
-        around = self._mounted.around(container.identity.id)
-        if around is None or began is None:
+        mounted = self._mounted.since(container.identity.id)
+        if mounted is None or began is None:
             return False
-        try:
-            mounted = around.stat().st_mtime
-        except OSError:
-            return False  # the container has just gone
         return mounted < began and max(mounted, container.ended) < time.time() - COMEBACK_SECONDS
 
     def _may_ask(self, container: Configuration, request: CreateEndpoint, network: set[str]) -> bool:

@@ -6,8 +6,10 @@ something is mounted on it takes about as long, and it is asked only for those c
 """
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -73,7 +75,7 @@ class Mounted:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._known: dict[str, _Known] = {}
+        self._known: defaultdict[str, _Known] = defaultdict(_Known)
 
     def configurations(self, *, but: Set[str] = frozenset()) -> Iterator[Configuration]:
         """Those of the mounted containers, without the ones in `but`, of which nothing is read: there may be hundreds.
@@ -87,20 +89,35 @@ class Mounted:
                 if configuration is not None:
                     yield configuration
 
+    def named(self, name: str) -> Configuration | None:
+        """The container of this name. Those that had it when they were read come before all that are mounted."""
+        read = [(key, known.configuration.content) for key, known in self._known.items()]
+        likely = (self.configuration(key) for key, content in read if content and content.identity.name == name)
+        return next((c for c in chain(likely, self.configurations()) if c and c.identity.name == name), None)
+
     def configuration(self, container_id: str) -> Configuration | None:
         """Of a container, mounted or not; None where it cannot be read."""
-        known = self._known.setdefault(container_id, _Known())
+        known = self._known[container_id]
         return known.configuration.now(self._directory(container_id), CONFIGURATION, read_configuration)
 
     def host_configuration(self, container_id: str) -> HostConfiguration | None:
         """As `configuration`."""
-        known = self._known.setdefault(container_id, _Known())
+        known = self._known[container_id]
         return known.host_configuration.now(self._directory(container_id), HOST_CONFIGURATION, read_host_configuration)
 
-    def around(self, container_id: str) -> Path | None:
-        """The directory around the mount of a container that was found here; None with another store than overlay2."""
+    def since(self, container_id: str) -> float | None:
+        """When the root of a container that was found here was mounted, in Unix seconds.
+
+        overlay2 makes a directory for the mount, which is the last change of the directory around it. None with another
+        store, and where the container has just gone.
+        """
         known, overlay2 = self._known.get(container_id), self._engine.place(OVERLAY2)
-        return overlay2 / known.mount_id if overlay2 and known and known.mount_id else None
+        if overlay2 is None or known is None or known.mount_id is None:
+            return None
+        try:
+            return os.lstat(f"{overlay2}/{known.mount_id}").st_mtime
+        except OSError:
+            return None
 
     def _directory(self, container_id: str) -> str | None:
         containers = self._engine.place(CONTAINERS)
@@ -117,11 +134,11 @@ class Mounted:
         except OSError:
             return []  # dockerd has ended, or is another form of engine
         if len(self._known) > len(listed):
-            self._known = {name: self._known[name] for name in listed if name in self._known}
+            self._known = defaultdict(_Known, {name: self._known[name] for name in listed if name in self._known})
         return listed
 
     def _is_mounted(self, container_id: str, containerd: _Store, overlay2: _Store) -> bool:
-        known = self._known.setdefault(container_id, _Known())
+        known = self._known[container_id]
         if containerd.has_mounted(container_id):
             return True
         if known.mount_id is None:

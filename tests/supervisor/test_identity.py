@@ -306,6 +306,16 @@ def test_join_while_running(two: DockerFiles) -> None:
     assert Identifier(two.engine).at_join(ENDPOINT) == WEB_IDENTITY
 
 
+def test_join_after_another_name(two: DockerFiles) -> None:
+    """A container that has got another's name since its configuration was read is the one that is meant."""
+    identifier = Identifier(two.engine)
+    two.write_store(RECORD % (ENDPOINT.encode(), b"web"))
+    assert identifier.at_join(ENDPOINT) == WEB_IDENTITY
+    two.configure(WEB, "old")
+    two.configure(DATABASE, "web")
+    assert identifier.at_join(ENDPOINT) == Identity(DATABASE, "web", "web-host")
+
+
 def test_seems_to_start_again_and_again(two: DockerFiles) -> None:
     """A container whose root a crash of the engine has left mounted is not taken for each that is connected, until it
     joins itself."""

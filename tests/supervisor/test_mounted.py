@@ -92,6 +92,24 @@ def test_host_configuration(docker: DockerFiles, monkeypatch: pytest.MonkeyPatch
     assert mounted.host_configuration(WEB) == second
 
 
+def test_a_name_that_was_read(docker: DockerFiles, read: list[str]) -> None:
+    """To find it again nothing else is looked at."""
+    mounted = Mounted(docker.engine)
+    assert len(names(mounted)) == 2
+    docker.configure(WEB, "shop")
+    docker.configure(DATABASE, "database")
+    read.clear()
+    found = mounted.named("web")
+    assert found is None
+    assert sorted(read) == [WEB, DATABASE]
+    docker.configure(WEB, "web")
+    read.clear()
+    found = mounted.named("database")
+    assert found
+    assert found.identity.id == DATABASE
+    assert read == []
+
+
 def test_without_an_engine() -> None:
     """Nothing is found before dockerd is."""
     mounted = Mounted(Engine())
@@ -114,4 +132,4 @@ def test_removed(docker: DockerFiles) -> None:
     shutil.rmtree(docker.root / "containers" / WEB)
     shutil.rmtree(docker.mounts / WEB)
     assert names(mounted) == {"db"}
-    assert mounted.around(WEB) is None
+    assert mounted.since(WEB) is None
