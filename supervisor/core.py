@@ -21,6 +21,7 @@ from supervisor.children import Nursery
 from supervisor.engine import ContainerGone, Engine, EngineConnected, Fact
 from supervisor.errors import RequestError, Unavailable
 from supervisor.jobs import ask
+from supervisor.leasestate import lease_state
 from supervisor.leftovers import Leftovers
 from supervisor.loop import Loop, Signals
 from supervisor.memory import Memory
@@ -51,6 +52,7 @@ from supervisor.statelock import mark_of
 from supervisor.store import Store
 from supervisor.tables import Snapshot
 from supervisor.views import problems, view_endpoint, view_workers
+from workers.lease import boottime
 
 SAMPLER = "supervisor.observe:sample_tree"
 TICK_SECONDS = 5.0
@@ -219,8 +221,10 @@ class Supervisor:
             endpoint.delete(respond)
 
     def _oper_info(self, body: OperInfo, respond: Respond) -> None:
-        view = view_endpoint(self._endpoints.known(body.endpoint_id), self._engine)
-        shown = {"mac": view.mac, "address": view.address, "server": view.server, "lease_state": view.lease_state}
+        endpoint = self._endpoints.known(body.endpoint_id)
+        shown: dict[str, object] = {"mac": endpoint.spec.mac}
+        if (lease := endpoint.lease) is not None:
+            shown |= {"address": lease.address, "server": lease.server, "lease_state": lease_state(lease, boottime())}
         respond(OperValues({name: str(value) for name, value in shown.items() if value is not None}))
 
     def _health(self, _: GetHealth, respond: Respond) -> None:

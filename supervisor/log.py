@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import sys
 import threading
 import warnings
@@ -14,6 +15,7 @@ STANDARD_OUTPUT, STANDARD_ERROR = 1, 2
 FIELDS = ("network", "endpoint", "container", "interface", "ms")
 SHORT_IDS = ("network", "endpoint")
 SHORT_ID_LENGTH = 12  # as docker prints them
+PLAIN = re.compile(r"[!#-<>-~]+")  # printable ASCII but for blanks, quotes and equals signs
 FOREIGN = ("asyncio", "docker", "pyroute2", "urllib3")  # their DEBUG is hundreds of lines for each endpoint
 
 # The docker SDK's requests says so at each start: the image has no such package, as engines answer in UTF-8.
@@ -44,8 +46,7 @@ class LogfmtFormatter(logging.Formatter):
 
 def _quoted(text: str) -> str:
     """As it is if it is one plain word, else as a JSON string: a line stays a line whatever a server sent."""
-    plain = text.isascii() and text.isprintable() and not any(c in ' "=' for c in text) and text
-    return text if plain else json.dumps(text)
+    return text if PLAIN.fullmatch(text) else json.dumps(text)
 
 
 class Output(logging.Handler):

@@ -33,6 +33,11 @@ class Timer:
     def __init__(self, callback: Callback) -> None:
         self._callback: Callback | None = callback
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing happens when it is due."""
+        return self._callback is None
+
     def cancel(self) -> None:
         """Also harmless after it has fired."""
         self._callback = None
@@ -77,6 +82,8 @@ class Loop:
 
     def step(self) -> None:
         """Waits for the next events and handles them."""
+        while self._timers and self._timers[0][2].is_idle:  # nobody is to wake for it
+            heapq.heappop(self._timers)
         timeout = max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
         for number, _ in self._epoll.poll(timeout):
             callback = self._callbacks.get(number)

@@ -64,6 +64,16 @@ def test_a_cancelled_timer() -> None:
     assert fired == ["end"]
 
 
+def test_nobody_wakes_for_a_cancelled_timer() -> None:
+    """The wait goes on until the next one."""
+    loop, fired = Loop(), list[str]()
+    for seconds in (0.01, 0.02):
+        loop.call_later(seconds, lambda: fired.append("cancelled")).cancel()
+    loop.call_later(0.03, lambda: fired.append("end"))
+    loop.step()
+    assert fired == ["end"]
+
+
 def test_a_timer_fires_once() -> None:
     """What has fired does not fire again, and cancelling it then is harmless."""
     loop, fired = Loop(), list[str]()
