@@ -82,6 +82,7 @@ def _daemons() -> list[int]:
 
 def _follow(socket_path: str, channel: Connection) -> None:
     client = APIClient(base_url=f"unix://{socket_path}", version="auto", timeout=API_TIMEOUT_SECONDS)
+    client.trust_env = False  # requests would look for proxies and passwords there, half of what a question costs
     client.headers["Connection"] = "close"  # the SDK would keep one connection for each URL it has asked
     client.close()  # the connection that asked for the version, before that; the client goes on
     try:
