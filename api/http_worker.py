@@ -4,7 +4,9 @@ Owns the answer to a malformed request line, header or transfer coding. Must not
 """
 
 import json
+import select
 import socket
+import threading
 import time
 from contextlib import suppress
 from http import HTTPStatus
@@ -15,18 +17,38 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 # A client that is still sending needs a moment to see its answer; one that never closes must not keep a thread.
 LINGER_SECONDS = 2.0
+SILENCE_SECONDS = 5.0
 DRAIN_BYTES = 1 << 16
 
 
 class JsonThreadWorker(ThreadWorker):
-    """As its base, whose own error answers are HTML, which engines would show to users as it is."""
+    """As its base, whose own error answers are HTML, which engines would show to users as it is.
 
-    def handle(self, conn: TConn) -> bool:
-        """Waits here, in a thread of the pool, for the client's end: the base would in the one that accepts."""
-        kept = super().handle(conn)
-        if not kept:
-            _end(conn.sock)
-        return kept
+    A connection has one request, so a thread of the pool has it to its end, for which the base would wake the one that
+    accepts.
+    """
+
+    _counting = threading.Lock()  # of `nr_conns`
+
+    def accept(self, listener: socket.socket) -> None:
+        """Counts it."""
+        with self._counting:
+            super().accept(listener)
+
+    def enqueue_req(self, conn: TConn) -> None:
+        """To a thread."""
+        self.tpool.submit(self._serve, conn)
+
+    def _serve(self, conn: TConn) -> None:
+        try:
+            conn.data_ready = _says_something(conn.sock)
+            if conn.data_ready:
+                self.handle(conn)
+                _end(conn.sock)
+        finally:
+            conn.close()
+            with self._counting:
+                self.nr_conns -= 1
 
     def handle_error(self, req: Request | None, client: socket.socket, addr: object, exc: BaseException) -> None:
         """Answers on `client`; the caller closes it."""
@@ -40,6 +62,13 @@ class JsonThreadWorker(ThreadWorker):
             client.sendall(_answer(status, text))
         except OSError as error:
             self.log.debug("the client has gone: %s", error)  # nobody is left to be told
+
+
+def _says_something(client: socket.socket) -> bool:
+    """Whether it sends a request; one that never does must not keep a thread."""
+    poll = select.poll()
+    poll.register(client, select.POLLIN)
+    return bool(poll.poll(SILENCE_SECONDS * 1000))
 
 
 def _end(client: socket.socket) -> None:
