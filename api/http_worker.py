@@ -18,6 +18,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 # A client that is still sending needs a moment to see its answer; one that never closes must not keep a thread.
 LINGER_SECONDS = 2.0
 SILENCE_SECONDS = 5.0
+QUIET_SECONDS = 20.0  # a third of what gunicorn's master waits for a sign of life (api.server)
 DRAIN_BYTES = 1 << 16
 
 
@@ -48,7 +49,14 @@ class JsonThreadWorker(ThreadWorker):
         finally:
             conn.close()
             with self._counting:
+                was_full = self.nr_conns >= self.worker_connections
                 self.nr_conns -= 1
+            if was_full or not self.alive:  # the one that accepts waits for that
+                self.method_queue.defer(lambda: None)
+
+    def wait_for_and_dispatch_events(self, timeout: float | None) -> None:
+        """The base would look around once a second, for what comes with a signal here, or never."""
+        super().wait_for_and_dispatch_events(QUIET_SECONDS if self.alive else timeout)
 
     def handle_error(self, req: Request | None, client: socket.socket, addr: object, exc: BaseException) -> None:
         """Answers on `client`; the caller closes it."""

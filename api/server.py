@@ -33,11 +33,11 @@ with ssl_stands_in():
     from gunicorn.http.errors import ParseException
     from gunicorn.workers.base import Worker
 
-    from api.http_worker import JsonThreadWorker
+    from api.http_worker import QUIET_SECONDS, JsonThreadWorker
 
 # More than containers that one host starts at once; a thread is made when all others are busy.
 THREADS = 64
-# gunicorn kills a worker that has not reported for so long; its event loop does every second, busy threads or not.
+# gunicorn kills a worker that has not reported for so long; its event loop does, busy threads or not.
 HEARTBEAT_TIMEOUT_SECONDS = 60
 # What is in flight at a stop gets so long; the engine kills a plugin after 10 s.
 STOP_TIMEOUT_SECONDS = 2
@@ -58,12 +58,20 @@ def run(listener_fd: int, requests: "SimpleQueue[Request]", replies: "SimpleQueu
     _Server(os.dup(listener_fd), Client(requests, replies)).run()
 
 
+class _Arbiter(Arbiter):
+    def wait_for_signals(self, timeout: float | None = None) -> list[int]:
+        return super().wait_for_signals(QUIET_SECONDS)
+
+
 class _Server(BaseApplication):
     def __init__(self, listener_fd: int, client: Client) -> None:
         """`listener_fd` is gunicorn's from here on: it closes it."""
         self._listener_fd = listener_fd
         self._client = client
         super().__init__()
+
+    def run(self) -> None:
+        _Arbiter(self).run()
 
     def load_config(self) -> None:
         for name, value in self._settings().items():

@@ -8,7 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.api.unit import ACTIVATE, BODY, LEAVE, NEVER_ANSWERED, Listener, Unit, listening, post, reaction, running
+from tests.api.unit import (
+    ACTIVATE,
+    BACKLOG,
+    BODY,
+    LEAVE,
+    NEVER_ANSWERED,
+    PATIENCE_SECONDS,
+    Listener,
+    Unit,
+    listening,
+    post,
+    reaction,
+    running,
+)
 
 
 @pytest.fixture(scope="module", name="unit_and_listener")
@@ -151,6 +164,25 @@ def test_silent_connections(listener: Listener) -> None:
             held.enter_context(listener.connect())
         for _ in range(20):
             assert listener.ask(LEAVE).status == 200
+
+
+def patiently(listener: Listener) -> socket.socket:
+    """A connection that waits for room in the backlog."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(str(listener.path))
+    connection.settimeout(PATIENCE_SECONDS)
+    return connection
+
+
+def test_as_many_as_gunicorn_takes(listener: Listener) -> None:
+    """Whoever comes while a thousand connections are open is answered once they have ended."""
+    with ExitStack() as held:
+        for _ in range(1000 + BACKLOG):
+            held.enter_context(patiently(listener))
+        last = patiently(listener)
+        last.sendall(LEAVE)
+    with last:
+        assert reaction(last).status == 200
 
 
 def test_calls_in_flight_do_not_block_others(listener: Listener, unit: Unit) -> None:

@@ -25,6 +25,7 @@ from tests.api.fakes import ENDPOINT_ID, NETWORK_ID
 FORK: ForkContext = multiprocessing.get_context("fork")
 # Far above what anything here takes, far below the deadline of a call.
 PATIENCE_SECONDS = 5.0
+BACKLOG = 128  # connections; the kernel takes one more
 
 
 def supervise(requests: "SimpleQueue[Request]", replies: "SimpleQueue[Reply]", arrived: Semaphore) -> None:
@@ -134,7 +135,7 @@ def listening(path: Path) -> Iterator[Listener]:
     """The plugin's socket at `path`."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
-        listener.listen(128)
+        listener.listen(BACKLOG)
         yield Listener(listener, path)
 
 
