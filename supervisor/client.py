@@ -5,9 +5,8 @@ when the channel breaks, every waiter fails at once.
 """
 
 import itertools
+import queue
 import threading
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
 from multiprocessing.queues import SimpleQueue
 
 from supervisor.errors import DeadlineExceeded, RequestError, Unavailable
@@ -26,7 +25,7 @@ class Client:
         self._replies = replies
         self._ids = itertools.count(1)
         self._lock = threading.Lock()
-        self._waiting: dict[int, Future[Answer]] = {}
+        self._waiting: dict[int, queue.SimpleQueue[Answer | RequestError]] = {}
         self._broken = False
 
     def start(self) -> threading.Thread:
@@ -44,16 +43,16 @@ class Client:
 
         Raises the RequestError that it answered with, DeadlineExceeded after `deadline` seconds, or Unavailable.
         """
-        future: Future[Answer] = Future()
+        results: queue.SimpleQueue[Answer | RequestError] = queue.SimpleQueue()
         request = Request(next(self._ids), body)
         with self._lock:
             if self._broken:
                 raise Unavailable("the plugin's supervisor is gone")
-            self._waiting[request.id] = future
+            self._waiting[request.id] = results
         try:
             self._requests.put(request)
-            return future.result(deadline)
-        except FutureTimeout:
+            result = results.get(timeout=deadline)
+        except queue.Empty:
             raise DeadlineExceeded(
                 f"no answer from the supervisor to {type(body).__name__} in {deadline:.0f} s"
             ) from None
@@ -62,6 +61,9 @@ class Client:
         finally:
             with self._lock:
                 self._waiting.pop(request.id, None)
+        if isinstance(result, RequestError):
+            raise result
+        return result
 
     def _read(self) -> None:
         try:
@@ -74,17 +76,13 @@ class Client:
 
     def _deliver(self, reply: Reply) -> None:
         with self._lock:
-            future = self._waiting.pop(reply.id, None)
-        if future is None:
-            return  # its caller's deadline has passed
-        if isinstance(reply.result, RequestError):
-            future.set_exception(reply.result)
-        else:
-            future.set_result(reply.result)
+            results = self._waiting.pop(reply.id, None)
+        if results is not None:  # else its caller's deadline has passed
+            results.put(reply.result)
 
     def _fail_all(self) -> None:
         with self._lock:
             self._broken = True
             waiting, self._waiting = self._waiting, {}
-        for future in waiting.values():
-            future.set_exception(Unavailable("the plugin's supervisor is gone"))
+        for results in waiting.values():
+            results.put(Unavailable("the plugin's supervisor is gone"))
