@@ -2,19 +2,17 @@
 
 A process shares the pages of whoever it was forked from until one of them writes. The supervisor writes into some 4 MB
 of its pages for each endpoint, and a child of its own would keep each time's. So a child that does nothing else forks
-the workers; it does so twice, by a process in between that ends at once: so the supervisor, which takes orphans, is the
-parent of each.
+the workers, as its siblings: the supervisor is the parent of each.
 """
 
 import os
-import select
 import signal
 import socket
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
-from workers.libc import follow_parent, take_name
+from workers.libc import follow_parent, fork_sibling, take_name
 from workers.sleeper import live
 
 LIVES_WITH = 3  # descriptors
@@ -41,17 +39,11 @@ def serve(orders: socket.socket) -> None:
         message, descriptors, _, _ = socket.recv_fds(orders, ORDER.size, LIVES_WITH, socket.MSG_CMSG_CLOEXEC)
         if not message:
             return
-        between = os.fork()
-        if between == 0:
+        if fork_sibling() == 0:
             break
         for descriptor in descriptors:
             os.close(descriptor)
-        os.waitpid(between, 0)
-    between = os.getpid()
-    if os.fork():
-        os._exit(0)
     # The worker: what is done here stays in its memory.
-    _await_end(between)
     take_name(SPARE)
     follow_parent(supervisor, signal.SIGKILL)
     try:  # noqa: SIM105  `suppress` takes memory
@@ -60,14 +52,3 @@ def serve(orders: socket.socket) -> None:
         pass  # a supervisor that is stopping does not listen, and has closed the channel as well
     os.close(orders.fileno())
     live(*descriptors)
-
-
-def _await_end(pid: int) -> None:
-    try:
-        pidfd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    poll.poll()
-    os.close(pidfd)

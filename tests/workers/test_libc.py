@@ -1,15 +1,17 @@
-"""The C library's errors, and a process that follows its parent."""
+"""The C library's errors, a process that follows its parent, and one that is forked for it."""
 
+import ctypes
 import errno
 import os
 import select
 import subprocess
 import sys
+from io import FileIO
 from signal import SIGTERM
 
 import pytest
 
-from workers.libc import LIBC, checked, follow_parent
+from workers.libc import LIBC, PR_GET_TID_ADDRESS, checked, follow_parent, fork_sibling
 
 PATIENCE_SECONDS = 10.0
 # A parent with a child that follows it; the child's pid comes when the kernel knows.
@@ -51,3 +53,23 @@ def test_parent_that_has_ended() -> None:
         os._exit(0)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 1
+
+
+def test_sibling() -> None:
+    """Its parent is ours; Python and the C library know that it is another process."""
+    reader, writer = os.pipe()
+    between = os.fork()
+    if between == 0:
+        os.register_at_fork(after_in_child=lambda: os.write(writer, b"forked"))
+        if fork_sibling() == 0:
+            place = ctypes.c_uint64()
+            LIBC.prctl(PR_GET_TID_ADDRESS, ctypes.byref(place))
+            number = ctypes.c_int.from_address(place.value).value
+            os.write(writer, f" {os.getpid()} {number}".encode())
+        os._exit(0)
+    assert os.waitpid(between, 0) == (between, 0)
+    os.close(writer)
+    with FileIO(reader) as words:
+        forked, pid, remembered = words.readall().decode().split()
+    assert (forked, remembered) == ("forked", pid)
+    assert os.waitpid(int(pid), 0) == (int(pid), 0)
