@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 
 from workers.arp import ArpWatch
 from workers.claims import Claimed, Claims
@@ -21,6 +21,7 @@ from workers.dhcp4 import Answer, Kind, MessageType, encode
 from workers.lease import Lease, boottime
 from workers.messages import ConflictCheck, EndpointSpec
 from workers.parse import InvalidLease, parse_lease
+from workers.ready import ready
 from workers.tally import NoLease, Tally
 from workers.wire import Wire
 
@@ -193,8 +194,8 @@ class _Exchange:
     def _answers(self, until: float) -> Iterator[Answer]:
         """Those to this client and this transaction."""
         while (left := until - time.monotonic()) > 0:
-            ready = wait([self._wire.fileno(), self._channel, *self._claims.sources()], left)
-            if self._channel in ready:
+            told = self._channel.fileno()
+            if told in ready([self._wire.fileno(), told, *self._claims.sources()], left):
                 raise Cancelled
             self._claims.refuse()
             for answer in self._wire.receive():

@@ -14,8 +14,7 @@ what has a descriptor, and that is handed over as such (workers.handover).
 import logging
 import socket
 from collections.abc import Callable, Mapping
-from multiprocessing.connection import Connection, wait
-from typing import cast
+from multiprocessing.connection import Connection
 
 from workers import netns
 from workers.acquire import Cancelled, acquire
@@ -45,6 +44,7 @@ from workers.messages import (
 from workers.mtu import follow_mtu
 from workers.netlink import Link, Netlink, NetlinkError
 from workers.pair import Pair
+from workers.ready import ready
 from workers.release import ReleaseError, release
 from workers.renewal import Expected, Heard
 from workers.tally import NoAnswer, NoLease
@@ -180,10 +180,10 @@ class Worker:
         while not (idle or self._done or self._left or self._held.starting):
             self._alarm.set(self._held.next_at)
             sources = self.sources()
-            found = cast(list[int], wait(list(sources), self._patience))
-            for ready in found:
-                if ready in self.sources():  # an earlier one of this round may have closed it
-                    sources[ready]()
+            found = ready(sources, self._patience)
+            for number in found:
+                if number in self.sources():  # an earlier one of this round may have closed it
+                    sources[number]()
             idle = not found
         if not self._done:
             self._alarm.set(self._held.next_at)

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from io import FileIO
 from ipaddress import IPv4Address
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import NoReturn
 
 from workers.dhcp4 import REQUESTED_OPTIONS, VENDOR_CLASS
 from workers.libc import follow_parent
+from workers.ready import ready
 
 SCRIPT = Path(__file__).with_name("udhcpc-event.sh")
 RETRY_SECONDS = 3
@@ -218,9 +218,9 @@ class Client:
         pidfd = os.pidfd_open(self.pid)
         try:
             signal.pidfd_send_signal(pidfd, signal.SIGTERM)
-            if not wait([pidfd], STOP_SECONDS):
+            if not ready([pidfd], STOP_SECONDS):
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-                wait([pidfd])
+                ready([pidfd])
         finally:
             os.close(pidfd)
         fields = Path(f"/proc/{self.pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
