@@ -8,6 +8,7 @@ import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -126,11 +127,15 @@ def disable_ipv6(link: str) -> None:
 
     Holds until the link leaves the namespace: it gets fresh IPv6 settings where it arrives.
     """
-    settings = SYSCTLS / "net/ipv6/conf"
     with suppress(FileNotFoundError):  # a kernel booted with ipv6.disable=1 has none of this tree
-        settings.joinpath(link, "disable_ipv6").write_text("1")
+        _switch_on(f"net/ipv6/conf/{link}/disable_ipv6")
 
 
 def promote_secondaries(link: str) -> None:
     """Lets the other addresses of a subnet outlive its first one (ip-sysctl: promote_secondaries); raises OSError."""
-    (SYSCTLS / "net/ipv4/conf" / link / "promote_secondaries").write_text("1")
+    _switch_on(f"net/ipv4/conf/{link}/promote_secondaries")
+
+
+def _switch_on(setting: str) -> None:
+    with FileIO(f"{SYSCTLS}/{setting}", "w") as file:
+        file.write(b"1")
