@@ -8,24 +8,22 @@ import socket
 import struct
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from pyroute2.netlink import NLM_F_ACK, NLM_F_DUMP, NLM_F_MULTI, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, nlmsg
 from pyroute2.netlink.exceptions import NetlinkError as KernelError
-from pyroute2.netlink.marshal import Marshal
 from pyroute2.netlink.rtnl import RTM_NEWADDR, RTM_NEWLINK, RTM_NEWROUTE
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
-from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-HEADER_BYTES = 16
+from workers.rtnl import LinkMessage
+
+HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence number, port
 STATUS = struct.Struct("=i")  # a negated errno, or 0
 NLM_F_DUMP_INTR = 0x10
 SOL_NETLINK, NETLINK_GET_STRICT_CHK = 270, 12
 BUFFER_BYTES = 1 << 16  # the kernel fills at most half of it at once
-# Not MarshalRtnl, which loads every message that there is, and an event loop with them.
-MARSHAL = Marshal()
-MARSHAL.msg_map = {RTM_NEWLINK: ifinfmsg, RTM_NEWADDR: ifaddrmsg, RTM_NEWROUTE: rtmsg}
+ANSWERS = {RTM_NEWLINK: LinkMessage, RTM_NEWADDR: ifaddrmsg, RTM_NEWROUTE: rtmsg}
 
 __all__ = ["KernelError", "NetlinkSocket"]
 
@@ -76,21 +74,18 @@ class NetlinkSocket:
         answers: list[nlmsg] = []
         consistent = True
         while True:
-            for answer in MARSHAL.parse(self._socket.recv(BUFFER_BYTES)):
-                header = answer["header"]
-                consistent = consistent and not header["flags"] & NLM_F_DUMP_INTR
-                if header["type"] in (NLMSG_ERROR, NLMSG_DONE):
-                    _check(answer)
+            data, at = self._socket.recv(BUFFER_BYTES), 0
+            while at < len(data):
+                length, kind, flags, _, _ = HEADER.unpack_from(data, at)
+                consistent = consistent and not flags & NLM_F_DUMP_INTR
+                if kind in (NLMSG_ERROR, NLMSG_DONE):
+                    (status,) = STATUS.unpack_from(data, at + HEADER.size)
+                    if status:
+                        raise KernelError(-status)
                     return answers, consistent
+                answer = ANSWERS[kind](data, offset=at)
+                answer.decode()
                 answers.append(answer)
-                if not header["flags"] & NLM_F_MULTI:
+                if not flags & NLM_F_MULTI:
                     return answers, consistent
-
-
-def _check(answer: Any) -> None:  # noqa: ANN401  pyroute2 is untyped
-    """pyroute2 decodes an error's status, and not that of a list's end."""
-    if answer["header"]["error"] is not None:
-        raise answer["header"]["error"]
-    (status,) = STATUS.unpack_from(answer.data, answer.offset + HEADER_BYTES)
-    if status:
-        raise KernelError(-status)
+                at += (length + 3) & ~3

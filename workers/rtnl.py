@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from socket import AF_INET
+from struct import Struct
 from typing import Any
 
 from pyroute2.netlink import nlmsg
@@ -25,6 +26,28 @@ RT_TABLE_MAIN = 254
 RTN_UNICAST = 1
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 0, 253
 RTNH_F_ONLINK = 4
+ATTRIBUTE = Struct("=HH")  # its length and its type
+OF_A_LINK = ("ADDRESS", "IFNAME", "MTU", "LINK", "MASTER", "OPERSTATE", "LINKINFO", "GROUP")
+
+
+class LinkMessage(ifinfmsg):  # type: ignore[misc]  # pyroute2 is untyped
+    """A link as the kernel tells it, of whose forty attributes those are decoded that a `Link` is made of."""
+
+    length: int
+    _wanted = frozenset(
+        number for number, (name, *_) in enumerate(ifinfmsg.nla_map) if name.removeprefix("IFLA_") in OF_A_LINK
+    )
+
+    def decode_nlas(self, offset: int) -> None:
+        """Lets pyroute2 decode one at a time, as a message that ends there."""
+        end = self.length
+        while offset - self.offset <= end - ATTRIBUTE.size:
+            length, kind = ATTRIBUTE.unpack_from(self.data, offset)
+            if kind in self._wanted:
+                self.length = offset - self.offset + length
+                super().decode_nlas(offset)
+            offset += (max(length, ATTRIBUTE.size) + 3) & ~3
+        self.length = end
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +164,9 @@ def decode_bridge(message: Any) -> Bridge:  # noqa: ANN401  pyroute2 is untyped
     return Bridge(stp=bool(stp), forward_delay=(delay or 0) / USER_HZ, calls_iptables=bool(iptables))
 
 
-def address_question(index: int) -> nlmsg:
-    """Asks for the IPv4 addresses of a link."""
-    return _message(ifaddrmsg, {"family": AF_INET, "index": index}, [])
+def address_question(index: int | None = None) -> nlmsg:
+    """Asks for the IPv4 addresses of a link, or of all."""
+    return _message(ifaddrmsg, {"family": AF_INET, "index": index or 0}, [])
 
 
 def encode_address(index: int, address: IPv4Interface) -> nlmsg:
