@@ -19,7 +19,6 @@ from workers.handover import Rest, pack, receive, send, unpack
 from workers.libc import follow_parent, take_name
 from workers.messages import Begin
 from workers.netns import Namespace, current
-from workers.rehearsal import rehearse
 from workers.renewal import NOTHING, Heard, await_news
 from workers.tasks import begin
 
@@ -78,13 +77,8 @@ def _end_as(status: int) -> None:
 
 
 def _begun(number: int) -> Worker | None:
-    """The worker of an endpoint that there is something to do for.
-
-    If it has to wait for that it rehearses: so its pages are its own before somebody waits for it.
-    """
+    """The worker of an endpoint that there is something to do for."""
     channel = Connection(number)
-    if not channel.poll():
-        rehearse(1)
     try:
         order: Begin = channel.recv()
     except (EOFError, OSError):
