@@ -12,7 +12,7 @@ from signal import SIGTERM
 from supervisor.children import Child, Nursery
 from supervisor.childstate import ChildState
 from supervisor.forkserver import SPARE, births, order, serve
-from supervisor.loop import Loop
+from supervisor.loop import Loop, Timer
 from workers.sleeper import live
 
 REFILL_SECONDS = 0.25  # by then the start that took it is over as a rule; to fork would compete with that
@@ -31,6 +31,7 @@ class Spare:
         self._ordered: dict[int, Connection] = {}
         self._numbers = itertools.count()
         self._child: Child | None = None
+        self._refill: Timer | None = None
         self._stopped = False
 
     @property
@@ -57,7 +58,9 @@ class Spare:
         else:
             spare, self._child = self._child, None
             self._nursery.hand_over(spare, child)
-        self._loop.call_later(REFILL_SECONDS, self.prepare)
+        if self._refill is not None:
+            self._refill.cancel()  # a start follows the other: the next one would compete with both
+        self._refill = self._loop.call_later(REFILL_SECONDS, self.prepare)
 
     def stop(self) -> None:
         """There is none any more, and none will be made."""

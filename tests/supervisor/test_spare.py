@@ -2,12 +2,13 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import psutil
 import pytest
 
 from supervisor.children import NEVER_BORN, Child
+from supervisor.loop import Timer
 from supervisor.spare import Spare
 from tests.lab.command import wait_until
 from tests.supervisor.nursery import Home, descriptors
@@ -74,6 +75,24 @@ def test_prepared(home: Home, spare: Spare) -> None:
     spare.employ(child)
     assert (child.pid, child.state, child.restarts) == (pid, "starting", 0)
     home.wait_for(lambda: len(spare.children) == 2)  # there is another one soon
+
+
+def test_one_start_after_the_other(home: Home, spare: Spare, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next one is made a while after the last start, not after each."""
+    timers: list[Timer] = []
+
+    def call_later(_: float, callback: Callable[[], None]) -> Timer:
+        timers.append(Timer(callback))
+        return timers[-1]
+
+    monkeypatch.setattr(home.loop, "call_later", call_later)
+    for _ in range(2):
+        spare.employ(home.child()[0])
+    first, last = timers
+    first.fire()
+    assert len(spare.children) == 1
+    last.fire()
+    assert len(spare.children) == 2
 
 
 def test_works(home: Home, spare: Spare) -> None:
