@@ -82,8 +82,8 @@ class Worker:
         """Makes the link and obtains the first lease; after a failure everything is as before."""
         try:
             with Netlink() as netlink:
-                bridge = self._pair.make(netlink)
-                routes = () if self._spec.skip_routes else netlink.bridge_routes(bridge)
+                self._host_end = self._pair.make(netlink)
+                routes = () if self._spec.skip_routes else netlink.bridge_routes(self._host_end)
             with Wire(self._spec.container_link) as wire:
                 acquired = acquire(self._spec, self._channel, wire, self._owe)
                 self.hold(acquired.lease, words=acquired.words)
@@ -322,8 +322,9 @@ class Worker:
             elif self._takeover:
                 self._report(NotMoved())
             return
-        with Netlink() as netlink:
-            self._host_end = netlink.link(self._spec.host_link)
+        if self._host_end is None:
+            with Netlink() as netlink:
+                self._host_end = netlink.link(self._spec.host_link)
         try:
             sandbox = netns.open_namespace(path)
             try:

@@ -87,7 +87,7 @@ class Netlink:
 
         Two changes and two questions. The addresses are part of the message that creates the pair, so that udev takes
         them for chosen; IPv6 is off before the container's end gets a carrier, lest the host takes router
-        advertisements on it. Gives the bridge.
+        advertisements on it. Gives the bridge's port.
         Raises NetlinkError, with nothing left behind.
         """
         port_of = self.require_bridge(bridge)
@@ -95,13 +95,12 @@ class Netlink:
             pair = veth_pair(host_link, host_mac(mac), port_of, container_link, mac, group=group)
             self._kernel.change(RTM_NEWLINK, pair, NLM_F_CREATE | NLM_F_EXCL)
         try:
-            self._raise_silently(host_link, container_link)
+            return self._raise_silently(host_link, container_link)
         except NetlinkError:
             self.delete_link(host_link)
             raise
-        return port_of
 
-    def _raise_silently(self, host_link: str, container_link: str) -> None:
+    def _raise_silently(self, host_link: str, container_link: str) -> Link:
         try:
             disable_ipv6(host_link)
             disable_ipv6(container_link)
@@ -110,20 +109,24 @@ class Netlink:
             raise NetlinkError(f"turning IPv6 off on {host_link} and {container_link}", number, str(error)) from error
         with _attempt(f"raising {container_link}"):
             self._kernel.change(RTM_NEWLINK, named_link(container_link, up=True))
-        self._await_operation(host_link)
+        return self._operating(host_link)
 
-    def _await_operation(self, name: str) -> None:
+    def _operating(self, name: str) -> Link:
         """A link that has just got its carrier drops what it is to send until the kernel has noticed (linkwatch.c).
 
         Recent kernels notice when they are asked, older ones some milliseconds later. After the deadline things go
         on: DHCP repeats what is lost.
         """
+        link = self.require_link(name)
+        if link.operational:
+            return link
         deadline = time.monotonic() + OPERATION_SECONDS
         with change_feed() as feed:
-            while not self.require_link(name).operational:
+            while not (link := self.require_link(name)).operational:
                 if not select.select([feed], [], [], max(0.0, deadline - time.monotonic()))[0]:
-                    return
+                    break
                 drain(feed)
+        return link
 
     def require_link(self, name: str) -> Link:
         """The link of that name; raises NetlinkError if there is none."""
@@ -183,11 +186,11 @@ class Netlink:
         with _attempt(f"moving {link.name} to another network namespace"):
             self._kernel.change(RTM_NEWLINK, changed_link(link.index, namespace=namespace.fileno()))
 
-    def addresses(self, index: int) -> tuple[IPv4Interface, ...]:
-        """The IPv4 addresses of a link, the primary ones first."""
-        with _attempt(f"listing the addresses of link {index}"):
+    def addresses(self, index: int | None = None) -> tuple[IPv4Interface, ...]:
+        """The IPv4 addresses of a link, the primary ones first, or those of all."""
+        with _attempt("listing the addresses"):
             found = map(decode_address, self._kernel.dump(RTM_GETADDR, address_question(index)))
-            return tuple(address for owner, address in found if owner == index)
+            return tuple(address for owner, address in found if index in (None, owner))
 
     def add_address(self, link: Link, address: IPv4Interface) -> None:
         with _attempt(f"adding {address} to {link.name}"):
@@ -216,9 +219,9 @@ class Netlink:
             if error.code != errno.ESRCH:
                 raise NetlinkError(f"removing the {describe(found.route)} over {link.name}", error.code) from error
 
-    def bridge_routes(self, bridge: Link) -> tuple[Route, ...]:
-        """The static routes over a bridge, for the containers on it: no default, nothing that came with an address."""
-        over = (r.route for r in self.routes(bridge.index) if r.protocol != RTPROT_KERNEL)
+    def bridge_routes(self, port: Link) -> tuple[Route, ...]:
+        """The static routes over a port's bridge, for its containers: no default, nothing that came with an address."""
+        over = (r.route for r in self.routes(port.master) if r.protocol != RTPROT_KERNEL)
         return tuple(route for route in over if route.destination != DEFAULT_DESTINATION)
 
 

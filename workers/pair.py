@@ -20,7 +20,7 @@ class Pair:
         self._spec = spec
 
     def make(self, netlink: Netlink) -> Link:
-        """Gives the bridge. Raises NetlinkError, with nothing left behind."""
+        """Gives the host's end. Raises NetlinkError, with nothing left behind."""
         spec = self._spec
         return netlink.create_pair(
             host_link=spec.host_link,

@@ -38,12 +38,12 @@ def readable(feed: socket.socket) -> bool:
 @pytest.mark.usefixtures("machine")
 def test_pair_is_complete_when_it_is_there() -> None:
     """Both ends are up, one is the bridge's port, the other has the endpoint's MAC, both know each other."""
-    bridge = create_pair()
+    port, bridge = create_pair(), link(BRIDGE)
 
     host, container = link(HOST_LINK), link(CONTAINER_LINK)
     assert (container.mac, container.up, container.carrier, container.kind) == (MAC, True, True, "veth")
     assert (host.mac, host.up, host.master) == (host_mac(MAC), True, bridge.index)
-    assert (bridge.name, bridge.index) == (BRIDGE, link(BRIDGE).index)
+    assert port == host
     assert (host.peer_index, container.peer_index) == (container.index, host.index)
 
 
@@ -205,7 +205,7 @@ def test_bridge_routes_are_the_static_ones() -> None:
         run(f"ip route add {words}")
 
     with Netlink() as netlink:
-        assert netlink.bridge_routes(link(BRIDGE)) == (
+        assert netlink.bridge_routes(create_pair()) == (
             Route(IPv4Network("10.8.0.0/16")),
             Route(IPv4Network("10.9.0.0/16"), IPv4Interface("192.168.77.9").ip),
         )
