@@ -28,13 +28,15 @@ def change_feed() -> socket.socket:
     return feed
 
 
-def drain(feed: socket.socket) -> None:
-    """Reads a feed until it is empty; an overrun is a change like any other."""
+def drain(feed: socket.socket) -> bool:
+    """Reads a feed until it is empty; whether it was not. An overrun is a change like any other."""
+    changed = False
     while True:
         try:
             feed.recv(1)  # the rest of a datagram that does not fit is dropped by the kernel
         except BlockingIOError:
-            return
+            return changed
         except OSError as error:
             if error.errno != errno.ENOBUFS:
                 raise
+        changed = True

@@ -340,19 +340,29 @@ class Worker:
         self._watch()
 
     def _begin(self) -> None:
-        link = self._find_link()
-        if link is None and (self._takeover or (self._attach is not None and self._attach.arrived)):
-            self._lose_sandbox()
-        if link is None or not link.up or self._attach is None:
+        link = self._arrival()
+        while link is not None and self._feed is not None and drain(self._feed):
+            link = self._arrival()  # what is still to be heard of it would wake the worker once more
+        if link is None or self._attach is None:
             return
-        with Netlink() as netlink:
-            there = self.lease.address.ip in {a.ip for a in netlink.addresses(link.index)}
-        if not (self._attach.arrived or (there and link.settled)):
-            return  # Docker is still at it, or the kernel
         self._interface = link.name
         self._on_claim()
         self._report(Attached(link.name))
         self._held.begin(link.name, self._attach, self._host_end.mtu if self._host_end else link.mtu)
+
+    def _arrival(self) -> Link | None:
+        """The link in the sandbox, unless Docker is still at it, or the kernel."""
+        arrived = self._attach is not None and self._attach.arrived
+        with Netlink() as netlink:
+            there = self.lease.address.ip in {a.ip for a in netlink.addresses()}
+        if not (there or arrived or self._takeover):
+            return None
+        link = self._find_link()
+        if link is None and (arrived or self._takeover):
+            self._lose_sandbox()
+        if link is None or not link.up:
+            return None
+        return link if arrived or (there and link.settled) else None
 
     def _find_link(self) -> Link | None:
         with Netlink() as netlink:

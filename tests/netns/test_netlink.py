@@ -222,11 +222,12 @@ def test_namespace_in_which_nothing_was_ever_routed() -> None:
 def test_feed_wakes_up_for_links_and_addresses_until_drained() -> None:
     """Readable after a change, silent after having been drained."""
     with change_feed() as feed:
+        assert not drain(feed)
         assert not select.select([feed], [], [], 0)[0]
         for change in (f"ip link add {HOST_LINK} type bridge", f"ip addr add 10.1.1.1/24 dev {HOST_LINK}"):
             run(change)
             assert readable(feed)
-            drain(feed)
+            assert drain(feed)
             assert not select.select([feed], [], [], 0)[0]
 
 
@@ -241,5 +242,5 @@ def test_overrun_is_a_change() -> None:
 
         with pytest.raises(OSError, match="No buffer space"):
             witness.recv(1)
-        drain(feed)
+        assert drain(feed)
         assert not select.select([feed], [], [], 0)[0]
