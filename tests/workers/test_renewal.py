@@ -12,7 +12,7 @@ import pytest
 from workers.alarm import Alarm
 from workers.lease import boottime
 from workers.messages import LeaseRenewed
-from workers.renewal import LOG_BYTES, NOTHING, Expected, Heard, await_news
+from workers.renewal import LOG_BYTES, NOTHING, READ_BYTES, Expected, Heard, await_news
 from workers.udhcpc import renewal
 
 RECORD = renewal({"ip": "192.0.2.10", "lease": "600"})
@@ -28,11 +28,12 @@ class Asleep:
     def __init__(self, *, expects: bool = True) -> None:
         events, self.events = os.pipe()
         errors, self.errors = os.pipe()
+        os.set_blocking(errors, False)
         others, self.others = os.pipe()
         self.supervisor, channel = Pipe()
         self.alarm = Alarm()
         self.alarm.set(boottime() + 600)
-        self.unread = events
+        self.unread, self.log = events, errors
         self._open: list[int] = [events, errors, others, self.events, self.errors, self.others]
         self._channel: Connection = channel
         expected = Expected(FIRST, RECORD, SECONDS, channel.fileno(), self.alarm.fileno(), events, errors)
@@ -78,8 +79,8 @@ def asleep() -> Iterator[Asleep]:
 def test_nothing_new(asleep: Asleep) -> None:
     """Each renewal is told and puts the alarm off, whatever the pieces that it is read in; udhcpc's log is kept."""
     begun = boottime()
-    for pieces in ((FIRST[:5], FIRST[5:]), (RECORD,), (RECORD,)):
-        os.write(asleep.errors, b"a word\n")
+    for words, *pieces in ((b"", FIRST[:5], FIRST[5:]), *[(b"a word\n", RECORD)] * 3):
+        os.write(asleep.errors, words)
         for piece in pieces:
             os.write(asleep.events, piece)
         assert asleep.told() == LeaseRenewed()
@@ -104,19 +105,32 @@ def test_news(asleep: Asleep, said: bytes) -> None:
 
 
 def test_half_a_record(asleep: Asleep) -> None:
-    """What has come of a record when something else happens goes to the turn."""
-    os.write(asleep.errors, b"x" * 2 * LOG_BYTES + b"\n")
+    """What has come of a record when something else happens goes to the turn; udhcpc's log is left to it."""
+    os.write(asleep.errors, b"a word\n")
     os.write(asleep.events, FIRST[:7])
     asleep.wake()
     heard = asleep.heard()
     assert FIRST.startswith(heard.said)
-    assert len(heard.log) in (0, LOG_BYTES)
+    assert (heard.log, os.read(asleep.log, READ_BYTES)) == (b"", b"a word\n")
 
 
-def test_death(asleep: Asleep) -> None:
+def test_long_log(asleep: Asleep) -> None:
+    """The latest of it is kept, and none of it stays in the way."""
+    os.write(asleep.errors, b"x" * 2 * LOG_BYTES + b"last\n")
+    os.write(asleep.events, FIRST)
+    assert asleep.told() == LeaseRenewed()
+    asleep.wake()
+    log = asleep.heard().log
+    assert (len(log), log[-5:]) == (LOG_BYTES, b"last\n")
+    assert not select.select([asleep.log], [], [], 0)[0]
+
+
+@pytest.mark.parametrize("end", ["events", "errors"])
+def test_death(asleep: Asleep, end: str) -> None:
     """The end of udhcpc is for a turn."""
-    os.close(asleep.events)
-    asleep._open.remove(asleep.events)
+    number: int = getattr(asleep, end)
+    os.close(number)
+    asleep._open.remove(number)
     assert asleep.heard() == NOTHING
 
 
