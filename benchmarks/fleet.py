@@ -14,10 +14,13 @@ from benchmarks.rows import CREATE_FLAT, DESCRIPTORS, IDLE, MEMORY_EACH, MEMORY_
 from benchmarks.serverlog import Acknowledged
 from benchmarks.sizes import Sizes
 from benchmarks.socket_calls import time_endpoint
-from benchmarks.tree import cpu_seconds, descriptors, pss_megabytes, supervisor
+from benchmarks.tree import cpu_seconds, descriptors, is_worker, pss_megabytes, supervisor
+from tests.lab.command import wait_until
 from tests.lab.images import BUSYBOX
 from tests.lab.lab import Lab
 from tests.lab.plugin import Plugin
+
+END_SECONDS = 10
 
 
 def measure_fleet(lab: Lab, plugin: Plugin, network_id: str, sizes: Sizes, figures: Figures) -> None:
@@ -77,6 +80,7 @@ class _Fleet:
         self._figures.add(IDLE, OURS, used / passed * 100)
 
     def sink(self) -> None:
-        """They go."""
+        """They go, and their workers, which still have a link to remove when the engine has its answer."""
         with closing(api_of(self._lab, HANDS)) as api:
             remove_all(api, self._containers)
+        wait_until(lambda: not any(map(is_worker, self._plugin.processes())), "the end of all workers", END_SECONDS)

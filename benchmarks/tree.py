@@ -1,6 +1,7 @@
 """What processes cost, as the kernel counts it (proc(5)). Must not know what they do."""
 
 import os
+import re
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -8,12 +9,18 @@ from pathlib import Path
 from tests.lab.process import Process
 
 FIRST = "nd-init"
+WORKER = re.compile(r"nd-[0-9a-f]{12}")  # named after its endpoint
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 def supervisor(found: Iterable[Process]) -> Process:
     """Of all processes of the plugin the one that is older than all others but the first."""
     return min((p for p in found if p.name != FIRST), key=lambda process: (process.started, process.pid))
+
+
+def is_worker(process: Process) -> bool:
+    """Whether it is that of an endpoint."""
+    return WORKER.fullmatch(process.name or "") is not None
 
 
 def pss_megabytes(pids: Iterable[int]) -> float:
