@@ -4,7 +4,8 @@ from collections.abc import Callable
 from multiprocessing import Pipe
 from signal import SIGKILL
 
-from supervisor.children import Child, Nursery
+from supervisor.child import Child
+from supervisor.children import Nursery
 from supervisor.forked import Target
 from supervisor.loop import Loop
 

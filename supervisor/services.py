@@ -12,7 +12,8 @@ from multiprocessing import Pipe, get_context
 from multiprocessing.queues import SimpleQueue
 from signal import SIGKILL, SIGTERM
 
-from supervisor.children import Child, Nursery
+from supervisor.child import Child
+from supervisor.children import Nursery
 from supervisor.childstate import ChildEvent, ChildState
 from supervisor.errors import RequestError
 from supervisor.loop import Loop

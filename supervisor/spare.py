@@ -9,7 +9,8 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from signal import SIGTERM
 
-from supervisor.children import Child, Nursery
+from supervisor.child import Child
+from supervisor.children import Nursery
 from supervisor.childstate import ChildState
 from supervisor.forkserver import SPARE, births, order, serve
 from supervisor.loop import Loop, Timer

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from supervisor.children import Child
+from supervisor.child import Child
 from supervisor.endpoints import Endpoint
 from supervisor.engine import Engine
 from supervisor.leasestate import LeaseState, lease_state

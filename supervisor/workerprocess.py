@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from signal import SIGKILL
 
-from supervisor.children import Child, Nursery
+from supervisor.child import Child
+from supervisor.children import Nursery
 from supervisor.childstate import ChildState
 from supervisor.spare import Spare
 from workers import messages as w

@@ -8,7 +8,8 @@ from multiprocessing import Pipe
 from pathlib import Path
 from signal import SIGKILL
 
-from supervisor.children import Child, Nursery
+from supervisor.child import Child
+from supervisor.children import Nursery
 from supervisor.forked import End, Target
 from supervisor.loop import Loop
 from workers.backoff import Backoff

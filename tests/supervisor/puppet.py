@@ -11,7 +11,8 @@ from pathlib import Path
 from signal import SIGKILL, Signals
 from typing import cast
 
-from supervisor.children import Child, Nursery
+from supervisor.child import Child
+from supervisor.children import Nursery
 from supervisor.childstate import ChildEvent, ChildState
 from supervisor.containerfiles import Identity
 from supervisor.endpoints import Endpoint

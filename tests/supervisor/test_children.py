@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 
 import pytest
 
-from supervisor.children import Child
+from supervisor.child import Child
 from tests.supervisor.nursery import Home, descriptors
 
 ORPHANS_STATUS = 7

@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from supervisor.children import Child
+from supervisor.child import Child
 from supervisor.childstate import ChildEvent, ChildState, RefusedEvent, after
 
 LEGAL = {

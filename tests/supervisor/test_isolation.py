@@ -117,7 +117,8 @@ def test_imported_after_the_fork(home: Home) -> None:
 
 PARENT = """
     import sys, time
-    from supervisor.children import Child, Nursery
+    from supervisor.child import Child
+    from supervisor.children import Nursery
     from supervisor.loop import Loop
     from multiprocessing import Pipe
 

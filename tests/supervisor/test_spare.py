@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 import psutil
 import pytest
 
-from supervisor.children import NEVER_BORN, Child
+from supervisor.child import Child
+from supervisor.children import NEVER_BORN
 from supervisor.loop import Timer
 from supervisor.spare import Spare
 from tests.lab.command import wait_until

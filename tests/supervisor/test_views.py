@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from supervisor.children import Child
+from supervisor.child import Child
 from supervisor.messages import Cost
 from supervisor.observe import Sample
 from supervisor.phases import Phase
