@@ -14,13 +14,13 @@ from api.fields import Fields, Json, decode
 from supervisor.errors import InvalidRequest
 from supervisor.messages import (
     Answer,
-    Body,
     CreateEndpoint,
     CreateNetwork,
     DeleteEndpoint,
     DeleteNetwork,
     Done,
     EndpointCreated,
+    EngineRequest,
     IpamPool,
     Join,
     Joined,
@@ -53,7 +53,7 @@ _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _SANDBOX_KEY = re.compile(r"(/[^/]+)*/netns/[0-9A-Za-z][0-9A-Za-z_.-]*")
 
 
-def parse(method: str, body: bytes) -> Body:
+def parse(method: str, body: bytes) -> EngineRequest:
     """The message for a call of one of PARSERS; raises InvalidRequest."""
     if not body.strip():
         raise InvalidRequest(_NO_BODY)
@@ -149,7 +149,7 @@ def _join(request: Fields) -> Join:
     return Join(_id(request, "NetworkID"), _id(request, "EndpointID"), _sandbox_key(request))
 
 
-PARSERS: dict[str, Callable[[Fields], Body]] = {
+PARSERS: dict[str, Callable[[Fields], EngineRequest]] = {
     "NetworkDriver.CreateNetwork": _create_network,
     "NetworkDriver.DeleteNetwork": lambda request: DeleteNetwork(_id(request, "NetworkID")),
     "NetworkDriver.CreateEndpoint": _create_endpoint,

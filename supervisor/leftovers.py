@@ -9,8 +9,8 @@ from supervisor.jobs import ask
 from supervisor.loop import Loop
 from supervisor.memory import Memory
 from supervisor.records import Remembered
-from workers.messages import Deleted, EndpointSpec, Swept
-from workers.sweep import sweep
+from workers.messages import Deleted, EndpointSpec
+from workers.sweep import Swept, sweep
 from workers.tasks import give_back, remove
 
 RELEASE_DEADLINE_SECONDS = 8.0

@@ -88,6 +88,9 @@ class Leave:
     endpoint_id: str
 
 
+EngineRequest = CreateNetwork | DeleteNetwork | CreateEndpoint | DeleteEndpoint | OperInfo | Join | Leave
+
+
 # Requests of operators.
 
 
@@ -106,18 +109,8 @@ class ListWorkers:
     """Every process of the plugin with what it costs."""
 
 
-Body = (
-    CreateNetwork
-    | DeleteNetwork
-    | CreateEndpoint
-    | DeleteEndpoint
-    | OperInfo
-    | Join
-    | Leave
-    | GetHealth
-    | ListEndpoints
-    | ListWorkers
-)
+Question = GetHealth | ListEndpoints | ListWorkers
+Body = EngineRequest | Question
 
 
 @dataclass(frozen=True, slots=True)

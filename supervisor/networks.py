@@ -15,8 +15,7 @@ from supervisor.options import parse_network_options, require_null_ipam
 from supervisor.records import Network
 from supervisor.services import Respond
 from supervisor.store import Store
-from workers.messages import BridgeReport
-from workers.probe import probe_bridge
+from workers.probe import BridgeReport, probe_bridge
 
 PROBE_DEADLINE_SECONDS = 5.0
 HEARSAY_SECONDS = 30.0  # until the watcher has told of a network that the engine has

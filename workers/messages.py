@@ -240,21 +240,3 @@ Report = (
     | Left
     | Deleted
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Swept:
-    """The links that nobody owned, by the names of their ends on the host; they are gone."""
-
-    links: tuple[str, ...]
-
-
-# A probe is a worker without an endpoint: asked once, for CreateNetwork.
-
-
-@dataclass(frozen=True, slots=True)
-class BridgeReport:
-    """What the kernel says about a bridge: `error` why it cannot be used, `warnings` what will hurt later."""
-
-    error: str | None
-    warnings: tuple[str, ...] = ()

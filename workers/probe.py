@@ -1,8 +1,17 @@
 """Can a bridge carry a network? Asked once, at CreateNetwork, in the host's namespace."""
 
+from dataclasses import dataclass
+
 from workers.diagnose import warnings
-from workers.messages import BridgeReport
 from workers.netlink import NetlinkError
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeReport:
+    """What the kernel says about a bridge: `error` why it cannot be used, `warnings` what will hurt later."""
+
+    error: str | None
+    warnings: tuple[str, ...] = ()
 
 
 def probe_bridge(name: str) -> BridgeReport:

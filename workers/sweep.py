@@ -2,12 +2,20 @@
 
 import logging
 from collections.abc import Collection
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
-from workers.messages import CONTAINER_LINK_PREFIX, HOST_LINK_PREFIX, Swept
+from workers.messages import CONTAINER_LINK_PREFIX, HOST_LINK_PREFIX
 from workers.netlink import Link, Netlink, NetlinkError
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """The links that nobody owned, by the names of their ends on the host; they are gone."""
+
+    links: tuple[str, ...]
 
 
 def sweep(mark: int, owned: Collection[str], channel: Connection) -> None:

@@ -3,8 +3,7 @@
 import pytest
 
 from tests.netns.lan import BRIDGE, run
-from workers.messages import BridgeReport
-from workers.probe import probe_bridge
+from workers.probe import BridgeReport, probe_bridge
 
 pytestmark = [pytest.mark.netns, pytest.mark.usefixtures("machine")]
 

@@ -15,7 +15,7 @@ from supervisor.store import Store
 from supervisor.tables import Snapshot
 from tests.supervisor.nursery import Home
 from tests.supervisor.samples import never
-from workers.messages import BridgeReport
+from workers.probe import BridgeReport
 
 POOLS = (IpamPool("null", "0.0.0.0/0"),)
 
