@@ -4,46 +4,28 @@
         ◄──replies─── │ supervisor │ ◄──reports───
     watcher ──facts─► └────────────┘ ◄── signals, deadlines, exit statuses
 
-Everything comes together in one Loop. It routes: what a network or an endpoint does is in their modules.
+Everything comes together in one Loop. Owns its life: the start, what is due by the clock, the stop. It routes: what a
+request brings about, and what a network or an endpoint does, is in their modules.
 """
 
 import logging
-import os
 import socket
-import time
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from signal import SIGCHLD, SIGINT, SIGKILL, SIGTERM
 from typing import cast
 
+from supervisor.child import Child
 from supervisor.children import Nursery
 from supervisor.engine import ContainerGone, Engine, EngineConnected, Fact
+from supervisor.enginerequests import EngineRequests
 from supervisor.errors import RequestError, Unavailable
-from supervisor.jobs import ask
-from supervisor.leasestate import lease_state
 from supervisor.leftovers import Leftovers
 from supervisor.loop import Loop, Signals
 from supervisor.memory import Memory
-from supervisor.messages import (
-    CreateEndpoint,
-    CreateNetwork,
-    DeleteEndpoint,
-    DeleteNetwork,
-    Done,
-    EndpointList,
-    GetHealth,
-    Health,
-    Join,
-    Leave,
-    ListEndpoints,
-    ListWorkers,
-    OperInfo,
-    OperValues,
-    Request,
-    WorkerList,
-)
+from supervisor.messages import Request
 from supervisor.networks import Networks
+from supervisor.questions import Questions
 from supervisor.recovery import Recovery
 from supervisor.registry import Registry
 from supervisor.services import Api, Respond, Watcher
@@ -51,12 +33,8 @@ from supervisor.spare import Spare
 from supervisor.statelock import mark_of
 from supervisor.store import Store
 from supervisor.tables import Snapshot
-from supervisor.views import problems, view_endpoint, view_workers
-from workers.lease import boottime
 
-SAMPLER = "supervisor.observe:sample_tree"
 TICK_SECONDS = 5.0
-SAMPLE_DEADLINE_SECONDS = 10.0
 STOP_DEADLINE_SECONDS = 5.0  # dockerd kills after 10
 
 log = logging.getLogger(__name__)
@@ -81,8 +59,11 @@ class Supervisor:
         )
         self._api = Api(self._nursery, self._loop, listener, self._on_request)
         self._watcher = Watcher(self._nursery, engine_socket, self._on_fact)
-        self._instance = uuid.uuid4().hex
-        self._started = time.monotonic()
+        requests = EngineRequests(self._networks, self._endpoints, self._memory, self._leftovers)
+        self._questions = Questions(
+            self._nursery, self._loop, self._engine, self._store, self._networks, self._endpoints, self._services
+        )
+        self._handlers: dict[type, Callable[..., None]] = {**requests.handlers, **self._questions.handlers}
         self._stopping = False
         self._engine_sought = False
         self._recovered = False
@@ -97,7 +78,7 @@ class Supervisor:
         self._recover()
         self._spare.prepare()
         self._tick()
-        log.info("started, instance %s", self._instance)
+        log.info("started, instance %s", self._questions.instance)
         while not (self._stopping and not self._nursery.children):
             self._loop.step()
         self._store.settle()
@@ -117,6 +98,9 @@ class Supervisor:
         for request, respond in self._early:
             self._on_request(request, respond)
         self._early.clear()
+
+    def _services(self) -> tuple[Child, ...]:
+        return (self._api.child, self._watcher.child, *self._spare.children)
 
     def _snapshot(self) -> Snapshot:
         return Snapshot(
@@ -182,94 +166,6 @@ class Supervisor:
             self._early.append((request, respond))
             return
         try:
-            HANDLERS[type(request.body)](self, request.body, respond)
+            self._handlers[type(request.body)](request.body, respond)
         except RequestError as error:
             respond(error)
-
-    def _create_network(self, body: CreateNetwork, respond: Respond) -> None:
-        self._networks.create(body, respond)
-
-    def _delete_network(self, body: DeleteNetwork, respond: Respond) -> None:
-        """The engine forgets the network whatever we answer, so its endpoints go too."""
-        for endpoint in self._endpoints.on_network(body.network_id):
-            endpoint.delete()
-        self._networks.delete(body.network_id)
-        self._memory.forget_network(body.network_id)
-        respond(Done())
-
-    def _create_endpoint(self, body: CreateEndpoint, respond: Respond) -> None:
-        endpoint = self._endpoints.get(body.endpoint_id)
-        if endpoint is None:
-            endpoint = self._endpoints.admit(body, self._networks.get(body.network_id).options)
-        endpoint.create(respond)
-
-    def _join(self, body: Join, respond: Respond) -> None:
-        self._endpoints.known(body.endpoint_id).join(body.sandbox_key, respond)
-
-    def _leave(self, body: Leave, respond: Respond) -> None:
-        endpoint = self._endpoints.get(body.endpoint_id)
-        if endpoint is None:
-            respond(Done())
-        else:
-            endpoint.leave(respond)
-
-    def _delete_endpoint(self, body: DeleteEndpoint, respond: Respond) -> None:
-        endpoint = self._endpoints.get(body.endpoint_id)
-        if endpoint is None:
-            self._leftovers.remove_link(body.network_id, body.endpoint_id, lambda: respond(Done()))
-        else:
-            endpoint.delete(respond)
-
-    def _oper_info(self, body: OperInfo, respond: Respond) -> None:
-        endpoint = self._endpoints.known(body.endpoint_id)
-        shown: dict[str, object] = {"mac": endpoint.spec.mac}
-        if (lease := endpoint.lease) is not None:
-            shown |= {"address": lease.address, "server": lease.server, "lease_state": lease_state(lease, boottime())}
-        respond(OperValues({name: str(value) for name, value in shown.items() if value is not None}))
-
-    def _health(self, _: GetHealth, respond: Respond) -> None:
-        found = problems(self._endpoints)
-        if self._store.problem is not None:
-            found = (self._store.problem, *found)
-        uptime = time.monotonic() - self._started
-        counts = len(self._networks), len(self._endpoints)
-        respond(Health(not found, found, self._instance, uptime, *counts, self._engine.connected))
-
-    def _list_endpoints(self, _: ListEndpoints, respond: Respond) -> None:
-        endpoints = sorted(self._endpoints, key=lambda e: e.spec.endpoint_id)
-        respond(EndpointList(tuple(view_endpoint(e, self._engine) for e in endpoints)))
-
-    def _list_workers(self, _: ListWorkers, respond: Respond) -> None:
-        def sampled(samples: object | None) -> None:
-            children = (
-                self._api.child,
-                self._watcher.child,
-                *self._spare.children,
-                *(e.worker.child for e in self._endpoints),
-            )
-            found = samples if isinstance(samples, tuple) else ()
-            respond(WorkerList(view_workers(found, children, tuple(self._endpoints))))
-
-        ask(
-            self._nursery,
-            self._loop,
-            "nd-sampler",
-            SAMPLER,
-            os.getpid(),
-            deadline=SAMPLE_DEADLINE_SECONDS,
-            answer=sampled,
-        )
-
-
-HANDLERS: dict[type, Callable[..., None]] = {
-    CreateNetwork: Supervisor._create_network,
-    DeleteNetwork: Supervisor._delete_network,
-    CreateEndpoint: Supervisor._create_endpoint,
-    DeleteEndpoint: Supervisor._delete_endpoint,
-    OperInfo: Supervisor._oper_info,
-    Join: Supervisor._join,
-    Leave: Supervisor._leave,
-    GetHealth: Supervisor._health,
-    ListEndpoints: Supervisor._list_endpoints,
-    ListWorkers: Supervisor._list_workers,
-}
