@@ -37,8 +37,8 @@ class EndpointState:
         self.sandbox_key: str | None = None
         self.origin = origin
         self._store = store
-        self._journal = Journal(spec, origin, store, memory)
-        self._journal.identity = identity
+        self.journal = Journal(spec, origin, store, memory)
+        self.journal.identity = identity
         self._routes: tuple[Route, ...] = ()
         self._gateway: IPv4Address | None = None
         self._held = False
@@ -46,12 +46,12 @@ class EndpointState:
     @property
     def identity(self) -> Identity | None:
         """The container, once known."""
-        return self._journal.identity
+        return self.journal.identity
 
     @property
     def interface(self) -> str | None:
         """What the link is called in the sandbox, once it is there."""
-        return None if self._journal.interface == self.spec.container_link else self._journal.interface
+        return None if self.journal.interface == self.spec.container_link else self.journal.interface
 
     @property
     def has_sandbox(self) -> bool:
@@ -105,7 +105,7 @@ class EndpointState:
         """Whose it is; False if that is known."""
         if identity == self.identity:
             return False
-        self._journal.identity = identity
+        self.journal.identity = identity
         with self._store.soon():  # the watcher tells the next instance as well
             self._save()
         return True
@@ -113,28 +113,29 @@ class EndpointState:
     def _adopt(self, container_id: str) -> None:
         """If it is nobody's, as several were started at once: this container's from its next start on."""
         if self.origin.key is None:
-            self.origin = self._journal.origin = replace(self.origin, key=key_of_container(container_id))
+            self.origin = self.journal.origin = replace(self.origin, key=key_of_container(container_id))
             with self._store.soon():
                 self._save()
                 if self.lease is not None:
-                    self._journal.remember(self.lease)
+                    self.journal.remember(self.lease)
 
-    def _take_first_lease(self, lease: Lease, routes: tuple[Route, ...], confirmed: bool) -> None:
+    def take_first_lease(self, lease: Lease, routes: tuple[Route, ...], confirmed: bool) -> None:
+        """What it was created with; `confirmed`: a server has said so."""
         self.lease, self._routes, self._held = lease, routes, True
         self.obtained = self.renewed = time.time()
         with self._store.together():
             self._save()
-            self._journal.remember(lease)
+            self.journal.remember(lease)
             if confirmed:
-                self._journal.note("bound", f"first lease {lease.address} from {lease.server}", lease)
+                self.journal.note("bound", f"first lease {lease.address} from {lease.server}", lease)
             else:
                 silent = f"no server answers; starting on {lease.address}, whose lease still runs"
-                self._journal.note("unconfirmed", silent, lease)
+                self.journal.note("unconfirmed", silent, lease)
         wanted = self.spec.requested
         if wanted is not None and wanted != lease.address.ip:
-            self._journal.say(f"asked for {wanted}, the server gave {lease.address.ip}", logging.WARNING)
+            self.journal.say(f"asked for {wanted}, the server gave {lease.address.ip}", logging.WARNING)
 
-    def _take_lease(self, lease: Lease) -> None:
+    def take_lease(self, lease: Lease) -> None:
         """What the server has acknowledged since."""
         previous, self.lease = self.lease, lease
         trouble, self.last_trouble = self.last_trouble, None
@@ -145,56 +146,58 @@ class EndpointState:
         # Of a renewal that was forgotten the next instance knows that the lease runs, and renews it at once.
         with self._store.together() if changed or trouble else self._store.soon():
             self._save()
-            self._journal.remember(lease)
+            self.journal.remember(lease)
             if changed:
                 text = (
                     f"address changed from {previous and previous.address} to {lease.address}; "
                     "docker inspect shows the first one for the container's life"
                 )
-                self._journal.note("changed", text, lease, logging.WARNING)
+                self.journal.note("changed", text, lease, logging.WARNING)
             else:
                 text = f"lease of {lease.address} confirmed by {lease.server} for {lease.duration} s"
-                self._journal.note("recovered" if trouble else "renewed", text + _after(trouble), lease)
+                self.journal.note("recovered" if trouble else "renewed", text + _after(trouble), lease)
 
-    def _take_trouble(self, kind: w.Trouble, detail: str) -> None:
+    def take_trouble(self, kind: w.Trouble, detail: str) -> None:
+        """What endangers the lease."""
         text = f"{kind}: {detail}"
         if text != self.last_trouble:  # one line, however often it is said
             self.last_trouble = text
-            self._journal.note(kind, text, self.lease, logging.WARNING)
+            self.journal.note(kind, text, self.lease, logging.WARNING)
 
-    def _take_left(self, released: bool, kept: bool) -> None:
+    def take_left(self, released: bool, kept: bool) -> None:
         """The sandbox was left, its lease `released`, `kept` for its owner, or neither."""
         if released or kept:
             self._held = False
         what = "released" if released else "kept" if kept else "still to be released"
         with self._store.together():
             if kept and self.lease is not None:
-                self._journal.set_aside(self.lease)
+                self.journal.set_aside(self.lease)
             self._save()
-            self._journal.note("left", f"left, lease {what}", self.lease)
+            self.journal.note("left", f"left, lease {what}", self.lease)
 
-    def _take_deleted(self, owed: bool) -> None:
+    def take_deleted(self, owed: bool) -> None:
         """The engine is about to forget it, and its link is about to be removed: the next instance's, should we die."""
         waiting = self.spec.remembered if self.lease is None else self.lease if owed else None
         self._held = False
         with self._store.together():
             self._store.put_endpoint(replace(self.record(), phase=Phase.LEFT))
             if waiting is not None:
-                self._journal.set_aside(waiting)
-            self._journal.note("deleted", "deleted, lease to be released later" if owed else "deleted", self.lease)
+                self.journal.set_aside(waiting)
+            self.journal.note("deleted", "deleted, lease to be released later" if owed else "deleted", self.lease)
 
-    def _let_go(self) -> bool:
+    def let_go(self) -> bool:
         """The lease waits for whoever has the key; False if there is none to be given back."""
         if self.lease is None or not self._held:
             return False
-        self._journal.set_aside(self.lease)
+        self.journal.set_aside(self.lease)
         self._held = False
         return True
 
-    def _take(self, happening: Happening) -> None:
+    def take(self, happening: Happening) -> None:
+        """Raises RefusedHappening where it does not belong."""
         self.phase = after(self.phase, happening)
         if happening in (Happening.CREATE, Happening.JOIN, Happening.LEAVE, Happening.DELETE):
-            self._journal.begun = time.monotonic()
+            self.journal.begun = time.monotonic()
 
 
 def _after(trouble: str | None) -> str:

@@ -64,6 +64,18 @@ class Identifier:
         found = candidates[0].identity if len(candidates) == 1 else None
         return found if found and self._mistakes[found.id] < MISTAKES else None
 
+    def stranger_at_join(self, endpoint_id: str, identity: Identity) -> str | None:
+        """The name of the container that an endpoint is for, where it was made for this one by mistake.
+
+        That happens when one is started while another one, which runs already, is connected: CreateEndpoint names
+        nobody, but by now the engine's store does.
+        """
+        name = self.name_at_join(endpoint_id)
+        if name in (None, identity.name):
+            return None
+        self.mistook(identity)
+        return name
+
     def mistook(self, identity: Identity) -> None:
         """A request seemed to be this container's and was another's, which was running.
 

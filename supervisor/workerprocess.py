@@ -1,8 +1,10 @@
-"""An endpoint's worker as a process: started, told, attached once to each sandbox, started again after its death.
+"""An endpoint's worker as a process: started, told, attached once to each sandbox, started again after its death, and
+found to hang.
 
 Must not know the endpoint's phases: what a successor has to do comes from `succeed`.
 """
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from signal import SIGKILL
@@ -12,6 +14,9 @@ from supervisor.children import Nursery
 from supervisor.childstate import ChildState
 from supervisor.spare import Spare
 from workers import messages as w
+from workers.lease import boottime
+
+STUCK_SECONDS = 10.0  # after the end of a lease, which a worker that lives has told by then
 
 
 class WorkerProcess:
@@ -39,6 +44,8 @@ class WorkerProcess:
         self._on_death = on_death
         self._succeed = succeed
         self._attached_to: str | None = None
+        self._heard = boottime()
+        self._mute: float | None = None
 
     def start(self, resume: w.Resume | None, *, reclaims: bool = False) -> None:
         """Gives it a process. `reclaims`: only to remove what one left that died before it had a lease to report."""
@@ -69,6 +76,24 @@ class WorkerProcess:
             self._succeed()
         else:
             self.child.send(command)
+
+    def heard(self) -> None:
+        """To be called with each report."""
+        self._heard = boottime()
+
+    def hangs(self, ends: float | None) -> bool:
+        """To be asked often: whether it has let a lease end (`boottime()`) without a word.
+
+        Right after a suspend it may just not have come to it, so it is given time again.
+        """
+        if ends is None or self._heard > ends or boottime() < ends + STUCK_SECONDS:
+            self._mute = None
+        elif self._mute is None:
+            self._mute = time.monotonic()
+        elif time.monotonic() - self._mute >= STUCK_SECONDS:
+            self._mute = None
+            return True
+        return False
 
     def kill(self) -> None:
         """It is overdue; its successor does what it should have done."""

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from supervisor import endpoints as module
-from supervisor.endpoints import STUCK_SECONDS
+from supervisor import workerprocess as module
 from supervisor.errors import Failed
 from supervisor.messages import Done
 from supervisor.phases import Phase
+from supervisor.workerprocess import STUCK_SECONDS
 from tests.supervisor.puppet import ENDPOINT, IDENTITY, LEASE, Puppet, attach_path, bring_to
 from workers.lease import boottime
 from workers.messages import (

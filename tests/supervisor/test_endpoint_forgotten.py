@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from supervisor.endpoints import JOIN_SECONDS, LOOK_SECONDS
 from supervisor.engine import EngineFound
+from supervisor.nextstep import JOIN_SECONDS, LOOK_SECONDS
 from supervisor.phases import Phase
 from tests.supervisor.puppet import LEASE, PID, Puppet, attach_path, bring_to
 from workers.messages import Attach, Command, Delete

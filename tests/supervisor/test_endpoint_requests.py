@@ -7,10 +7,11 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 import pytest
 
-from supervisor.endpoints import GONE_SECONDS, JOIN_SECONDS
+from supervisor.ending import GONE_SECONDS
 from supervisor.engine import EngineFound
 from supervisor.errors import Conflict, Failed
 from supervisor.messages import Done, EndpointCreated, Joined
+from supervisor.nextstep import JOIN_SECONDS
 from supervisor.phases import Phase
 from tests.supervisor.puppet import (
     BRIDGE_ROUTE,

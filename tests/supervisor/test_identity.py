@@ -326,9 +326,11 @@ def test_seems_to_start_again_and_again(two: DockerFiles) -> None:
 
     for _ in range(MISTAKES):
         assert found() == WEB_IDENTITY
-        identifier.mistook(WEB_IDENTITY)
+        two.write_store(RECORD % (ENDPOINT.encode(), b"db"))
+        assert identifier.stranger_at_join(ENDPOINT, WEB_IDENTITY) == "db"
     assert found() is None
     two.write_store(RECORD % (ENDPOINT.encode(), b"web"))
+    assert identifier.stranger_at_join(ENDPOINT, WEB_IDENTITY) is None
     assert identifier.at_join(ENDPOINT) == WEB_IDENTITY
     assert found() == WEB_IDENTITY
 

@@ -10,8 +10,8 @@ GONE_SECONDS = 0.5
 ENGINE_IS_SILENT = {
     "supervisor.core.TICK_SECONDS": 0.2,
     "supervisor.networks.SURE_SECONDS": SURE_SECONDS,
-    "supervisor.endpoints.JOIN_SECONDS": JOIN_SECONDS,
-    "supervisor.endpoints.GONE_SECONDS": GONE_SECONDS,
+    "supervisor.nextstep.JOIN_SECONDS": JOIN_SECONDS,
+    "supervisor.ending.GONE_SECONDS": GONE_SECONDS,
 }
 
 
