@@ -1,6 +1,5 @@
 """Who waits for an endpoint, and until when. Owns no decision: what is answered and what is overdue is told to it."""
 
-from collections import defaultdict
 from collections.abc import Callable
 
 from supervisor.errors import RequestError
@@ -15,17 +14,17 @@ class Callers:
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
-        self._waiting: defaultdict[Phase, list[Respond]] = defaultdict(list)
+        self._waiting: list[tuple[Phase, Respond]] = []
         self._deadline: Timer | None = None
 
     def add(self, phase: Phase, respond: Respond) -> None:
         """Somebody waits for the end of `phase`."""
-        self._waiting[phase].append(respond)
+        self._waiting.append((phase, respond))
 
     def answer(self, phase: Phase, result: Answer | RequestError) -> None:
         """All who wait for it get this, once."""
-        waiting, self._waiting[phase] = self._waiting[phase], []
-        for respond in waiting:
+        waiting, self._waiting = self._waiting, [one for one in self._waiting if one[0] is not phase]
+        for respond in [respond for awaited, respond in waiting if awaited is phase]:
             respond(result)
 
     def arm(self, seconds: float, overdue: Callable[[], None]) -> None:
