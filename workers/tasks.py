@@ -3,6 +3,7 @@
 from dataclasses import replace
 from multiprocessing.connection import Connection
 
+from workers.creation import Creation
 from workers.endpoint import Worker
 from workers.lease import Lease
 from workers.messages import Begin, ConflictCheck, Deleted, EndpointSpec
@@ -16,12 +17,10 @@ def begin(order: Begin, channel: Connection) -> Worker | None:
     if order.reclaims:
         reclaim(order.spec, channel)
         return None
-    worker = Worker(order.spec, channel)
     if order.resume is not None:
-        worker.hold(order.resume.lease, held=order.resume.held, takeover=True)
-    elif not worker.create():
-        return None
-    return worker
+        return Worker(order.spec, channel, order.resume.lease, held=order.resume.held)
+    made = Creation(order.spec, channel).make()
+    return None if made is None else Worker(order.spec, channel, made.acquired.lease, made=made)
 
 
 def reclaim(spec: EndpointSpec, channel: Connection) -> None:
@@ -29,7 +28,7 @@ def reclaim(spec: EndpointSpec, channel: Connection) -> None:
 
     A remembered lease stays: it goes on waiting for its owner.
     """
-    Worker(replace(spec, lease_timeout=RECLAIM_SECONDS, conflict=ConflictCheck.OFF), channel).reclaim()
+    Creation(replace(spec, lease_timeout=RECLAIM_SECONDS, conflict=ConflictCheck.OFF), channel).reclaim()
 
 
 def remove(spec: EndpointSpec, channel: Connection) -> None:
@@ -41,6 +40,4 @@ def remove(spec: EndpointSpec, channel: Connection) -> None:
 
 def give_back(spec: EndpointSpec, lease: Lease, channel: Connection) -> None:
     """Releases a lease that no endpoint has any more, over a link made for that; sends a `Deleted`."""
-    worker = Worker(spec, channel)
-    worker.hold(lease)
-    worker.discard()
+    Worker(spec, channel, lease).discard()
