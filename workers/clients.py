@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable
 
 from workers.backoff import Backoff
 from workers.deadlines import Deadlines
-from workers.lease import Lease, boottime, slept
+from workers.lease import T1, Lease, boottime, slept
 from workers.messages import ClientStarted, LeaseTrouble, Report, Trouble
 from workers.renewal import Expected, Heard
 from workers.renewer import Renewer
-from workers.udhcpc import Client, ClientOptions, Event, Start
+from workers.udhcpc import MIN_LEASE_SECONDS, Client, ClientOptions, Event, Start
 
 LATE_SECONDS = 1.0  # after which udhcpc is late
 
@@ -66,11 +66,12 @@ class Clients:
             return {self._renewer.fileno(): self._on_answer}
         return {}
 
-    def expected(self, renewal: bytes, seconds: float, channel: int, alarm: int) -> Expected | None:
-        """udhcpc's next DHCPACK and those after it, if there is one, where nothing changes."""
-        client = self._client
-        if client is None:
+    def expected(self, renewal: bytes, lease: Lease, channel: int, alarm: int) -> Expected | None:
+        """udhcpc's next DHCPACK and those after it, where nothing changes; None where no udhcpc renews that lease."""
+        client, duration = self._client, lease.duration
+        if client is None or duration is None or duration < MIN_LEASE_SECONDS:
             return None
+        seconds = T1 * duration + LATE_SECONDS
         pipes = client.events.fileno(), client.errors.fileno()
         return Expected(client.next_ack(renewal), renewal, seconds, channel, alarm, *pipes)
 

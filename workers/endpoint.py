@@ -71,11 +71,11 @@ class Worker:
 
     def take_ended(self) -> list[int]:
         """The udhcpcs that have ended since the last call."""
-        return self._keeper.take_ended()
+        return self._keeper.clients.take_ended()
 
     def take_start(self) -> Start | None:
         """What the process is to become when all else of it has been handed over, if anything."""
-        return self._keeper.take_start()
+        return self._keeper.clients.take_start()
 
     def expected(self) -> Expected | None:
         """The renewal that there is no need to wake for."""
@@ -88,7 +88,7 @@ class Worker:
     def serve(self) -> None:
         """Waits and reacts until nothing happens any more, or something is left to be done by whoever sleeps."""
         idle = False
-        while not (idle or self._done or self._left or self._keeper.starting):
+        while not (idle or self._done or self._left or self._keeper.clients.starting):
             self._alarm.set(self._keeper.next_at)
             sources = self.sources()
             found = ready(sources, self._patience)

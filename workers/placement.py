@@ -1,12 +1,17 @@
-"""A lease on its link in the sandbox: put there, replaced, taken off. Each change is a line in the log."""
+"""A lease on its link in the sandbox: put there, replaced, taken off.
+
+Each change is a line in the log, and what the kernel refuses is reported.
+"""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address
 
 from workers.configure import configure, unconfigure
 from workers.lease import DEFAULT_DESTINATION, Lease, Route
+from workers.messages import LeaseTrouble, Report, Trouble
 from workers.mtu import follow_mtu
+from workers.netlink import NetlinkError
 from workers.routes import wanted_routes
 
 log = logging.getLogger(__name__)
@@ -15,9 +20,10 @@ log = logging.getLogger(__name__)
 class Placement:
     """`joined` is the gateway that Docker was told at Join, `mtu_limit` the bridge's MTU."""
 
-    def __init__(self, *, skip_routes: bool) -> None:
+    def __init__(self, report: Callable[[Report], None], *, skip_routes: bool) -> None:
         self.joined: IPv4Address | None = None
         self.mtu_limit: int | None = None
+        self._report = report
         self._skip_routes = skip_routes
         self._dropped = False
 
@@ -26,16 +32,25 @@ class Placement:
         routes = wanted_routes(lease, skip_routes=self._skip_routes)
         return all(route == Route(DEFAULT_DESTINATION, self.joined) for route in routes)
 
-    def put(self, interface: str, previous: Lease, lease: Lease) -> None:
-        """In place of `previous`, unless that was dropped. Raises NetlinkError."""
+    def put(self, interface: str, previous: Lease, lease: Lease) -> bool:
+        """In place of `previous`, unless that was dropped; whether that has worked."""
         there = None if self._dropped else previous
-        changes = configure(interface, there, lease, skip_routes=self._skip_routes, joined=self.joined)
+        try:
+            changes = configure(interface, there, lease, skip_routes=self._skip_routes, joined=self.joined)
+        except NetlinkError as error:
+            self._report(LeaseTrouble(Trouble.INVALID, f"the lease could not be applied: {error}"))
+            return False
         self._dropped = False
         _tell(interface, (*changes, *follow_mtu(interface, previous, lease, self.mtu_limit)))
+        return True
 
     def drop(self, interface: str, lease: Lease) -> None:
-        """Its address and its routes. Raises NetlinkError."""
-        changes = unconfigure(interface, lease, skip_routes=self._skip_routes)
+        """Its address and its routes."""
+        try:
+            changes = unconfigure(interface, lease, skip_routes=self._skip_routes)
+        except NetlinkError as error:
+            self._report(LeaseTrouble(Trouble.INVALID, f"the address could not be taken off: {error}"))
+            return
         self._dropped = True
         _tell(interface, changes)
 
