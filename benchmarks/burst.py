@@ -14,8 +14,9 @@ from docker import APIClient
 
 from benchmarks.figures import OURS, Figures, in_turn
 from benchmarks.networks import NETWORKS
-from benchmarks.rows import AT_ONCE
+from benchmarks.rows import AT_ONCE, AT_ONCE_BUSY
 from benchmarks.serverlog import Acknowledged
+from benchmarks.tree import busy_seconds
 from tests.lab.images import BUSYBOX
 from tests.lab.lab import Lab
 
@@ -31,7 +32,7 @@ def measure_bursts(lab: Lab, bursts: int, burst: int, figures: Figures) -> None:
     with closing(api_of(lab, burst)) as api:
         for number in range(bursts):
             for contender in in_turn(number):
-                figures.add(AT_ONCE, contender, _burst(lab, api, contender, burst))
+                _burst(lab, api, contender, burst, figures)
 
 
 def api_of(lab: Lab, connections: int) -> APIClient:
@@ -44,16 +45,17 @@ def remove_all(api: APIClient, containers: Iterable[str]) -> None:
     _at_once(HANDS, lambda container: api.remove_container(container, v=True, force=True), containers)
 
 
-def _burst(lab: Lab, api: APIClient, contender: str, number: int) -> float:
-    """Milliseconds from the first request to the last answer, or to the last client's DHCPACK."""
+def _burst(lab: Lab, api: APIClient, contender: str, number: int, figures: Figures) -> None:
+    """From the first request to the last answer, or to the last client's DHCPACK."""
     created = _at_once(HANDS, lambda _: _create(api, contender), range(number))
     try:
         acknowledged = Acknowledged(lab.dhcp)
-        began = time.perf_counter()
+        busy, began = busy_seconds(), time.perf_counter()
         _at_once(number, api.start, created)
         if contender == OURS:
             acknowledged.wait_for_clients(number)
-        return (time.perf_counter() - began) * 1000
+        figures.add(AT_ONCE, contender, (time.perf_counter() - began) * 1000)
+        figures.add(AT_ONCE_BUSY, contender, (busy_seconds() - busy) * 1000 / number)
     finally:
         remove_all(api, created)
 

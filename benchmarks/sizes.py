@@ -26,7 +26,7 @@ class Sizes:
 
 FULL = Sizes(
     lives=30,
-    bursts=3,
+    bursts=5,
     burst=50,
     starts=7,
     fleet=(10, 50, 100, 150, 200),

@@ -33,6 +33,12 @@ def cpu_seconds(pids: Iterable[int]) -> float:
     return sum(_ticks(pid) for pid in pids) / TICKS_PER_SECOND
 
 
+def busy_seconds() -> float:
+    """What all processors have worked since boot, whoever for."""
+    user, nice, system, _idle, _iowait, *interrupts = Path("/proc/stat").read_text().splitlines()[0].split()[1:8]
+    return sum(map(int, (user, nice, system, *interrupts))) / TICKS_PER_SECOND
+
+
 def descriptors(pid: int) -> int:
     """How many it holds."""
     return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
