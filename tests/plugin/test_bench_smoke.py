@@ -11,12 +11,12 @@ from benchmarks.figures import BRIDGE, CONTENDERS, OURS, Figures
 from benchmarks.phases import CREATION, JOINING
 from benchmarks.plots import LATENCY, MEMORY, draw_plots
 from benchmarks.results import write_results
-from benchmarks.rows import AT_ONCE, REMOVE, ROWS, RUN, STOP, Judged, Row, table
+from benchmarks.rows import AT_ONCE, AT_ONCE_BUSY, REMOVE, ROWS, RUN, STOP, Judged, Row, table
 from benchmarks.sizes import SHORT
 from tests.lab.lab import Lab
 from tests.lab.plugin import Plugin
 
-COMPARED = (RUN, STOP, REMOVE, AT_ONCE)
+COMPARED = (RUN, STOP, REMOVE, AT_ONCE, AT_ONCE_BUSY)
 ANSWERED = 1  # what the user sees is one phase more
 PNG = b"\x89PNG"
 
