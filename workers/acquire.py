@@ -33,8 +33,6 @@ REBOOT_SECONDS = 1.0  # then a lease that is still valid is used without an answ
 REBOOT_TRIES = 2
 MAX_DECLINES = 3
 REFUSED_PAUSE_SECONDS = 1.0  # a server that goes on refusing must not be asked as fast as it answers
-# Some servers offer one address to several who ask at once: who comes too late must not meet others at the next one.
-CLAIMED_PAUSE_SECONDS = 0.4
 
 
 class Cancelled(Exception):
@@ -128,8 +126,6 @@ class _Exchange:
             except Claimed as claim:
                 lease = None
                 self._decline(claim, offer.server)
-                longest = CLAIMED_PAUSE_SECONDS * len(self._tally.declined)
-                self._pause(random.uniform(0, longest))  # noqa: S311  a timer
             if lease is not None:
                 return lease
             self._xid = random.getrandbits(32)
@@ -165,14 +161,14 @@ class _Exchange:
                     self._tally.naks += 1
                     self._tally.last_words = answer.values["message"][:100]
                     self._owe(None)
-                    self._pause(REFUSED_PAUSE_SECONDS)
+                    self._pause()
                     return None
             if attempt == REQUEST_TRIES:
                 return None
         raise self._tally.failure("DHCPACK", self._spec)
 
-    def _pause(self, seconds: float) -> None:
-        for _ in self._answers(min(self._deadline, time.monotonic() + seconds)):
+    def _pause(self) -> None:
+        for _ in self._answers(min(self._deadline, time.monotonic() + REFUSED_PAUSE_SECONDS)):
             pass  # late words about what is over
 
     def _send(self, kind: MessageType, requested: IPv4Address | None, server: IPv4Address | None) -> None:

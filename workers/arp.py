@@ -16,7 +16,7 @@ REQUEST = 1
 ARP = struct.Struct("!HHBBH6s4s6s4s")
 NOBODY = IPv4Address(0)
 # Offsets in an ARP packet.
-SENDER_MAC, SENDER_IP, TARGET_IP = 8, 14, 24
+SENDER_MAC, SENDER_IP = 8, 14
 
 
 class ArpWatch:
@@ -81,18 +81,18 @@ def _packet(mac: bytes, sender: IPv4Address, target: IPv4Address) -> bytes:
 
 
 def _claims_of_others(mac: bytes, address: IPv4Address) -> list[Instruction]:
-    """The sender has the address, or probes for it as well; and it is not ourselves (a router may answer as us)."""
-    wanted = int(address)
+    """The sender has the address, and is not ourselves (a router may answer as us).
+
+    Who only probes for it as well (section 2.1.1) has been offered it by the same server as a rule, which grants it to
+    one of both: if each took the other's probe for a claim, both would decline it.
+    """
     return [
         (LOAD, 0, 0, SENDER_IP),
-        (JUMP_EQUAL, 3, 0, wanted),
-        (JUMP_EQUAL, 0, 6, 0),
-        (LOAD, 0, 0, TARGET_IP),
-        (JUMP_EQUAL, 0, 4, wanted),
+        (JUMP_EQUAL, 0, 5, int(address)),
         (LOAD, 0, 0, SENDER_MAC),
-        (JUMP_EQUAL, 0, 3, int.from_bytes(mac[:4], "big")),
+        (JUMP_EQUAL, 0, 2, int.from_bytes(mac[:4], "big")),
         (LOAD_HALF, 0, 0, SENDER_MAC + 4),
-        (JUMP_EQUAL, 0, 1, int.from_bytes(mac[4:], "big")),
-        (RETURN, 0, 0, 0),
+        (JUMP_EQUAL, 1, 0, int.from_bytes(mac[4:], "big")),
         (RETURN, 0, 0, ARP.size),
+        (RETURN, 0, 0, 0),
     ]

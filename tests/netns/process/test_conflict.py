@@ -11,11 +11,12 @@ from tests.lab.dhcp import DhcpServer, ServerOptions
 from tests.lab.network import LAN
 from tests.netns.process.conftest import Squat
 from tests.netns.process.fakeengine import Container
-from tests.netns.process.rig import Rig
+from tests.netns.process.rig import Rig, at_once
 from tests.netns.process.wire import Kind
 
 PROBED = 3.0  # seconds after which a claim is a newcomer's
 MAC = "02:42:ac:11:00:77"
+CROWD, SPARE = 40, 10
 
 
 def ask(rig: Rig, **options: str) -> Container:
@@ -79,6 +80,17 @@ def test_all_addresses_taken(rig: Rig, server: DhcpServer, squat: Squat) -> None
     assert "3 addresses in a row" in answer.error
     assert all(str(address) in answer.error for address in declined)
     assert rig.machine.links() == links
+
+
+def test_crowd_in_a_small_pool(rig: Rig, server: DhcpServer) -> None:
+    """A server without a ping offers one address to several who ask at once: each gets one of its own nonetheless."""
+    server.restart(ServerOptions(first=LAN[100], last=LAN[100 + CROWD + SPARE]))
+    network = rig.network()
+    containers = [rig.container(network) for _ in range(CROWD)]
+
+    at_once(*(c.start for c in containers))
+
+    assert len({c.address for c in containers}) == CROWD
 
 
 def test_claim_that_comes_late(rig: Rig, server: DhcpServer, squat: Squat) -> None:
