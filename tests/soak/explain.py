@@ -89,6 +89,8 @@ def explanation(gap: Gap, faults: Sequence[Injected], operations: Sequence[Opera
         return found.fault.value
     if gap.kind in (Kind.REFUSED, Kind.DECLINED):
         return _prolonged(gap, faults, BREAKS_CLIENTS | {Fault.OUTAGE: FOUND_AGAIN})
+    if gap.kind in (Kind.LATE, Kind.EXPIRED):
+        return _not_repeated(gap, faults)
     if gap.kind is Kind.SILENT:
         return _prolonged(gap, faults, BREAKS_UPDATES)
     if gap.kind is Kind.MAC or (gap.kind is Kind.FAILED and UNCLEAR.search(gap.detail)):
@@ -118,6 +120,16 @@ def _prolonged(gap: Gap, faults: Sequence[Injected], prolonging: dict[Fault, flo
             first = _cause(CAUSES[gap.kind], faults, before)
             if first is not None:
                 return f"{first.fault.value}; {second.fault.value}"
+    return None
+
+
+def _not_repeated(gap: Gap, faults: Sequence[Injected]) -> str | None:
+    """A renewal met an outage, and when it was to be repeated nobody was there."""
+    for second in (f for f in faults if f.fault in BREAKS_CLIENTS and f.span.meets(gap.span)):
+        asked = Span(second.span.begin - ASKED_AGAIN, second.span.begin)
+        outage = next((f for f in faults if f.fault is Fault.OUTAGE and f.span.meets(asked)), None)
+        if outage and gap.span.end <= second.span.end + BREAKS_CLIENTS[second.fault]:
+            return f"{outage.fault.value}; {second.fault.value}"
     return None
 
 

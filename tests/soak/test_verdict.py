@@ -71,6 +71,22 @@ def test_renewal_that_an_outage_delays() -> None:
     assert not explanation(Gap("web", Kind.REFUSED, Span(142.0, 146.0)), early, [])
 
 
+@pytest.mark.parametrize(
+    ("outage", "span", "is_explained"),
+    [
+        (Span(28.0, 98.0), Span(129.0, 143.0), True),
+        (Span(28.0, 70.0), Span(129.0, 143.0), False),  # it was asked again before the plugin died
+        (Span(28.0, 98.0), Span(129.0, 160.0), False),  # the plugin has long been back
+        (Span(28.0, 98.0), Span(150.0, 152.0), False),
+    ],
+)
+def test_renewal_that_nobody_repeats(outage: Span, span: Span, is_explained: bool) -> None:
+    """Who has met an outage is not renewed before the plugin is back, if that dies before the second try."""
+    gap = Gap("c-1", Kind.LATE, span)
+    faults = [Injected(Fault.OUTAGE, outage), Injected(Fault.EVERYTHING, Span(110.0, 143.5))]
+    assert bool(explanation(gap, faults, [])) is is_explained
+
+
 def test_refused_before_its_client_dies() -> None:
     """Who is refused has another lease some seconds after its client is there again."""
     faults = [RENUMBERED, Injected(Fault.EVERYTHING, Span(110.0, 115.0))]
