@@ -68,20 +68,14 @@ class Identifier:
         """The name of the container that an endpoint is for, where it was made for this one by mistake.
 
         That happens when one is started while another one, which runs already, is connected: CreateEndpoint names
-        nobody, but by now the engine's store does.
+        nobody, but by now the engine's store does. Where it happens again this one is not starting at all: a crash of
+        the engine may leave its root mounted.
         """
-        name = self.name_at_join(endpoint_id)
+        name = self._name_at_join(endpoint_id)
         if name in (None, identity.name):
             return None
-        self.mistook(identity)
-        return name
-
-    def mistook(self, identity: Identity) -> None:
-        """A request seemed to be this container's and was another's, which was running.
-
-        Where that happens again it is not starting at all: a crash of the engine may leave its root mounted.
-        """
         self._mistakes[identity.id] += 1
+        return name
 
     def comes_back(self, identity: Identity | None) -> bool:
         """Whether the engine will start this container again by itself, now or when it is started itself.
@@ -105,14 +99,14 @@ class Identifier:
 
     def at_join(self, endpoint_id: str) -> Identity | None:
         """The container that the engine's own store names with the endpoint."""
-        name = self.name_at_join(endpoint_id)
+        name = self._name_at_join(endpoint_id)
         found = self._mounted.named(name) if name else None
         if found is None:
             return None
         self._mistakes.pop(found.identity.id, None)
         return found.identity
 
-    def name_at_join(self, endpoint_id: str) -> str | None:
+    def _name_at_join(self, endpoint_id: str) -> str | None:
         """Its name alone, if the store has it; it is written between the answer to CreateEndpoint and Join."""
         store = self._engine.place(NAMES)
         try:

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -136,6 +137,7 @@ class KnownContainer(Identifier):
     """Finds the container that the test has put there."""
 
     def __init__(self) -> None:
+        self._mistakes = Counter()
         self.found: Identity | None = None
         self.returning = False
         self.starting = False
@@ -153,11 +155,7 @@ class KnownContainer(Identifier):
         assert endpoint_id == ENDPOINT
         return self.found
 
-    def mistook(self, identity: Identity) -> None:
-        """Not counted here."""
-
-    def name_at_join(self, endpoint_id: str) -> str | None:
-        """Its name."""
+    def _name_at_join(self, endpoint_id: str) -> str | None:
         assert endpoint_id == ENDPOINT
         return self.found.name if self.found else None
 
