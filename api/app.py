@@ -13,8 +13,8 @@ import falcon
 
 from api import ops, protocol
 from api.fields import Json
-from supervisor.client import CALL_DEADLINE_SECONDS
-from supervisor.errors import (
+from supervisor.contract.client import CALL_DEADLINE_SECONDS
+from supervisor.contract.errors import (
     Conflict,
     DeadlineExceeded,
     Failed,
@@ -23,7 +23,7 @@ from supervisor.errors import (
     RequestError,
     Unavailable,
 )
-from supervisor.messages import Answer, Body
+from supervisor.contract.messages import Answer, Body
 
 BODY_LIMIT_BYTES = 1 << 20
 # A client that is still sending when its connection closes may never see the answer, so some of a body that is too
@@ -43,7 +43,7 @@ _STATUSES: dict[type[RequestError], HTTPStatus] = {
 
 
 class Caller(Protocol):
-    """What the application needs of `supervisor.client.Client`."""
+    """What the application needs of `supervisor.contract.client.Client`."""
 
     def call(self, body: Body, deadline: float = CALL_DEADLINE_SECONDS) -> Answer:
         """The supervisor's answer; raises RequestError."""

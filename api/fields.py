@@ -7,7 +7,7 @@ import json
 import reprlib
 from dataclasses import dataclass
 
-from supervisor.errors import InvalidRequest
+from supervisor.contract.errors import InvalidRequest
 
 Json = dict[str, object]
 

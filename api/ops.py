@@ -11,7 +11,16 @@ from http import HTTPStatus
 from ipaddress import IPv4Address
 
 from api.fields import Json
-from supervisor.messages import Answer, Body, EndpointList, GetHealth, Health, ListEndpoints, ListWorkers, WorkerList
+from supervisor.contract.messages import (
+    Answer,
+    Body,
+    EndpointList,
+    GetHealth,
+    Health,
+    ListEndpoints,
+    ListWorkers,
+    WorkerList,
+)
 
 # An operator, or a health check, waits less patiently than the engine: these are answered from memory.
 DEADLINE_SECONDS = 5.0

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Interface
 
 from api.fields import Fields, Json, decode
-from supervisor.errors import InvalidRequest
-from supervisor.messages import (
+from supervisor.contract.errors import InvalidRequest
+from supervisor.contract.messages import (
     Answer,
     CreateEndpoint,
     CreateNetwork,

@@ -22,9 +22,9 @@ import falcon
 
 from api.app import create_app
 from api.notls import ssl_stands_in
-from supervisor.client import Client
-from supervisor.messages import Reply, Request
-from supervisor.shared import share_objects
+from supervisor.contract.client import Client
+from supervisor.contract.messages import Reply, Request
+from supervisor.runtime.shared_memory import share_objects
 
 with ssl_stands_in():
     from gunicorn.app.base import BaseApplication
@@ -42,7 +42,7 @@ HEARTBEAT_TIMEOUT_SECONDS = 60
 # What is in flight at a stop gets so long; the engine kills a plugin after 10 s.
 STOP_TIMEOUT_SECONDS = 2
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h; workers/libc.py is not for the API
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h; workers/system/libc.py is not for the API
 _M_ARENA_MAX = -8  # malloc.h
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 gunicorn makes an unpredictable name in it and unlinks that at once
 

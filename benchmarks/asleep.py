@@ -16,12 +16,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import supervisor.core
-from supervisor.forkserver import births, order, serve
-from supervisor.shared import share_objects
-from workers.lease import Lease, boottime
-from workers.libc import adopt_orphans
-from workers.messages import Begin, EndpointSpec, Leave, Resume
-from workers.rehearsal import rehearse
+from supervisor.runtime.forkserver import births, order, serve
+from supervisor.runtime.shared_memory import share_objects
+from workers.contract.lease import Lease
+from workers.contract.messages import Begin, EndpointSpec, LeaveSandbox, Resume
+from workers.entry.warm_up import warm_up
+from workers.system.clock import boottime
+from workers.system.libc import adopt_orphans
 
 COUNT, TURNS = 50, 10
 SETTLE_SECONDS = 0.5
@@ -117,7 +118,7 @@ def workers(alone: int) -> None:
         before = sum(map(_milliseconds, pids))
         for _ in range(TURNS):
             for _, channel in all_of_them:
-                channel.send(Leave(keep=True))
+                channel.send(LeaveSandbox(keep=True))
             time.sleep(QUIET_SECONDS + SETTLE_SECONDS)
         print(f"the same after {TURNS} more turns: {added(alone, pids):.2f} MB")
         print(f"a turn: {(sum(map(_milliseconds, pids)) - before) / TURNS / COUNT:.1f} ms of the processor")
@@ -129,7 +130,7 @@ def workers(alone: int) -> None:
 def main() -> None:
     """A line each."""
     adopt_orphans()
-    rehearse()
+    warm_up()
     share_objects()
     alone = _pss(os.getpid())
     print(f"of {COUNT} processes each, with {supervisor.core.__name__} loaded before the fork:")

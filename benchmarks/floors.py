@@ -12,10 +12,10 @@ from ipaddress import IPv4Address
 from statistics import median
 
 from tests.lab.command import run
-from workers.arp import ETH_P_ARP, ArpWatch
-from workers.changefeed import change_feed
-from workers.netlink import Netlink
-from workers.netns import Namespace, disable_ipv6, new_namespace
+from workers.acd.arp import ETH_P_ARP, ArpWatch
+from workers.netlink.changes import change_feed
+from workers.netlink.operations import Netlink
+from workers.system.namespaces import Namespace, disable_ipv6, new_namespace
 
 PORTS = (5, 200, 1000)
 LISTENERS = 1000

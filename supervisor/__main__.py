@@ -11,8 +11,8 @@ from pathlib import Path
 
 from supervisor import log
 from supervisor.listener import listen
-from supervisor.shared import import_shared, share_objects
-from supervisor.statelock import StateInUse, lock_state
+from supervisor.runtime.shared_memory import import_shared, share_objects
+from supervisor.state.instance_lock import StateInUse, lock_state
 
 PLUGIN_SOCKET = Path("/run/docker/plugins/net-dhcp.sock")
 STATE = Path("/var/lib/net-dhcp")  # config.json's propagatedMount: dockerd keeps it over restarts and upgrades
@@ -38,15 +38,15 @@ def prepare() -> tuple[socket.socket, Callable[[], None]]:
 
     import_shared()
     from supervisor.core import Supervisor
-    from workers.netns import make_sysctls_writable
-    from workers.rehearsal import rehearse
+    from workers.entry.warm_up import warm_up
+    from workers.system.namespaces import make_sysctls_writable
 
     def serve() -> None:
         make_sysctls_writable()
         Supervisor(listener, arguments.engine, arguments.state).run()
         arguments.socket.unlink(missing_ok=True)
 
-    rehearse()
+    warm_up()
     share_objects()
     return listener, serve
 

@@ -15,24 +15,24 @@ from pathlib import Path
 from signal import SIGCHLD, SIGINT, SIGKILL, SIGTERM
 from typing import cast
 
-from supervisor.child import Child
-from supervisor.children import Nursery
-from supervisor.engine import ContainerGone, Engine, EngineConnected, Fact
-from supervisor.enginerequests import EngineRequests
-from supervisor.errors import RequestError, Unavailable
-from supervisor.leftovers import Leftovers
-from supervisor.loop import Loop, Signals
-from supervisor.memory import Memory
-from supervisor.messages import Request
-from supervisor.networks import Networks
-from supervisor.questions import Questions
-from supervisor.recovery import Recovery
-from supervisor.registry import Registry
-from supervisor.services import Api, Respond, Watcher
-from supervisor.spare import Spare
-from supervisor.statelock import mark_of
-from supervisor.store import Store
-from supervisor.tables import Snapshot
+from supervisor.contract.errors import RequestError, Unavailable
+from supervisor.contract.messages import Request, Respond
+from supervisor.driver.networks import Networks
+from supervisor.driver.orphans import Orphans
+from supervisor.driver.recovery import Recovery
+from supervisor.driver.registry import Registry
+from supervisor.driver.requests import DriverRequests
+from supervisor.engine.facts import ContainerGone, Engine, EngineConnected, Fact
+from supervisor.ops.questions import Questions
+from supervisor.runtime.child import Child
+from supervisor.runtime.loop import Loop, Signals
+from supervisor.runtime.process_manager import ProcessManager
+from supervisor.runtime.services import Api, Watcher
+from supervisor.runtime.spare_worker import Spare
+from supervisor.state.bindings import Bindings
+from supervisor.state.instance_lock import mark_of
+from supervisor.state.store import Store
+from supervisor.state.tables import Snapshot
 
 TICK_SECONDS = 5.0
 STOP_DEADLINE_SECONDS = 5.0  # dockerd kills after 10
@@ -47,21 +47,34 @@ class Supervisor:
         self._loop = Loop()
         self._signals = Signals(SIGTERM, SIGINT, SIGCHLD)
         self._store = Store(state, self._snapshot, self._loop.call_later)
-        self._nursery = Nursery(self._loop)
-        self._spare = Spare(self._nursery, self._loop)
+        self._process_manager = ProcessManager(self._loop)
+        self._spare = Spare(self._process_manager, self._loop)
         self._engine = Engine()
-        self._networks = Networks(self._nursery, self._loop, self._engine, self._store)
-        self._memory = Memory(self._store)
+        self._networks = Networks(self._process_manager, self._loop, self._engine, self._store)
+        self._bindings = Bindings(self._store)
         mark = mark_of(state)
-        self._leftovers = Leftovers(self._nursery, self._loop, self._memory, mark)
+        self._orphans = Orphans(self._process_manager, self._loop, self._bindings, mark)
         self._endpoints = Registry(
-            self._nursery, self._spare, self._loop, self._engine, self._store, self._memory, self._leftovers, mark
+            self._process_manager,
+            self._spare,
+            self._loop,
+            self._engine,
+            self._store,
+            self._bindings,
+            self._orphans,
+            mark,
         )
-        self._api = Api(self._nursery, self._loop, listener, self._on_request)
-        self._watcher = Watcher(self._nursery, engine_socket, self._on_fact)
-        requests = EngineRequests(self._networks, self._endpoints, self._memory, self._leftovers)
+        self._api = Api(self._process_manager, self._loop, listener, self._on_request)
+        self._watcher = Watcher(self._process_manager, engine_socket, self._on_fact)
+        requests = DriverRequests(self._networks, self._endpoints, self._bindings, self._orphans)
         self._questions = Questions(
-            self._nursery, self._loop, self._engine, self._store, self._networks, self._endpoints, self._services
+            self._process_manager,
+            self._loop,
+            self._engine,
+            self._store,
+            self._networks,
+            self._endpoints,
+            self._services,
         )
         self._handlers: dict[type, Callable[..., None]] = {**requests.handlers, **self._questions.handlers}
         self._stopping = False
@@ -79,7 +92,7 @@ class Supervisor:
         self._spare.prepare()
         self._tick()
         log.info("started, instance %s", self._questions.instance)
-        while not (self._stopping and not self._nursery.children):
+        while not (self._stopping and not self._process_manager.children):
             self._loop.step()
         self._store.settle()
         log.info("stopped")
@@ -89,8 +102,8 @@ class Supervisor:
         kept = self._store.load()
         self._engine.data_root = kept.data_root or self._engine.data_root
         self._networks.load(kept.networks)
-        self._memory.load(kept.remembered)
-        recovery = Recovery(self._loop, self._endpoints, self._leftovers, lambda: self._engine_sought)
+        self._bindings.load(kept.remembered)
+        recovery = Recovery(self._loop, self._endpoints, self._orphans, lambda: self._engine_sought)
         self._endpoints.restore(kept.endpoints)
         recovery.sweep(state_known=self._store.problem is None)
         recovery.wait()
@@ -106,7 +119,7 @@ class Supervisor:
         return Snapshot(
             tuple(self._networks),
             tuple(endpoint.record() for endpoint in self._endpoints),
-            tuple(self._memory),
+            tuple(self._bindings),
             self._engine.data_root,
         )
 
@@ -114,7 +127,7 @@ class Supervisor:
         """What is due by the clock: leases nobody came for, workers that hang, a disk that may take the state again."""
         self._loop.call_later(TICK_SECONDS, self._tick)
         self._store.heal()
-        self._leftovers.give_back_overdue()
+        self._orphans.give_back_overdue()
         self._drop_forgotten_networks()
         for endpoint in self._endpoints:
             endpoint.look_after()
@@ -122,14 +135,14 @@ class Supervisor:
     def _drop_forgotten_networks(self) -> None:
         used = self._endpoints.networks()
         for network_id in self._networks.drop_forgotten(used):
-            self._memory.forget_network(network_id)
+            self._bindings.forget_network(network_id)
         if self._networks.take_doubts(used):
             log.info("the engine has not told of every network; its networks are listed again")
             self._watcher.look_again()
 
     def _on_signal(self) -> None:
         numbers = self._signals.drain()
-        self._nursery.reap_orphans()
+        self._process_manager.reap_orphans()
         if numbers & {SIGTERM, SIGINT} and not self._stopping:
             self._stop()
 
@@ -145,15 +158,15 @@ class Supervisor:
         self._loop.call_later(STOP_DEADLINE_SECONDS, self._kill_all)
 
     def _kill_all(self) -> None:
-        for child in self._nursery.children:
+        for child in self._process_manager.children:
             log.error("%s does not end and is killed", child.name)
-            self._nursery.kill(child, SIGKILL)
+            self._process_manager.kill(child, SIGKILL)
 
     def _on_fact(self, fact: object) -> None:
         self._engine.learn(cast(Fact, fact))
         self._engine_sought = True
         if isinstance(fact, ContainerGone):
-            self._memory.forget_container(fact.id)
+            self._bindings.forget_container(fact.id)
         elif isinstance(fact, EngineConnected):
             self._store.put_data_root(fact.data_root)
         self._endpoints.learn(cast(Fact, fact))

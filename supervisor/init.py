@@ -11,7 +11,7 @@ import signal
 import sys
 
 from supervisor.__main__ import prepare
-from workers.libc import adopt_orphans, follow_parent, take_name
+from workers.system.libc import adopt_orphans, follow_parent, take_name
 
 NAME = "nd-init"
 TOLD = (signal.SIGTERM, signal.SIGINT)

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from falcon.testing import TestClient
 
 from api.app import create_app
-from supervisor.client import CALL_DEADLINE_SECONDS
-from supervisor.messages import Answer, Body, Done
+from supervisor.contract.client import CALL_DEADLINE_SECONDS
+from supervisor.contract.messages import Answer, Body, Done
 
 NETWORK_ID = "n" * 64
 ENDPOINT_ID = "e" * 64

@@ -5,8 +5,8 @@ import logging
 import pytest
 
 from api.ops import DEADLINE_SECONDS
-from supervisor.client import CALL_DEADLINE_SECONDS
-from supervisor.errors import (
+from supervisor.contract.client import CALL_DEADLINE_SECONDS
+from supervisor.contract.errors import (
     Conflict,
     DeadlineExceeded,
     Failed,
@@ -15,7 +15,7 @@ from supervisor.errors import (
     RequestError,
     Unavailable,
 )
-from supervisor.messages import Answer, Body, DeleteNetwork, Joined, WorkerList
+from supervisor.contract.messages import Answer, Body, DeleteNetwork, Joined, WorkerList
 from tests.api.fakes import NETWORK_ID, FakeClient, http_over
 
 DELETE = "/NetworkDriver.DeleteNetwork"

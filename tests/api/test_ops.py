@@ -5,8 +5,8 @@ from ipaddress import IPv4Address, IPv4Interface
 
 import pytest
 
-from supervisor.errors import Unavailable
-from supervisor.messages import (
+from supervisor.contract.errors import Unavailable
+from supervisor.contract.messages import (
     Answer,
     Body,
     Cost,

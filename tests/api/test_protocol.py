@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 import pytest
 
 from api import protocol
-from supervisor.messages import (
+from supervisor.contract.messages import (
     CreateEndpoint,
     CreateNetwork,
     Done,
@@ -17,7 +17,7 @@ from supervisor.messages import (
     WorkerList,
 )
 from tests.api.fakes import ENDPOINT_ID, NETWORK_ID
-from workers.lease import Route
+from workers.contract.lease import Route
 
 IDS = {"NetworkID": NETWORK_ID, "EndpointID": ENDPOINT_ID}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from supervisor.messages import (
+from supervisor.contract.messages import (
     Answer,
     CreateEndpoint,
     CreateNetwork,

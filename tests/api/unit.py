@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 
-from supervisor.messages import CreateEndpoint, Done, Reply, Request
+from supervisor.contract.messages import CreateEndpoint, Done, Reply, Request
 from tests.api.fakes import ENDPOINT_ID, NETWORK_ID
 
 FORK: ForkContext = multiprocessing.get_context("fork")

@@ -138,13 +138,13 @@ class Engine:
 
     def crash(self) -> None:
         """SIGKILL for dockerd, its containers and plugins, as when the power fails. The data root stays."""
-        for leftover in self.leftovers():
+        for leftover in self.orphans():
             leftover.kill(signal.SIGKILL)
-        wait_until(lambda: not self.leftovers(), "the end of the engine's processes", 10)
+        wait_until(lambda: not self.orphans(), "the end of the engine's processes", 10)
         self._record.unlink(missing_ok=True)
         shutil.rmtree(self.run_directory, ignore_errors=True)  # sockets and tasks of the dead
 
-    def leftovers(self) -> list[Process]:
+    def orphans(self) -> list[Process]:
         """Every process of the engine, its containers and its plugins."""
         return [*self._of_mount_namespace(), *self._of_tasks()]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.netns.lan import BRIDGE, CONTAINER_LINK, SERVER, DhcpServer, create_pair, dhcp_server, run
-from workers.netlink import Netlink
-from workers.netns import Namespace, new_namespace
+from workers.netlink.operations import Netlink
+from workers.system.namespaces import Namespace, new_namespace
 
 
 @pytest.fixture

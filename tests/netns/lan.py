@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 
-from workers.lease import Lease, boottime
-from workers.netlink import Link, Netlink
+from workers.contract.lease import Lease
+from workers.netlink.operations import Link, Netlink
+from workers.system.clock import boottime
 
 BRIDGE = "br-lan"
 SERVER = IPv4Address("192.168.77.1")

@@ -9,10 +9,10 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 import pytest
 
 from tests.netns.lan import BRIDGE, MAC, SERVER, addresses, routes, run
-from workers.configure import configure
-from workers.lease import Lease, Route
-from workers.netlink import NetlinkError
-from workers.netns import Namespace
+from workers.contract.lease import Lease, Route
+from workers.link.configure import configure
+from workers.netlink.operations import NetlinkError
+from workers.system.namespaces import Namespace
 
 pytestmark = pytest.mark.netns
 

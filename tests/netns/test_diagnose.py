@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.netns.lan import BRIDGE, create_pair, run
-from workers.diagnose import NO_CAUSE, likely_cause, warnings
-from workers.netlink import NetlinkError
+from workers.diagnosis.causes import NO_CAUSE, likely_cause, warnings
+from workers.netlink.operations import NetlinkError
 
 pytestmark = [pytest.mark.netns, pytest.mark.usefixtures("machine")]
 
@@ -16,7 +16,7 @@ def bridge_netfilter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file in place of the kernel's switch: loading br_netfilter would change the tester's own bridges."""
     switch = tmp_path / "bridge-nf-call-iptables"
     switch.write_text("1\n")
-    monkeypatch.setattr("workers.diagnose.CALL_IPTABLES", switch)
+    monkeypatch.setattr("workers.diagnosis.causes.CALL_IPTABLES", switch)
     return switch
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.netns.lan import shell
-from workers.netns import current, is_abandoned, new_namespace, open_namespace
+from workers.system.namespaces import current, is_abandoned, new_namespace, open_namespace
 
 pytestmark = pytest.mark.netns
 
@@ -21,7 +21,7 @@ unshare --net "$@"
 """
 WRITE_ONE = """
 from pathlib import Path
-from workers.netns import make_sysctls_writable
+from workers.system.namespaces import make_sysctls_writable
 setting = Path("/proc/sys/net/ipv4/conf/lo/promote_secondaries")
 try:
     setting.write_text("1")

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.netns.lan import BRIDGE, CONTAINER_LINK, HOST_LINK, MAC, create_pair, run, shell
-from workers.changefeed import change_feed, drain
-from workers.lease import Route
-from workers.netlink import Netlink, NetlinkError, host_mac
-from workers.netns import Namespace, new_namespace
-from workers.rtnl import Link
+from workers.contract.lease import Route
+from workers.netlink.changes import change_feed, drain
+from workers.netlink.operations import Netlink, NetlinkError, host_mac
+from workers.netlink.rtnetlink import Link
+from workers.system.namespaces import Namespace, new_namespace
 
 pytestmark = pytest.mark.netns
 
@@ -145,7 +145,7 @@ def test_read_only_sysctls_roll_the_pair_back(monkeypatch: pytest.MonkeyPatch) -
     def refuse(_: str) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr("workers.netlink.disable_ipv6", refuse)
+    monkeypatch.setattr("workers.netlink.operations.disable_ipv6", refuse)
 
     with pytest.raises(NetlinkError, match="Read-only file system"):
         create_pair()

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.netns.lan import BRIDGE, run
-from workers.probe import BridgeReport, probe_bridge
+from workers.diagnosis.bridge_report import BridgeReport, probe_bridge
 
 pytestmark = [pytest.mark.netns, pytest.mark.usefixtures("machine")]
 

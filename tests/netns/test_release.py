@@ -19,10 +19,10 @@ from tests.netns.lan import (
     obtain_lease,
     run,
 )
-from workers.lease import Lease
-from workers.netlink import Netlink
-from workers.netns import Namespace
-from workers.release import ReleaseError, forgo, release, release_detached
+from workers.contract.lease import Lease
+from workers.dhcp4.release import ReleaseError, release, release_by_broadcast, release_detached
+from workers.netlink.operations import Netlink
+from workers.system.namespaces import Namespace
 
 pytestmark = pytest.mark.netns
 
@@ -57,7 +57,7 @@ def test_forgone(server: DhcpServer, tmp_path: Path, sandbox: Namespace) -> None
     """A lease whose address never came onto the link goes back by broadcast, which the server takes as well."""
     with sandbox.visit():
         lease = obtain_lease("eth0", tmp_path)
-        forgo("eth0", lease, MAC)
+        release_by_broadcast("eth0", lease, MAC)
 
     server.wait_for(f"DHCPRELEASE({BRIDGE}) {lease.address.ip} {MAC}")
     assert server.leases == ""

@@ -9,7 +9,7 @@ from signal import SIGCONT, SIGSTOP
 
 import pytest
 
-from supervisor.memory import COMEBACK_SECONDS
+from supervisor.engine.identity import COMEBACK_SECONDS
 from tests.lab.build import PLUGIN
 from tests.lab.command import CommandFailed, wait_until
 from tests.lab.containers import Container

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.messages import Cost, EndpointView, Health, WorkerView
-from supervisor.options import ENDPOINT_OPTIONS, NETWORK_OPTIONS
+from supervisor.contract.messages import Cost, EndpointView, Health, WorkerView
+from supervisor.domain.options import ENDPOINT_OPTIONS, NETWORK_OPTIONS
 from tests.lab.build import PLUGIN, ROOT
 from tests.lab.command import run
 from tests.lab.images import BUSYBOX
@@ -19,7 +19,7 @@ from tests.lab.network import BRIDGE
 from tests.lab.plugin import create
 from tests.lab.registry import ADDRESS
 from tests.plugin.markdown import Block, blocks, first_cells, section
-from workers.messages import Trouble
+from workers.contract.messages import Trouble
 
 README = (ROOT / "README.md").read_text()
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()

@@ -11,7 +11,7 @@ import pytest
 from tests.lab.build import BUILD, PLUGIN, SIZE_LIMIT
 from tests.lab.command import CommandFailed, run
 from tests.lab.plugin import Plugin
-from workers.udhcpc import ClientOptions
+from workers.dhcp4.udhcpc import ClientOptions
 
 ROOTFS = PLUGIN / "rootfs"
 PYTHON = ["/usr/bin/python3", "-I", "-OO"]
@@ -21,7 +21,7 @@ SUPERVISOR = "import supervisor.__main__ as m; m.log.configure('INFO'); m.import
 SHARE = """
 import os, sys
 from supervisor.core import Supervisor
-from supervisor.shared import IMMORTAL, share_objects
+from supervisor.runtime.shared_memory import IMMORTAL, share_objects
 resident = lambda: int(os.pread(0, 100, 0).split()[1])
 before = resident()
 share_objects()
@@ -79,7 +79,9 @@ def test_nothing_of_the_build_machine() -> None:
     assert not (ROOTFS / "build").exists()
 
 
-@pytest.mark.parametrize("program", ["api.server", "supervisor.core", "supervisor.watcher", "workers.endpoint"])
+@pytest.mark.parametrize(
+    "program", ["api.server", "supervisor.core", "supervisor.engine.watcher", "workers.entry.sleeper"]
+)
 def test_complete(program: str) -> None:
     """Each part of the plugin finds what it imports, in there and with Python isolated, and compiles none of it."""
     _inside(*PYTHON, "-c", f"{COMPILED}; import {program}")
@@ -93,7 +95,7 @@ def test_supervisor_loads_little() -> None:
 
 def test_nothing_is_loaded_twice() -> None:
     """What both the API and the watcher import was there before they were forked."""
-    assert _loaded_by("api.server", SUPERVISOR) & _loaded_by("supervisor.watcher", SUPERVISOR) == set()
+    assert _loaded_by("api.server", SUPERVISOR) & _loaded_by("supervisor.engine.watcher", SUPERVISOR) == set()
 
 
 def test_objects_are_shared() -> None:
@@ -108,7 +110,7 @@ def test_objects_are_shared() -> None:
 
 def test_packet_filter_is_read() -> None:
     """Only the process that asks loads what that takes; a new namespace drops nothing."""
-    program = "from workers.firewall import drops_forwarded; print(drops_forwarded('lo'))"
+    program = "from workers.diagnosis.firewall import drops_forwarded; print(drops_forwarded('lo'))"
     assert run("unshare", "--net", "chroot", ROOTFS, *PYTHON, "-c", program) == "False"
 
 

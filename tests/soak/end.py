@@ -9,7 +9,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from supervisor.memory import COMEBACK_SECONDS
+from supervisor.engine.identity import COMEBACK_SECONDS
 from tests.lab.command import NotReached, wait_until
 from tests.lab.dhcp import DhcpServer
 from tests.lab.lab import Lab

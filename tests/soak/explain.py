@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from supervisor.memory import COMEBACK_SECONDS
+from supervisor.engine.identity import COMEBACK_SECONDS
 from tests.soak.gaps import WHOLE_SECONDS
 from tests.soak.records import Fault, Gap, Injected, Kind, Op, Operation, Span
 

@@ -13,8 +13,8 @@ from tests.lab.network import LAN_BRIDGE, SERVER
 from tests.soak.diary import Diary
 from tests.soak.gaps import PROBE_SECONDS
 from tests.soak.records import Probe
-from workers.arp import ARP, BROADCAST_MAC, ETH_P_ARP, ETH_P_IP, REQUEST
-from workers.netns import open_namespace
+from workers.acd.arp import ARP, BROADCAST_MAC, ETH_P_ARP, ETH_P_IP, REQUEST
+from workers.system.namespaces import open_namespace
 
 REPLY = 2
 

@@ -6,8 +6,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from supervisor.engine import Engine, EngineConnected, EngineFound, NetworkSeen
-from supervisor.messages import CreateEndpoint
+from supervisor.contract.messages import CreateEndpoint
+from supervisor.engine.facts import Engine, EngineConnected, EngineFound, NetworkSeen
 
 LAN, OFFICE = "1" * 64, "2" * 64  # networks
 WEB, DATABASE, MAIL = "a" * 64, "b" * 64, "c" * 64  # containers

@@ -12,28 +12,27 @@ from pathlib import Path
 from signal import SIGKILL, Signals
 from typing import cast
 
-from supervisor.child import Child
-from supervisor.children import Nursery
-from supervisor.childstate import ChildEvent, ChildState
-from supervisor.containerfiles import Identity
-from supervisor.endpoints import Endpoint
-from supervisor.engine import ContainerSeen, Engine, EngineFound
-from supervisor.errors import RequestError
-from supervisor.forked import End, Target
-from supervisor.identity import Identifier
-from supervisor.loop import Callback, Loop, Timer
-from supervisor.memory import Memory
-from supervisor.messages import Answer
-from supervisor.phases import Phase
-from supervisor.plant import Plant
-from supervisor.records import Origin
-from supervisor.silence import Silence
-from supervisor.spare import Spare
-from supervisor.store import Store
-from supervisor.tables import Snapshot
+from supervisor.contract.errors import RequestError
+from supervisor.contract.messages import Answer
+from supervisor.domain.phases import Phase
+from supervisor.endpoint.context import EndpointContext
+from supervisor.endpoint.endpoint import Endpoint
+from supervisor.engine.container_files import Identity
+from supervisor.engine.facts import ContainerSeen, Engine, EngineFound
+from supervisor.engine.identity import Identifier
+from supervisor.runtime.child import Child
+from supervisor.runtime.child_states import ChildEvent, ChildState
+from supervisor.runtime.forked import End, Target
+from supervisor.runtime.loop import Callback, Loop, Timer
+from supervisor.runtime.process_manager import ProcessManager
+from supervisor.runtime.spare_worker import Spare
+from supervisor.state.bindings import Bindings
+from supervisor.state.records import Origin
+from supervisor.state.store import Store
+from supervisor.state.tables import Snapshot
 from tests.supervisor.samples import never
-from workers.lease import Lease, Route
-from workers.messages import Attached, Begin, Command, Created, EndpointSpec, Left, Report
+from workers.contract.lease import Lease, Route
+from workers.contract.messages import Attached, Begin, Command, Created, EndpointSpec, Left, Report
 
 NETWORK, ENDPOINT = "n" * 64, "e" * 64
 MAC = "02:00:00:00:00:01"
@@ -89,7 +88,7 @@ class Spawned:
         return commands
 
 
-class PlayedNursery(Nursery):
+class PlayedNursery(ProcessManager):
     """Makes no process."""
 
     def __init__(self, loop: Loop) -> None:
@@ -182,7 +181,7 @@ class Puppet:
     ) -> None:
         """`mac` and `address` are those that Docker has filled in; `key` says whose identity it has."""
         self.loop = PlayedLoop()
-        self.nursery = PlayedNursery(self.loop)
+        self.process_manager = PlayedNursery(self.loop)
         self.engine = Engine()
         self.container = KnownContainer()
         self.gone: list[str] = []
@@ -191,28 +190,26 @@ class Puppet:
             self.engine.learn(EngineFound(engine_pid))
         self.store = Store(Path("/nowhere"), Snapshot, never)
         self.store.problem = "no disk in this test"
-        self.memory = Memory(self.store)
-        self.silence = Silence()
-        plant = Plant(
-            self.nursery,
-            NoSpare(self.nursery, PlayedLoop()),
+        self.memory = Bindings(self.store)
+        context = EndpointContext(
+            self.process_manager,
+            NoSpare(self.process_manager, PlayedLoop()),
             self.loop,
             self.engine,
             self.container,
             self.store,
             self.memory,
-            self.silence,
             lambda spec: self.gone.append(spec.endpoint_id),
             lambda _, status: self.cleared.append(status),
         )
         origin = Origin(given_mac=mac is not None, given_address=address is not None, key=key)
         self.spec = EndpointSpec(NETWORK, ENDPOINT, "br0", MAC, 10.0)
-        self.endpoint = Endpoint(self.spec, origin, identity, plant)
+        self.endpoint = Endpoint(self.spec, origin, identity, context)
 
     @property
     def worker(self) -> Spawned:
         """The latest one."""
-        return self.nursery.spawned[-1]
+        return self.process_manager.spawned[-1]
 
     @property
     def state(self) -> str:
@@ -245,7 +242,7 @@ class Puppet:
     def close(self) -> None:
         """Gives the descriptors back."""
         self._close()
-        for spawned in self.nursery.spawned:
+        for spawned in self.process_manager.spawned:
             spawned.channel.close()
 
     def _close(self) -> None:

@@ -5,13 +5,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
-from supervisor.containerfiles import Identity
-from supervisor.options import NetworkOptions
-from supervisor.phases import Phase
-from supervisor.records import EndpointRecord, Network, Origin, Remembered
-from supervisor.tables import Snapshot
-from workers.lease import Lease, Route, boottime
-from workers.messages import ConflictCheck, EndpointSpec
+from supervisor.domain.options import NetworkOptions
+from supervisor.domain.phases import Phase
+from supervisor.engine.container_files import Identity
+from supervisor.state.records import Binding, EndpointRecord, Network, Origin
+from supervisor.state.tables import Snapshot
+from workers.contract.lease import Lease, Route
+from workers.contract.messages import ConflictCheck, EndpointSpec
+from workers.system.clock import boottime
 
 CLOCK_SECONDS = 0.5  # by which a lease's times may differ after a way over two clocks
 
@@ -108,9 +109,9 @@ class Samples(random.Random):
             renewed=self.uniform(1, 2e9) if self.coin() else None,
         )
 
-    def remembered(self) -> Remembered:
+    def remembered(self) -> Binding:
         """With and without a lease that waits."""
-        return Remembered(
+        return Binding(
             network_id=self.id(),
             key=f"id:{self.id()[:8]}",
             mac=self.mac(),

@@ -14,7 +14,7 @@ import psutil
 
 from supervisor.init import GRACE_SECONDS, NAME
 from tests.lab.command import wait_until
-from workers.libc import adopt_orphans
+from workers.system.libc import adopt_orphans
 
 PATIENCE_SECONDS = 10
 # A supervisor of the test's, whose children follow it or, one that is told so, do not. Each says who it is when nothing
@@ -22,7 +22,7 @@ PATIENCE_SECONDS = 10
 SCRIPT = """
 import os, signal, socket, sys
 from supervisor import init
-from workers.libc import follow_parent
+from workers.system.libc import follow_parent
 
 def serve():
     assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.supervisor.nursery import PATIENCE_SECONDS, Diary, Home, descriptors
+from tests.supervisor.children import PATIENCE_SECONDS, Diary, Home, descriptors
 
 PIDFD = "anon_inode:[pidfd]"
 
@@ -56,7 +56,7 @@ def test_siblings() -> None:
     child, diary = home.child()
     ours, theirs = Pipe()
     named = {end: descriptors()[end.fileno()] for end in (ours, theirs, private, kept)}
-    home.nursery.spawn(child, _describe_descriptors, theirs, channel=ours, theirs=(theirs,), keep=kept)
+    home.process_manager.spawn(child, _describe_descriptors, theirs, channel=ours, theirs=(theirs,), keep=kept)
     told = _told(home, diary)
     home.close()
     private.close()
@@ -107,9 +107,9 @@ def test_environment(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_imported_after_the_fork(home: Home) -> None:
     """A target that is named is loaded in the child, and not in the parent; one that does not exist is an error."""
     child, diary = home.child()
-    home.nursery.spawn(child, "wave:Error")
+    home.process_manager.spawn(child, "wave:Error")
     home.wait_for(lambda: diary.entries)
-    home.nursery.spawn(child, "wave:nothing_of_the_kind")
+    home.process_manager.spawn(child, "wave:nothing_of_the_kind")
     home.wait_for(lambda: len(diary.entries) == 2)
     assert diary.entries == [("exit", 0), ("exit", 1)]
     assert "wave" not in sys.modules
@@ -117,9 +117,9 @@ def test_imported_after_the_fork(home: Home) -> None:
 
 PARENT = """
     import sys, time
-    from supervisor.child import Child
-    from supervisor.children import Nursery
-    from supervisor.loop import Loop
+    from supervisor.runtime.child import Child
+    from supervisor.runtime.process_manager import ProcessManager
+    from supervisor.runtime.loop import Loop
     from multiprocessing import Pipe
 
     def endure(channel):
@@ -127,10 +127,10 @@ PARENT = """
         time.sleep(60)
 
     loop = Loop()
-    nursery = Nursery(loop)
+    process_manager = ProcessManager(loop)
     child = Child("nd-test", "test", lambda _: print(child.pid, flush=True), lambda _: None)
     ours, theirs = Pipe()
-    nursery.spawn(child, endure, theirs, channel=ours, theirs=(theirs,))
+    process_manager.spawn(child, endure, theirs, channel=ours, theirs=(theirs,))
     while True:
         loop.step()
 """

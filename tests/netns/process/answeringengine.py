@@ -11,7 +11,7 @@ from socketserver import ThreadingUnixStreamServer
 from threading import Event
 from typing import Any
 
-from workers.libc import take_name
+from workers.system.libc import take_name
 
 VERSION = {"ApiVersion": "1.41", "MinAPIVersion": "1.12", "Version": "20.10.24"}
 INFO = {"DockerRootDir": "/var/lib/docker", "ServerVersion": VERSION["Version"]}

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from supervisor.store import Store
-from supervisor.tables import Snapshot
+from supervisor.state.store import Store
+from supervisor.state.tables import Snapshot
 from tests.lab.command import run
 from tests.netns.process.instances import Instances
 from tests.supervisor.dockerfiles import DockerFiles

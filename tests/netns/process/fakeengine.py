@@ -20,7 +20,7 @@ from typing import Any
 from tests.api.unit import post, reaction
 from tests.lab.command import run
 from tests.lab.network import BRIDGE, Network
-from workers.libc import take_name
+from workers.system.libc import take_name
 
 UCRED = struct.Struct("3i")  # pid, uid, gid: unix(7), SO_PEERCRED
 CALLED_BY = "called by "

@@ -9,9 +9,9 @@ SURE_SECONDS = 2.0
 GONE_SECONDS = 0.5
 ENGINE_IS_SILENT = {
     "supervisor.core.TICK_SECONDS": 0.2,
-    "supervisor.networks.SURE_SECONDS": SURE_SECONDS,
-    "supervisor.nextstep.JOIN_SECONDS": JOIN_SECONDS,
-    "supervisor.ending.GONE_SECONDS": GONE_SECONDS,
+    "supervisor.driver.networks.SURE_SECONDS": SURE_SECONDS,
+    "supervisor.endpoint.next_step.JOIN_SECONDS": JOIN_SECONDS,
+    "supervisor.endpoint.teardown.GONE_SECONDS": GONE_SECONDS,
 }
 
 

@@ -15,7 +15,7 @@ from ipaddress import IPv4Address
 
 from tests.lab.network import LAN, LAN_BRIDGE, SERVER
 from tests.netns.process.wire import NOWHERE, Kind, Option, Packet
-from workers.netns import open_namespace
+from workers.system.namespaces import open_namespace
 
 CLIENT_PORT, SERVER_PORT = 68, 67
 EVERYONE = "255.255.255.255"

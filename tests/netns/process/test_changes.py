@@ -18,7 +18,7 @@ from tests.netns.process.fakeengine import INTERFACE, Container
 from tests.netns.process.rig import Rig, rig_in
 from tests.netns.process.scripted import Grant, ScriptedServer, scripted_server
 from tests.netns.process.wire import Kind, Option, Packet
-from workers.netns import open_namespace
+from workers.system.namespaces import open_namespace
 
 SECONDS = 2.0
 USER_ADDRESS = f"{LAN[200]}/24"

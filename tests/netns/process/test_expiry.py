@@ -18,7 +18,7 @@ from tests.netns.process.wire import Kind, Packet
 
 LEASE_SECONDS = 16  # udhcpc takes every shorter one for this long
 BACK_SECONDS = 30.0
-IMPATIENT = {"supervisor.memory.COMEBACK_SECONDS": 2.0, "supervisor.core.TICK_SECONDS": 0.2}
+IMPATIENT = {"supervisor.state.bindings.COMEBACK_SECONDS": 2.0, "supervisor.core.TICK_SECONDS": 0.2}
 
 
 @pytest.fixture(name="instances", autouse=True)

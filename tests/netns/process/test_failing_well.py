@@ -90,7 +90,7 @@ def test_spanning_tree(rig: Rig, own_bridge: str) -> None:
     error = refused(rig, own_bridge)
 
     assert f"STP is on for {own_bridge} with a forward delay of 15 s" in error
-    assert "level=warning source=supervisor.networks" in rig.plugin.log
+    assert "level=warning source=supervisor.driver.networks" in rig.plugin.log
     assert rig.plugin.log.count("STP is on for") == 2
 
 

@@ -13,9 +13,10 @@ from tests.netns.process.conftest import Squat
 from tests.netns.process.fakeengine import INTERFACE
 from tests.netns.process.rig import Rig
 from tests.netns.process.wire import Kind
-from workers.lease import Lease, boottime
-from workers.netns import open_namespace
-from workers.release import forgo
+from workers.contract.lease import Lease
+from workers.dhcp4.release import release_by_broadcast
+from workers.system.clock import boottime
+from workers.system.namespaces import open_namespace
 
 ROUTES = bytes.fromhex("10 0a14 c0a84d04  00 c0a84d05")  # 10.20.0.0/16 via .4, the default route via .5 (RFC 3442)
 FIRST = ["DISCOVER", "OFFER", "REQUEST", "ACK"]
@@ -116,6 +117,6 @@ def test_forgone(rig: Rig, kea: Kea) -> None:
     container = rig.joined()
     lease = Lease(IPv4Interface(container.address), SERVER, 60, boottime())
     with open_namespace(f"/run/netns/{container.sandbox}") as sandbox, sandbox.visit():
-        forgo(INTERFACE, lease, container.mac)
+        release_by_broadcast(INTERFACE, lease, container.mac)
 
     wait_until(lambda: not kea.leases(), "the release", 5)

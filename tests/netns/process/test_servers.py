@@ -19,7 +19,7 @@ from tests.netns.process.rig import Rig, rig_in
 from tests.netns.process.scripted import Grant, ScriptedServer, scripted_server, usual_way
 from tests.netns.process.servers import BEYOND, CASES, OTHER, USUAL, USUAL_ADDRESS, Case, overtaken
 from tests.netns.process.wire import ETH_P_IP, NOWHERE, Kind, Option
-from workers.netns import open_namespace
+from workers.system.namespaces import open_namespace
 
 MAC = "02:42:ac:11:00:42"
 SHORT_SECONDS = 5

@@ -12,7 +12,7 @@ from tests.lab.dhcp import DhcpServer
 from tests.netns.process.plugin import quiet, started_plugin
 from tests.netns.process.rig import Rig, at_once, machine_of
 from tests.netns.process.wire import Kind
-from workers.messages import EndpointSpec
+from workers.contract.messages import EndpointSpec
 
 MANY = 30
 LISTENING_SECONDS = 0.5

@@ -11,7 +11,7 @@ from ipaddress import IPv4Address
 from typing import Self
 
 from tests.lab.network import LAN_BRIDGE
-from workers.netns import open_namespace
+from workers.system.namespaces import open_namespace
 
 ETH_P_IP = 0x0800
 HEADER = struct.Struct("!4BIHH4s4s4s4s6s10x64x128x4s")

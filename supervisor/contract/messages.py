@@ -1,0 +1,252 @@
+"""What may be asked of the supervisor, and what it answers: the contract between it and its callers.
+
+Requests and replies are frozen dataclasses, pickled over a pair of queues, correlated by `Request.id`. Text from
+Docker has been parsed before it gets here: absent is None, never "".
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface
+
+from supervisor.contract.errors import RequestError
+from workers.contract.lease import Route
+
+# Requests of the plugin protocol.
+
+
+@dataclass(frozen=True, slots=True)
+class IpamPool:
+    """One item of CreateNetwork's IPv4Data or IPv6Data; the null driver sends address space "null"."""
+
+    address_space: str
+    pool: str
+
+
+@dataclass(frozen=True, slots=True)
+class CreateNetwork:
+    """`options` are the user's `-o key=value` pairs; `pools` those of both families."""
+
+    network_id: str
+    options: dict[str, str]
+    pools: tuple[IpamPool, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteNetwork:
+    """Also for networks that are not known."""
+
+    network_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CreateEndpoint:
+    """`options` are the endpoint's driver options.
+
+    What helps to tell containers apart: `exposed_ports` (protocol, port), None where the request says nothing of ports;
+    those of them that are `published` with their port on the host, and the name servers.
+    """
+
+    network_id: str
+    endpoint_id: str
+    mac: str | None
+    address: IPv4Interface | None
+    options: dict[str, str]
+    exposed_ports: frozenset[tuple[int, int]] | None = None
+    published: frozenset[tuple[int, int, int]] = frozenset()
+    dns: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteEndpoint:
+    """Also for endpoints that are not known."""
+
+    network_id: str
+    endpoint_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class OperInfo:
+    """What `docker network inspect -v` shows of an endpoint."""
+
+    network_id: str
+    endpoint_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """`sandbox_key` is the path of the network namespace as dockerd sees it; the file may not exist yet."""
+
+    network_id: str
+    endpoint_id: str
+    sandbox_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Also for endpoints that are not known."""
+
+    network_id: str
+    endpoint_id: str
+
+
+EngineRequest = CreateNetwork | DeleteNetwork | CreateEndpoint | DeleteEndpoint | OperInfo | Join | Leave
+
+
+# Requests of operators.
+
+
+@dataclass(frozen=True, slots=True)
+class GetHealth:
+    """Is the plugin well?"""
+
+
+@dataclass(frozen=True, slots=True)
+class ListEndpoints:
+    """Every endpoint with its lease."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListWorkers:
+    """Every process of the plugin with what it costs."""
+
+
+Question = GetHealth | ListEndpoints | ListWorkers
+Body = EngineRequest | Question
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """`id` is unique within one pair of queues."""
+
+    id: int
+    body: Body
+
+
+# Answers.
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Carried out; there is nothing to tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointCreated:
+    """A field that Docker had filled in is None: echoing it is an error to the engine."""
+
+    address: IPv4Interface | None
+    mac: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """`source` is the link to be moved, `prefix` what its name begins with in the container."""
+
+    source: str
+    prefix: str
+    gateway: IPv4Address | None
+    routes: tuple[Route, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OperValues:
+    """Free text by name."""
+
+    values: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """`problems` are the reasons why `healthy` is false; `uptime` is in seconds."""
+
+    healthy: bool
+    problems: tuple[str, ...]
+    instance: str
+    uptime: float
+    networks: int
+    endpoints: int
+    engine_connected: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointView:
+    """One endpoint as operators see it. Times are Unix seconds."""
+
+    endpoint_id: str
+    network_id: str
+    network: str | None
+    bridge: str
+    container_id: str | None
+    container: str | None
+    hostname: str | None
+    phase: str
+    interface: str | None
+    host_link: str
+    mac: str
+    address: IPv4Interface | None
+    gateway: IPv4Address | None
+    server: IPv4Address | None
+    lease_state: str | None
+    lease_seconds: int | None
+    obtained: float | None
+    renewed: float | None
+    expires: float | None
+    last_trouble: str | None
+    worker_pid: int | None
+    udhcpc_pid: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointList:
+    """Sorted by endpoint id."""
+
+    endpoints: tuple[EndpointView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a process costs: `cpu` in seconds of both modes since its start, `rss` and `pss` in bytes."""
+
+    cpu: float
+    rss: int
+    pss: int
+    descriptors: int
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """One process of the plugin; `started` is in Unix seconds. `cost` is None where it has just gone.
+
+    `role` is supervisor, api, watcher, worker, turn, spare, udhcpc or orphan; `restarts` is a supervisor's child's.
+    """
+
+    name: str
+    role: str
+    state: str
+    pid: int | None
+    endpoint_id: str | None
+    restarts: int
+    started: float | None
+    cost: Cost | None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerList:
+    """The supervisor first, then its children, each followed by its own."""
+
+    workers: tuple[WorkerView, ...]
+
+
+Answer = Done | EndpointCreated | Joined | OperValues | Health | EndpointList | WorkerList
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to the request with the same id, or why there is none."""
+
+    id: int
+    result: Answer | RequestError
+
+
+Respond = Callable[[Answer | RequestError], None]

@@ -1,0 +1,29 @@
+"""What Docker is told at Join: the gateway, and the routes that it will accept. Pure."""
+
+from collections.abc import Iterable
+from ipaddress import IPv4Network
+
+from supervisor.contract.messages import Joined
+from workers.contract.lease import Lease, Route
+from workers.contract.messages import EndpointSpec
+
+INTERFACE_PREFIX = "eth"
+
+
+def join_answer(spec: EndpointSpec, lease: Lease, bridge_routes: Iterable[Route]) -> Joined:
+    """The answer for a link with this lease.
+
+    The engine fails the whole start over a next hop that no connected route leads to, so a gateway outside of the
+    subnet gets a route to itself first, and other routes with such a hop are left out.
+    """
+    gateway = lease.gateway
+    off_link = gateway is not None and gateway not in lease.address.network
+    to_gateway = (Route(IPv4Network((gateway, 32))),) if gateway is not None and off_link else ()
+    wanted = dict.fromkeys((*to_gateway, *(() if spec.skip_routes else lease.routes), *bridge_routes))
+    on_link = [lease.address.network, *(r.destination for r in wanted if r.next_hop is None)]
+    routes = tuple(
+        r
+        for r in wanted
+        if r.destination != lease.address.network and (r.next_hop is None or any(r.next_hop in n for n in on_link))
+    )
+    return Joined(spec.container_link, INTERFACE_PREFIX, gateway, routes)

@@ -1,0 +1,79 @@
+"""How a CreateEndpoint becomes an endpoint: whose it is, and which MAC, address and lease that brings. No I/O but
+the identifier's look into the engine's files.
+"""
+
+import logging
+import secrets
+from collections.abc import Collection
+
+from supervisor.contract.errors import Conflict
+from supervisor.contract.messages import CreateEndpoint
+from supervisor.domain.options import NetworkOptions, parse_endpoint_options
+from supervisor.endpoint.endpoint import Endpoint
+from supervisor.engine.container_files import Identity
+from supervisor.engine.identity import Identifier
+from supervisor.state.bindings import Bindings, key_of, local_mac, mac_of_name
+from supervisor.state.records import Origin
+from workers.contract.hostname import legal_hostname
+from workers.contract.messages import EndpointSpec
+
+log = logging.getLogger(__name__)
+
+
+def admit(
+    body: CreateEndpoint,
+    options: NetworkOptions,
+    others: Collection[Endpoint],
+    *,
+    identifier: Identifier,
+    bindings: Bindings,
+) -> tuple[EndpointSpec, Origin, Identity | None]:
+    """What is to be made; `others` are the live endpoints on the same network.
+
+    A remembered lease is taken out of the memory. An endpoint whose container is started again, as the answer to its
+    request was lost, is replaced. Raises InvalidRequest, and Conflict for an id that is in use.
+    """
+    chosen = parse_endpoint_options(body.options)
+    taken = {e.identity.id for e in others if e.identity and not e.doubtful}
+    identity = identifier.at_create(body, taken)
+    key = key_of(body, chosen.id, options.mac_by_name, identity)
+    owner = next((e for e in others if key is not None and e.origin.key == key), None)
+    if owner and owner.identity and identifier.at_create(body, taken - {owner.identity.id}) == owner.identity:
+        identity = owner.identity
+        owner.give_way()
+    elif owner:
+        _refuse_second(owner)
+        key = None
+    remembered = bindings.recall(body.network_id, key)
+    wanted = body.address.ip if body.address else chosen.requested
+    lease = bindings.claim(remembered)
+    named = mac_of_name(body.network_id, identity.name) if identity and key == f"name:{identity.name}" else None
+    spec = EndpointSpec(
+        network_id=body.network_id,
+        endpoint_id=body.endpoint_id,
+        bridge=options.bridge,
+        mac=body.mac or named or (remembered.mac if remembered else local_mac(secrets.token_bytes(5))),
+        lease_timeout=options.lease_timeout,
+        requested=wanted or (remembered.address if remembered else None),
+        hostname=legal_hostname(identity.hostname) if identity else None,
+        skip_routes=options.skip_routes,
+        drop_expired=options.drop_expired,
+        conflict=options.conflict,
+        remembered=lease if lease and wanted in (None, lease.address.ip) else None,
+    )
+    return spec, Origin(body.mac is not None, body.address is not None, key, options.keep_lease), identity
+
+
+def _refuse_second(owner: Endpoint) -> None:
+    """One identity belongs to one endpoint at a time; a MAC that the user gave twice is used all the same.
+
+    Whose container's identity another one has, as the engine's files could not tell them apart, gets a fresh one.
+    """
+    kind, _, value = (owner.origin.key or "").partition(":")
+    name = owner.identity.name if owner.identity else owner.spec.endpoint_id[:12]
+    if kind in ("id", "name"):
+        raise Conflict(f"the identity of {kind} {value!r} is in use on this network, by container {name}")
+    if kind == "mac":
+        log.warning("two containers have the MAC %s, the other one is %s", value, name)
+    else:
+        log.warning("container %s has the identity of container %s, which gets a fresh one", name, value[:12])

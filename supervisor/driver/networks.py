@@ -1,0 +1,152 @@
+"""Docker's networks that are ours: what was asked for, and the checks before one is accepted."""
+
+import logging
+import time
+from collections.abc import Collection, Iterator
+from multiprocessing.connection import Connection
+
+from supervisor.contract.errors import Conflict, Failed, InvalidRequest, NotFound, RequestError
+from supervisor.contract.messages import CreateNetwork, Done, Respond
+from supervisor.domain.options import parse_network_options, require_null_ipam
+from supervisor.engine.facts import Engine
+from supervisor.runtime.jobs import ask
+from supervisor.runtime.loop import Loop
+from supervisor.runtime.process_manager import ProcessManager
+from supervisor.state.records import Network
+from supervisor.state.store import Store
+from workers.diagnosis.bridge_report import BridgeReport, probe_bridge
+
+PROBE_DEADLINE_SECONDS = 5.0
+HEARSAY_SECONDS = 30.0  # until the watcher has told of a network that the engine has
+SURE_SECONDS = 60.0  # after which a list of the engine's has every network whose creation was answered
+DEFAULT_BRIDGES = ("docker0", "docker_gwbridge")  # the engine's own, before the watcher has learnt of them
+
+log = logging.getLogger(__name__)
+
+
+class Networks:
+    """All of them, by id."""
+
+    def __init__(self, process_manager: ProcessManager, loop: Loop, engine: Engine, store: Store) -> None:
+        self._process_manager = process_manager
+        self._loop = loop
+        self._engine = engine
+        self._store = store
+        self._networks: dict[str, Network] = {}
+        self._since: dict[str, float] = {}
+        self._doubted: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._networks)
+
+    def __iter__(self) -> Iterator[Network]:
+        return iter(self._networks.values())
+
+    def load(self, networks: tuple[Network, ...]) -> None:
+        """At the start: those of the last instance, unchecked, as containers of theirs may be running."""
+        self._networks = {network.id: network for network in networks}
+        self._since = dict.fromkeys(self._networks, time.monotonic())
+
+    def get(self, network_id: str) -> Network:
+        """Raises NotFound with what to do: the engine never tells about a network twice."""
+        try:
+            return self._networks[network_id]
+        except KeyError:
+            raise NotFound(
+                f"network {network_id[:12]} is not known to this plugin: remove its containers and the network, "
+                "and make both again (docker rm, docker network rm, docker network create, docker run)"
+            ) from None
+
+    def create(self, body: CreateNetwork, respond: Respond) -> None:
+        """Checks all that can be checked, the bridge itself in a process of its own. Raises RequestError."""
+        require_null_ipam(body.pools)
+        network = Network(body.network_id, parse_network_options(body.options))
+        if self._networks.get(network.id) == network:
+            respond(Done())
+            return
+        self._refuse_conflict(network)
+
+        def probed(report: object | None) -> None:
+            try:
+                self._accept(network, report)
+            except RequestError as error:
+                respond(error)
+            else:
+                respond(Done())
+
+        name = network.options.bridge
+        ask(self._process_manager, self._loop, "nd-probe", _probe, name, deadline=PROBE_DEADLINE_SECONDS, answer=probed)
+
+    def delete(self, network_id: str) -> None:
+        """Also for one that is not known."""
+        if self._networks.pop(network_id, None):
+            del self._since[network_id]
+            self._doubted.discard(network_id)
+            self._store.drop_network(network_id)
+            log.info("network deleted", extra={"network": network_id})
+
+    def drop_forgotten(self, used: Collection[str]) -> tuple[str, ...]:
+        """Drops those that the engine does not have, but for the `used` ones; gives their ids.
+
+        The answer to their creation, or their removal, broke between the engine and us. Only a complete list that was
+        begun well after we had accepted them is believed.
+        """
+        listed = self._engine.listed
+        lost = [
+            n.id for n in self._unheard_of(used) if listed is not None and listed - self._since[n.id] > SURE_SECONDS
+        ]
+        for network_id in lost:
+            log.warning("the engine has no such network: forgotten", extra={"network": network_id})
+            self.delete(network_id)
+        return tuple(lost)
+
+    def take_doubts(self, used: Collection[str]) -> bool:
+        """Whether another list could tell that some are forgotten; True once for each."""
+        if self._engine.listed is None:
+            return False
+        ripe = {n.id for n in self._unheard_of(used) if time.monotonic() - self._since[n.id] > SURE_SECONDS}
+        new, self._doubted = ripe - self._doubted, self._doubted | ripe
+        return bool(new)
+
+    def _unheard_of(self, used: Collection[str]) -> Iterator[Network]:
+        return (n for n in self if n.id not in used and self._engine.network_name(n.id) is None)
+
+    def _accept(self, network: Network, report: object | None) -> None:
+        if not isinstance(report, BridgeReport):
+            raise Failed(f"bridge {network.options.bridge} could not be looked at; the plugin's log says why")
+        if report.error:
+            raise InvalidRequest(f"option bridge: {report.error}")
+        self._refuse_conflict(network)  # again: another network may have been accepted meanwhile
+        for warning in report.warnings:
+            log.warning(warning, extra={"network": network.id, "interface": network.options.bridge})
+        self._networks[network.id] = network
+        self._since[network.id] = time.monotonic()
+        self._store.put_network(network)
+        log.info("network created", extra={"network": network.id, "interface": network.options.bridge})
+
+    def _refuse_conflict(self, network: Network) -> None:
+        bridge = network.options.bridge
+        if network.options.ignore_conflicts:
+            return
+        for other in self:
+            if other.options.bridge == bridge and other.id != network.id and not self._forgotten(other):
+                name = self._engine.network_name(other.id) or other.id[:12]
+                raise Conflict(
+                    f"option bridge: {bridge} is already used by network {name}; use that network, "
+                    "or add -o ignore_conflicts=true"
+                )
+        owner = self._engine.owner_of_bridge(bridge) or (bridge if bridge in DEFAULT_BRIDGES else None)
+        if owner is not None:
+            raise Conflict(
+                f"option bridge: Docker itself hands out the addresses on {bridge} (network {owner}); "
+                "use a bridge that your LAN is on, or add -o ignore_conflicts=true"
+            )
+
+    def _forgotten(self, network: Network) -> bool:
+        """Has the engine no such network? Its creation, or its removal, broke between the engine and us then."""
+        seen = not self._engine.connected or self._engine.network_name(network.id) is not None
+        return not seen and time.monotonic() - self._since[network.id] > HEARSAY_SECONDS
+
+
+def _probe(bridge: str, channel: Connection) -> None:
+    channel.send(probe_bridge(bridge))

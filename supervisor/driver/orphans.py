@@ -1,0 +1,76 @@
+"""What is left although no endpoint has it any more: leases that nobody has come for, links that nobody knows."""
+
+import logging
+import secrets
+from collections.abc import Callable, Collection
+
+from supervisor.runtime.jobs import ask
+from supervisor.runtime.loop import Loop
+from supervisor.runtime.process_manager import ProcessManager
+from supervisor.state.bindings import Bindings
+from supervisor.state.records import Binding
+from workers.contract.messages import Deleted, EndpointSpec
+from workers.entry.jobs import give_back, remove
+from workers.link.sweep import Swept, sweep
+
+RELEASE_DEADLINE_SECONDS = 8.0
+REMOVE_DEADLINE_SECONDS = 4.0
+SWEEP_DEADLINE_SECONDS = 1.5  # less than the first request waits
+
+log = logging.getLogger(__name__)
+
+
+class Orphans:
+    """Each lease goes out from a process of its own, over a link made for it; what fails is tried again later."""
+
+    def __init__(self, process_manager: ProcessManager, loop: Loop, bindings: Bindings, mark: int) -> None:
+        """`mark` is that of our links (supervisor.state.instance_lock), 0 where they have none."""
+        self._process_manager = process_manager
+        self._loop = loop
+        self._bindings = bindings
+        self._mark = mark
+
+    def sweep(self, owned: Collection[str], done: Callable[[], None]) -> None:
+        """Removes our links whose host's end is not `owned`. Nothing may be created before it is done."""
+
+        def swept(report: object | None) -> None:
+            for name in report.links if isinstance(report, Swept) else ():
+                log.warning("a link that no endpoint has is removed", extra={"interface": name})
+            done()
+
+        if not self._mark:
+            done()
+            return
+        deadline = SWEEP_DEADLINE_SECONDS
+        ask(self._process_manager, self._loop, "nd-sweep", sweep, self._mark, owned, deadline=deadline, answer=swept)
+
+    def give_back_overdue(self) -> None:
+        """Those whose time is up; harmless to call often."""
+        for waiting in self._bindings.overdue():
+            self._give_back(waiting)
+
+    def remove_link(self, network_id: str, endpoint_id: str, done: Callable[[], None]) -> None:
+        """Of an endpoint that was made when the state was another one, if there is such a link."""
+        spec = EndpointSpec(network_id, endpoint_id, bridge="", mac="", lease_timeout=0)
+        deadline = REMOVE_DEADLINE_SECONDS
+        ask(self._process_manager, self._loop, "nd-remove", remove, spec, deadline=deadline, answer=lambda _: done())
+
+    def _give_back(self, one: Binding) -> None:
+        lease = self._bindings.claim(one)
+        if lease is None:
+            return  # it has run out
+        idle = self._bindings.recall(one.network_id, one.key)
+        spec = EndpointSpec(
+            one.network_id, secrets.token_hex(32), one.bridge, one.mac, lease_timeout=0, mark=self._mark
+        )
+
+        def done(report: object | None) -> None:
+            if isinstance(report, Deleted) and not report.unreleased:
+                log.info(
+                    "lease of %s released: nobody came for it", lease.address.ip, extra={"network": one.network_id}
+                )
+            elif self._bindings.recall(one.network_id, one.key) == idle:  # else its owner came meanwhile
+                self._bindings.set_aside(one.network_id, one.key, one.mac, one.bridge, lease, give_back=True)
+
+        deadline = RELEASE_DEADLINE_SECONDS
+        ask(self._process_manager, self._loop, "nd-release", give_back, spec, lease, deadline=deadline, answer=done)

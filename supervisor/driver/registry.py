@@ -1,0 +1,126 @@
+"""All endpoints, by id: how one comes in, and how it goes. What an endpoint does is its own."""
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+
+from supervisor.contract.errors import NotFound
+from supervisor.contract.messages import CreateEndpoint
+from supervisor.domain.options import NetworkOptions
+from supervisor.driver.admission import admit
+from supervisor.driver.orphans import Orphans
+from supervisor.endpoint.context import EndpointContext
+from supervisor.endpoint.endpoint import Endpoint
+from supervisor.engine.container_files import Identity
+from supervisor.engine.facts import ContainerSeen, Engine, EngineFound, Fact
+from supervisor.engine.identity import Identifier
+from supervisor.runtime.loop import Loop
+from supervisor.runtime.process_manager import ProcessManager
+from supervisor.runtime.shared_memory import give_back
+from supervisor.runtime.spare_worker import Spare
+from supervisor.state.bindings import Bindings
+from supervisor.state.records import EndpointRecord, Origin
+from supervisor.state.store import Store
+from workers.contract.messages import EndpointSpec
+
+log = logging.getLogger(__name__)
+
+
+class Registry:
+    """`mark` is that of our links (supervisor.state.instance_lock)."""
+
+    def __init__(  # noqa: PLR0917  what endpoints are made of
+        self,
+        process_manager: ProcessManager,
+        spare: Spare,
+        loop: Loop,
+        engine: Engine,
+        store: Store,
+        bindings: Bindings,
+        orphans: Orphans,
+        mark: int,
+    ) -> None:
+        self._engine = engine
+        self._store = store
+        self._orphans = orphans
+        self._mark = mark
+        self._endpoints: dict[str, Endpoint] = {}
+        self._context = EndpointContext(
+            process_manager,
+            spare,
+            loop,
+            engine,
+            Identifier(engine),
+            store,
+            bindings,
+            self._forget,
+            self._cleared,
+        )
+
+    def __len__(self) -> int:
+        return len(self._endpoints)
+
+    def __iter__(self) -> Iterator[Endpoint]:
+        """Over those of now: each may go meanwhile."""
+        return iter(tuple(self._endpoints.values()))
+
+    def get(self, endpoint_id: str) -> Endpoint | None:
+        """None where it is not known."""
+        return self._endpoints.get(endpoint_id)
+
+    def known(self, endpoint_id: str) -> Endpoint:
+        """Raises NotFound."""
+        try:
+            return self._endpoints[endpoint_id]
+        except KeyError:
+            raise NotFound(f"endpoint {endpoint_id[:12]} is not known to this plugin") from None
+
+    def networks(self) -> set[str]:
+        """The ids of all that have an endpoint."""
+        return {endpoint.spec.network_id for endpoint in self}
+
+    def on_network(self, network_id: str) -> list[Endpoint]:
+        """All of its endpoints."""
+        return [endpoint for endpoint in self if endpoint.spec.network_id == network_id]
+
+    def restore(self, records: Iterable[EndpointRecord]) -> None:
+        """At the start: those of the last instance go on where they were."""
+        for record in records:
+            self._add(record.spec, record.origin, record.identity).restore(record)
+
+    def admit(self, body: CreateEndpoint, options: NetworkOptions) -> Endpoint:
+        """The one that is asked for, known from now on. Raises InvalidRequest; Conflict for an id that is in use."""
+        context, others = self._context, self.on_network(body.network_id)
+        spec, origin, identity = admit(body, options, others, identifier=context.identifier, bindings=context.bindings)
+        return self._add(spec, origin, identity)
+
+    def learn(self, fact: Fact) -> None:
+        """All are concerned by another dockerd, as it has the way to every sandbox; else those that the fact names."""
+        match fact:
+            case EngineFound():
+                concerned = list(self)
+            case ContainerSeen(endpoints=names):
+                concerned = [self._endpoints[name] for name in names if name in self._endpoints]
+            case _:
+                concerned = []
+        for endpoint in concerned:
+            endpoint.engine_changed()
+
+    def _add(self, spec: EndpointSpec, origin: Origin, identity: Identity | None) -> Endpoint:
+        endpoint = Endpoint(replace(spec, mark=self._mark), origin, identity, self._context)
+        self._endpoints[spec.endpoint_id] = endpoint
+        return endpoint
+
+    def _forget(self, spec: EndpointSpec) -> None:
+        self._endpoints.pop(spec.endpoint_id, None)
+
+    def _cleared(self, spec: EndpointSpec, status: int) -> None:
+        """Only now nothing has to be known of it, should we die. A worker that died may have left the link."""
+        forget = partial(self._store.drop_endpoint, spec.endpoint_id)
+        if status == 0:
+            forget()
+        else:
+            self._orphans.remove_link(spec.network_id, spec.endpoint_id, forget)
+        if not self._endpoints:
+            give_back()

@@ -1,0 +1,83 @@
+"""What the engine asks, carried out: each of its requests goes to a network or an endpoint, and its answer back.
+
+Must not know how requests come in. Leave and the Deletes succeed whatever happens, also for what is not known.
+"""
+
+from collections.abc import Callable
+
+from supervisor.contract.messages import (
+    CreateEndpoint,
+    CreateNetwork,
+    DeleteEndpoint,
+    DeleteNetwork,
+    Done,
+    EngineRequest,
+    Join,
+    Leave,
+    OperInfo,
+    OperValues,
+    Respond,
+)
+from supervisor.domain.lease_states import lease_state
+from supervisor.driver.networks import Networks
+from supervisor.driver.orphans import Orphans
+from supervisor.driver.registry import Registry
+from supervisor.state.bindings import Bindings
+from workers.system.clock import boottime
+
+
+class DriverRequests:
+    """`handlers`: what takes each kind and how to answer it, now or later. They raise RequestError."""
+
+    def __init__(self, networks: Networks, endpoints: Registry, bindings: Bindings, orphans: Orphans) -> None:
+        self._networks = networks
+        self._endpoints = endpoints
+        self._bindings = bindings
+        self._orphans = orphans
+        self.handlers: dict[type[EngineRequest], Callable[..., None]] = {
+            CreateNetwork: networks.create,
+            DeleteNetwork: self._delete_network,
+            CreateEndpoint: self._create_endpoint,
+            DeleteEndpoint: self._delete_endpoint,
+            OperInfo: self._oper_info,
+            Join: self._join,
+            Leave: self._leave,
+        }
+
+    def _delete_network(self, body: DeleteNetwork, respond: Respond) -> None:
+        """The engine forgets the network whatever we answer, so its endpoints go too."""
+        for endpoint in self._endpoints.on_network(body.network_id):
+            endpoint.delete()
+        self._networks.delete(body.network_id)
+        self._bindings.forget_network(body.network_id)
+        respond(Done())
+
+    def _create_endpoint(self, body: CreateEndpoint, respond: Respond) -> None:
+        endpoint = self._endpoints.get(body.endpoint_id)
+        if endpoint is None:
+            endpoint = self._endpoints.admit(body, self._networks.get(body.network_id).options)
+        endpoint.create(respond)
+
+    def _join(self, body: Join, respond: Respond) -> None:
+        self._endpoints.known(body.endpoint_id).join(body.sandbox_key, respond)
+
+    def _leave(self, body: Leave, respond: Respond) -> None:
+        endpoint = self._endpoints.get(body.endpoint_id)
+        if endpoint is None:
+            respond(Done())
+        else:
+            endpoint.leave(respond)
+
+    def _delete_endpoint(self, body: DeleteEndpoint, respond: Respond) -> None:
+        endpoint = self._endpoints.get(body.endpoint_id)
+        if endpoint is None:
+            self._orphans.remove_link(body.network_id, body.endpoint_id, lambda: respond(Done()))
+        else:
+            endpoint.delete(respond)
+
+    def _oper_info(self, body: OperInfo, respond: Respond) -> None:
+        endpoint = self._endpoints.known(body.endpoint_id)
+        shown: dict[str, object] = {"mac": endpoint.spec.mac}
+        if (lease := endpoint.lease) is not None:
+            shown |= {"address": lease.address, "server": lease.server, "lease_state": lease_state(lease, boottime())}
+        respond(OperValues({name: str(value) for name, value in shown.items() if value is not None}))

@@ -1,0 +1,174 @@
+"""What is known of the Docker Engine: facts that the watcher pushes, and the questions they answer.
+
+Never asks the engine anything. All of it may be missing or late: it is a help, never a condition for an answer.
+"""
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from supervisor.engine.foreign_root import resolve
+
+DEFAULT_DATA_ROOT = "/var/lib/docker"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFound:
+    """The pid of dockerd, whose view of the file system is `/proc/<pid>/root`."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConnected:
+    """Its API answers; `data_root` is a path as dockerd sees it."""
+
+    data_root: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLost:
+    """The connection to its API ended."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSeen:
+    """A container, with the ids of its live endpoints."""
+
+    id: str
+    name: str
+    hostname: str
+    endpoints: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerGone:
+    """It was removed."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSeen:
+    """A network; `bridge` is the interface where the engine itself hands out addresses."""
+
+    id: str
+    name: str
+    bridge: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkGone:
+    """It was removed."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class NetworksListed:
+    """All that there are have been told since `EngineConnected`."""
+
+
+Fact = (
+    EngineFound
+    | EngineConnected
+    | EngineLost
+    | ContainerSeen
+    | ContainerGone
+    | NetworkSeen
+    | NetworkGone
+    | NetworksListed
+)
+
+
+class Engine:
+    """The sum of the facts. `listed`: the `time.monotonic()` before all networks were listed; None if they were not."""
+
+    def __init__(self) -> None:
+        self.pid: int | None = None
+        self.connected = False
+        self.data_root = DEFAULT_DATA_ROOT
+        self.containers: dict[str, ContainerSeen] = {}
+        self.networks: dict[str, NetworkSeen] = {}
+        self.listed: float | None = None
+        self._listing_from = 0.0
+        self._owners: dict[str, ContainerSeen] = {}
+        self._places: dict[str, Path] = {}
+
+    def learn(self, fact: Fact) -> None:  # noqa: C901  one case a fact
+        """Takes one fact in."""
+        match fact:
+            case EngineFound(pid):
+                self.pid = pid
+                self._places.clear()
+            case EngineConnected(data_root, _):
+                self.connected, self.data_root = True, data_root
+                self.listed, self._listing_from = None, time.monotonic()
+                self.containers.clear()
+                self._owners.clear()
+                self.networks.clear()
+            case EngineLost():
+                self.connected, self.listed = False, None
+            case NetworksListed():
+                self.listed = self._listing_from
+            case ContainerSeen(id=key):
+                self._disown(key)
+                self.containers[key] = fact
+                self._owners.update(dict.fromkeys(fact.endpoints, fact))
+            case ContainerGone(id=key):
+                self._disown(key)
+            case NetworkSeen(id=key):
+                self.networks[key] = fact
+            case NetworkGone(id=key):
+                self.networks.pop(key, None)
+
+    def _disown(self, container_id: str) -> None:
+        known = self.containers.pop(container_id, None)
+        for endpoint_id in known.endpoints if known else ():
+            if self._owners.get(endpoint_id) is known:
+                del self._owners[endpoint_id]
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the dockerd that was found last still runs, and with it the way to a sandbox."""
+        return self.pid is not None and Path(f"/proc/{self.pid}/root").exists()
+
+    def path(self, seen_by_dockerd: str) -> Path | None:
+        """Where we find a path of dockerd's; None while dockerd's pid is not known, or without the right to look."""
+        if self.pid is None:
+            return None
+        try:
+            return resolve(Path(f"/proc/{self.pid}/root"), seen_by_dockerd)
+        except OSError as error:
+            log.warning("dockerd's view of the file system cannot be read (is CAP_SYS_PTRACE missing?): %s", error)
+            return None
+
+    def place(self, name: str) -> Path | None:
+        """Where we find one of the places in the engine's data root; None as for `path`.
+
+        It is followed once: nobody moves it below a running dockerd, and each container's start asks several times.
+        """
+        seen_by_dockerd = f"{self.data_root}/{name}"
+        found = self._places.get(seen_by_dockerd) if self.pid else None
+        if found is None and (found := self.path(seen_by_dockerd)):
+            self._places[seen_by_dockerd] = found
+        return found
+
+    def network_name(self, network_id: str) -> str | None:
+        """Its name, once known."""
+        network = self.networks.get(network_id)
+        return network.name if network else None
+
+    def owner_of_bridge(self, bridge: str) -> str | None:
+        """The name of the network on which the engine hands out addresses over `bridge`."""
+        return next((n.name for n in self.networks.values() if n.bridge == bridge), None)
+
+    def container_of(self, endpoint_id: str) -> ContainerSeen | None:
+        """The container that has this endpoint."""
+        return self._owners.get(endpoint_id)

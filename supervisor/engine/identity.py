@@ -1,0 +1,184 @@
+"""Which container a request is for, found in the engine's files without asking the engine.
+
+The engine mounts a container's root before it asks for the endpoint, and marks it running after the answer: the one
+that is mounted, not running, configured for this network and without an endpoint there is the one being started.
+Where that leaves more than one, or a file has another form, the answer is None: an identity is a help, never guessed.
+An engine that dies within a start leaves that container's root mounted, and so do its successors whenever they stop it:
+such a remnant, once it has been left alone for a while, counts only where nobody else can be meant.
+"""
+
+import logging
+import os
+import re
+import time
+from collections import Counter
+from pathlib import Path
+
+from supervisor.contract.messages import CreateEndpoint
+from supervisor.engine.container_files import Configuration, Identity, Place
+from supervisor.engine.facts import Engine
+from supervisor.engine.mounted_roots import MountedRoots
+from workers.system.clock import boottime
+
+COMEBACK_SECONDS = 120.0  # from the end of an endpoint, or from the plugin's start
+ALWAYS = "always"
+DEAD = ("Z", "X")  # proc(5), stat: a zombie, and one that is just vanishing
+STARTED = 19  # the same, counted from the state on: in ticks since boot
+MISTAKES = 2  # after which a container that seems to be starting is not believed to
+POLICIES = (ALWAYS, "unless-stopped", "on-failure")
+NAMES = "network/files/local-kv.db"  # of containers, beside the ids of their endpoints
+NAME = re.compile(rb'[^{}]*?"name":"([^"]+)"')
+
+log = logging.getLogger(__name__)
+
+
+class Identifier:
+    """Remembers whose requests wrongly seemed to be."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._mounted_roots = MountedRoots(engine)
+        self._mistakes: Counter[str] = Counter()
+
+    def at_create(self, request: CreateEndpoint, taken: set[str]) -> Identity | None:
+        """The container being started; `taken` are the ids of those with a live endpoint on this network."""
+        name = self._engine.network_name(request.network_id)
+        network = {request.network_id} if name is None else {request.network_id, name}
+        candidates = [
+            c for c in self._mounted_roots.configurations(but=taken) if not c.running and network & c.places.keys()
+        ]
+        chosen = request.options.get("id")
+        if len(candidates) > 1:
+            candidates = [c for c in candidates if chosen in {p.chosen_id for p in _places(c, network)}]
+        if len(candidates) > 1:
+            candidates = [c for c in candidates if self._may_ask(c, request, network)]
+        if len(candidates) > 1:
+            began = self._began()
+            candidates = [c for c in candidates if not self._is_remnant(c, began)] or candidates
+        if len(candidates) > 1 and request.mac is None and chosen is None:
+            log.warning(
+                "%d containers start at once and nothing tells them apart (%s): this one gets a fresh identity; "
+                "to give it one for ever, use --mac-address or driver-opt=id=NAME",
+                len(candidates),
+                ", ".join(c.identity.name for c in candidates),
+                extra={"network": request.network_id, "endpoint": request.endpoint_id},
+            )
+        found = candidates[0].identity if len(candidates) == 1 else None
+        return found if found and self._mistakes[found.id] < MISTAKES else None
+
+    def stranger_at_join(self, endpoint_id: str, identity: Identity) -> str | None:
+        """The name of the container that an endpoint is for, where it was made for this one by mistake.
+
+        That happens when one is started while another one, which runs already, is connected: CreateEndpoint names
+        nobody, but by now the engine's store does. Where it happens again this one is not starting at all: a crash of
+        the engine may leave its root mounted.
+        """
+        name = self._name_at_join(endpoint_id)
+        if name in (None, identity.name):
+            return None
+        self._mistakes[identity.id] += 1
+        return name
+
+    def comes_back(self, identity: Identity | None) -> bool:
+        """Whether the engine will start this container again by itself, now or when it is started itself.
+
+        A dockerd that starts after a crash stops what the last one left, and writes that down as if a user had done
+        it. But no user can, before its API answers.
+        """
+        configuration = self._mounted_roots.configuration(identity.id) if identity else None
+        if configuration is None or _lives(configuration):  # that one was disconnected
+            return False
+        host = self._mounted_roots.host_configuration(configuration.identity.id)
+        policy = host and host.restart_policy
+        if configuration.was_stopped:
+            return policy == ALWAYS and not self._engine.connected
+        return policy in POLICIES
+
+    def is_starting(self, identity: Identity | None) -> bool:
+        """Whether this container is mounted and does not run yet; a remnant is not."""
+        mounted = (c for c in self._mounted_roots.configurations() if c.identity == identity and not c.running)
+        return identity is not None and any(not self._is_remnant(c, self._began()) for c in mounted)
+
+    def at_join(self, endpoint_id: str) -> Identity | None:
+        """The container that the engine's own store names with the endpoint."""
+        name = self._name_at_join(endpoint_id)
+        found = self._mounted_roots.named(name) if name else None
+        if found is None:
+            return None
+        self._mistakes.pop(found.identity.id, None)
+        return found.identity
+
+    def _name_at_join(self, endpoint_id: str) -> str | None:
+        """Its name alone, if the store has it; it is written between the answer to CreateEndpoint and Join."""
+        store = self._engine.place(NAMES)
+        try:
+            content = store.read_bytes() if store else b""
+        except OSError:
+            return None  # another form of engine; the watcher will tell, later
+        named = (NAME.match(rest) for rest in content.split(b'"id":"%b"' % endpoint_id.encode())[1:])
+        names = {name[1] for name in named if name}
+        return names.pop().decode("utf-8", "replace") if len(names) == 1 else None
+
+    def _began(self) -> float | None:
+        """When this dockerd began, in Unix seconds; None where that cannot be told, or its API does not answer yet."""
+        if self._engine.pid is None or not self._engine.connected:
+            return None
+        try:
+            return _beginning(self._engine.pid)
+        except OSError:
+            return None  # it has just gone
+
+    def _is_remnant(self, container: Configuration, began: float | None) -> bool:
+        """Whether its root was mounted before this dockerd began, and nobody has started it again since.
+
+        A restart keeps the mount; a dockerd whose API does not answer yet starts what ran before. `began` is when this
+        dockerd did. False where that cannot be told.
+        """
+        mounted = self._mounted_roots.since(container.identity.id)
+        if mounted is None or began is None:
+            return False
+        return mounted < began and max(mounted, container.ended) < time.time() - COMEBACK_SECONDS
+
+    def _may_ask(self, container: Configuration, request: CreateEndpoint, network: set[str]) -> bool:
+        """Whether the request can be this container's. What is not in it, or not known, excludes nobody.
+
+        A container's ports and name servers are in the request for the first of its networks that is not internal.
+        """
+        host = self._mounted_roots.host_configuration(container.identity.id)
+        if host is None:
+            return True
+        macs = {place.mac for place in _places(container, network)} - {None}
+        mac = next(iter(macs), container.mac if host.first_network in network else None)
+        ports = request.exposed_ports in (None, container.exposed_ports)
+        published = not request.published or host.published in (None, request.published)
+        dns = request.exposed_ports is None or not host.dns or host.dns == request.dns  # else they are the daemon's
+        return request.mac == mac and ports and published and dns
+
+
+def _lives(configuration: Configuration) -> bool:
+    """Whether its first process is there: by its cgroup, which the engine names by the container's id.
+
+    One that has died shows it as well until its parent has taken notice, which after a crash of the engine takes time.
+    """
+    cgroup = Path(f"/proc/{configuration.pid}/cgroup")
+    try:
+        state, *_ = _stat(configuration.pid)
+        return state not in DEAD and configuration.identity.id in cgroup.read_text(encoding="utf-8")
+    except OSError:
+        return False
+
+
+def _beginning(pid: int) -> float:
+    """When a process began, in Unix seconds by the clock as it is set now. Raises OSError."""
+    ticks = int(_stat(pid)[STARTED])
+    return time.time() - boottime() + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of its stat from the state on: what is before may hold spaces. Raises OSError."""
+    return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+
+
+def _places(container: Configuration, network: set[str]) -> list[Place]:
+    """On the network with any of these names."""
+    return [container.places[name] for name in network & container.places.keys()]

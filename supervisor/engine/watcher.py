@@ -1,0 +1,150 @@
+"""The engine watcher's process: follows the Docker Engine's API and pushes what it learns.
+
+The only file that knows the docker SDK; it is imported in the watcher's process only. Nothing waits for it: it may
+hang for as long as dockerd does.
+"""
+
+import gc
+import logging
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from docker.api.client import APIClient
+from docker.errors import DockerException, NotFound
+from requests.exceptions import RequestException
+
+from supervisor.engine.facts import (
+    ContainerGone,
+    ContainerSeen,
+    EngineConnected,
+    EngineFound,
+    EngineLost,
+    Fact,
+    NetworkGone,
+    NetworkSeen,
+    NetworksListed,
+)
+from workers.system.backoff import Backoff
+
+API_TIMEOUT_SECONDS = 60
+RECONNECT_SECONDS = 2.0  # at most: a dockerd that is back starts containers at once, and its pid tells which
+UCRED = struct.Struct("3i")  # pid, uid, gid: unix(7), SO_PEERCRED
+BRIDGE_NAME = "com.docker.network.bridge.name"
+EVENTS = {"type": ["container", "network"], "event": ["create", "destroy", "rename", "connect", "disconnect"]}
+BUILT_IN = ("bridge", "host", "ipvlan", "macvlan", "null", "overlay")  # drivers, of whose endpoints we are not asked
+DAEMON = b"dockerd\n"  # as in /proc/PID/comm
+
+log = logging.getLogger(__name__)
+
+
+def run(socket_path: str, channel: Connection) -> None:
+    """Watches until the supervisor is gone."""
+    backoff = Backoff(first=0.5, cap=RECONNECT_SECONDS)
+    while not channel.poll():
+        try:
+            channel.send(EngineFound(_engine_pid(socket_path)))
+            _follow(socket_path, channel)
+            reason = "the engine closed the stream of events"
+        except (DockerException, RequestException, OSError) as error:
+            reason = str(error)
+        gc.collect()  # a broken connection stays open in the SDK's reference cycles, and who rests collects none
+        channel.send(EngineLost(reason))
+        channel.poll(backoff.failed(0))
+
+
+def _engine_pid(socket_path: str) -> int:
+    """Of dockerd. Under socket activation the socket's maker is systemd, so the name decides. Raises OSError."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.connect(socket_path)
+        peer = UCRED.unpack(probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size))[0]
+    daemons = _daemons()
+    if peer in daemons:
+        return int(peer)
+    if len(daemons) == 1:
+        return daemons[0]
+    raise OSError(f"{socket_path} belongs to process {peer}, and {len(daemons)} processes are called dockerd")
+
+
+def _daemons() -> list[int]:
+    """Without psutil, which would be loaded for this alone: 1.4 MB."""
+    found = []
+    for comm in Path("/proc").glob("[0-9]*/comm"):
+        with suppress(OSError):  # it has just gone
+            if comm.read_bytes() == DAEMON:
+                found.append(int(comm.parent.name))
+    return found
+
+
+def _follow(socket_path: str, channel: Connection) -> None:
+    client = APIClient(base_url=f"unix://{socket_path}", version="auto", timeout=API_TIMEOUT_SECONDS)
+    client.trust_env = False  # requests would look for proxies and passwords there, half of what a question costs
+    client.headers["Connection"] = "close"  # the SDK would keep one connection for each URL it has asked
+    client.close()  # the connection that asked for the version, before that; the client goes on
+    try:
+        info = client.info()
+        events = client.events(decode=True, filters=EVENTS)
+        try:
+            channel.send(EngineConnected(info["DockerRootDir"], info["ServerVersion"]))
+            for fact in _everything(client):
+                channel.send(fact)
+            for event in events:
+                for fact in _consequences(client, event):
+                    channel.send(fact)
+        finally:
+            events.close()
+    finally:
+        client.close()
+
+
+def _everything(client: APIClient) -> Iterator[Fact]:
+    for network in client.networks():
+        yield _network(network)
+    yield NetworksListed()
+    for container in client.containers(all=True):
+        yield from _container(client, container["Id"])
+
+
+def _consequences(client: APIClient, event: dict[str, Any]) -> Iterator[Fact]:
+    """The engine tells of each connection to a network at a start, and of its end, so these two need not be told."""
+    kind, action = event.get("Type"), event.get("Action", "")
+    actor = event.get("Actor", {})
+    attributes = actor.get("Attributes") or {}
+    if kind == "container" and action == "rename":
+        yield from _container(client, actor["ID"])
+    elif kind == "container" and action == "destroy":
+        yield ContainerGone(actor["ID"])
+    elif kind == "network" and action == "destroy":
+        yield NetworkGone(actor["ID"])
+    elif kind == "network" and action == "create":
+        try:
+            yield _network(client.inspect_network(actor["ID"]))
+        except NotFound:
+            yield NetworkGone(actor["ID"])
+    elif action in ("connect", "disconnect") and attributes.get("type") not in BUILT_IN and "container" in attributes:
+        yield from _container(client, attributes["container"])
+
+
+def _network(network: dict[str, Any]) -> NetworkSeen:
+    options = network.get("Options") or {}
+    bridge = options.get(BRIDGE_NAME, "br-" + network["Id"][:12]) if network.get("Driver") == "bridge" else None
+    return NetworkSeen(network["Id"], network["Name"], bridge)
+
+
+def _container(client: APIClient, container_id: str) -> Iterator[Fact]:
+    try:
+        seen = client.inspect_container(container_id)
+    except NotFound:
+        yield ContainerGone(container_id)
+        return
+    endpoints = (n.get("EndpointID") for n in (seen["NetworkSettings"].get("Networks") or {}).values())
+    yield ContainerSeen(
+        id=seen["Id"],
+        name=seen["Name"].lstrip("/"),
+        hostname=seen["Config"].get("Hostname", ""),
+        endpoints=tuple(e for e in endpoints if e),
+    )

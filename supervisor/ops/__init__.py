@@ -1,0 +1,4 @@
+"""What operators ask, and what they see.
+
+Must not change anything.
+"""

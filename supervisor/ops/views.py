@@ -1,0 +1,116 @@
+"""What operators see: the plugin's state as plain values."""
+
+import os
+import time
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from supervisor.contract.messages import EndpointView, WorkerView
+from supervisor.domain.lease_states import LeaseState, lease_state
+from supervisor.endpoint.endpoint import Endpoint
+from supervisor.engine.facts import Engine
+from supervisor.runtime.child import Child
+from workers.contract.lease import Lease
+from workers.system.clock import boottime
+
+if TYPE_CHECKING:
+    from supervisor.ops.sampling import Sample  # psutil is loaded by those who look
+
+ROLES_BELOW = {"worker": "turn", "spare": "turn"}
+
+
+def view_endpoint(endpoint: Endpoint, engine: Engine) -> EndpointView:
+    """One row of the list of endpoints."""
+    lease, spec, identity = endpoint.lease, endpoint.spec, endpoint.identity
+    return EndpointView(
+        endpoint_id=spec.endpoint_id,
+        network_id=spec.network_id,
+        network=engine.network_name(spec.network_id),
+        bridge=spec.bridge,
+        container_id=identity.id if identity else None,
+        container=identity.name if identity else None,
+        hostname=identity.hostname if identity else None,
+        phase=endpoint.phase,
+        interface=endpoint.interface,
+        host_link=spec.host_link,
+        mac=spec.mac,
+        address=lease.address if lease else None,
+        gateway=lease.gateway if lease else None,
+        server=lease.server if lease else None,
+        lease_state=lease_state(lease, boottime()) if lease else None,
+        lease_seconds=lease.duration if lease else None,
+        obtained=endpoint.obtained,
+        renewed=endpoint.renewed,
+        expires=_wall_clock(lease) if lease else None,
+        last_trouble=endpoint.last_trouble,
+        worker_pid=endpoint.worker.child.pid,
+        udhcpc_pid=endpoint.worker.udhcpc_pid,
+    )
+
+
+def problems(endpoints: Iterable[Endpoint]) -> tuple[str, ...]:
+    """Why the plugin is not well: one sentence for each container whose lease is in danger.
+
+    An endpoint that no container has joined, or that its container has left, does without one.
+    """
+    return tuple(text for endpoint in endpoints if (text := _problem(endpoint)) is not None)
+
+
+def _problem(endpoint: Endpoint) -> str | None:
+    name = endpoint.identity.name if endpoint.identity else endpoint.spec.endpoint_id[:12]
+    state = lease_state(endpoint.lease, boottime()) if endpoint.lease else None
+    if endpoint.has_sandbox and state in (LeaseState.REBINDING, LeaseState.EXPIRED):
+        return f"{name}: lease {state}, last trouble: {endpoint.last_trouble or 'none seen'}"
+    if endpoint.worker.child.pid is None:
+        return f"{name}: its worker has died and is started again"
+    return None
+
+
+def view_workers(
+    samples: "Iterable[Sample]", children: Iterable[Child], endpoints: Iterable[Endpoint]
+) -> tuple[WorkerView, ...]:
+    """The list of processes: those that live, as sampled, and our children that have none to sample now."""
+    samples, children = tuple(samples), tuple(children)
+    sampled = {sample.pid for sample in samples}
+    by_pid = {child.pid: child for child in children if child.pid is not None}
+    owners = {endpoint.worker.child.name: endpoint.spec.endpoint_id for endpoint in endpoints}
+    clients = {e.worker.udhcpc_pid: e.spec.endpoint_id for e in endpoints if e.worker.udhcpc_pid is not None}
+    living = tuple(
+        _child_view(by_pid[s.pid], owners, s) if s.pid in by_pid else _other_view(s, by_pid, clients) for s in samples
+    )
+    others = tuple(_child_view(child, owners, None) for child in children if child.pid not in sampled)
+    return living + others
+
+
+def _child_view(child: Child, owners: Mapping[str, str], sample: "Sample | None") -> WorkerView:
+    return WorkerView(
+        name=child.name,
+        role=child.role,
+        state=child.state,
+        pid=child.pid,
+        endpoint_id=owners.get(child.name),
+        restarts=max(0, child.restarts),
+        started=child.started,
+        cost=sample.cost if sample else None,
+    )
+
+
+def _other_view(sample: "Sample", by_pid: Mapping[int, Child], clients: Mapping[int, str]) -> WorkerView:
+    """The supervisor itself, gunicorn's worker, a worker's turn, a udhcpc, or a process whose parent has died."""
+    parent = by_pid.get(sample.parent)
+    adopted = "supervisor" if sample.pid == os.getpid() else "orphan"
+    role = "udhcpc" if sample.pid in clients else ROLES_BELOW.get(parent.role, parent.role) if parent else adopted
+    return WorkerView(
+        name=sample.name,
+        role=role,
+        state="running",
+        pid=sample.pid,
+        endpoint_id=clients.get(sample.pid),
+        restarts=0,
+        started=sample.started,
+        cost=sample.cost,
+    )
+
+
+def _wall_clock(lease: Lease) -> float | None:
+    return None if lease.expires is None else time.time() + lease.expires - boottime()

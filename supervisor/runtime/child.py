@@ -1,0 +1,58 @@
+"""One child of the supervisor: what it is called, where it is in its life, and its channel. Makes no process."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+
+from supervisor.runtime.child_states import ChildEvent, ChildState, after
+from supervisor.runtime.forked import End
+from supervisor.runtime.loop import Timer
+from workers.system.backoff import Backoff
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Child:
+    """A process of ours, over all its restarts. `pid` is None while none runs; `started` is a Unix time.
+
+    `on_message` gets what the child sends over its channel, `on_exit` its exit status (negative: the signal).
+    """
+
+    name: str
+    role: str
+    on_message: Callable[[object], None]
+    on_exit: Callable[[int], None]
+    backoff: Backoff = field(default_factory=Backoff)
+    state: ChildState = ChildState.STOPPED
+    pid: int | None = None
+    started: float | None = None
+    restarts: int = -1
+    channel: Connection | None = None
+    pidfd: int = -1
+    spawned: float = 0.0
+    ends: tuple[End, ...] = ()
+    retry: Timer | None = None
+
+    def advance(self, event: ChildEvent) -> None:
+        """Takes the event; raises RefusedChildEvent where it does not belong."""
+        self.state = after(self.state, event)
+
+    def starts(self) -> None:
+        """It gets a process; one that it was to get later is not needed any more."""
+        self.advance(ChildEvent.SPAWN)
+        if self.retry is not None:
+            self.retry.cancel()
+            self.retry = None
+        self.spawned, self.started = time.monotonic(), time.time()
+        self.restarts += 1
+
+    def send(self, message: object) -> None:
+        """To the child. What cannot be delivered is dropped: `on_exit` is about to say why."""
+        if self.channel is not None:
+            try:
+                self.channel.send(message)
+            except OSError as error:
+                log.warning("%s does not take messages: %s", self.name, error)

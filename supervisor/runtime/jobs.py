@@ -1,0 +1,35 @@
+"""A question that must not be answered in the supervisor's thread: forked, asked once, gone."""
+
+from collections.abc import Callable
+from multiprocessing import Pipe
+from signal import SIGKILL
+
+from supervisor.runtime.child import Child
+from supervisor.runtime.forked import Target
+from supervisor.runtime.loop import Loop
+from supervisor.runtime.process_manager import ProcessManager
+
+
+def ask(
+    process_manager: ProcessManager,
+    loop: Loop,
+    name: str,
+    target: Target,
+    *arguments: object,
+    deadline: float,
+    answer: Callable[[object | None], None],
+) -> None:
+    """Runs `target(*arguments, channel)` in a process of its own; `answer` gets the one message that it sends.
+
+    `answer` gets None where the process ended without a message or was killed after `deadline` seconds.
+    """
+    messages: list[object] = []
+
+    def ended(_: int) -> None:
+        timer.cancel()
+        answer(messages[0] if messages else None)
+
+    child = Child(name, "job", on_message=messages.append, on_exit=ended)
+    ours, theirs = Pipe()
+    process_manager.spawn(child, target, *arguments, theirs, channel=ours, theirs=(theirs,))
+    timer = loop.call_later(deadline, lambda: process_manager.kill(child, SIGKILL))

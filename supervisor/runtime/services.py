@@ -1,0 +1,131 @@
+"""The two children that the supervisor always has: the API and the engine watcher.
+
+Both are restarted for ever, each time with fresh channels: a queue whose reader was killed keeps its lock for ever.
+"""
+
+import fcntl
+import logging
+import os
+import socket
+from collections.abc import Callable
+from multiprocessing import Pipe, get_context
+from multiprocessing.queues import SimpleQueue
+from signal import SIGKILL, SIGTERM
+
+from supervisor.contract.errors import RequestError
+from supervisor.contract.messages import Answer, Reply, Request, Respond
+from supervisor.runtime.child import Child
+from supervisor.runtime.child_states import ChildEvent, ChildState
+from supervisor.runtime.loop import Loop
+from supervisor.runtime.process_manager import ProcessManager
+from supervisor.runtime.queues import reader, writer
+from workers.system.backoff import Backoff
+
+API = "api.server:run"
+WATCHER = "supervisor.engine.watcher:run"
+REPLIES_PIPE_BYTES = 1 << 20  # the supervisor never waits for a reader; a list of 1,000 endpoints must fit
+API_FIRST_DELAY = 0.05  # a user who meets a dead API waits for the next one
+
+log = logging.getLogger(__name__)
+
+
+class Api:
+    """The API unit (gunicorn's master and worker). `on_request` gets each request and how to answer it."""
+
+    def __init__(
+        self,
+        process_manager: ProcessManager,
+        loop: Loop,
+        listener: socket.socket,
+        on_request: Callable[[Request, Respond], None],
+    ) -> None:
+        self._process_manager = process_manager
+        self._loop = loop
+        self._listener = listener
+        self._on_request = on_request
+        self._requests: SimpleQueue[Request] | None = None
+        self.child = Child("nd-api", "api", lambda _: None, self._exited, Backoff(first=API_FIRST_DELAY))
+
+    def start(self) -> None:
+        """Forks it; the listening socket is inherited, so that no connection is refused in between."""
+        context = get_context("fork")
+        requests: SimpleQueue[Request] = context.SimpleQueue()
+        replies: SimpleQueue[Reply] = context.SimpleQueue()
+        fcntl.fcntl(writer(replies).fileno(), fcntl.F_SETPIPE_SZ, REPLIES_PIPE_BYTES)
+        os.set_blocking(writer(replies).fileno(), False)
+        self._process_manager.spawn(
+            self.child,
+            API,
+            self._listener.fileno(),
+            requests,
+            replies,
+            ours=(reader(requests), writer(replies)),
+            theirs=(writer(requests), reader(replies)),
+            keep=self._listener,
+        )
+        self._requests = requests
+        self._loop.watch(reader(requests), lambda: self._readable(requests, replies))
+
+    def stop(self) -> None:
+        """No more requests are taken."""
+        self._process_manager.stop(self.child, SIGTERM)
+
+    def _readable(self, requests: "SimpleQueue[Request]", replies: "SimpleQueue[Reply]") -> None:
+        try:
+            request = requests.get()
+        except (EOFError, OSError):
+            self._loop.forget(reader(requests))
+            return
+
+        if self.child.state is ChildState.STARTING:
+            self.child.advance(ChildEvent.READY)
+
+        def respond(result: Answer | RequestError) -> None:
+            if self._requests is requests:  # else the API that asked is gone, and so is whoever waited
+                self._reply(replies, Reply(request.id, result))
+
+        self._on_request(request, respond)
+
+    def _reply(self, replies: "SimpleQueue[Reply]", reply: Reply) -> None:
+        try:
+            replies.put(reply)
+        except OSError as error:  # it is dying, or does not read: both end with a new one
+            log.warning("the API does not take replies (%s); it is restarted", error)
+            self._process_manager.kill(self.child, SIGKILL)
+
+    def _exited(self, status: int) -> None:
+        if self._requests is not None:
+            self._loop.forget(reader(self._requests))
+            self._requests = None
+        _restart(self._process_manager, self.child, status, self.start)
+
+
+class Watcher:
+    """The engine watcher; `on_fact` gets what it learns."""
+
+    def __init__(self, process_manager: ProcessManager, engine_socket: str, on_fact: Callable[[object], None]) -> None:
+        self._process_manager = process_manager
+        self._engine_socket = engine_socket
+        self.child = Child("nd-watcher", "watcher", on_fact, self._exited)
+
+    def start(self) -> None:
+        """Forks it."""
+        ours, theirs = Pipe()
+        self._process_manager.spawn(self.child, WATCHER, self._engine_socket, theirs, channel=ours, theirs=(theirs,))
+
+    def look_again(self) -> None:
+        """At everything, by another process: this one waits for the engine's next event."""
+        self._process_manager.kill(self.child, SIGKILL)
+
+    def stop(self) -> None:
+        """It holds nothing that it would have to give back."""
+        self._process_manager.stop(self.child, SIGKILL)
+
+    def _exited(self, status: int) -> None:
+        _restart(self._process_manager, self.child, status, self.start)
+
+
+def _restart(process_manager: ProcessManager, child: Child, status: int, start: Callable[[], None]) -> None:
+    if child.state is ChildState.BACKOFF:
+        delay = process_manager.respawn_later(child, start)
+        log.warning("%s ended with status %d; started again in %g s", child.role, status, delay)

@@ -1,0 +1,117 @@
+"""Join's answer: what the engine will accept of what the server and the bridge offer."""
+
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+import pytest
+
+from supervisor.contract.messages import Joined
+from supervisor.domain.join_answer import join_answer
+from workers.contract.lease import Lease, Route
+from workers.contract.messages import EndpointSpec
+
+ROUTER = IPv4Address("192.0.2.1")
+OTHER_ROUTER = IPv4Address("192.0.2.2")
+FAR_ROUTER = IPv4Address("198.51.100.1")
+STRANGER = IPv4Address("203.0.113.1")
+OFFICE = IPv4Network("10.1.0.0/16")
+LAB = IPv4Network("10.2.0.0/16")
+DEFAULT = IPv4Network("0.0.0.0/0")
+SUBNET = IPv4Network("192.0.2.0/24")
+
+
+def _answer(
+    *,
+    routers: tuple[IPv4Address, ...] = (),
+    classless: tuple[Route, ...] = (),
+    static: tuple[Route, ...] = (),
+    bridge_routes: tuple[Route, ...] = (),
+    skip_routes: bool = False,
+) -> Joined:
+    spec = EndpointSpec("n" * 64, "e" * 64, "br0", "02:00:00:00:00:01", 10.0, skip_routes=skip_routes)
+    lease = Lease(IPv4Interface("192.0.2.10/24"), ROUTER, 600, 0.0, routers=routers, classless=classless, static=static)
+    return join_answer(spec, lease, bridge_routes)
+
+
+def test_link() -> None:
+    """The link to be moved is the container end, and is called ethN in the container."""
+    answer = _answer()
+    assert (answer.source, answer.prefix) == ("dc-eeeeeeeeeeee", "eth")
+
+
+@pytest.mark.parametrize(
+    ("routers", "classless", "gateway"),
+    [
+        ((), (), None),
+        ((ROUTER, OTHER_ROUTER), (), ROUTER),
+        ((ROUTER,), (Route(DEFAULT, OTHER_ROUTER),), OTHER_ROUTER),
+        ((ROUTER,), (Route(OFFICE, OTHER_ROUTER),), None),
+        ((IPv4Address("192.0.2.10"), OTHER_ROUTER), (), OTHER_ROUTER),
+    ],
+    ids=["none", "the first of option 3", "option 121 wins", "option 121 without a default", "not our own address"],
+)
+def test_gateway(routers: tuple[IPv4Address, ...], classless: tuple[Route, ...], gateway: IPv4Address | None) -> None:
+    """The gateway is option 3's first, unless there is an option 121, which replaces it altogether (RFC 3442)."""
+    assert _answer(routers=routers, classless=classless).gateway == gateway
+
+
+def test_gateway_off_link() -> None:
+    """A gateway outside of the subnet comes with a route to itself, on the link."""
+    answer = _answer(routers=(FAR_ROUTER,))
+    assert answer.gateway == FAR_ROUTER
+    assert answer.routes == (Route(IPv4Network("198.51.100.1/32")),)
+
+
+def test_gateway_off_link_without_routes() -> None:
+    """skip_routes drops the lease's routes but not the one without which the gateway is out of reach."""
+    answer = _answer(classless=(Route(DEFAULT, FAR_ROUTER), Route(OFFICE, ROUTER)), skip_routes=True)
+    assert answer.gateway == FAR_ROUTER
+    assert answer.routes == (Route(IPv4Network("198.51.100.1/32")),)
+
+
+@pytest.mark.parametrize(
+    ("classless", "expected"),
+    [
+        ((Route(OFFICE, ROUTER),), (Route(OFFICE, ROUTER),)),
+        ((Route(OFFICE),), (Route(OFFICE),)),
+        ((Route(OFFICE, STRANGER),), ()),
+        ((Route(OFFICE, FAR_ROUTER), Route(SUBNET)), ()),
+        ((Route(LAB, IPv4Address("10.1.2.3")), Route(OFFICE)), (Route(LAB, IPv4Address("10.1.2.3")), Route(OFFICE))),
+        ((Route(OFFICE, IPv4Address("192.0.2.10")),), ()),
+        ((Route(SUBNET), Route(OFFICE, ROUTER)), (Route(OFFICE, ROUTER),)),
+        ((Route(OFFICE, ROUTER), Route(OFFICE, ROUTER)), (Route(OFFICE, ROUTER),)),
+    ],
+    ids=[
+        "over a router",
+        "on the link",
+        "out of reach",
+        "out of reach, beside the subnet",
+        "reached over another route",
+        "over ourselves",
+        "the subnet is not repeated",
+        "said twice",
+    ],
+)
+def test_routes(classless: tuple[Route, ...], expected: tuple[Route, ...]) -> None:
+    """The engine is told of the routes whose next hop the link leads to, and of no other: it would fail the start."""
+    assert _answer(classless=classless).routes == expected
+
+
+def test_classless_replaces_static() -> None:
+    """Option 33 counts only where there is no option 121 (RFC 3442)."""
+    static = (Route(LAB, ROUTER),)
+    assert _answer(static=static).routes == static
+    assert _answer(static=static, classless=(Route(OFFICE, ROUTER),)).routes == (Route(OFFICE, ROUTER),)
+
+
+def test_skip_routes() -> None:
+    """skip_routes drops the lease's routes; the gateway stays."""
+    answer = _answer(routers=(ROUTER,), static=(Route(LAB, ROUTER),), skip_routes=True)
+    assert answer.gateway == ROUTER
+    assert answer.routes == ()
+
+
+def test_bridge_routes() -> None:
+    """The bridge's static routes follow the lease's, once each, and under the same rule of reach."""
+    bridge_routes = (Route(OFFICE, ROUTER), Route(LAB, OTHER_ROUTER), Route(IPv4Network("10.3.0.0/16"), STRANGER))
+    answer = _answer(static=(Route(OFFICE, ROUTER),), bridge_routes=bridge_routes)
+    assert answer.routes == (Route(OFFICE, ROUTER), Route(LAB, OTHER_ROUTER))

@@ -1,0 +1,148 @@
+"""The users' options: what is taken, what it means, and that each refusal names its option."""
+
+from ipaddress import IPv4Address
+
+import pytest
+
+from supervisor.contract.errors import InvalidRequest
+from supervisor.contract.messages import IpamPool
+from supervisor.domain.options import (
+    EndpointOptions,
+    NetworkOptions,
+    parse_endpoint_options,
+    parse_network_options,
+    require_null_ipam,
+)
+
+
+def test_defaults() -> None:
+    """Only the bridge has to be named; the first lease may take 10 s."""
+    assert parse_network_options({"bridge": "br0"}) == NetworkOptions("br0", 10.0, False, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("10s", 10.0),
+        ("10", 10.0),
+        ("1500ms", 1.5),
+        ("0.25m", 15.0),
+        ("1s", 1.0),
+        ("1000ms", 1.0),
+        ("20s", 20.0),
+        ("21s", 20.0),
+        ("5m", 20.0),
+        ("999999999m", 20.0),
+    ],
+)
+def test_lease_timeout(text: str, seconds: float) -> None:
+    """Durations are read as Go writes them; what is longer than the engine waits is cut to 20 s."""
+    assert parse_network_options({"bridge": "br0", "lease_timeout": text}).lease_timeout == seconds
+
+
+@pytest.mark.parametrize("option", ["ignore_conflicts", "skip_routes"])
+@pytest.mark.parametrize(
+    ("text", "value"), [("true", True), ("True", True), ("1", True), ("false", False), ("FALSE", False), ("0", False)]
+)
+def test_booleans(option: str, text: str, value: bool) -> None:
+    """Each switch takes true and false in any case, 1 and 0, and sets only itself."""
+    parsed = parse_network_options({"bridge": "br0", option: text})
+    others = {"ignore_conflicts", "skip_routes"} - {option}
+    assert getattr(parsed, option) is value
+    assert [getattr(parsed, other) for other in others] == [False]
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({}, "bridge"),
+        ({"bridge": ""}, "bridge"),
+        ({"bridge": "name-of-16-chars"}, "bridge"),
+        ({"bridge": "br 0"}, "bridge"),
+        ({"bridge": "br0\n"}, "bridge"),
+        ({"bridge": "../br0"}, "bridge"),
+        ({"bridge": "br0:1"}, "bridge"),
+        ({"bridge": "."}, "bridge"),
+        ({"bridge": ".."}, "bridge"),
+        ({"bridge": "br0", "lease_timeout": ""}, "lease_timeout"),
+        ({"bridge": "br0", "lease_timeout": "soon"}, "lease_timeout"),
+        ({"bridge": "br0", "lease_timeout": "-5s"}, "lease_timeout"),
+        ({"bridge": "br0", "lease_timeout": "5h"}, "lease_timeout"),
+        ({"bridge": "br0", "lease_timeout": "5s "}, "lease_timeout"),
+        ({"bridge": "br0", "lease_timeout": "1e3s"}, "lease_timeout"),
+        ({"bridge": "br0", "lease_timeout": "inf"}, "lease_timeout"),
+        ({"bridge": "br0", "lease_timeout": "nan"}, "lease_timeout"),
+        ({"bridge": "br0", "lease_timeout": "0"}, "lease_timeout"),
+        ({"bridge": "br0", "lease_timeout": "999ms"}, "lease_timeout"),
+        ({"bridge": "br0", "ignore_conflicts": "yes"}, "ignore_conflicts"),
+        ({"bridge": "br0", "ignore_conflicts": ""}, "ignore_conflicts"),
+        ({"bridge": "br0", "skip_routes": "2"}, "skip_routes"),
+        ({"bridge": "br0", "ipv6": "true"}, "ipv6"),
+        ({"bridge": "br0", "Bridge": "br1"}, "Bridge"),
+    ],
+)
+def test_refused_network_options(options: dict[str, str], named: str) -> None:
+    """What cannot be meant is refused, and the refusal names the option."""
+    with pytest.raises(InvalidRequest, match=rf"option '?{named}\b"):
+        parse_network_options(options)
+
+
+def test_unknown_option_names_the_known() -> None:
+    """Who mistypes an option is told which ones there are."""
+    with pytest.raises(
+        InvalidRequest, match="bridge, conflict, expired, ignore_conflicts, lease_timeout, mac, release, skip_routes"
+    ):
+        parse_network_options({"brigde": "br0"})
+
+
+@pytest.mark.parametrize(
+    ("options", "requested"),
+    [
+        ({}, None),
+        ({"ip": "192.0.2.7"}, IPv4Address("192.0.2.7")),
+        ({"ip": "192.0.2.7/24"}, IPv4Address("192.0.2.7")),
+    ],
+)
+def test_endpoint_options(options: dict[str, str], requested: IPv4Address | None) -> None:
+    """The address to ask for may come with its prefix length, which is the server's to say."""
+    assert parse_endpoint_options(options) == EndpointOptions(requested)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"ip": ""}, "ip"),
+        ({"ip": "192.0.2"}, "ip"),
+        ({"ip": "192.0.2.256"}, "ip"),
+        ({"ip": "2001:db8::1"}, "ip"),
+        ({"ip": "0.0.0.0/8"}, "ip"),
+        ({"ip": "127.0.0.1"}, "ip"),
+        ({"ip": "224.0.0.1"}, "ip"),
+        ({"ip": "255.255.255.255"}, "ip"),
+        ({"bridge": "br0"}, "bridge"),
+    ],
+)
+def test_refused_endpoint_options(options: dict[str, str], named: str) -> None:
+    """What no container can have is refused, and the refusal names the option."""
+    with pytest.raises(InvalidRequest, match=rf"option '?{named}\b"):
+        parse_endpoint_options(options)
+
+
+@pytest.mark.parametrize("pools", [(), (IpamPool("null", "0.0.0.0/0"),)])
+def test_null_ipam(pools: tuple[IpamPool, ...]) -> None:
+    """The null driver's pool, or none, is what is wanted."""
+    require_null_ipam(pools)
+
+
+@pytest.mark.parametrize(
+    "pools",
+    [
+        (IpamPool("LocalDefault", "172.18.0.0/16"),),
+        (IpamPool("null", "0.0.0.0/0"), IpamPool("LocalDefault", "fd00::/64")),
+        (IpamPool("", ""),),
+    ],
+)
+def test_other_ipam(pools: tuple[IpamPool, ...]) -> None:
+    """Where Docker would hand out addresses the refusal shows the command that works."""
+    with pytest.raises(InvalidRequest, match="docker network create -d net-dhcp:latest --ipam-driver null"):
+        require_null_ipam(pools)

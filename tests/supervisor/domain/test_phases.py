@@ -1,0 +1,34 @@
+"""The endpoint's table: every happening in every phase."""
+
+from itertools import product
+
+import pytest
+
+from supervisor.domain.phases import EndpointEvent, Phase, RefusedEndpointEvent, after
+
+LEGAL = {
+    "absent": {"create": "creating"},
+    "creating": {"created": "created", "failed": "absent", "delete": "deleting"},
+    "created": {"join": "joining", "delete": "deleting"},
+    "joining": {"attached": "joined", "leave": "leaving", "delete": "deleting"},
+    "joined": {"attached": "joined", "leave": "leaving", "delete": "deleting"},
+    "leaving": {"left": "left", "delete": "deleting"},
+    "left": {"delete": "deleting"},
+    "deleting": {"deleted": "absent", "failed": "absent"},
+}
+CASES = [(phase, happening, LEGAL[phase].get(happening)) for phase, happening in product(Phase, EndpointEvent)]
+
+
+def test_every_phase_is_spelled_out() -> None:
+    """The table below has a row for each phase, so that no new one goes untested."""
+    assert set(LEGAL) == set(Phase)
+
+
+@pytest.mark.parametrize(("phase", "happening", "expected"), CASES)
+def test_happening(phase: Phase, happening: EndpointEvent, expected: str | None) -> None:
+    """A legal happening leads to the phase that is spelled out here, any other is refused and names both."""
+    if expected is not None:
+        assert after(phase, happening) == expected
+        return
+    with pytest.raises(RefusedEndpointEvent, match=f"{happening} .* {phase}"):
+        after(phase, happening)

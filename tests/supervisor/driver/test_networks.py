@@ -1,0 +1,206 @@
+"""CreateNetwork: what is accepted, and that each refusal says whose the bridge is. The bridge's report is played."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from supervisor.contract.errors import Conflict, Failed, InvalidRequest, NotFound, RequestError
+from supervisor.contract.messages import Answer, CreateNetwork, Done, IpamPool
+from supervisor.driver import networks as module
+from supervisor.driver.networks import Networks
+from supervisor.engine.facts import Engine, EngineConnected, EngineLost, Fact, NetworkSeen, NetworksListed
+from supervisor.state.store import Store
+from supervisor.state.tables import Snapshot
+from tests.supervisor.children import Home
+from tests.supervisor.samples import never
+from workers.diagnosis.bridge_report import BridgeReport
+
+POOLS = (IpamPool("null", "0.0.0.0/0"),)
+
+
+def _probe(name: str) -> BridgeReport:
+    """Three bridges as the kernel might describe them, and one whose description fails."""
+    if name == "br-crash":
+        raise RuntimeError("a bug of ours")
+    if name == "eth0":
+        return BridgeReport("eth0 is not a bridge")
+    return BridgeReport(None, ("br-stp has STP on",) if name == "br-stp" else ())
+
+
+@dataclass
+class EndpointContext:
+    """The networks, and what the engine is known to have."""
+
+    home: Home = field(default_factory=Home)
+    engine: Engine = field(default_factory=Engine)
+
+    def __post_init__(self) -> None:
+        self.store = Store(Path("/nowhere"), Snapshot, never)
+        self.store.problem = "no disk in this test"
+        self.networks = Networks(self.home.process_manager, self.home.loop, self.engine, self.store)
+
+    def create(self, network_id: str, **options: str) -> Answer | RequestError:
+        """The answer to CreateNetwork, however it is given."""
+        answers: list[Answer | RequestError] = []
+        try:
+            self.networks.create(CreateNetwork(network_id, options, POOLS), answers.append)
+        except RequestError as error:
+            return error
+        self.home.wait_for(lambda: answers)
+        return answers[0]
+
+
+@pytest.fixture(name="context")
+def _context(monkeypatch: pytest.MonkeyPatch) -> Iterator[EndpointContext]:
+    monkeypatch.setattr(module, "probe_bridge", _probe)
+    context = EndpointContext()
+    yield context
+    context.home.close()
+
+
+def test_create_and_delete(context: EndpointContext) -> None:
+    """A network is known from its creation to its deletion; deleting what is not known is harmless."""
+    assert context.create("n1", bridge="br0", skip_routes="true") == Done()
+    assert context.networks.get("n1").options.skip_routes
+    assert len(context.networks) == 1
+    context.networks.delete("n1")
+    context.networks.delete("n1")
+    assert len(context.networks) == 0
+    assert context.create("n2", bridge="br0") == Done()
+
+
+def test_unknown(context: EndpointContext) -> None:
+    """Who asks for a network that is not known reads what to do about it."""
+    with pytest.raises(NotFound, match="docker network rm"):
+        context.networks.get("n1")
+
+
+def test_the_same_again(context: EndpointContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same request again is done, without another look at the bridge; with other options it is looked at."""
+    assert context.create("n1", bridge="br0") == Done()
+    monkeypatch.setattr(module, "probe_bridge", lambda _: BridgeReport("looked at again"))
+    assert context.create("n1", bridge="br0") == Done()
+    again = context.create("n1", bridge="br0", skip_routes="true")
+    assert isinstance(again, InvalidRequest)
+    assert str(again) == "option bridge: looked at again"
+
+
+@pytest.mark.parametrize(
+    ("bridge", "kind", "text"),
+    [
+        ("eth0", InvalidRequest, "option bridge: eth0 is not a bridge"),
+        ("br-crash", Failed, "bridge br-crash could not be looked at"),
+        ("docker0", Conflict, "option bridge: Docker itself hands out the addresses on docker0"),
+        ("docker_gwbridge", Conflict, "option bridge: Docker itself hands out the addresses on docker_gwbridge"),
+        ("br-ipam", Conflict, r"option bridge: Docker itself hands out the addresses on br-ipam \(network shop\)"),
+        ("br-lan", Conflict, "option bridge: br-lan is already used by network lan; .*ignore_conflicts=true"),
+    ],
+)
+def test_refused(context: EndpointContext, bridge: str, kind: type[RequestError], text: str) -> None:
+    """A bridge that cannot be used or is somebody else's is refused with the reason, and nothing is remembered."""
+    context.engine.learn(NetworkSeen("x1", "shop", "br-ipam"))
+    context.engine.learn(NetworkSeen("n0", "lan", None))
+    assert context.create("n0", bridge="br-lan") == Done()
+    refusal = context.create("n1", bridge=bridge)
+    assert isinstance(refusal, kind)
+    with pytest.raises(kind, match=text):
+        raise refusal
+    assert [network.id for network in context.networks] == ["n0"]
+
+
+@pytest.mark.parametrize("bridge", ["docker0", "br-ipam", "br-lan"])
+def test_ignore_conflicts(context: EndpointContext, bridge: str) -> None:
+    """Who says so may use a bridge that is somebody else's."""
+    context.engine.learn(NetworkSeen("x1", "shop", "br-ipam"))
+    assert context.create("n0", bridge="br-lan") == Done()
+    assert context.create("n1", bridge=bridge, ignore_conflicts="true") == Done()
+
+
+def test_ignore_conflicts_is_about_others(context: EndpointContext) -> None:
+    """It does not make a bridge of what is none."""
+    assert isinstance(context.create("n1", bridge="eth0", ignore_conflicts="true"), InvalidRequest)
+
+
+def test_forgotten_by_the_engine(context: EndpointContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that a connected engine does not have keeps nobody from its bridge, once that is sure."""
+    assert context.create("n1", bridge="br0") == Done()
+    context.engine.connected = True
+    assert isinstance(context.create("n2", bridge="br0"), Conflict)
+    monkeypatch.setattr(module, "HEARSAY_SECONDS", 0.0)
+    assert context.create("n2", bridge="br0") == Done()
+
+
+def test_forgetting_takes_an_engine(context: EndpointContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a connection to the engine nothing is taken for forgotten, nor is what it has."""
+    monkeypatch.setattr(module, "HEARSAY_SECONDS", 0.0)
+    assert context.create("n1", bridge="br0") == Done()
+    assert isinstance(context.create("n2", bridge="br0"), Conflict)
+    context.engine.connected = True
+    context.engine.learn(NetworkSeen("n1", "lan", None))
+    assert isinstance(context.create("n2", bridge="br0"), Conflict)
+
+
+def listed(context: EndpointContext) -> None:
+    """The engine is connected and lists no network but one."""
+    for fact in (EngineConnected("/data", "28.5.2"), NetworkSeen("n0", "lan", None), NetworksListed()):
+        context.engine.learn(fact)
+
+
+def test_phantoms(context: EndpointContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a complete list lacks that was begun later than it was accepted is dropped, unless an endpoint is on it."""
+    for name in ("n0", "n1", "n2"):
+        assert context.create(name, bridge=f"br-{name}") == Done()
+    monkeypatch.setattr(module, "SURE_SECONDS", 0.0)
+    listed(context)
+    assert context.networks.drop_forgotten({"n2"}) == ("n1",)
+    assert {network.id for network in context.networks} == {"n0", "n2"}
+    assert context.networks.drop_forgotten({"n2"}) == ()
+
+
+def test_phantoms_are_doubted_first(context: EndpointContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list that may be older than a network drops nothing; that a new one is needed is said once, in its time."""
+    listed(context)
+    assert context.create("n1", bridge="br0") == Done()
+    assert not context.networks.take_doubts(())
+    monkeypatch.setattr(module, "SURE_SECONDS", 0.0)
+    assert context.networks.drop_forgotten(()) == ()
+    assert not context.networks.take_doubts({"n1"})
+    assert [context.networks.take_doubts(()) for _ in range(2)] == [True, False]
+
+
+@pytest.mark.parametrize("fact", [EngineLost("a crash"), EngineConnected("/data", "28.5.2")])
+def test_no_list_no_phantoms(context: EndpointContext, monkeypatch: pytest.MonkeyPatch, fact: Fact) -> None:
+    """Without a complete list of the present connection nothing is dropped and nothing doubted."""
+    assert context.create("n1", bridge="br0") == Done()
+    monkeypatch.setattr(module, "SURE_SECONDS", 0.0)
+    listed(context)
+    context.engine.learn(fact)
+    assert (context.networks.drop_forgotten(()), context.networks.take_doubts(())) == ((), False)
+
+
+def test_at_the_same_time(context: EndpointContext) -> None:
+    """Of two networks that are made at once on one bridge only one comes to be."""
+    answers: list[Answer | RequestError] = []
+    for network_id in ("n1", "n2"):
+        context.networks.create(CreateNetwork(network_id, {"bridge": "br0"}, POOLS), answers.append)
+    context.home.wait_for(lambda: len(answers) == 2)
+    answers.sort(key=lambda answer: answer != Done())  # either may come first
+    assert [type(answer) for answer in answers] == [Done, Conflict]
+    assert len(context.networks) == 1
+
+
+def test_warnings(context: EndpointContext, caplog: pytest.LogCaptureFixture) -> None:
+    """What will hurt later is logged, with the network's id and the bridge; the network is accepted."""
+    assert context.create("n1", bridge="br-stp") == Done()
+    (record,) = [r for r in caplog.records if r.levelname == "WARNING"]
+    assert record.getMessage() == "br-stp has STP on"
+    assert record.__dict__["network"] == "n1"
+    assert record.__dict__["interface"] == "br-stp"
+
+
+def test_other_ipam(context: EndpointContext) -> None:
+    """A network for which Docker would hand out addresses is refused before anything else is looked at."""
+    with pytest.raises(InvalidRequest, match="null IPAM"):
+        context.networks.create(CreateNetwork("n1", {}, (IpamPool("LocalDefault", "10.0.0.0/8"),)), lambda _: None)

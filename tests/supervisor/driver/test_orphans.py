@@ -1,0 +1,137 @@
+"""Leases that nobody came for: each is given back once, tried again where that failed, never taken from its owner."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from supervisor.driver import orphans as module
+from supervisor.driver.orphans import Orphans
+from supervisor.engine.identity import COMEBACK_SECONDS
+from supervisor.runtime.loop import Loop
+from supervisor.runtime.process_manager import ProcessManager
+from supervisor.state import bindings as memory_module
+from supervisor.state.bindings import Bindings
+from supervisor.state.records import Binding
+from supervisor.state.store import Store
+from supervisor.state.tables import Snapshot
+from tests.supervisor.puppet import LEASE, MAC, NETWORK, PlayedLoop, PlayedNursery
+from tests.supervisor.samples import never
+from workers.contract.lease import Lease
+from workers.contract.messages import Deleted, EndpointSpec
+from workers.entry.jobs import give_back
+from workers.system.clock import boottime
+
+KEY = "container:c1"
+LIVE = replace(LEASE, obtained=boottime())
+
+
+@dataclass
+class Release:
+    """A process that was asked for."""
+
+    spec: EndpointSpec
+    lease: Lease
+    answer: Callable[[object | None], None]
+
+
+@dataclass
+class Played:
+    """Leftovers whose processes and clock the test plays."""
+
+    memory: Bindings
+    asked: list[Release] = field(default_factory=list)
+    late: float = 0.0
+
+    def __post_init__(self) -> None:
+        loop = PlayedLoop()
+        self.orphans = Orphans(PlayedNursery(loop), loop, self.memory, 7)
+
+    def ask(  # noqa: PLR0917  as the original
+        self,
+        process_manager: ProcessManager,
+        loop: Loop,
+        name: str,
+        target: Callable[..., None],
+        spec: EndpointSpec,
+        lease: Lease,
+        *,
+        deadline: float,
+        answer: Callable[[object | None], None],
+    ) -> None:
+        """Notes it."""
+        assert target is give_back
+        self.asked.append(Release(spec, lease, answer))
+
+    def pass_time(self, seconds: float) -> None:
+        """The clock goes on, and it is looked at what is due."""
+        self.late += seconds
+        self.orphans.give_back_overdue()
+
+    @property
+    def seen(self) -> Binding:
+        """What is remembered."""
+        (one,) = self.memory
+        return one
+
+
+@pytest.fixture(name="played")
+def _played(monkeypatch: pytest.MonkeyPatch) -> Played:
+    store = Store(Path("/nowhere"), Snapshot, never)
+    store.problem = "no disk in this test"
+    played = Played(Bindings(store))
+    monkeypatch.setattr(module, "ask", played.ask)
+    monkeypatch.setattr(memory_module, "boottime", lambda: boottime() + played.late)
+    played.memory.set_aside(NETWORK, KEY, MAC, "br0", LIVE, give_back=True)
+    return played
+
+
+def test_given_back_once(played: Played) -> None:
+    """When its time is up one process releases it, with its MAC over its bridge; MAC and address stay known."""
+    played.pass_time(COMEBACK_SECONDS - 10)
+    assert not played.asked
+    played.pass_time(11)
+    played.pass_time(1)
+    (release,) = played.asked
+    assert (release.spec.mac, release.spec.bridge, release.spec.network_id) == (MAC, "br0", NETWORK)
+    assert release.lease == LIVE
+    release.answer(Deleted())
+    played.pass_time(COMEBACK_SECONDS + 1)
+    assert len(played.asked) == 1
+    assert (played.seen.mac, played.seen.address, played.seen.lease) == (MAC, LIVE.address.ip, None)
+
+
+@pytest.mark.parametrize("report", [None, Deleted(unreleased=True)], ids=["process died", "server silent"])
+def test_tried_again(played: Played, report: Deleted | None) -> None:
+    """A lease that could not be given back is tried again later, over another link."""
+    played.pass_time(COMEBACK_SECONDS + 1)
+    played.asked[0].answer(report)
+    assert played.seen.lease == LIVE
+    played.pass_time(COMEBACK_SECONDS + 1)
+    assert len(played.asked) == 2
+    assert len({release.spec.host_link for release in played.asked}) == 2
+
+
+def test_owner_came_in_time(played: Played) -> None:
+    """A lease that its owner has come for is not given back."""
+    assert played.memory.claim(played.memory.recall(NETWORK, KEY)) == LIVE
+    played.pass_time(COMEBACK_SECONDS + 1)
+    assert not played.asked
+
+
+def test_owner_came_during_a_try_that_failed(played: Played) -> None:
+    """Who has the lease again keeps it: the failed try does not make it one that nobody has."""
+    played.pass_time(COMEBACK_SECONDS + 1)
+    played.memory.keep(NETWORK, KEY, MAC, "br0", LIVE)
+    played.asked[0].answer(Deleted(unreleased=True))
+    assert played.seen.lease is None
+    played.pass_time(COMEBACK_SECONDS + 1)
+    assert len(played.asked) == 1
+
+
+def test_run_out(played: Played) -> None:
+    """A lease that has run out meanwhile costs no process and no packet."""
+    played.pass_time(601)
+    assert not played.asked
+    assert played.seen.lease is None

@@ -1,0 +1,221 @@
+"""What an endpoint learns while it lives: leases, troubles, the container's name, and the plugin's end."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Interface
+
+import pytest
+
+from supervisor.domain.phases import Phase
+from supervisor.engine.facts import ContainerSeen
+from tests.supervisor.puppet import IDENTITY, LEASE, MAC, SANDBOX, Puppet, attach_path, bring_to
+from workers.contract.messages import (
+    Attach,
+    Attached,
+    ClientStarted,
+    Created,
+    Delete,
+    LeaseObtained,
+    LeaseTrouble,
+    LeaveSandbox,
+    Rename,
+    Trouble,
+)
+from workers.system.clock import boottime
+
+RENEWED = replace(LEASE, obtained=300.0)
+MOVED = replace(LEASE, address=IPv4Interface("192.0.2.99/24"))
+
+
+@pytest.fixture(name="puppet")
+def _puppet() -> Iterator[Puppet]:
+    puppet = Puppet()
+    yield puppet
+    puppet.close()
+
+
+def test_attached(puppet: Puppet) -> None:
+    """The interface's name in the container is known from the worker; a report out of place changes nothing."""
+    bring_to(puppet, Phase.CREATED)
+    puppet.report(Attached("eth9"))
+    assert (puppet.state, puppet.endpoint.interface) == ("created", None)
+    bring_to_joined(puppet)
+    assert (puppet.state, puppet.endpoint.interface) == ("joined", "eth1")
+
+
+def test_when_it_is_on_disk(puppet: Puppet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once, but for what only tells that the lease runs for longer, or is told to the next instance as well."""
+    bring_to(puppet, Phase.JOINED)
+    written: list[int] = []
+    puppet.store.problem = None
+    monkeypatch.setattr(puppet.store, "settle", lambda: written.append(1))
+    puppet.report(LeaseObtained(RENEWED))
+    puppet.engine.learn(ContainerSeen("c9", "shop", "shop-host", (puppet.spec.endpoint_id,)))
+    puppet.endpoint.engine_changed()
+    assert (puppet.endpoint.identity and puppet.endpoint.identity.name, puppet.endpoint.origin.key is None) == (
+        "shop",
+        False,
+    )
+    assert not written
+    puppet.report(LeaseObtained(MOVED))
+    assert len(written) == 1
+    puppet.report(LeaseTrouble(Trouble.NAK, "refused"))
+    puppet.report(LeaseObtained(MOVED))
+    assert len(written) == 3
+
+
+def bring_to_joined(puppet: Puppet) -> None:
+    """From CREATED."""
+    puppet.ask(puppet.endpoint.join, SANDBOX)
+    puppet.report(Attached("eth1"))
+
+
+def test_renewal(puppet: Puppet) -> None:
+    """A lease that is confirmed is renewed now and obtained then; its trouble is over."""
+    bring_to(puppet, Phase.JOINED)
+    obtained = puppet.endpoint.obtained
+    puppet.report(LeaseTrouble(Trouble.NAK, "refused"))
+    assert puppet.endpoint.last_trouble == "nak: refused"
+    before = time.time()
+    puppet.report(LeaseObtained(RENEWED))
+    assert puppet.endpoint.lease == RENEWED
+    assert puppet.endpoint.obtained == obtained
+    assert puppet.endpoint.renewed is not None
+    assert puppet.endpoint.renewed >= before
+    assert puppet.endpoint.last_trouble is None
+
+
+def test_another_address(puppet: Puppet, caplog: pytest.LogCaptureFixture) -> None:
+    """A new address is a new lease, and worth a warning: docker inspect goes on showing the first."""
+    bring_to(puppet, Phase.JOINED)
+    first = puppet.endpoint.obtained
+    assert first is not None
+    puppet.report(LeaseObtained(MOVED))
+    assert puppet.endpoint.lease == MOVED
+    assert puppet.endpoint.obtained == puppet.endpoint.renewed
+    (record,) = [r for r in caplog.records if r.levelname == "WARNING"]
+    assert "from 192.0.2.10/24 to 192.0.2.99/24" in record.getMessage()
+
+
+def test_another_address_than_asked_for(caplog: pytest.LogCaptureFixture) -> None:
+    """Who asked for an address and got another reads so in the log."""
+    puppet = Puppet()
+    puppet.endpoint.spec = replace(puppet.spec, requested=IPv4Address("192.0.2.50"))
+    puppet.ask(puppet.endpoint.create)
+    puppet.report(Created(LEASE, ()))
+    assert "asked for 192.0.2.50, the server gave 192.0.2.10" in caplog.text
+    puppet.close()
+
+
+def test_client(puppet: Puppet) -> None:
+    """The client's pid is known from its start to its worker's end."""
+    bring_to(puppet, Phase.JOINED)
+    puppet.report(ClientStarted(4711))
+    assert puppet.endpoint.worker.udhcpc_pid == 4711
+    puppet.die()
+    assert puppet.endpoint.worker.udhcpc_pid is None
+
+
+@pytest.mark.parametrize(
+    ("hostname", "sent"),
+    [
+        ("web-host", ["web-host"]),
+        ("web_host", ["web-host"]),
+        ("wöb", ["w-b"]),
+        ("", []),
+        ("_", []),
+        ("x" * 70, ["x" * 63]),
+    ],
+)
+def test_host_name_learnt_late(puppet: Puppet, hostname: str, sent: list[str]) -> None:
+    """The watcher's word reaches the running client once, as a host name that DHCP can carry, or not at all."""
+    bring_to(puppet, Phase.JOINED)
+    puppet.learn(hostname)
+    puppet.learn(hostname)
+    assert puppet.worker.told() == [Rename(name) for name in sent]
+    assert puppet.endpoint.identity is not None
+    assert (puppet.endpoint.identity.name, puppet.endpoint.identity.hostname) == ("web", hostname)
+
+
+@pytest.mark.parametrize(("hostname", "sent"), [("web_host", "web-host"), ("wöb", "w-b"), ("", None)])
+def test_host_name_learnt_before_join(puppet: Puppet, hostname: str, sent: str | None) -> None:
+    """What was learnt before Join goes with the sandbox, as a legal host name."""
+    bring_to(puppet, Phase.CREATED)
+    puppet.learn(hostname)
+    assert puppet.worker.told() == []
+    puppet.ask(puppet.endpoint.join, SANDBOX)
+    assert puppet.worker.told() == [Attach(attach_path(puppet), sent, LEASE.gateway)]
+
+
+def test_host_name_known_from_the_start() -> None:
+    """A container that was known at CreateEndpoint is no news when the watcher sees it, nor are other containers."""
+    puppet = Puppet(identity=IDENTITY)
+    bring_to(puppet, Phase.JOINED)
+    puppet.learn("web-host")
+    puppet.learn("other-host", endpoints=("f" * 64,))
+    assert puppet.worker.told() == []
+    assert puppet.endpoint.identity == IDENTITY
+    puppet.close()
+
+
+@pytest.mark.parametrize("phase", [Phase.CREATED, Phase.JOINING, Phase.JOINED, Phase.LEFT])
+def test_abandoned(puppet: Puppet, phase: Phase) -> None:
+    """When the plugin stops the worker ends with its channel: it is told nothing that would release the lease."""
+    bring_to(puppet, phase)
+    puppet.endpoint.abandon()
+    assert puppet.process_manager.hung_up == 1
+    assert puppet.worker.told() == []
+
+
+def test_abandoned_while_creating(puppet: Puppet) -> None:
+    """What is being made when the plugin stops is undone."""
+    bring_to(puppet, Phase.CREATING)
+    puppet.endpoint.abandon()
+    assert puppet.process_manager.hung_up == 0
+    assert puppet.worker.told() == [Delete()]
+
+
+@pytest.mark.parametrize("phase", [Phase.LEAVING, Phase.DELETING])
+def test_abandoned_while_ending(puppet: Puppet, phase: Phase) -> None:
+    """What is on its way out when the plugin stops goes on."""
+    bring_to(puppet, phase)
+    puppet.endpoint.abandon()
+    assert puppet.process_manager.hung_up == 0
+
+
+def test_nobodys_endpoint_becomes_the_containers(puppet: Puppet) -> None:
+    """Which container it is became known late: it has the same MAC at its next start; nobody else's is taken."""
+    bring_to(puppet, Phase.JOINED)
+    puppet.learn("other-host", endpoints=("f" * 64,))
+    assert list(puppet.memory) == []
+    puppet.learn("web-host")
+    seen = puppet.memory.recall(puppet.spec.network_id, "container:c1")
+    assert seen is not None
+    assert (seen.mac, seen.address) == (MAC, LEASE.address.ip)
+    assert puppet.endpoint.record().origin.key == "container:c1"
+
+
+def test_gives_way(puppet: Puppet) -> None:
+    """It ends with its link, and its lease waits for the next endpoint of the same container."""
+    live = replace(LEASE, obtained=boottime())
+    puppet.learn("web-host")
+    bring_to(puppet, Phase.CREATING)
+    puppet.report(Created(live, ()))
+    puppet.endpoint.give_way()
+    assert puppet.worker.told() == [LeaveSandbox(keep=True), Delete()]
+    seen = puppet.memory.recall(puppet.spec.network_id, "container:c1")
+    assert seen is not None
+    assert seen.lease == live
+
+
+def test_doubtful(puppet: Puppet) -> None:
+    """An endpoint that was just answered is awaited; found again by another instance, it may be forgotten by the
+    engine, and is doubtful until it is joined."""
+    bring_to(puppet, Phase.CREATED)
+    found = Puppet()
+    found.endpoint.restore(puppet.endpoint.record())
+    doubts = [puppet.endpoint.doubtful, found.endpoint.doubtful]
+    found.ask(found.endpoint.join, SANDBOX)
+    found.close()
+    assert [*doubts, found.endpoint.doubtful] == [False, True, False]

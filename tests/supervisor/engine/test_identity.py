@@ -1,0 +1,445 @@
+"""Which container a request is for: found in a mount table and in files like the engine's, or not at all."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+import supervisor.engine.identity
+from supervisor.engine.container_files import Identity
+from supervisor.engine.facts import EngineLost
+from supervisor.engine.identity import MISTAKES, Identifier
+from tests.supervisor.dockerfiles import DATABASE, MAIL, OFFICE, WEB, DockerFiles, create_endpoint
+
+GIVEN = "02:11:22:aa:bb:cc"
+TCP, UDP, SCTP = 6, 17, 132
+WEB_IDENTITY = Identity(WEB, "web", "web-host")
+ENDPOINT = "e" * 64
+RECORD = b'\x00\x07{"anonymous":false,"ep_iface":{},"id":"%b","locator":"","name":"%b","sandbox":""}\x00\xff'
+WITH_PORTS = """{
+    "ID": "x", "Name": "/x", "Config": {"Hostname": "x", "ExposedPorts": {"%s": {}}},
+    "State": {"Running": false}, "NetworkSettings": {"Networks": {"lan": {}}}
+}"""
+
+
+@pytest.fixture(name="docker")
+def _docker(tmp_path: Path) -> Iterator[DockerFiles]:
+    docker = DockerFiles(tmp_path)
+    yield docker
+    docker.stop()
+
+
+@pytest.fixture(name="two")
+def _two(docker: DockerFiles) -> DockerFiles:
+    """Two containers that are mounted and wait for the same network."""
+    docker.mount("m1")
+    docker.mount("m2")
+    docker.know(WEB, "m1")
+    docker.know(DATABASE, "m2")
+    docker.configure(WEB, "web", ports=("80/tcp", "443/udp"))
+    docker.configure(DATABASE, "db", ports=("5432/tcp",))
+    docker.configure_host(WEB)
+    docker.configure_host(DATABASE)
+    docker.start()
+    return docker
+
+
+def test_one_candidate(docker: DockerFiles) -> None:
+    """The container that is mounted, not running and configured for the network is the one."""
+    docker.mount("m1")
+    docker.know(WEB, "m1")
+    docker.configure(WEB, "web")
+    docker.configure(DATABASE, "not-mounted")
+    docker.start()
+    assert Identifier(docker.engine).at_create(create_endpoint(), set()) == WEB_IDENTITY
+
+
+def test_containerd_image_store(docker: DockerFiles) -> None:
+    """There the mount point itself names the container."""
+    docker.mount_by_containerd(WEB)
+    docker.configure(WEB, "web")
+    docker.start()
+    assert Identifier(docker.engine).at_create(create_endpoint(), set()) == WEB_IDENTITY
+
+
+def test_running(two: DockerFiles) -> None:
+    """A container that runs is not the one being started."""
+    two.configure(DATABASE, "db", running=True)
+    assert Identifier(two.engine).at_create(create_endpoint(), set()) == WEB_IDENTITY
+
+
+def test_restarting(two: DockerFiles) -> None:
+    """One that ended and is started again by its restart policy is: the engine's file calls it running all along."""
+    two.configure(WEB, "web", restarting=True)
+    two.configure(DATABASE, "db", running=True)
+    assert Identifier(two.engine).at_create(create_endpoint(), set()) == WEB_IDENTITY
+
+
+@pytest.mark.parametrize(("chosen_id", "name"), [("x", "web"), ("y", "db"), ("z", None), (None, None)])
+def test_told_apart_by_chosen_id(two: DockerFiles, chosen_id: str | None, name: str | None) -> None:
+    """The engine sends the id that a container was given for this network: it is that one's, or nobody's."""
+    two.configure(WEB, "web", chosen_id="x")
+    two.configure(DATABASE, "db", chosen_id="y")
+    found = Identifier(two.engine).at_create(create_endpoint(chosen_id=chosen_id), set())
+    assert (found and found.name) == name
+
+
+def test_without_a_chosen_id(two: DockerFiles) -> None:
+    """A request without an id is not for the container that has one."""
+    two.configure(WEB, "web", chosen_id="x")
+    two.configure(DATABASE, "db")
+    found = Identifier(two.engine).at_create(create_endpoint(), set())
+    assert found == Identity(DATABASE, "db", "db-host")
+
+
+def test_another_network(two: DockerFiles) -> None:
+    """A container that is not configured for this network is not the one; who waits for the other network is."""
+    two.configure(DATABASE, "db", network="office")
+    identifier = Identifier(two.engine)
+    assert identifier.at_create(create_endpoint(), set()) == WEB_IDENTITY
+    assert identifier.at_create(create_endpoint(network=OFFICE), set()) == Identity(DATABASE, "db", "db-host")
+
+
+def test_taken(two: DockerFiles) -> None:
+    """A container that has its endpoint on this network already is not the one."""
+    assert Identifier(two.engine).at_create(create_endpoint(), {DATABASE}) == WEB_IDENTITY
+
+
+@pytest.mark.parametrize(
+    ("ports", "name"),
+    [
+        ([(TCP, 80), (UDP, 443)], "web"),
+        ([(TCP, 5432)], "db"),
+        ([(TCP, 80)], None),
+        ([(UDP, 5432)], None),
+        ([], None),
+    ],
+)
+def test_told_apart_by_ports(two: DockerFiles, ports: list[tuple[int, int]], name: str | None) -> None:
+    """Of several candidates the one with exactly the request's ports is meant; none is guessed."""
+    found = Identifier(two.engine).at_create(create_endpoint(*ports), set())
+    assert (found and found.name) == name
+
+
+def test_alike(two: DockerFiles) -> None:
+    """Two that cannot be told apart are nobody."""
+    two.configure(DATABASE, "db", ports=("80/tcp", "443/udp"))
+    assert Identifier(two.engine).at_create(create_endpoint((TCP, 80), (UDP, 443)), set()) is None
+
+
+@pytest.mark.parametrize(("mac", "chosen_id", "lines"), [(None, None, 1), (GIVEN, None, 0), (None, "x", 0)])
+def test_ambiguity_is_told(
+    two: DockerFiles, caplog: pytest.LogCaptureFixture, mac: str | None, chosen_id: str | None, lines: int
+) -> None:
+    """One line with the remedy where an identity is lost by it, none where the request has its own."""
+    for container, name in ((WEB, "web"), (DATABASE, "db")):
+        two.configure(container, name, mac=mac, chosen_id=chosen_id)
+    request = replace(create_endpoint(chosen_id=chosen_id), mac=mac)
+    assert Identifier(two.engine).at_create(request, set()) is None
+    assert len([r for r in caplog.records if "--mac-address" in r.getMessage()]) == lines
+
+
+@pytest.mark.parametrize(("mac", "mac_here"), [(GIVEN.upper(), None), (None, GIVEN)], ids=["container", "network"])
+def test_told_apart_by_mac(two: DockerFiles, mac: str | None, mac_here: str | None) -> None:
+    """A MAC that the user gave tells its container from one that has none."""
+    two.configure(WEB, "web")
+    two.configure(DATABASE, "db", mac=mac, mac_here=mac_here)
+    identifier = Identifier(two.engine)
+    assert identifier.at_create(create_endpoint(), set()) == WEB_IDENTITY
+    given = identifier.at_create(replace(create_endpoint(), mac=GIVEN), set())
+    assert (given and given.name) == "db"
+
+
+def test_a_mac_for_another_network(two: DockerFiles) -> None:
+    """A MAC that the user gave for the container's first network is not in the request for its second one."""
+    two.configure(WEB, "web")
+    for mac, others in ((GIVEN, {"office": ""}), (None, {"office": GIVEN})):
+        two.configure(DATABASE, "db", mac=mac, others=others)
+        two.configure_host(DATABASE, first_network="office")
+        assert Identifier(two.engine).at_create(create_endpoint(), set()) is None
+        given = Identifier(two.engine).at_create(replace(create_endpoint(), mac=GIVEN), set())
+        assert given is None
+
+
+@pytest.mark.parametrize(
+    ("published", "name"),
+    [
+        ({(TCP, 80, 8080)}, "web"),
+        ({(TCP, 80, 8081), (TCP, 80, 9000)}, "db"),
+        ({(TCP, 80, 8082)}, None),
+        (set(), None),
+    ],
+)
+def test_told_apart_by_published_ports(
+    two: DockerFiles, published: set[tuple[int, int, int]], name: str | None
+) -> None:
+    """Two of one image differ in their ports on the host; a request without any may be for a second network."""
+    for container, called, ports in ((WEB, "web", ("8080",)), (DATABASE, "db", ("8081", "9000-9010"))):
+        two.configure(container, called, ports=("80/tcp",))
+        two.configure_host(container, published={"80/tcp": ports})
+    request = replace(create_endpoint((TCP, 80)), published=frozenset(published))
+    found = Identifier(two.engine).at_create(request, set())
+    assert (found and found.name) == name
+
+
+def test_all_ports_published(two: DockerFiles) -> None:
+    """Ports on the host that the engine chooses are no mark of a container."""
+    for container, called in ((WEB, "web"), (DATABASE, "db")):
+        two.configure(container, called, ports=("80/tcp",))
+    two.configure_host(WEB, publishes_all=True)
+    two.configure_host(DATABASE, published={"80/tcp": ("",)})
+    request = replace(create_endpoint((TCP, 80)), published=frozenset({(TCP, 80, 0)}))
+    assert Identifier(two.engine).at_create(request, set()) is None
+
+
+@pytest.mark.parametrize(("dns", "name"), [(["192.0.2.1"], None), (["192.0.2.9"], "db"), ([], "db")])
+def test_told_apart_by_name_servers(two: DockerFiles, dns: list[str], name: str | None) -> None:
+    """A container's own name servers are in its request; where it has none, the daemon's may be."""
+    two.configure(WEB, "web")
+    two.configure(DATABASE, "db")
+    two.configure_host(WEB, dns=("192.0.2.1",))
+    found = Identifier(two.engine).at_create(replace(create_endpoint(), dns=frozenset(dns)), set())
+    assert (found and found.name) == name
+
+
+def test_request_that_says_nothing_of_ports(two: DockerFiles) -> None:
+    """It is for a second network, or an internal one: it excludes nobody."""
+    two.configure(DATABASE, "db", ports=())
+    two.configure_host(WEB, published={"80/tcp": ("8080",)}, dns=("192.0.2.1",))
+    assert Identifier(two.engine).at_create(replace(create_endpoint(), exposed_ports=None), set()) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", '{"RestartPolicy": null}', '{"RestartPolicy": {"Name": "no"}, "Dns": 7}']
+)
+def test_another_form_of_host_configuration(two: DockerFiles, text: str) -> None:
+    """What cannot be read excludes nobody."""
+    (two.root / "containers" / WEB / "hostconfig.json").write_text(text)
+    assert Identifier(two.engine).at_create(create_endpoint((TCP, 5432)), set()) is None
+
+
+def test_without_ports(two: DockerFiles) -> None:
+    """No ports are a mark as well, in both of the forms that the engine writes."""
+    two.configure(DATABASE, "db", ports=None)
+    found = Identifier(two.engine).at_create(create_endpoint(), set())
+    assert found == Identity(DATABASE, "db", "db-host")
+
+
+def test_sctp(two: DockerFiles) -> None:
+    """The third of the protocols that can be exposed counts too."""
+    two.configure(DATABASE, "db", ports=("2905/sctp",))
+    found = Identifier(two.engine).at_create(create_endpoint((SCTP, 2905)), set())
+    assert found == Identity(DATABASE, "db", "db-host")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '"text"',
+        "{}",
+        '{"ID": "x", "Name": null}',
+        '{"ID": "x", "Name": "/x", "Config": {"Hostname": "x"}, "State": null, "NetworkSettings": {"Networks": {}}}',
+        '{"ID": "x", "Name": "/x", "Config": {"Hostname": "x"}, "State": {"Running": false}, "NetworkSettings": null}',
+        WITH_PORTS % "80/quic",
+        WITH_PORTS % "http/tcp",
+    ],
+)
+def test_another_form(two: DockerFiles, text: str) -> None:
+    """A configuration of another form is no candidate, and costs the others nothing."""
+    two.write_configuration(DATABASE, text)
+    assert Identifier(two.engine).at_create(create_endpoint(), set()) == WEB_IDENTITY
+
+
+def test_a_note_that_is_missing(two: DockerFiles) -> None:
+    """A left-over directory of the classic store without its note does not hide the containers beside it."""
+    for name in ("0" * 64, "9" * 64, "d" * 64, "f" * 64):
+        (two.mounts / name).mkdir()
+    assert Identifier(two.engine).at_create(create_endpoint(), {DATABASE}) == WEB_IDENTITY
+    assert Identifier(two.engine).at_create(create_endpoint((TCP, 5432)), set()) is not None
+
+
+def test_mounts_are_learnt_when_they_come(two: DockerFiles) -> None:
+    """A container that was made after the first look is found at the next one."""
+    identifier = Identifier(two.engine)
+    identifier.at_create(create_endpoint(), set())
+    two.stop()
+    two.mount("m3")
+    two.know(MAIL, "m3")
+    two.configure(MAIL, "mail")
+    two.start()
+    assert identifier.at_create(create_endpoint(), {WEB, DATABASE}) == Identity(MAIL, "mail", "mail-host")
+
+
+def test_unknown_network(two: DockerFiles) -> None:
+    """As long as the watcher has not named the network nobody is found."""
+    assert Identifier(two.engine).at_create(create_endpoint(network="3" * 64), {DATABASE}) is None
+
+
+def test_engine_unknown_or_gone(two: DockerFiles) -> None:
+    """Without dockerd's pid, and with one that has ended, nobody is found."""
+    identifier = Identifier(two.engine)
+    two.stop()
+    assert identifier.at_create(create_endpoint(), {DATABASE}) is None
+    two.engine.pid = None
+    assert identifier.at_create(create_endpoint(), {DATABASE}) is None
+    assert identifier.at_join(ENDPOINT) is None
+
+
+def test_join(two: DockerFiles) -> None:
+    """The engine's store names the container beside the endpoint's id, whatever other endpoints it holds."""
+    two.write_store(RECORD % (b"f" * 64, b"db") + RECORD % (ENDPOINT.encode(), b"web") + RECORD % (b"9" * 64, b"db"))
+    assert Identifier(two.engine).at_join(ENDPOINT) == WEB_IDENTITY
+
+
+def test_join_while_running(two: DockerFiles) -> None:
+    """A container that is connected while it runs is found as well."""
+    two.configure(WEB, "web", running=True)
+    two.write_store(RECORD % (ENDPOINT.encode(), b"web") * 2)
+    assert Identifier(two.engine).at_join(ENDPOINT) == WEB_IDENTITY
+
+
+def test_join_after_another_name(two: DockerFiles) -> None:
+    """A container that has got another's name since its configuration was read is the one that is meant."""
+    identifier = Identifier(two.engine)
+    two.write_store(RECORD % (ENDPOINT.encode(), b"web"))
+    assert identifier.at_join(ENDPOINT) == WEB_IDENTITY
+    two.configure(WEB, "old")
+    two.configure(DATABASE, "web")
+    assert identifier.at_join(ENDPOINT) == Identity(DATABASE, "web", "web-host")
+
+
+def test_seems_to_start_again_and_again(two: DockerFiles) -> None:
+    """A container whose root a crash of the engine has left mounted is not taken for each that is connected, until it
+    joins itself."""
+    identifier = Identifier(two.engine)
+
+    def found() -> Identity | None:
+        return identifier.at_create(create_endpoint(), {DATABASE})
+
+    for _ in range(MISTAKES):
+        assert found() == WEB_IDENTITY
+        two.write_store(RECORD % (ENDPOINT.encode(), b"db"))
+        assert identifier.stranger_at_join(ENDPOINT, WEB_IDENTITY) == "db"
+    assert found() is None
+    two.write_store(RECORD % (ENDPOINT.encode(), b"web"))
+    assert identifier.stranger_at_join(ENDPOINT, WEB_IDENTITY) is None
+    assert identifier.at_join(ENDPOINT) == WEB_IDENTITY
+    assert found() == WEB_IDENTITY
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x00" * 4096,
+        RECORD % (b"f" * 64, b"web"),
+        RECORD % (ENDPOINT.encode(), b"nobody"),
+        RECORD % (ENDPOINT.encode(), b"web") + RECORD % (ENDPOINT.encode(), b"db"),
+        RECORD % (ENDPOINT.encode(), b"\xff\xfe"),
+        (RECORD % (ENDPOINT.encode(), b"web"))[:-40],
+    ],
+    ids=["empty", "blank", "another endpoint", "unknown name", "two names", "no text", "cut off"],
+)
+def test_join_without_a_name(two: DockerFiles, content: bytes) -> None:
+    """A store that does not name one container that is there names none."""
+    two.write_store(content)
+    assert Identifier(two.engine).at_join(ENDPOINT) is None
+
+
+def test_join_without_a_store(two: DockerFiles) -> None:
+    """An engine that keeps its endpoints elsewhere costs the name, nothing else."""
+    assert Identifier(two.engine).at_join(ENDPOINT) is None
+
+
+def test_comes_back_after_its_death(docker: DockerFiles) -> None:
+    """A container whose process lives was disconnected; one whose process is dead, buried or not, is started again."""
+    in_every_cgroup = ":"
+    docker.configure(in_every_cgroup, "web", pid=os.getpid())
+    docker.configure_host(in_every_cgroup, policy="always")
+    docker.start()
+    identity = Identity(in_every_cgroup, "web", "web-host")
+    assert not Identifier(docker.engine).comes_back(identity)
+    with subprocess.Popen(["true"]) as child:
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        docker.configure(in_every_cgroup, "web", pid=child.pid)
+        assert Identifier(docker.engine).comes_back(identity)
+    assert Identifier(docker.engine).comes_back(identity)
+
+
+@pytest.mark.parametrize(
+    ("policy", "stopped", "engine_starts", "expected"),
+    [
+        ("no", False, False, False),
+        ("always", False, False, True),
+        ("unless-stopped", False, False, True),
+        ("on-failure", False, False, True),
+        ("always", True, False, False),
+        ("unless-stopped", True, False, False),
+        ("always", True, True, True),
+        ("unless-stopped", True, True, False),
+        ("no", True, True, False),
+    ],
+)
+def test_comes_back(docker: DockerFiles, policy: str, stopped: bool, engine_starts: bool, expected: bool) -> None:
+    """As the restart policy says, unless a user has stopped it: which is not so where the engine's API did not answer,
+    but the engine starts only `always` then."""
+    docker.configure(WEB, "web", stopped=stopped)
+    docker.configure_host(WEB, policy=policy)
+    docker.start()
+    if engine_starts:
+        docker.engine.learn(EngineLost("a crash"))
+    assert Identifier(docker.engine).comes_back(WEB_IDENTITY) is expected
+
+
+@pytest.fixture(name="left")
+def _left(two: DockerFiles) -> DockerFiles:
+    """The same two, alike, and one of them is a remnant."""
+    two.configure(DATABASE, "db", ports=("80/tcp", "443/udp"))
+    two.leave_mounted("m2")
+    return two
+
+
+def test_left_mounted(left: DockerFiles) -> None:
+    """A root that an engine before this one has mounted is not that of a container being started, if another's is;
+    where all are such, or there is but one, it may be."""
+    request, identifier = create_endpoint((TCP, 80), (UDP, 443)), Identifier(left.engine)
+    database = Identity(DATABASE, "db", "db-host")
+    assert identifier.at_create(request, set()) == WEB_IDENTITY
+    assert identifier.at_create(request, {WEB}) == database
+    assert [identifier.is_starting(one) for one in (WEB_IDENTITY, database, None)] == [True, False, False]
+    left.leave_mounted("m1")
+    assert identifier.at_create(request, set()) is None
+
+
+@pytest.mark.parametrize(
+    ("mounted_ago", "ended_ago", "name"),
+    [(3600, 3600, "web"), (3600, 0, None), (20, 3600, None)],
+    ids=["left alone", "ended just now", "left just now"],
+)
+def test_may_be_starting_again(left: DockerFiles, mounted_ago: float, ended_ago: float, name: str | None) -> None:
+    """One that was mounted by an engine before is no remnant as long as it may be in a restart, or be brought back."""
+    left.leave_mounted("m2", mounted_ago)
+    ended = datetime.now(UTC) - timedelta(seconds=ended_ago)
+    left.configure(DATABASE, "db", ports=("80/tcp", "443/udp"), ended=ended.isoformat())
+    found = Identifier(left.engine).at_create(create_endpoint((TCP, 80), (UDP, 443)), set())
+    assert (found and found.name) == name
+
+
+def test_left_mounted_at_a_boot(left: DockerFiles) -> None:
+    """Before its API answers an engine starts what was left mounted."""
+    left.engine.learn(EngineLost("it ended"))
+    assert Identifier(left.engine).at_create(create_endpoint((TCP, 80), (UDP, 443)), set()) is None
+
+
+def test_start_that_takes_long(left: DockerFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What this engine has mounted is no remnant, however long ago that was."""
+    monkeypatch.setattr(supervisor.engine.identity, "_beginning", lambda _: 0.0)
+    assert Identifier(left.engine).at_create(create_endpoint((TCP, 80), (UDP, 443)), set()) is None

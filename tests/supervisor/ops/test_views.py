@@ -1,0 +1,61 @@
+"""What is not well, and the list of processes: no child is missing from it, whatever has happened to it meanwhile."""
+
+import os
+from dataclasses import replace
+
+import pytest
+
+from supervisor.contract.messages import Cost
+from supervisor.domain.phases import Phase
+from supervisor.ops.sampling import Sample
+from supervisor.ops.views import problems, view_workers
+from supervisor.runtime.child import Child
+from tests.supervisor.puppet import IDENTITY, LEASE, Puppet, bring_to
+from workers.system.clock import boottime
+
+COST = Cost(cpu=0.1, rss=2, pss=1, descriptors=4, threads=1)
+
+
+def child(name: str, pid: int | None) -> Child:
+    """One of the supervisor's; no pid while it waits for its next start."""
+    return Child(name, "watcher", lambda _: None, lambda _: None, pid=pid)
+
+
+def sample(pid: int, parent: int) -> Sample:
+    """What was seen of a process."""
+    return Sample(pid, "name", parent, 0.0, COST)
+
+
+def test_children_with_and_without_a_sample() -> None:
+    """A child that is sampled has a cost; one that waits, or has died since the supervisor looked, has none."""
+    children = (child("sampled", 7), child("waiting", None), child("dying", 8))
+    views = view_workers((sample(os.getpid(), 1), sample(7, os.getpid())), children, ())
+    found = [(view.name, view.role, view.pid, view.cost) for view in views]
+    assert found == [
+        ("name", "supervisor", os.getpid(), COST),
+        ("sampled", "watcher", 7, COST),
+        ("waiting", "watcher", None, None),
+        ("dying", "watcher", 8, None),
+    ]
+
+
+@pytest.mark.parametrize("phase", [phase for phase in Phase if phase not in (Phase.ABSENT, Phase.CREATING)])
+def test_lease_that_has_run_out(phase: Phase) -> None:
+    """It is a problem where a container uses it, and nowhere else."""
+    puppet = Puppet(identity=IDENTITY)
+    bring_to(puppet, phase)
+    puppet.endpoint.worker.child.pid = os.getpid()
+    puppet.endpoint.lease = replace(LEASE, obtained=boottime() - 601)
+    expected = ("web: lease expired, last trouble: none seen",) if phase in (Phase.JOINING, Phase.JOINED) else ()
+    assert problems((puppet.endpoint,)) == expected
+    puppet.close()
+
+
+@pytest.mark.parametrize("phase", [Phase.CREATED, Phase.JOINED, Phase.LEFT])
+def test_worker_that_died(phase: Phase) -> None:
+    """It is one wherever there ought to be a worker."""
+    puppet = Puppet(identity=IDENTITY)
+    bring_to(puppet, phase)
+    puppet.endpoint.lease = replace(LEASE, obtained=boottime())
+    assert problems((puppet.endpoint,)) == ("web: its worker has died and is started again",)
+    puppet.close()

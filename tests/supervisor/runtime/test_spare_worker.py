@@ -1,0 +1,183 @@
+"""Workers are there before they are needed, are the supervisor's own children, and come without the forkserver, too."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+
+import psutil
+import pytest
+
+from supervisor.runtime.child import Child
+from supervisor.runtime.loop import Timer
+from supervisor.runtime.process_manager import NEVER_BORN
+from supervisor.runtime.spare_worker import Spare
+from tests.lab.command import wait_until
+from tests.supervisor.children import Home, descriptors
+from workers.contract.messages import Begin, Delete, Deleted, EndpointSpec
+
+RECLAIM = Begin(EndpointSpec("n" * 64, "e" * 64, "no-bridge", "02:00:00:00:00:01", 0.1), reclaims=True)
+
+
+@pytest.fixture(name="home")
+def _home() -> Iterator[Home]:
+    home = Home()
+    yield home
+    home.close()
+
+
+@pytest.fixture(name="spare")
+def _spare(home: Home) -> Iterator[Spare]:
+    spare = Spare(home.process_manager, home.loop)
+    spare.start()
+    yield spare
+    spare.stop()
+
+
+def _is_ours(child: Child) -> bool:
+    return child.pid is not None and psutil.Process(child.pid).ppid() == os.getpid()
+
+
+def _forked(spare: Spare) -> list[psutil.Process]:
+    """Our children but the forkserver; numbers of processes begin anew, so that the older one's may be the higher."""
+    return [child for child in psutil.Process().children() if child.pid != spare.children[0].pid]
+
+
+def _prepared(home: Home, spare: Spare) -> Child:
+    """The worker that waits."""
+    spare.prepare()
+    _, child = spare.children
+    home.wait_for(lambda: child.pid)
+    return child
+
+
+def _kill_server(home: Home, spare: Spare) -> None:
+    server = spare.children[0]
+    home.process_manager.kill(server, signal.SIGKILL)
+    home.wait_for(lambda: server.pid is None)
+
+
+def _work(home: Home, spare: Spare) -> Child:
+    """An endpoint's child that has got a process and has done with it what it was told."""
+    child, diary = home.child()
+    spare.employ(child)
+    child.send(RECLAIM)
+    child.send(Delete())
+    home.wait_for(lambda: len(diary.entries) == 2)
+    assert diary.entries == [Deleted(), ("exit", 0)]
+    return child
+
+
+def test_prepared(home: Home, spare: Spare) -> None:
+    """It is our child although another process has forked it, and is handed over as it is."""
+    waiting = _prepared(home, spare)
+    assert _is_ours(waiting)
+    pid = waiting.pid
+    child, _ = home.child()
+    spare.employ(child)
+    assert (child.pid, child.state, child.restarts) == (pid, "starting", 0)
+    home.wait_for(lambda: len(spare.children) == 2)  # there is another one soon
+
+
+def test_one_start_after_the_other(home: Home, spare: Spare, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next one is made a while after the last start, not after each."""
+    timers: list[Timer] = []
+
+    def call_later(_: float, callback: Callable[[], None]) -> Timer:
+        timers.append(Timer(callback))
+        return timers[-1]
+
+    monkeypatch.setattr(home.loop, "call_later", call_later)
+    for _ in range(2):
+        spare.employ(home.child()[0])
+    first, last = timers
+    first.fire()
+    assert len(spare.children) == 1
+    last.fire()
+    assert len(spare.children) == 2
+
+
+def test_works(home: Home, spare: Spare) -> None:
+    """It does what the endpoint tells it, and its exit is the endpoint's child's; the next one, too."""
+    _prepared(home, spare)
+    _work(home, spare)
+    _work(home, spare)
+
+
+def test_employed_before_its_birth(home: Home, spare: Spare) -> None:
+    """What it is told meanwhile waits for it."""
+    spare.prepare()
+    assert spare.children[1].pid is None
+    _work(home, spare)
+
+
+def test_spare_killed(home: Home, spare: Spare) -> None:
+    """An endpoint gets another one then."""
+    waiting = _prepared(home, spare)
+    home.process_manager.kill(waiting, signal.SIGKILL)
+    home.wait_for(lambda: len(spare.children) == 1)
+    _work(home, spare)
+
+
+def test_forkserver_killed(home: Home, spare: Spare) -> None:
+    """The supervisor forks workers itself until there is another forkserver."""
+    _kill_server(home, spare)
+    child, _ = home.child()
+    spare.employ(child)
+    assert _is_ours(child)
+    home.wait_for(lambda: spare.children[0].pid)
+    _work(home, spare)
+
+
+def test_lost_order(home: Home, spare: Spare) -> None:
+    """A worker that a killed forkserver has not made is told of as one that has ended."""
+    server = spare.children[0]
+    home.process_manager.kill(server, signal.SIGSTOP)
+    child, diary = home.child()
+    spare.employ(child)
+    home.process_manager.kill(server, signal.SIGKILL)
+    home.wait_for(lambda: diary.entries)
+    assert diary.entries == [("exit", NEVER_BORN)]
+    assert child.state == "backoff"
+
+
+def test_born_unheard(home: Home, spare: Spare) -> None:
+    """A worker of which the forkserver's death leaves no word is lost although it lives, and ends with its channel."""
+    child, diary = home.child()
+    spare.employ(child)
+    assert child.channel is not None
+    (worker,) = wait_until(lambda: _forked(spare), "the worker", 10)
+    home.process_manager.lost(child.channel)
+    assert diary.entries == [("exit", NEVER_BORN)]
+    _, status = os.waitpid(worker.pid, 0)
+    assert status == 0
+
+
+@pytest.mark.parametrize("how", ["killed", "hung up"])
+def test_not_wanted_before_its_birth(home: Home, spare: Spare, how: str) -> None:
+    """It counts as gone at once, and ends by itself when it is born."""
+    server = spare.children[0]
+    home.process_manager.kill(server, signal.SIGSTOP)
+    child, diary = home.child()
+    spare.employ(child)
+    assert child in home.process_manager.children
+    if how == "killed":
+        home.process_manager.kill(child, signal.SIGKILL)
+    else:
+        home.process_manager.hang_up(child)
+    assert child not in home.process_manager.children
+    assert diary.entries == [("exit", NEVER_BORN)]
+    home.process_manager.kill(server, signal.SIGCONT)
+    assert isinstance(_work(home, spare), Child)
+
+
+def test_stopped(home: Home) -> None:
+    """Nothing is left, not even a descriptor."""
+    before = descriptors()
+    spare = Spare(home.process_manager, home.loop)
+    spare.start()
+    _prepared(home, spare)
+    spare.stop()
+    home.wait_for(lambda: not home.process_manager.children)
+    spare.prepare()
+    assert not home.process_manager.children
+    assert descriptors() == before

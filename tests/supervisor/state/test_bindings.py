@@ -1,0 +1,192 @@
+"""Whose identity is whose: never another's, the same again for whoever comes back; leases given back when due."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from supervisor.engine.identity import COMEBACK_SECONDS
+from supervisor.state import bindings as module
+from supervisor.state.bindings import FORGET_SECONDS, Bindings, key_of, mac_of_name
+from supervisor.state.records import Binding
+from supervisor.state.store import Store
+from supervisor.state.tables import Snapshot
+from tests.supervisor.dockerfiles import create_endpoint
+from tests.supervisor.puppet import IDENTITY, LEASE, MAC
+from tests.supervisor.samples import never
+from workers.contract.lease import Lease
+from workers.system.clock import boottime
+
+NETWORK, OTHER, KEY = "n" * 64, "o" * 64, "id:web"
+DAY = 86400.0
+LIVE = replace(LEASE, obtained=boottime())
+OVER = replace(LEASE, obtained=boottime() - 601)
+
+
+@pytest.fixture(name="store")
+def _store(tmp_path: Path) -> Store:
+    store = Store(tmp_path, Snapshot, never)
+    store.load()
+    return store
+
+
+@pytest.fixture(name="memory")
+def _memory(store: Store) -> Bindings:
+    return Bindings(store)
+
+
+def again(store: Store, tmp_path: Path) -> Bindings:
+    """What the next instance of the plugin remembers."""
+    assert store.problem is None
+    memory = Bindings(store)
+    memory.load(Store(tmp_path, Snapshot, never).load().remembered)
+    return memory
+
+
+def set_aside(memory: Bindings, lease: Lease = LIVE, *, give_back: bool = True, key: str = KEY) -> None:
+    memory.set_aside(NETWORK, key, MAC, "br0", lease, give_back=give_back)
+
+
+@pytest.mark.parametrize(
+    ("mac", "chosen", "by_name", "known", "key"),
+    [
+        (MAC, "web", True, True, f"mac:{MAC}"),
+        (MAC, None, False, False, f"mac:{MAC}"),
+        (None, "web", True, True, "id:web"),
+        (None, "web", False, False, "id:web"),
+        (None, None, True, True, "name:web"),
+        (None, None, False, True, "container:c1"),
+        (None, None, True, False, None),
+        (None, None, False, False, None),
+    ],
+)
+def test_key(mac: str | None, chosen: str | None, by_name: bool, known: bool, key: str | None) -> None:
+    """A MAC that the user gave comes first, then an id, then a name or a container; nothing is made of nothing."""
+    request = replace(create_endpoint(), mac=mac)
+    assert key_of(request, chosen, by_name, IDENTITY if known else None) == key
+
+
+def test_mac_of_name() -> None:
+    """The same for the same name, another on another network or for another name, always one of our own range."""
+    first = mac_of_name(NETWORK, "web")
+    assert mac_of_name(NETWORK, "web") == first
+    assert len({first, mac_of_name(OTHER, "web"), mac_of_name(NETWORK, "db")}) == 3
+    assert first.startswith("02:")
+    assert len(first) == 17
+
+
+def test_nobody_else(memory: Bindings) -> None:
+    """What is remembered under a key is given to no other key, to no other network, and not to the unknown."""
+    memory.keep(NETWORK, KEY, MAC, "br0", LIVE)
+    memory.keep(NETWORK, None, "02:00:00:00:00:99", "br0", LIVE)
+    assert memory.recall(NETWORK, KEY) is not None
+    for network, key in ((NETWORK, "id:db"), (NETWORK, "name:web"), (OTHER, KEY), (NETWORK, None)):
+        assert memory.recall(network, key) is None
+
+
+def test_known_again_after_a_restart(memory: Bindings, store: Store, tmp_path: Path) -> None:
+    """MAC and latest address are the same for the next instance; a lease that an endpoint has does not wait."""
+    memory.keep(NETWORK, KEY, MAC, "br0", OVER)
+    memory.keep(NETWORK, KEY, MAC, "br0", LIVE)
+    seen = again(store, tmp_path).recall(NETWORK, KEY)
+    assert seen is not None
+    assert (seen.mac, seen.address, seen.lease) == (MAC, LIVE.address.ip, None)
+
+
+def test_waiting_lease_of_another_mac(memory: Bindings) -> None:
+    """Who came back as another machine leaves its former lease to be given back, under nobody's key."""
+    set_aside(memory)
+    memory.keep(NETWORK, KEY, "02:00:00:00:00:99", "br0", LIVE)
+    seen = memory.recall(NETWORK, KEY)
+    assert seen is not None
+    assert (seen.mac, seen.lease) == ("02:00:00:00:00:99", None)
+    assert [(one.mac, one.lease) for one in memory if one.release_at is not None] == [(MAC, LIVE)]
+
+
+def test_waiting_lease_is_claimed_once(memory: Bindings, store: Store, tmp_path: Path) -> None:
+    """Its owner gets it, the second one who asks does not, nor does anybody after a restart."""
+    set_aside(memory)
+    assert memory.claim(memory.recall(NETWORK, KEY)) == LIVE
+    assert memory.claim(memory.recall(NETWORK, KEY)) is None
+    later = again(store, tmp_path)
+    assert later.claim(later.recall(NETWORK, KEY)) is None
+    assert memory.claim(None) is None
+
+
+def test_lease_that_has_run_out(memory: Bindings) -> None:
+    """It is neither set aside nor handed out."""
+    set_aside(memory, OVER)
+    assert memory.recall(NETWORK, KEY) is None
+    waiting = Binding(NETWORK, KEY, MAC, None, "br0", time.time(), OVER, boottime())
+    assert memory.claim(waiting) is None
+
+
+@pytest.mark.parametrize("give_back", [False, True], ids=["keep", "leave"])
+def test_overdue(memory: Bindings, monkeypatch: pytest.MonkeyPatch, give_back: bool) -> None:
+    """A lease that nobody came for is due after its time, if it is to be given back at all."""
+    set_aside(memory, give_back=give_back)
+    assert memory.overdue() == ()
+    monkeypatch.setattr(module, "boottime", lambda: boottime() + COMEBACK_SECONDS + 1)
+    due = memory.overdue()
+    assert [one.key for one in due] == ([KEY] if give_back else [])
+    for one in due:
+        memory.given_back(one)
+    assert memory.overdue() == ()
+
+
+@pytest.mark.parametrize("step", [DAY, -DAY])
+def test_wall_clock_that_steps(memory: Bindings, monkeypatch: pytest.MonkeyPatch, step: float) -> None:
+    """A step of the wall clock neither takes a lease from the container that is to come back, nor keeps it longer."""
+    set_aside(memory)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + step)
+    assert memory.overdue() == ()
+    monkeypatch.setattr(module, "boottime", lambda: boottime() + COMEBACK_SECONDS + 1)
+    assert len(memory.overdue()) == 1
+
+
+def test_time_begins_anew_at_the_start(memory: Bindings, store: Store, tmp_path: Path) -> None:
+    """A container that comes back with the engine has its whole time from the plugin's start on."""
+    long_ago = boottime() - COMEBACK_SECONDS - 1
+    store.put_binding(Binding(NETWORK, KEY, MAC, None, "br0", long_ago, LIVE, long_ago))
+    later = again(store, tmp_path)
+    assert later.overdue() == ()
+    seen = later.recall(NETWORK, KEY)
+    assert seen is not None
+    assert seen.release_at is not None
+    assert abs(seen.release_at - boottime() - COMEBACK_SECONDS) < 5
+
+
+@pytest.mark.parametrize("release_at", [None, boottime()], ids=["kept", "to be given back"])
+def test_expired_while_the_plugin_was_away(store: Store, tmp_path: Path, release_at: float | None) -> None:
+    """A lease that has run out does not wait any more; its owner is known until it is forgotten for good."""
+    store.put_binding(Binding(NETWORK, KEY, MAC, None, "br0", time.time(), OVER, release_at))
+    ancient = time.time() - FORGET_SECONDS - 1
+    store.put_binding(Binding(NETWORK, "id:old", MAC, None, "br0", ancient, OVER, release_at))
+    later = again(store, tmp_path)
+    (seen,) = later
+    assert (seen.key, seen.mac, seen.lease, seen.release_at) == (KEY, MAC, None, None)
+    assert [one.key for one in Store(tmp_path, Snapshot, never).load().remembered] == [KEY]
+
+
+def test_removed_container(memory: Bindings, store: Store, tmp_path: Path) -> None:
+    """It is forgotten, on disk too; not while its lease still has to be given back, and nobody else is."""
+    for container in ("c1", "c2"):
+        memory.keep(NETWORK, f"container:{container}", MAC, "br0", LIVE)
+    set_aside(memory, key="container:c3")
+    memory.forget_container("c1")
+    memory.forget_container("c3")
+    for seen in (memory, again(store, tmp_path)):
+        assert {one.key for one in seen} == {"container:c2", "container:c3"}
+
+
+def test_removed_network(memory: Bindings, store: Store, tmp_path: Path) -> None:
+    """What was known on it is forgotten, but for leases that still have to be given back."""
+    memory.keep(NETWORK, "id:a", MAC, "br0", LIVE)
+    memory.keep(OTHER, "id:b", MAC, "br0", LIVE)
+    set_aside(memory, key="id:c")
+    store.drop_network(NETWORK)
+    memory.forget_network(NETWORK)
+    for seen in (memory, again(store, tmp_path)):
+        assert {one.key for one in seen} == {"id:b", "id:c"}

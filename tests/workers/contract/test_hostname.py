@@ -1,0 +1,59 @@
+"""Host names: legal ones stay, others become legal or nothing."""
+
+import re
+
+import pytest
+
+from tests.workers.dhcp4.hostile import texts
+from workers.contract.hostname import legal_hostname
+
+LEGAL = re.compile(
+    r"(?=.{1,253}\Z)([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "legal"),
+    [
+        ("web", "web"),
+        ("web-1.lan.example", "web-1.lan.example"),
+        ("0f3a9c", "0f3a9c"),
+        ("WEB", "WEB"),
+        ("web_1", "web-1"),
+        ("my web", "my-web"),
+        ("-web-", "web"),
+        ("web..lan.", "web.lan"),
+        ("wöb", "w-b"),
+        ("web\n", "web"),
+        ("$(reboot)", "reboot"),
+        ("a" * 70, "a" * 63),
+        ("a" * 62 + "-b.lan", "a" * 62 + ".lan"),
+        ("", None),
+        (None, None),
+        ("_", None),
+        ("...", None),
+        ("-.-", None),
+        ("名前", None),
+    ],
+)
+def test_name(name: str | None, legal: str | None) -> None:
+    """What is legal goes out as it is; the rest as near to it as RFC 1123 allows."""
+    assert legal_hostname(name) == legal
+
+
+@pytest.mark.parametrize("offset", range(12))
+def test_long_name(offset: int) -> None:
+    """A name is cut to 253 characters, and what is left is legal wherever the cut falls."""
+    name = legal_hostname("x" * offset + "aaaaaaaaa-b." * 30)
+    assert name is not None
+    assert len(name) > 240
+    assert LEGAL.fullmatch(name)
+
+
+def test_any_text() -> None:
+    """Of whatever text comes a legal name or none, and a legal name does not change any more."""
+    results = [legal_hostname(text) for text in texts(3000)]
+    named = [name for name in results if name is not None]
+    assert [name for name in named if not LEGAL.fullmatch(name)] == []
+    assert [legal_hostname(name) for name in named] == named
+    assert 0 < len(named) < len(results)

@@ -1,0 +1,137 @@
+"""udhcpc's words: its command line, the script that it calls, the records that come back."""
+
+import logging
+import subprocess
+from ipaddress import IPv4Address
+from itertools import pairwise
+
+import pytest
+
+from tests.workers.dhcp4.hostile import texts
+from workers.dhcp4.udhcpc import SCRIPT, ClientOptions, Event, EventKind, Records
+
+MAC = "02:00:5e:00:53:01"
+SHELLS = [["dash"], ["busybox", "sh"]]
+REPORTED = {"ip", "mask", "subnet", "router", "dns", "domain", "lease", "serverid", "mtu", "routes", "staticroutes"}
+REPORTED |= {"msstaticroutes", "message"}
+RECORDS = b"deconfig\0ip=\0\0bound\0ip=192.0.2.10\0domain=a=b\0\0nak\0message=\xff\n \0\0"
+EVENTS = [
+    Event(EventKind.DECONFIG, {"ip": ""}),
+    Event(EventKind.BOUND, {"ip": "192.0.2.10", "domain": "a=b"}),
+    Event(EventKind.NAK, {"message": "\ufffd\n "}),
+]
+HOSTILE = [
+    "",
+    " ",
+    "\n",
+    "line\nfeed\r\n",
+    "a=b",
+    "'single' \"double\"",
+    "$(touch /tmp/x)",
+    "`reboot`",
+    "${ip}",
+    "%s%n%d\\0",
+    "back\\slash\\",
+    "\\0\\0",
+    "; reboot & | >",
+    "-n",
+    "--",
+    "*",
+    "\x01\x1b[31m\x7f",
+    "höst \U0001f600",
+    "x" * 100_000,
+]
+
+
+def _script(shell: list[str], event: str, **environment: str) -> bytes:
+    command = [*shell, str(SCRIPT), event]
+    return subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, timeout=10).stdout
+
+
+def test_whole_records() -> None:
+    """Each record is one event, with its fields as they are; what is no UTF-8 is marked."""
+    assert list(Records().feed(RECORDS)) == EVENTS
+
+
+@pytest.mark.parametrize("cut", range(len(RECORDS) + 1))
+def test_split_anywhere(cut: int) -> None:
+    """Wherever the pipe cuts the bytes, the events are the same."""
+    records = Records()
+    assert [*records.feed(RECORDS[:cut]), *records.feed(RECORDS[cut:])] == EVENTS
+
+
+def test_byte_by_byte() -> None:
+    """Also if each byte comes alone."""
+    records = Records()
+    assert [event for byte in RECORDS for event in records.feed(bytes([byte]))] == EVENTS
+
+
+@pytest.mark.parametrize("name", ["", "BOUND", "bound2", "reboot", "\x1b[31m"])
+def test_unknown_event(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A record that is no event is logged and dropped; what follows is read."""
+    with caplog.at_level(logging.WARNING):
+        assert list(Records().feed(b"%b\0ip=1\0\0" % name.encode() + RECORDS)) == EVENTS
+    assert len(caplog.records) == 1
+
+
+def test_any_bytes() -> None:
+    """Whatever comes through the pipe, there are events or there are none, and no error."""
+    for text in texts(500):
+        data = text.encode("utf-8", "surrogatepass")
+        for event in Records().feed(data + b"\0\0" + data.replace(b"a", b"\0") + b"\0\0"):
+            assert event.kind in EventKind
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
+@pytest.mark.parametrize("kind", list(EventKind))
+def test_script(shell: list[str], kind: EventKind) -> None:
+    """Each event comes through the script with all the variables that a lease is made of, unset ones empty."""
+    output = _script(shell, kind, ip="192.0.2.10", mask="24", router="192.0.2.1 192.0.2.2", foreign="unseen")
+    (event,) = Records().feed(output)
+    given = {"ip": "192.0.2.10", "mask": "24", "router": "192.0.2.1 192.0.2.2"}
+    assert event == Event(kind, {name: given.get(name, "") for name in REPORTED})
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text[:20]))
+def test_script_with_hostile_values(shell: list[str], text: str) -> None:
+    """A value passes as it is, beginning or end, and is interpreted by nobody."""
+    (event,) = Records().feed(_script(shell, "bound", ip=text, domain=text, message=text))
+    assert (event.values["ip"], event.values["domain"], event.values["message"]) == (text, text, text)
+    assert set(event.values) == REPORTED
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
+def test_script_again_and_again(shell: list[str]) -> None:
+    """Records of several calls in one pipe stay apart, also after hostile ones."""
+    output = b"".join(_script(shell, "bound", ip=text, message=text) for text in HOSTILE)
+    assert [event.values["ip"] for event in Records().feed(output)] == HOSTILE
+
+
+def _pairs(words: list[str], option: str) -> list[str]:
+    return [after for word, after in pairwise(words) if word == option]
+
+
+def test_arguments() -> None:
+    """Nothing is left to a distribution's defaults, and the client is the same one whatever its interface is called."""
+    words = ClientOptions("eth0", MAC).arguments()
+    assert words[0] == "udhcpc"
+    assert _pairs(words, "-i") == ["eth0"]
+    assert _pairs(words, "-s") == [str(SCRIPT)]
+    assert _pairs(words, "-x") == ["0x3d:0102005e005301"]
+    assert _pairs(words, "-V") == ["docker-net-dhcp"]
+    assert {"-t", "-T", "-A", "-f", "-B", "-o"} <= set(words)
+    assert not {"-R", "-r", "-q", "-n", "-b"} & set(words)
+
+
+def test_requested_options() -> None:
+    """All that a lease is made of is asked for: what is not, a server does not send."""
+    asked = {int(option) for option in _pairs(ClientOptions("eth0", MAC).arguments(), "-O")}
+    assert {1, 3, 6, 15, 26, 33, 51, 54, 121, 249} <= asked
+
+
+def test_requested_address_and_host_name() -> None:
+    """Option 50 and option 12 go out where they are known; the name as hexadecimal, which needs no quoting."""
+    words = ClientOptions("eth0", MAC, requested=IPv4Address("192.0.2.10"), hostname="web-1").arguments()
+    assert _pairs(words, "-r") == ["192.0.2.10"]
+    assert _pairs(words, "-x") == ["0x3d:0102005e005301", "0x0c:7765622d31"]

@@ -1,0 +1,105 @@
+"""A state and its descriptors arrive whole in another process's hands."""
+
+import os
+import socket
+from collections.abc import Iterator
+from io import FileIO
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pytest
+
+from tests.supervisor.children import descriptors
+from workers.entry.handover import Rest, pack, receive, send, unpack
+from workers.system.alarm import Alarm
+from workers.system.namespaces import current
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """A near and a far one."""
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with near, far:
+        yield near, far
+
+
+class Thing:
+    """Has a callback of its own, as the worker's parts have, and a descriptor twice."""
+
+    def __init__(self, channel: Connection) -> None:
+        self.channel = self.same = channel
+        self.later = {self.act: 1.5}
+
+    def act(self) -> str:
+        """What the callback does."""
+        return "acted"
+
+
+def test_state_with_callbacks() -> None:
+    """Bound methods, also as keys, are those of the state that was made again; what was one object is one."""
+    ours, theirs = Pipe()
+    with ours, theirs:
+        state, numbers = pack(Thing(ours))
+        assert numbers == [ours.fileno()]
+        again = unpack(state, [os.dup(number) for number in numbers])
+        assert again.channel is again.same
+        assert again.channel.fileno() != ours.fileno()
+        (callback,) = again.later
+        assert callback.__self__ is again
+        assert callback() == "acted"
+        assert again.later == {again.act: 1.5}
+        again.channel.send("hello")
+        assert theirs.recv() == "hello"
+        again.channel.close()
+
+
+def test_kinds_of_descriptors() -> None:
+    """Sockets do not wait, pipes, timers and namespaces are what they were."""
+    reader, writer = os.pipe()
+    alarm, place = Alarm(), current()
+    datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    things = (FileIO(reader), FileIO(writer, "w"), alarm, place, datagrams)
+    state, numbers = pack(things)
+    read, write, timer, there, udp = again = unpack(state, [os.dup(number) for number in numbers])
+    write = FileIO(os.dup(write.fileno()), "w")
+    write.write(b"x")
+    assert read.read(1) == b"x"
+    timer.set(1.0)  # long ago
+    assert os.read(alarm.fileno(), 8)
+    assert Path(f"/proc/self/fd/{there.fileno()}").readlink() == Path(f"/proc/self/fd/{place.fileno()}").readlink()
+    with pytest.raises(BlockingIOError):
+        udp.recv(1)
+    for thing in (*things, *again, write):
+        thing.close()
+
+
+def test_rest_is_sent(ends: tuple[socket.socket, socket.socket]) -> None:
+    """All of it arrives, with descriptors that are the receiver's own and are not inherited by a program."""
+    near, far = ends
+    before = descriptors()
+    reader, writer = os.pipe()
+    with current() as place:
+        numbers = [writer, reader]
+        send(Rest("nd-0123456789ab", b"state\0", numbers, [reader], [7, 8], place.fileno(), far.fileno()))
+    rest = receive(near)
+    assert rest is not None
+    assert (rest.name, rest.state, rest.ended) == ("nd-0123456789ab", b"state\0", [7, 8])
+    assert rest.watched == [rest.numbers[1]]
+    os.close(reader)
+    os.write(rest.numbers[0], b"x")
+    assert os.read(rest.numbers[1], 1) == b"x"
+    assert not any(os.get_inheritable(number) for number in (*rest.numbers, rest.place, rest.far))
+    send(Rest("", b"", [], [], [], rest.place, rest.far))  # the next turn's
+    following = receive(near)
+    assert following is not None
+    for number in (writer, *rest.numbers, rest.place, rest.far, following.place, following.far):
+        os.close(number)
+    assert descriptors() == before
+
+
+def test_nothing_is_sent(ends: tuple[socket.socket, socket.socket]) -> None:
+    """Whoever ends without a word leaves nothing."""
+    near, far = ends
+    far.close()
+    assert receive(near) is None

@@ -1,0 +1,98 @@
+"""Address conflicts as RFC 5227 describes them: probing, hearing others claim an address, announcing our own.
+
+Must not know what a conflict leads to.
+"""
+
+import socket
+import struct
+from ipaddress import IPv4Address
+
+from workers.system.packet_filter import JUMP_EQUAL, LOAD, LOAD_HALF, RETURN, Instruction, attach
+
+ETH_P_ARP = 0x0806
+ETH_P_IP = 0x0800
+BROADCAST_MAC = b"\xff" * 6
+REQUEST = 1
+ARP = struct.Struct("!HHBBH6s4s6s4s")
+NOBODY = IPv4Address(0)
+# Offsets in an ARP packet.
+SENDER_MAC, SENDER_IP = 8, 14
+
+
+class ArpWatch:
+    """Hears whoever else claims `address` on `interface`; `fileno` is readable when somebody does.
+
+    The filter is in the kernel, so that the LAN's other ARP traffic wakes nobody up.
+    """
+
+    def __init__(self, interface: str, mac: str, address: IPv4Address) -> None:
+        """Raises OSError."""
+        self.address = address
+        self._interface = interface
+        self._mac = bytes.fromhex(mac.replace(":", ""))
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, 0)
+        try:
+            attach(self._socket, _claims_of_others(self._mac, address))
+            self._socket.bind((interface, ETH_P_ARP))
+            self._socket.setblocking(False)
+        except OSError:
+            self._socket.close()
+            raise
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """Takes some 15 ms, as for every packet socket."""
+        self._socket.close()
+
+    def probe(self) -> None:
+        """Asks who has the address without claiming it (section 2.1.1). Raises OSError."""
+        packet = _packet(self._mac, NOBODY, self.address)
+        self._socket.sendto(packet, (self._interface, ETH_P_ARP, 0, 0, BROADCAST_MAC))
+
+    def claims(self) -> list[str]:
+        """The MACs of those who have claimed it since the last call, also while the link was still there."""
+        found: list[str] = []
+        failures = 0
+        while failures < 2:
+            try:
+                packet = self._socket.recv(ARP.size)
+            except BlockingIOError:
+                break
+            except OSError:
+                failures += 1  # a link that goes is told first, and once, before what it had received
+            else:
+                found.append(packet[SENDER_MAC : SENDER_MAC + 6].hex(":"))
+        return found
+
+
+def announce(interface: str, mac: str, address: IPv4Address) -> None:
+    """One ARP Announcement (section 2.3), lest the neighbours' caches hold the old owner. Raises OSError."""
+    # Protocol 0 receives nothing: closing such a socket does not make the kernel wait out a grace period.
+    with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, 0) as packet_socket:
+        packet = _packet(bytes.fromhex(mac.replace(":", "")), address, address)
+        packet_socket.sendto(packet, (interface, ETH_P_ARP, 0, 0, BROADCAST_MAC))
+
+
+def _packet(mac: bytes, sender: IPv4Address, target: IPv4Address) -> bytes:
+    return ARP.pack(1, ETH_P_IP, 6, 4, REQUEST, mac, sender.packed, bytes(6), target.packed)
+
+
+def _claims_of_others(mac: bytes, address: IPv4Address) -> list[Instruction]:
+    """The sender has the address, and is not ourselves (a router may answer as us).
+
+    Who only probes for it as well (section 2.1.1) has been offered it by the same server as a rule, which grants it to
+    one of both: if each took the other's probe for a claim, both would decline it.
+    """
+    return [
+        (LOAD, 0, 0, SENDER_IP),
+        (JUMP_EQUAL, 0, 5, int(address)),
+        (LOAD, 0, 0, SENDER_MAC),
+        (JUMP_EQUAL, 0, 2, int.from_bytes(mac[:4], "big")),
+        (LOAD_HALF, 0, 0, SENDER_MAC + 4),
+        (JUMP_EQUAL, 1, 0, int.from_bytes(mac[4:], "big")),
+        (RETURN, 0, 0, ARP.size),
+        (RETURN, 0, 0, 0),
+    ]

@@ -1,0 +1,123 @@
+"""From udhcpc's words to a Lease. All that a DHCP server sends is hostile until it has passed here.
+
+Owns the formats of BusyBox's environment variables. What is optional and malformed is dropped; without a usable
+address there is no lease.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+from workers.contract.lease import Lease, Route
+
+INFINITE_SECONDS = 0xFFFFFFFF  # RFC 2131 section 3.3
+DEFAULT_SECONDS = 3600  # what udhcpc assumes without option 51
+MIN_MTU = 576  # RFC 2132 allows 68; but what every host must be able to receive is known to pass (RFC 791)
+MAX_MTU = 65535
+MAX_ITEMS = 64  # of any list: no sane server sends more
+DOMAIN = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_-]{1,63})*\.?")
+
+
+class InvalidLease(ValueError):
+    """The server's answer cannot be used; the text says which value and why."""
+
+
+def parse_lease(values: Mapping[str, str], obtained: float) -> Lease:
+    """The lease in udhcpc's variables, acknowledged at `obtained` (`boottime()` seconds). Raises InvalidLease."""
+    address = _unicast(values.get("ip", ""))
+    if address is None:
+        raise InvalidLease(f"the server granted {values.get('ip', '')!r}, which is no unicast address")
+    return Lease(
+        address=IPv4Interface((address, _prefix_length(values, address))),
+        server=_unicast(values.get("serverid", "")),
+        duration=_duration(values.get("lease", "")),
+        obtained=obtained,
+        routers=_addresses(values.get("router", "")),
+        classless=_classless(values.get("staticroutes", "") or values.get("msstaticroutes", "")),
+        static=_static(values.get("routes", "")),
+        dns=_addresses(values.get("dns", "")),
+        domain=_domain(values.get("domain", "")),
+        mtu=_number(values.get("mtu", ""), MIN_MTU, MAX_MTU),
+    )
+
+
+def _unicast(text: str) -> IPv4Address | None:
+    try:
+        address = IPv4Address(text)
+    except ValueError:
+        return None
+    if address.is_unspecified or address.is_multicast or address.is_loopback or int(address) >= 0xF0000000:
+        return None
+    return address
+
+
+def _number(text: str, low: int, high: int) -> int | None:
+    if not (text.isascii() and text.isdigit() and len(text) <= 10):
+        return None
+    number = int(text)
+    return number if low <= number <= high else None
+
+
+def _duration(text: str) -> int | None:
+    seconds = _number(text, 1, INFINITE_SECONDS)
+    if seconds == INFINITE_SECONDS:
+        return None
+    return DEFAULT_SECONDS if seconds is None else seconds
+
+
+def _prefix_length(values: Mapping[str, str], address: IPv4Address) -> int:
+    length = _number(values.get("mask", ""), 1, 32)
+    if length is not None:
+        return length
+    try:
+        return IPv4Network((0, values.get("subnet", ""))).prefixlen or _natural(address)
+    except ValueError:
+        return _natural(address)
+
+
+def _natural(address: IPv4Address) -> int:
+    """The class A, B or C prefix length, which holds where no mask was sent (RFC 950)."""
+    first = int(address) >> 24
+    return 8 if first < 128 else 16 if first < 192 else 24
+
+
+def _addresses(text: str) -> tuple[IPv4Address, ...]:
+    found = (_unicast(word) for word in text.split()[:MAX_ITEMS])
+    return tuple(dict.fromkeys(a for a in found if a is not None))
+
+
+def _routes(pairs: Iterable[tuple[str, str]], destination: Callable[[str], IPv4Network]) -> tuple[Route, ...]:
+    routes = []
+    for target, hop in pairs:
+        next_hop = None if hop == "0.0.0.0" else _unicast(hop)  # noqa: S104  an address in RFC 3442, not a bind
+        if next_hop is None and hop != "0.0.0.0":  # noqa: S104
+            continue
+        try:
+            routes.append(Route(destination(target), next_hop))
+        except ValueError:
+            continue  # one malformed destination does not cost the others
+    return tuple(dict.fromkeys(routes))
+
+
+def _classless(text: str) -> tuple[Route, ...]:
+    """Options 121 and 249: `destination/length hop` pairs, hop 0.0.0.0 for on-link (RFC 3442)."""
+    words = text.split()[: 2 * MAX_ITEMS]
+    return _routes(zip(words[::2], words[1::2], strict=False), lambda t: IPv4Network(t, strict=False))
+
+
+def _static(text: str) -> tuple[Route, ...]:
+    """Option 33: `host/hop` words; the default route is illegal there (RFC 2132 section 5.8)."""
+    pairs = [(host, hop) for host, _, hop in (word.partition("/") for word in text.split()[:MAX_ITEMS])]
+    routes = _routes(pairs, _class_destination)
+    return tuple(r for r in routes if not r.destination.network_address.is_unspecified)
+
+
+def _class_destination(text: str) -> IPv4Network:
+    """A network of its class where the host part is zero, else the host."""
+    address = IPv4Address(text)
+    network = IPv4Network((address, _natural(address)), strict=False)
+    return network if network.network_address == address else IPv4Network((address, 32))
+
+
+def _domain(text: str) -> str | None:
+    return text if DOMAIN.fullmatch(text) else None

@@ -1,0 +1,119 @@
+"""A packet socket that sees what comes to the DHCP client port of one interface, address or not.
+
+Opened once per first lease: the kernel waits out a grace period of some 15 ms at each close of such a socket, so it is
+closed after the answer has been given.
+"""
+
+import socket
+import struct
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+from workers.dhcp4.codec import CLIENT_PORT, SERVER_PORT, Answer, Malformed, decode
+from workers.system.packet_filter import (
+    IP_HEADER_LENGTH,
+    JUMP_BITS,
+    JUMP_EQUAL,
+    LOAD_BYTE,
+    LOAD_HALF,
+    LOAD_HALF_BEHIND_HEADER,
+    RETURN,
+    attach,
+)
+
+ETH_P_IP = 0x0800
+BROADCAST_MAC = b"\xff" * 6
+ANYWHERE, EVERYONE = bytes(4), b"\xff" * 4
+IP_HEADER = struct.Struct("!BBHHHBBH4s4s")
+UDP_HEADER = struct.Struct("!HHHH")
+TTL = 64
+MAX_FRAME = 65536
+# UDP, no fragment, and the destination port behind the header's own length.
+FILTER = (
+    (LOAD_BYTE, 0, 0, 9),
+    (JUMP_EQUAL, 0, 6, socket.IPPROTO_UDP),
+    (LOAD_HALF, 0, 0, 6),
+    (JUMP_BITS, 4, 0, 0x1FFF),
+    (IP_HEADER_LENGTH, 0, 0, 0),
+    (LOAD_HALF_BEHIND_HEADER, 0, 0, 2),
+    (JUMP_EQUAL, 0, 1, CLIENT_PORT),
+    (RETURN, 0, 0, MAX_FRAME),
+    (RETURN, 0, 0, 0),
+)
+
+
+class PacketSocket:
+    """A context manager; `fileno` is readable when something came."""
+
+    def __init__(self, interface: str) -> None:
+        """Raises OSError. Made with protocol 0: one made with ETH_P_IP would listen on every interface at once."""
+        self._interface = interface
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, 0)
+        try:
+            attach(self._socket, FILTER)
+            self._socket.bind((interface, ETH_P_IP))
+            self._socket.setblocking(False)
+        except OSError:
+            self._socket.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """Takes some 15 ms."""
+        self._socket.close()
+
+    def broadcast(self, payload: bytes) -> None:
+        """Sends a DHCP message from 0.0.0.0 to 255.255.255.255. Raises OSError."""
+        udp_length = UDP_HEADER.size + len(payload)
+        pseudo = ANYWHERE + EVERYONE + struct.pack("!BBH", 0, socket.IPPROTO_UDP, udp_length)
+        ports = struct.pack("!HHH", CLIENT_PORT, SERVER_PORT, udp_length)
+        checksum = _checksum(pseudo + ports + bytes(2) + payload) or 0xFFFF
+        udp = ports + struct.pack("!H", checksum) + payload
+        fields = (0x45, 0, IP_HEADER.size + len(udp), 0, 0, TTL, socket.IPPROTO_UDP)
+        header = IP_HEADER.pack(*fields, 0, ANYWHERE, EVERYONE)
+        header = IP_HEADER.pack(*fields, _checksum(header), ANYWHERE, EVERYONE)
+        self._socket.sendto(header + udp, (self._interface, ETH_P_IP, 0, 0, BROADCAST_MAC))
+
+    def receive(self) -> list[Answer]:
+        """What servers have sent since the last call; all else is dropped. Raises OSError where the link is gone.
+
+        UDP checksums are not looked at: a server on this host leaves them unfinished to its network card.
+        """
+        answers: list[Answer] = []
+        while True:
+            try:
+                packet, source = self._socket.recvfrom(MAX_FRAME)
+            except BlockingIOError:
+                return answers
+            try:
+                answers.append(replace(decode(_payload(packet)), sender=source[4].hex(":")))
+            except Malformed:
+                continue  # not for us to complain about what else is on the wire
+
+
+def _payload(packet: bytes) -> bytes:
+    start = (packet[0] & 0x0F) * 4
+    if start < IP_HEADER.size or len(packet) < start + UDP_HEADER.size:
+        raise Malformed("truncated")
+    source, _, length, _ = UDP_HEADER.unpack_from(packet, start)
+    if source != SERVER_PORT:
+        raise Malformed("not from a server's port")
+    return packet[start + UDP_HEADER.size : start + length]
+
+
+def _checksum(data: bytes) -> int:
+    """RFC 1071."""
+    total: int = sum(struct.unpack(f"!{(len(data) + 1) // 2}H", data + bytes(len(data) % 2)))
+    while total > 0xFFFF:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF

@@ -1,0 +1,134 @@
+"""DHCPRELEASE and DHCPDECLINE (RFC 2131 sections 4.4.6 and 4.4.4): how a lease is given back, whoever obtained it.
+
+Owns the packet and the proof that it has left. Must not know why a lease ends.
+"""
+
+import logging
+import os
+import select
+import socket
+from ipaddress import IPv4Address
+
+from workers.contract.lease import Lease
+from workers.dhcp4.codec import CLIENT_PORT, SERVER_PORT, MessageType, encode
+from workers.dhcp4.packet_socket import PacketSocket
+from workers.link.configure import configure
+from workers.netlink.operations import Netlink, NetlinkError
+from workers.system.namespaces import Namespace, disable_ipv6, new_namespace
+
+# asm-generic/socket.h, linux/net_tstamp.h
+SO_TIMESTAMPING = 37
+SOF_TIMESTAMPING_SOFTWARE, SOF_TIMESTAMPING_TX_SCHED, SOF_TIMESTAMPING_OPT_TSONLY = 1 << 4, 1 << 8, 1 << 11
+
+log = logging.getLogger(__name__)
+
+
+class ReleaseError(Exception):
+    """The lease could not be given back; the text says what was awaited."""
+
+
+def release(interface: str, lease: Lease, mac: str, timeout: float = 2.0) -> None:
+    """Sends one DHCPRELEASE from the leased address, which must be on `interface`, in the present namespace.
+
+    `mac` is the client's hardware address and its identifier. Returns when the packet has been handed to the link,
+    hence after the next hop's address was resolved: a link removed right afterwards does not take it along.
+    Raises ReleaseError, after `timeout` seconds at the latest.
+    """
+    server = lease.server
+    if server is None:
+        raise ReleaseError(f"the lease of {lease.address.ip} names no server to release it to")
+    try:
+        with _client_socket(interface, lease.address.ip) as client:
+            client.connect((str(server), SERVER_PORT))
+            client.send(encode(MessageType.RELEASE, _xid(), mac, ciaddr=lease.address.ip, server=server))
+            left = _has_left(client, timeout)
+    except OSError as error:
+        raise ReleaseError(f"releasing {lease.address.ip} to {server} over {interface}: {error.strerror}") from error
+    if not left:
+        raise ReleaseError(
+            f"releasing {lease.address.ip} to {server} over {interface}: "
+            f"the next hop did not answer ARP within {timeout:g} s"
+        )
+
+
+def release_detached(container_link: str, lease: Lease, mac: str, timeout: float = 2.0) -> None:
+    """Sends the DHCPRELEASE for a link that lies without an address in the present namespace, and removes the link.
+
+    The leased address is never put on the host: the link goes into a namespace of its own for it. The process is
+    back in its namespace afterwards. Raises ReleaseError; a link that could be moved is removed then, too.
+    """
+    try:
+        with new_namespace() as scratch:
+            _move(container_link, scratch)
+            with scratch.visit():
+                _release_and_remove(container_link, lease, mac, timeout)
+    except (NetlinkError, OSError) as error:
+        raise ReleaseError(f"releasing {lease.address.ip} over {container_link}: {error}") from error
+
+
+def decline(interface: str, lease: Lease, mac: str) -> None:
+    """Tells the server that somebody else has the address (RFC 2131 section 4.4.4); what fails is logged.
+
+    The server notices by itself sooner or later; until then it may offer the address again.
+    """
+    message = encode(MessageType.DECLINE, _xid(), mac, server=lease.server, requested=lease.address.ip)
+    _broadcast(interface, message, "DHCPDECLINE")
+
+
+def release_by_broadcast(interface: str, lease: Lease, mac: str) -> None:
+    """Releases a lease whose address is not put on the link, hence by broadcast; what fails is logged."""
+    message = encode(MessageType.RELEASE, _xid(), mac, ciaddr=lease.address.ip, server=lease.server)
+    _broadcast(interface, message, "DHCPRELEASE")
+
+
+def _broadcast(interface: str, message: bytes, name: str) -> None:
+    try:
+        with PacketSocket(interface) as packet_socket:
+            packet_socket.broadcast(message)
+    except OSError as error:
+        log.warning("%s not sent: %s", name, error, extra={"interface": interface})
+
+
+def _xid() -> int:
+    return int.from_bytes(os.urandom(4), "big")
+
+
+def _move(container_link: str, scratch: Namespace) -> None:
+    with Netlink() as netlink:
+        netlink.move_link(netlink.require_link(container_link), scratch)
+
+
+def _release_and_remove(container_link: str, lease: Lease, mac: str, timeout: float) -> None:
+    with Netlink() as netlink:
+        try:
+            disable_ipv6(container_link)
+            netlink.raise_link(netlink.require_link(container_link))
+            configure(container_link, None, lease, skip_routes=False)
+            release(container_link, lease, mac, timeout)
+        finally:
+            netlink.delete_link(container_link)
+
+
+def _client_socket(interface: str, address: IPv4Address) -> socket.socket:
+    """Asks for a report of each packet's departure; SO_REUSEADDR as udhcpc may hold the port."""
+    client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    try:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
+        report = SOF_TIMESTAMPING_TX_SCHED | SOF_TIMESTAMPING_SOFTWARE | SOF_TIMESTAMPING_OPT_TSONLY
+        client.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, report)
+        client.bind((str(address), CLIENT_PORT))
+    except OSError:
+        client.close()
+        raise
+    return client
+
+
+def _has_left(client: socket.socket, timeout: float) -> bool:
+    """Waits for the report that the packet was handed to the link; the only thing this error queue gets."""
+    poller = select.poll()
+    poller.register(client, 0)  # wakes up by POLLERR, which needs no asking for
+    if not poller.poll(timeout * 1000):
+        return False
+    client.recvmsg(0, 512, socket.MSG_ERRQUEUE)  # raises BlockingIOError should anything else have woken us
+    return True

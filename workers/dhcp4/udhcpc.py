@@ -1,0 +1,208 @@
+"""BusyBox udhcpc: its arguments, its events, its end. The only file that knows udhcpc's words.
+
+Every option is passed explicitly, since distributions patch the defaults. Events come as NUL-separated records on
+its standard output (see udhcpc-event.sh), its own log on standard error.
+"""
+
+import logging
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from io import FileIO
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import NoReturn
+
+from workers.dhcp4.codec import REQUESTED_OPTIONS, VENDOR_CLASS
+from workers.system.libc import follow_parent
+from workers.system.poll import ready
+
+SCRIPT = Path(__file__).with_name("udhcpc-event.sh")
+RETRY_SECONDS = 3
+ROUND_PAUSE_SECONDS = 5  # a server that comes back is asked within one round and one pause: 14 s
+STOP_SECONDS = 1.0
+MIN_LEASE_SECONDS = 16  # it takes shorter ones for this long
+READ_BYTES = 65536
+
+log = logging.getLogger(__name__)
+
+
+class EventKind(StrEnum):
+    """What udhcpc calls its script with."""
+
+    DECONFIG = "deconfig"
+    BOUND = "bound"
+    RENEW = "renew"
+    NAK = "nak"
+    LEASEFAIL = "leasefail"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One call of the script; `values` are the server's words, not validated."""
+
+    kind: EventKind
+    values: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ClientOptions:
+    """One udhcpc: `requested` goes out as option 50, `hostname` as option 12."""
+
+    interface: str
+    mac: str
+    requested: IPv4Address | None = None
+    hostname: str | None = None
+
+    def arguments(self) -> list[str]:
+        """The command line. `-B`: an address that is not on the link yet cannot be sent to by unicast."""
+        client_id = "01" + self.mac.replace(":", "")  # hardware type 1 and the address: RFC 2132 section 9.14
+        words = ["udhcpc", "-f", "-i", self.interface, "-s", str(SCRIPT), "-B", "-o", "-V", VENDOR_CLASS]
+        words += ["-x", f"0x3d:{client_id}"]
+        words += [word for option in REQUESTED_OPTIONS for word in ("-O", str(option))]
+        if self.hostname:
+            words += ["-x", f"0x0c:{self.hostname.encode('ascii').hex()}"]
+        if self.requested:
+            words += ["-r", str(self.requested)]
+        return [*words, "-t", "3", "-T", str(RETRY_SECONDS), "-A", str(ROUND_PAUSE_SECONDS)]
+
+
+@dataclass(slots=True)
+class Records:
+    """Puts events together from the bytes of a pipe."""
+
+    _pending: bytes = b""
+
+    def feed(self, data: bytes) -> Iterator[Event]:
+        """The events that `data` completes; records that are no event of udhcpc's are logged and dropped."""
+        *records, self._pending = (self._pending + data).split(b"\0\0")
+        for record in records:
+            name, *fields = record.decode("utf-8", "replace").split("\0")
+            if name in EventKind.__members__.values():
+                yield Event(EventKind(name), dict(f.partition("=")[::2] for f in fields))
+            else:
+                log.warning("udhcpc's script reported an unknown event %r", name[:40])
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A udhcpc that is yet to be started: the program and the ends of its pipes."""
+
+    executable: str
+    arguments: list[str]
+    output: FileIO
+    errors: FileIO
+
+    def become(self) -> NoReturn:
+        """Turns this process into it. Raises OSError.
+
+        A udhcpc must not outlive its worker, the parent of this process: the next one for this endpoint would compete
+        with it.
+        """
+        for ignored_by_python in (signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(ignored_by_python, signal.SIG_DFL)
+        with Path(os.devnull).open("rb") as nothing:
+            for end, standard in ((nothing, 0), (self.output, 1), (self.errors, 2)):
+                os.dup2(end.fileno(), standard)
+        follow_parent(os.getppid(), signal.SIGTERM)
+        os.execve(self.executable, self.arguments, {})  # noqa: S606  a shell is what it is not; its script inherits the {}
+
+    def close(self) -> None:
+        """It is not to be started any more."""
+        self.output.close()
+        self.errors.close()
+
+
+class Client:
+    """A udhcpc in the current network namespace. `events` and `errors` are to be waited on.
+
+    It is made by the process that is to become it, `pid`, and starts when that does what `start` says.
+    """
+
+    def __init__(self, options: ClientOptions) -> None:
+        """Raises OSError where busybox is missing."""
+        busybox = shutil.which("busybox")
+        if busybox is None:
+            raise FileNotFoundError("busybox, which brings udhcpc, is not installed")
+        self.pid = os.getpid()
+        self.events, output = _pipe()
+        self.errors, errors = _pipe()
+        self.start: Start | None = Start(busybox, ["busybox", *options.arguments()], output, errors)
+        self.last_words = ""
+        self.rest: list[Event] = []
+        self._records = Records()
+        self._begun = False
+        self._log_rest = b""
+
+    def take_start(self) -> Start | None:
+        """For the process that becomes it; None where it has been started."""
+        start, self.start = self.start, None
+        return start
+
+    def read_events(self) -> list[Event] | None:
+        """What has happened since the last call; None when udhcpc has ended.
+
+        Each udhcpc begins with a DECONFIG, before any packet, which says nothing.
+        """
+        data = _read(self.events)
+        return None if data is None else self._events(data)
+
+    def _events(self, data: bytes) -> list[Event]:
+        events = list(self._records.feed(data))
+        begins, self._begun = bool(events) and not self._begun, self._begun or bool(events)
+        return events[1:] if begins else events
+
+    def read_log(self) -> bool:
+        """Takes in udhcpc's own log; False when udhcpc has ended."""
+        data = _read(self.errors)
+        *lines, self._log_rest = (self._log_rest + (data or b"")).split(b"\n")
+        for line in lines:
+            text = line.decode("utf-8", "replace").removeprefix("udhcpc: ")
+            self.last_words = text
+            log.debug("udhcpc[%d] %s", self.pid, text)
+        return data is not None
+
+    def renew(self) -> None:
+        """Before its time."""
+        os.kill(self.pid, signal.SIGUSR1)
+
+    def stop(self) -> int:
+        """Ends it without a DHCPRELEASE (SIGTERM without -R) and gives its exit status; `rest` is what it said last."""
+        status = 0
+        if self.start is not None:
+            self.start.close()
+        else:
+            status = self._end()
+        self.rest = self.read_events() or []
+        self.events.close()
+        self.errors.close()
+        return status
+
+    def _end(self) -> int:
+        """It is a child of our parent's, who leaves its status in place: its number cannot be another's."""
+        pidfd = os.pidfd_open(self.pid)
+        try:
+            signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+            if not ready([pidfd], STOP_SECONDS):
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                ready([pidfd])
+        finally:
+            os.close(pidfd)
+        fields = Path(f"/proc/{self.pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        return os.waitstatus_to_exitcode(int(fields[-1]))  # proc_pid_stat(5): the last one is exit_code
+
+
+def _pipe() -> tuple[FileIO, FileIO]:
+    """A reader that does not wait, and its writer."""
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    return FileIO(reader), FileIO(writer, "w")
+
+
+def _read(pipe: FileIO) -> bytes | None:
+    """What is there, b"" for nothing yet, None for end of file."""
+    data = pipe.read(READ_BYTES)
+    return b"" if data is None else data or None

@@ -1,0 +1,22 @@
+"""Can a bridge carry a network? Asked once, at CreateNetwork, in the host's namespace."""
+
+from dataclasses import dataclass
+
+from workers.diagnosis.causes import warnings
+from workers.netlink.operations import NetlinkError
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeReport:
+    """What the kernel says about a bridge: `error` why it cannot be used, `warnings` what will hurt later."""
+
+    error: str | None
+    warnings: tuple[str, ...] = ()
+
+
+def probe_bridge(name: str) -> BridgeReport:
+    """Never raises: what is wrong with the bridge is the report."""
+    try:
+        return BridgeReport(error=None, warnings=warnings(name))
+    except (NetlinkError, OSError) as error:
+        return BridgeReport(error=str(error))

@@ -1,0 +1,177 @@
+"""Who renews a lease in the sandbox: a udhcpc, or the renewer; one of them at a time, or none.
+
+Owns their start, their end and the restart of a udhcpc that died. Must not know what their events mean.
+"""
+
+from collections.abc import Callable, Iterable
+
+from workers.contract.lease import Lease
+from workers.contract.messages import ClientStarted, LeaseTrouble, Report, Trouble
+from workers.dhcp4.renewer import Renewer
+from workers.dhcp4.udhcpc import Client, ClientOptions, Event, Start
+from workers.system.backoff import Backoff
+from workers.system.clock import boottime, slept
+from workers.system.deadlines import Deadlines
+
+LATE_SECONDS = 1.0  # after which udhcpc is late
+
+
+class Clients:
+    """`options` says how a udhcpc is started at that moment, `take` is given each event of whoever renews."""
+
+    def __init__(
+        self, options: Callable[[], ClientOptions], take: Callable[[Event], None], report: Callable[[Report], None]
+    ) -> None:
+        self._options = options
+        self._take = take
+        self._report = report
+        self._client: Client | None = None
+        self._renewer: Renewer | None = None
+        self._ended: list[int] = []
+        self._started = 0.0
+        self._backoff = Backoff()
+        self._deadlines = Deadlines()
+        self._lease: Lease | None = None
+        self._slept = 0.0
+
+    @property
+    def running(self) -> bool:
+        """Is there one? A udhcpc that has died and is to be started again is none."""
+        return self._client is not None or self._renewer is not None
+
+    @property
+    def starting(self) -> bool:
+        """Whether the udhcpc is yet to be started."""
+        return self._client is not None and self._client.start is not None
+
+    def take_ended(self) -> list[int]:
+        """The pids of those that have ended since the last call."""
+        ended, self._ended = self._ended, []
+        return ended
+
+    def take_start(self) -> Start | None:
+        """The udhcpc that is yet to be started; from now on that is the caller's task."""
+        return None if self._client is None else self._client.take_start()
+
+    @property
+    def next_at(self) -> float | None:
+        """`boottime()` at which `due` is to be called."""
+        return self._deadlines.next_at
+
+    def sources(self) -> dict[int, Callable[[], None]]:
+        """Descriptors to be waited on, with what to call when one is readable."""
+        if self._client is not None:
+            return {self._client.events.fileno(): self._on_events, self._client.errors.fileno(): self._on_log}
+        if self._renewer is not None:
+            return {self._renewer.fileno(): self._on_answer}
+        return {}
+
+    def start_udhcpc(self) -> None:
+        """In place of whoever renewed so far."""
+        self.stop()
+        self._started = boottime()
+        self._client = Client(self._options())
+        self._report(ClientStarted(self._client.pid))
+
+    def start_renewer(self, interface: str, mac: str, lease: Lease, hostname: str | None) -> None:
+        """In place of whoever renewed so far. Raises OSError where the interface is gone."""
+        self.stop()
+        self._report(ClientStarted(None))
+        self._renewer = Renewer(interface, mac, lease, hostname)
+        self._deadlines.set(self._ask, self._renewer.next_at)
+
+    def accept(self, lease: Lease, asleep: float) -> None:
+        """What was answered is the lease from now on; the host had `slept()` for `asleep` seconds by then."""
+        if self._renewer is not None:
+            self._renewer.accept(lease)
+            self._deadlines.set(self._ask, self._renewer.next_at)
+        else:
+            self._lease, self._slept = lease, asleep
+            self._look_later(lease.obtained)
+
+    def reject(self) -> None:
+        """What was answered is no lease, although udhcpc rests on it: it asks once more. The renewer does anyway."""
+        if self._client is not None:
+            self._restart_later()
+
+    def due(self, now: float) -> None:
+        """To be called at `next_at`."""
+        self._deadlines.due(now)
+
+    def stop(self) -> None:
+        """Ends whoever renews; the lease stays held."""
+        self._deadlines.clear()
+        if self._client is not None:
+            self._end(self._client)
+        if self._renewer is not None:
+            self._renewer.close()
+            self._renewer = None
+
+    def finish(self) -> None:
+        """The same, but that what a udhcpc has said to its end is taken: it may just have been granted a lease."""
+        client = self._client
+        self.stop()
+        self._dispatch(client.rest if client is not None else [])
+        self.stop()
+
+    def _look_later(self, after: float) -> None:
+        """When udhcpc should have done something next."""
+        lease = self._lease
+        times = (t + LATE_SECONDS for t in (lease.t1, lease.t2, lease.expires) if t is not None) if lease else ()
+        self._deadlines.set(self._look, next((t for t in times if t > after), None))
+
+    def _look(self) -> None:
+        """udhcpc's clock stands still in a suspend: what it is late with by that is done now."""
+        missed = slept() - self._slept
+        self._slept += missed
+        self._look_later(boottime())
+        if self._client is not None and self._lease is not None and missed > LATE_SECONDS:
+            if self._lease.runs(boottime()):
+                self._client.renew()
+            else:
+                self.start_udhcpc()
+
+    def _ask(self) -> None:
+        if self._renewer is not None:
+            self._renewer.ask()
+            self._deadlines.set(self._ask, self._renewer.next_at)
+
+    def _on_answer(self) -> None:
+        self._dispatch(self._renewer.read_events() if self._renewer else [])
+
+    def _on_log(self) -> None:
+        if self._client and not self._client.read_log():
+            self._on_death()
+
+    def _on_events(self) -> None:
+        events = self._client.read_events() if self._client else []
+        if events is None:
+            self._on_death()
+        self._dispatch(events or [])
+
+    def _dispatch(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self._take(event)
+
+    def _on_death(self) -> None:
+        if self._client is None:
+            return
+        words = self._client.last_words
+        status, delay = self._restart_later()
+        detail = f"udhcpc ended with status {status} ({words or 'no word'}); started again in {delay:g} s"
+        self._report(LeaseTrouble(Trouble.CLIENT_DIED, detail))
+
+    def _end(self, client: Client) -> int:
+        """Its exit status."""
+        if client.start is None:
+            self._ended.append(client.pid)
+        self._client = None
+        return client.stop()
+
+    def _restart_later(self) -> tuple[int, float]:
+        """Its exit status, and in how many seconds another one starts."""
+        assert self._client is not None
+        status = self._end(self._client)
+        delay = self._backoff.failed(boottime() - self._started)
+        self._deadlines.set(self.start_udhcpc, boottime() + delay)
+        return status, delay

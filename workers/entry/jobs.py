@@ -1,0 +1,43 @@
+"""What the supervisor has a process for that knows endpoints: the beginning of a worker, and three short jobs."""
+
+from dataclasses import replace
+from multiprocessing.connection import Connection
+
+from workers.contract.lease import Lease
+from workers.contract.messages import Begin, ConflictCheck, Deleted, EndpointSpec
+from workers.endpoint.creation import Creation
+from workers.endpoint.worker import Worker
+from workers.netlink.operations import Netlink
+
+RECLAIM_SECONDS = 1.5  # for a server to say what it has leased
+
+
+def begin(order: Begin, channel: Connection) -> Worker | None:
+    """Does what a worker is told first; None when there is nothing more to do."""
+    if order.reclaims:
+        reclaim(order.spec, channel)
+        return None
+    if order.resume is not None:
+        return Worker(order.spec, channel, order.resume.lease, held=order.resume.held)
+    made = Creation(order.spec, channel).make()
+    return None if made is None else Worker(order.spec, channel, made.acquired.lease, made=made)
+
+
+def reclaim(spec: EndpointSpec, channel: Connection) -> None:
+    """Removes what a worker that died while it made the endpoint left behind, a lease that it did not report included.
+
+    A remembered lease stays: it goes on waiting for its owner.
+    """
+    Creation(replace(spec, lease_timeout=RECLAIM_SECONDS, conflict=ConflictCheck.OFF), channel).reclaim()
+
+
+def remove(spec: EndpointSpec, channel: Connection) -> None:
+    """Removes the link of an endpoint of which nothing else is known, if there is one."""
+    with Netlink() as netlink:
+        netlink.delete_link(spec.host_link)
+    channel.send(Deleted())
+
+
+def give_back(spec: EndpointSpec, lease: Lease, channel: Connection) -> None:
+    """Releases a lease that no endpoint has any more, over a link made for that; sends a `Deleted`."""
+    Worker(spec, channel, lease).discard()

@@ -1,0 +1,118 @@
+"""A lease brought onto a link: address, connected route, default gateway, the other routes.
+
+Owns the order of the changes and the announcement of a new address; what is to change is `workers.link.routes`' to say.
+Must not know where the lease came from.
+"""
+
+import errno
+from collections.abc import Iterator
+from dataclasses import replace
+from ipaddress import IPv4Address
+
+from workers.acd.arp import announce
+from workers.contract.lease import DEFAULT_DESTINATION, Lease, Route
+from workers.link.routes import Difference, LinkState, difference, lost, withdrawal
+from workers.netlink.operations import Netlink, NetlinkError
+from workers.netlink.rtnetlink import RTPROT_DHCP, RTPROT_KERNEL, KernelRoute, Link, describe
+from workers.system.namespaces import promote_secondaries
+
+DEFAULT_METRIC = 100  # of a default route; Docker's have none, and win
+
+
+def configure(
+    interface: str, previous: Lease | None, lease: Lease, *, skip_routes: bool, joined: IPv4Address | None = None
+) -> tuple[str, ...]:
+    """Brings `interface`, in the present namespace, to what `lease` says; one sentence for each change, none if none.
+
+    `previous` is the lease that the link was brought to before: what it named is ours to replace, and all other
+    addresses and routes stay. `joined` is the gateway that Docker was told at Join. A lease's route that the kernel
+    refuses costs that route only and gets a sentence too.
+    Raises NetlinkError if the link is gone or its address cannot be changed.
+    """
+    with Netlink() as netlink:
+        link = netlink.require_link(interface)
+        before = _state(netlink, link)
+        changes = difference(before, previous, lease, skip_routes=skip_routes, joined=joined)
+        return tuple(_apply(netlink, link, before, changes, lease, joined=joined))
+
+
+def unconfigure(interface: str, lease: Lease, *, skip_routes: bool) -> tuple[str, ...]:
+    """Takes the lease's address and routes off `interface`, one sentence for each; all else stays.
+
+    Raises NetlinkError.
+    """
+    with Netlink() as netlink:
+        link = netlink.require_link(interface)
+        before = _state(netlink, link)
+        changes = withdrawal(before, lease, skip_routes=skip_routes)
+        return tuple(_apply(netlink, link, before, changes, lease, joined=None))
+
+
+def _state(netlink: Netlink, link: Link) -> LinkState:
+    routes = netlink.routes()
+    return LinkState(
+        addresses=netlink.addresses(link.index),
+        routes=tuple(r for r in routes if r.index == link.index),
+        elsewhere=frozenset(r.route.destination for r in routes if r.index != link.index),
+    )
+
+
+def _apply(
+    netlink: Netlink, link: Link, before: LinkState, changes: Difference, lease: Lease, *, joined: IPv4Address | None
+) -> Iterator[str]:
+    if changes.add_address is not None:
+        netlink.add_address(link, changes.add_address)
+        yield f"address {changes.add_address} added"
+    for route in changes.add_routes:
+        yield _add(netlink, link, _lease_route(route, lease, joined))
+    for found in changes.delete_routes:
+        netlink.delete_route(link, found)
+        yield f"{describe(found.route)} removed"
+    if changes.delete_address is not None:
+        _promote(link)
+        netlink.delete_address(link, changes.delete_address)
+        yield f"address {changes.delete_address} removed"
+        for found in lost(before, _state(netlink, link), changes):
+            yield _add(netlink, link, _moved(found, changes.delete_address.ip, lease.address.ip))
+    if changes.add_address is not None:
+        yield _announced(link, changes.add_address.ip)
+
+
+def _lease_route(route: Route, lease: Lease, joined: IPv4Address | None) -> KernelRoute:
+    """The connected route looks as the kernel makes it, so that it goes with its address.
+
+    A default route that Docker does not know of leaves it room for one of its own: else connecting the container to
+    another network fails ("failed to set gateway while updating gateway: file exists").
+    """
+    if route.destination == lease.address.network:
+        return KernelRoute(route, index=None, protocol=RTPROT_KERNEL, source=lease.address.ip)
+    unknown = route.destination == DEFAULT_DESTINATION and joined is not None and route.next_hop != joined
+    return KernelRoute(route, index=None, protocol=RTPROT_DHCP, priority=DEFAULT_METRIC if unknown else 0)
+
+
+def _moved(route: KernelRoute, old: IPv4Address, new: IPv4Address) -> KernelRoute:
+    """A route whose source is the old address cannot exist without it; the new one is what it stands for."""
+    return replace(route, source=new if route.source == old else route.source)
+
+
+def _add(netlink: Netlink, link: Link, route: KernelRoute) -> str:
+    try:
+        netlink.add_route(link, route)
+    except NetlinkError as error:
+        return str(error)  # one bad route of a server must not cost the container the rest of its lease
+    return f"{describe(route.route)} added"
+
+
+def _promote(link: Link) -> None:
+    try:
+        promote_secondaries(link.name)
+    except OSError as error:
+        raise NetlinkError(f"keeping the other addresses of {link.name}", error.errno or errno.EIO) from error
+
+
+def _announced(link: Link, address: IPv4Address) -> str:
+    try:
+        announce(link.name, link.mac, address)
+    except OSError as error:
+        return f"address {address} could not be announced: {error}"  # caches expire by themselves
+    return f"address {address} announced"

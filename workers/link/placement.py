@@ -1,0 +1,54 @@
+"""A lease on its link in the sandbox: put there, replaced, taken off.
+
+Each change is a line in the log, and what the kernel refuses is reported.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from ipaddress import IPv4Address
+
+from workers.contract.lease import Lease
+from workers.contract.messages import LeaseTrouble, Report, Trouble
+from workers.link.configure import configure, unconfigure
+from workers.link.mtu import follow_mtu
+from workers.netlink.operations import NetlinkError
+
+log = logging.getLogger(__name__)
+
+
+class Placement:
+    """`joined` is the gateway that Docker was told at Join, `mtu_limit` the bridge's MTU."""
+
+    def __init__(self, report: Callable[[Report], None], *, skip_routes: bool) -> None:
+        self.joined: IPv4Address | None = None
+        self.mtu_limit: int | None = None
+        self._report = report
+        self._skip_routes = skip_routes
+        self._dropped = False
+
+    def put(self, interface: str, previous: Lease, lease: Lease) -> bool:
+        """In place of `previous`, unless that was dropped; whether that has worked."""
+        there = None if self._dropped else previous
+        try:
+            changes = configure(interface, there, lease, skip_routes=self._skip_routes, joined=self.joined)
+        except NetlinkError as error:
+            self._report(LeaseTrouble(Trouble.INVALID, f"the lease could not be applied: {error}"))
+            return False
+        self._dropped = False
+        _tell(interface, (*changes, *follow_mtu(interface, previous, lease, self.mtu_limit)))
+        return True
+
+    def drop(self, interface: str, lease: Lease) -> None:
+        """Its address and its routes."""
+        try:
+            changes = unconfigure(interface, lease, skip_routes=self._skip_routes)
+        except NetlinkError as error:
+            self._report(LeaseTrouble(Trouble.INVALID, f"the address could not be taken off: {error}"))
+            return
+        self._dropped = True
+        _tell(interface, changes)
+
+
+def _tell(interface: str, changes: Iterable[str]) -> None:
+    for change in changes:
+        log.info(change, extra={"interface": interface})

@@ -1,0 +1,117 @@
+"""The difference between what a link has and what a lease says: pure, no I/O.
+
+Owns the question whose a route is. Ours are those that the previous lease named and those marked `proto dhcp`; all
+others are the user's, the engine's or another network's, and are never touched. Must not know netlink.
+"""
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+from workers.contract.lease import DEFAULT_DESTINATION, Lease, Route
+from workers.netlink.rtnetlink import RTPROT_DHCP, RTPROT_KERNEL, KernelRoute
+
+
+@dataclass(frozen=True, slots=True)
+class LinkState:
+    """What the kernel has: a link's addresses and routes, and the destinations that other links' routes hold."""
+
+    addresses: tuple[IPv4Interface, ...]
+    routes: tuple[KernelRoute, ...]
+    elsewhere: frozenset[IPv4Network] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What has to be done, in this order: what is added must be there before what it replaces goes."""
+
+    add_address: IPv4Interface | None = None
+    add_routes: tuple[Route, ...] = ()
+    delete_routes: tuple[KernelRoute, ...] = ()
+    delete_address: IPv4Interface | None = None
+
+
+def wanted_routes(lease: Lease, *, skip_routes: bool) -> tuple[Route, ...]:
+    """The routes of a lease in an order the kernel accepts; without the connected one, which comes with the address.
+
+    A next hop that is on no connected network gets a host route of its own first (RFC 3442 leaves that to the
+    client; servers that hand out /32 addresses rely on it).
+    """
+    named = () if skip_routes else lease.routes
+    onlink = [r for r in named if r.next_hop is None]
+    via = [r for r in named if r.next_hop is not None]
+    if lease.gateway is not None:
+        via.append(Route(DEFAULT_DESTINATION, lease.gateway))
+    for hop in (r.next_hop for r in via):
+        if hop is not None and not any(hop in net for net in (lease.address.network, *(r.destination for r in onlink))):
+            onlink.append(Route(IPv4Network(hop)))
+    return tuple(dict.fromkeys(r for r in (*onlink, *via) if r != Route(lease.address.network)))
+
+
+def difference(
+    state: LinkState, previous: Lease | None, lease: Lease, *, skip_routes: bool, joined: IPv4Address | None = None
+) -> Difference:
+    """What brings a link from `state` to `lease`, when it was brought to `previous` (None: to nothing) before.
+
+    `joined` is the gateway that Docker was told at Join. It remembers that one, and sets it again whenever another
+    network of the container loses the default route.
+    """
+    wanted = wanted_routes(lease, skip_routes=skip_routes)
+    former = wanted_routes(previous, skip_routes=skip_routes) if previous else ()
+    former += (Route(DEFAULT_DESTINATION, joined),) if joined else ()
+    obsolete = tuple(r for r in state.routes if _ours(r, former) and r.route not in (*wanted, _connected(lease)))
+    add_address = None if lease.address in state.addresses else lease.address
+    replaced = previous is not None and previous.address != lease.address and previous.address in state.addresses
+    return Difference(
+        add_address=add_address,
+        add_routes=_missing(state, wanted, obsolete, lease, renumbered=add_address is not None, previous=previous),
+        delete_routes=tuple(sorted(obsolete, key=lambda r: r.route.next_hop is None)),
+        delete_address=previous.address if previous and replaced else None,
+    )
+
+
+def withdrawal(state: LinkState, lease: Lease, *, skip_routes: bool) -> Difference:
+    """What takes `lease` off a link."""
+    former = wanted_routes(lease, skip_routes=skip_routes)
+    return Difference(
+        delete_routes=tuple(r for r in state.routes if _ours(r, former)),
+        delete_address=lease.address if lease.address in state.addresses else None,
+    )
+
+
+def lost(before: LinkState, after: LinkState, done: Difference) -> tuple[KernelRoute, ...]:
+    """The routes that went along with a deleted address although nobody asked for it."""
+    there = {(r.route, r.priority) for r in after.routes}
+    deleted = {(r.route, r.priority) for r in done.delete_routes}
+    return tuple(
+        r for r in before.routes if r.protocol != RTPROT_KERNEL and (r.route, r.priority) not in there | deleted
+    )
+
+
+def _ours(found: KernelRoute, former: tuple[Route, ...]) -> bool:
+    return found.protocol != RTPROT_KERNEL and (found.protocol == RTPROT_DHCP or found.route in former)
+
+
+def _connected(lease: Lease) -> Route:
+    return Route(lease.address.network)
+
+
+def _missing(
+    state: LinkState,
+    wanted: tuple[Route, ...],
+    obsolete: tuple[KernelRoute, ...],
+    lease: Lease,
+    *,
+    renumbered: bool,
+    previous: Lease | None,
+) -> tuple[Route, ...]:
+    """The wanted routes that are absent and whose destination nobody else holds."""
+    staying = {r.route for r in state.routes if r not in obsolete}
+    held = {r.destination for r in staying} | state.elsewhere
+    missing = [r for r in wanted if r not in staying and r.destination not in held]
+    if not renumbered and lease.address.network.prefixlen < 32 and lease.address.network not in held:
+        missing.insert(0, _connected(lease))
+    had_default = any(r.route.destination == DEFAULT_DESTINATION for r in obsolete)
+    if not had_default and previous is not None and previous.gateway is not None:
+        # The engine or the user took the default route away: it is theirs to bring back.
+        missing = [r for r in missing if r.destination != DEFAULT_DESTINATION]
+    return tuple(missing)

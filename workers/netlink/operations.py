@@ -1,0 +1,232 @@
+"""Links, addresses and routes, as the kernel has them.
+
+Everything refers to the network namespace that the process was in when the `Netlink` was opened. Must not know what
+a lease says or why a link is made.
+"""
+
+import errno
+import os
+import select
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import IPv4Interface
+from types import TracebackType
+from typing import Self
+
+from pyroute2.netlink import NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL
+from pyroute2.netlink.rtnl import (
+    RTM_DELADDR,
+    RTM_DELLINK,
+    RTM_DELROUTE,
+    RTM_GETADDR,
+    RTM_GETLINK,
+    RTM_GETROUTE,
+    RTM_NEWADDR,
+    RTM_NEWLINK,
+    RTM_NEWROUTE,
+)
+
+from workers.contract.lease import DEFAULT_DESTINATION, Route
+from workers.netlink.changes import change_feed, drain
+from workers.netlink.nlsocket import KernelError, NetlinkSocket
+from workers.netlink.rtnetlink import (
+    RTPROT_KERNEL,
+    Bridge,
+    KernelRoute,
+    Link,
+    address_question,
+    changed_link,
+    decode_address,
+    decode_bridge,
+    decode_link,
+    decode_route,
+    describe,
+    encode_address,
+    encode_route,
+    link_question,
+    named_link,
+    route_question,
+    veth_pair,
+)
+from workers.system.namespaces import Namespace, disable_ipv6
+
+OPERATION_SECONDS = 0.5
+
+__all__ = ["Link", "Netlink", "NetlinkError", "host_mac"]
+
+
+class NetlinkError(Exception):
+    """The kernel refused something; the text says what was tried, on what, and what the kernel said."""
+
+    def __init__(self, attempted: str, number: int, reason: str | None = None) -> None:
+        super().__init__(f"{attempted}: {reason or os.strerror(number)}")
+        self.errno = number
+
+
+@contextmanager
+def _attempt(what: str) -> Iterator[None]:
+    try:
+        yield
+    except KernelError as error:
+        raise NetlinkError(what, error.code) from error
+
+
+class Netlink:
+    """One netlink socket of the present network namespace. A context manager."""
+
+    def __init__(self) -> None:
+        self._kernel = NetlinkSocket()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._kernel.close()
+
+    def create_pair(self, *, host_link: str, container_link: str, mac: str, bridge: str, group: int = 0) -> Link:
+        """Makes a veth pair, one end a port of `bridge`, the other with `mac`, both up with the bridge's MTU.
+
+        Two changes and two questions. The addresses are part of the message that creates the pair, so that udev takes
+        them for chosen; IPv6 is off before the container's end gets a carrier, lest the host takes router
+        advertisements on it. Gives the bridge's port.
+        Raises NetlinkError, with nothing left behind.
+        """
+        port_of = self.require_bridge(bridge)
+        with _attempt(f"making the veth pair {host_link}, {container_link} on {bridge}"):
+            pair = veth_pair(host_link, host_mac(mac), port_of, container_link, mac, group=group)
+            self._kernel.change(RTM_NEWLINK, pair, NLM_F_CREATE | NLM_F_EXCL)
+        try:
+            return self._raise_silently(host_link, container_link)
+        except NetlinkError:
+            self.delete_link(host_link)
+            raise
+
+    def _raise_silently(self, host_link: str, container_link: str) -> Link:
+        try:
+            disable_ipv6(host_link)
+            disable_ipv6(container_link)
+        except OSError as error:
+            number = error.errno or errno.EIO
+            raise NetlinkError(f"turning IPv6 off on {host_link} and {container_link}", number, str(error)) from error
+        with _attempt(f"raising {container_link}"):
+            self._kernel.change(RTM_NEWLINK, named_link(container_link, up=True))
+        return self._operating(host_link)
+
+    def _operating(self, name: str) -> Link:
+        """A link that has just got its carrier drops what it is to send until the kernel has noticed (linkwatch.c).
+
+        Recent kernels notice when they are asked, older ones some milliseconds later. After the deadline things go
+        on: DHCP repeats what is lost.
+        """
+        link = self.require_link(name)
+        if link.operational:
+            return link
+        deadline = time.monotonic() + OPERATION_SECONDS
+        with change_feed() as feed:
+            while not (link := self.require_link(name)).operational:
+                if not select.select([feed], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                    break
+                drain(feed)
+        return link
+
+    def require_link(self, name: str) -> Link:
+        """The link of that name; raises NetlinkError if there is none."""
+        link = self.link(name)
+        if link is None:
+            raise NetlinkError(f"using the link {name}", errno.ENODEV, "there is none of that name")
+        return link
+
+    def require_bridge(self, name: str) -> Link:
+        """The bridge of that name; raises NetlinkError if there is none."""
+        link = self.require_link(name)
+        if link.kind != "bridge":
+            raise NetlinkError(f"using {name} as the bridge", errno.EINVAL, f"{name} is {link.described_kind}")
+        return link
+
+    def settings(self, bridge: Link) -> Bridge:
+        with _attempt(f"asking for the bridge {bridge.name}"):
+            return decode_bridge(self._kernel.get(RTM_GETLINK, link_question(bridge.name)))
+
+    def link(self, name: str) -> Link | None:
+        try:
+            return decode_link(self._kernel.get(RTM_GETLINK, link_question(name)))
+        except KernelError as error:
+            if error.code == errno.ENODEV:
+                return None
+            raise NetlinkError(f"asking for the link {name}", error.code) from error
+
+    def links(self) -> tuple[Link, ...]:
+        with _attempt("listing the links"):
+            return tuple(map(decode_link, self._kernel.dump(RTM_GETLINK, link_question())))
+
+    def link_by_mac(self, mac: str, peer_index: int | None = None) -> Link | None:
+        """The link with that address; of several (and of none) the one whose other end has `peer_index`, if given."""
+        found = (link for link in self.links() if link.mac == mac.lower())
+        return next((link for link in found if peer_index is None or link.peer_index == peer_index), None)
+
+    def delete_link(self, name: str) -> bool:
+        """Removes a link, a veth with its other end; False if there is none (any more)."""
+        try:
+            self._kernel.change(RTM_DELLINK, named_link(name))
+        except KernelError as error:
+            if error.code == errno.ENODEV:
+                return False
+            raise NetlinkError(f"removing the link {name}", error.code) from error
+        return True
+
+    def raise_link(self, link: Link) -> None:
+        with _attempt(f"raising {link.name}"):
+            self._kernel.change(RTM_NEWLINK, changed_link(link.index, up=True))
+
+    def set_mtu(self, link: Link, mtu: int) -> None:
+        with _attempt(f"setting the MTU of {link.name} to {mtu}"):
+            self._kernel.change(RTM_NEWLINK, changed_link(link.index, mtu=mtu))
+
+    def move_link(self, link: Link, namespace: Namespace) -> None:
+        """The link goes down on its way and loses its addresses."""
+        with _attempt(f"moving {link.name} to another network namespace"):
+            self._kernel.change(RTM_NEWLINK, changed_link(link.index, namespace=namespace.fileno()))
+
+    def addresses(self, index: int | None = None) -> tuple[IPv4Interface, ...]:
+        """The IPv4 addresses of a link, the primary ones first, or those of all."""
+        with _attempt("listing the addresses"):
+            found = map(decode_address, self._kernel.dump(RTM_GETADDR, address_question(index)))
+            return tuple(address for owner, address in found if index in (None, owner))
+
+    def add_address(self, link: Link, address: IPv4Interface) -> None:
+        with _attempt(f"adding {address} to {link.name}"):
+            self._kernel.change(RTM_NEWADDR, encode_address(link.index, address), NLM_F_CREATE | NLM_F_EXCL)
+
+    def delete_address(self, link: Link, address: IPv4Interface) -> None:
+        with _attempt(f"removing {address} from {link.name}"):
+            self._kernel.change(RTM_DELADDR, encode_address(link.index, address))
+
+    def routes(self, index: int | None = None) -> tuple[KernelRoute, ...]:
+        """The unicast IPv4 routes of the main table, over all links or one."""
+        with _attempt("listing the routes"):
+            decoded = [decode_route(message) for message in self._kernel.dump(RTM_GETROUTE, route_question(index))]
+        return tuple(route for route in decoded if route is not None and index in (None, route.index))
+
+    def add_route(self, link: Link, wanted: KernelRoute) -> None:
+        """Adds beside a route with the same destination and another next hop, never in place of it."""
+        with _attempt(f"adding the {describe(wanted.route)} over {link.name}"):
+            self._kernel.change(RTM_NEWROUTE, encode_route(link.index, wanted), NLM_F_CREATE | NLM_F_APPEND)
+
+    def delete_route(self, link: Link, found: KernelRoute) -> None:
+        """A route that is gone already is deleted."""
+        try:
+            self._kernel.change(RTM_DELROUTE, encode_route(link.index, found))
+        except KernelError as error:
+            if error.code != errno.ESRCH:
+                raise NetlinkError(f"removing the {describe(found.route)} over {link.name}", error.code) from error
+
+    def bridge_routes(self, port: Link) -> tuple[Route, ...]:
+        """The static routes over a port's bridge, for its containers: no default, nothing that came with an address."""
+        over = (r.route for r in self.routes(port.master) if r.protocol != RTPROT_KERNEL)
+        return tuple(route for route in over if route.destination != DEFAULT_DESTINATION)
+
+
+def host_mac(mac: str) -> str:
+    """The host end's address: so high that no bridge takes it for its own, which is its ports' lowest."""
+    return f"fe:{mac.split(':', 1)[1]}"

@@ -1,0 +1,245 @@
+"""Rtnetlink's messages (rtnetlink(7)) and our own types: links, addresses and routes to pyroute2's messages and back.
+
+Pure, no socket. Must not know what is done with a link. pyroute2 is untyped, so `Any` ends here.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from socket import AF_INET
+from struct import Struct
+from typing import Any
+
+from pyroute2.netlink import nlmsg
+from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+from pyroute2.netlink.rtnl.rtmsg import rtmsg
+
+from workers.contract.lease import DEFAULT_DESTINATION, Route
+
+RTEXT_FILTER_SKIP_STATS = 1 << 3
+IFF_UP = 0x1
+IFF_LOWER_UP = 0x10000
+USER_HZ = 100  # ticks per second in a bridge's timers
+RT_TABLE_MAIN = 254
+RTN_UNICAST = 1
+RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 0, 253
+RTNH_F_ONLINK = 4
+RTPROT_KERNEL = 2  # rtnetlink(7): made by the kernel along with an address
+RTPROT_DHCP = 16
+ATTRIBUTE = Struct("=HH")  # its length and its type
+OF_A_LINK = ("ADDRESS", "IFNAME", "MTU", "LINK", "MASTER", "OPERSTATE", "LINKINFO", "GROUP")
+
+
+class LinkMessage(ifinfmsg):  # type: ignore[misc]  # pyroute2 is untyped
+    """A link as the kernel tells it, of whose forty attributes those are decoded that a `Link` is made of."""
+
+    length: int
+    _wanted = frozenset(
+        number for number, (name, *_) in enumerate(ifinfmsg.nla_map) if name.removeprefix("IFLA_") in OF_A_LINK
+    )
+
+    def decode_nlas(self, offset: int) -> None:
+        """Lets pyroute2 decode one at a time, as a message that ends there."""
+        end = self.length
+        while offset - self.offset <= end - ATTRIBUTE.size:
+            length, kind = ATTRIBUTE.unpack_from(self.data, offset)
+            if kind in self._wanted:
+                self.length = offset - self.offset + length
+                super().decode_nlas(offset)
+            offset += (max(length, ATTRIBUTE.size) + 3) & ~3
+        self.length = end
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """A bridge's own settings; `forward_delay` is in seconds, `calls_iptables` is this bridge's switch alone."""
+
+    stp: bool
+    forward_delay: float
+    calls_iptables: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """`carrier` is layer 1 of the link itself, `kind` its driver family (None: hardware), `mtu` is in bytes.
+
+    `operational`: the kernel takes frames for sending. `peer_index` is the other end's index for a veth, in the
+    namespace where that end is.
+    """
+
+    index: int
+    name: str
+    mac: str
+    up: bool
+    carrier: bool
+    operational: bool
+    kind: str | None
+    mtu: int
+    group: int = 0
+    master: int | None = None
+    peer_index: int | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Whether the kernel has noticed its carrier: what it sends before that is dropped, here or at the bridge.
+
+        The kernel looks at both ends of a veth at once, some time after they have got one (linkwatch.c): on a busy host
+        that takes longer than a client needs to start. Who has no carrier is not waited for.
+        """
+        return self.operational or not self.carrier
+
+    @property
+    def described_kind(self) -> str:
+        """For messages: "a veth link", "a hardware link"."""
+        return f"a {self.kind or 'hardware'} link"
+
+
+@dataclass(frozen=True, slots=True)
+class KernelRoute:
+    """One unicast IPv4 route of the main table; `index` is the link's, None for a multipath route."""
+
+    route: Route
+    index: int | None
+    protocol: int
+    priority: int = 0
+    source: IPv4Address | None = None
+    onlink: bool = False
+
+
+def describe(route: Route) -> str:
+    """For messages: "default route via 192.0.2.1"."""
+    what = "default route" if route.destination == DEFAULT_DESTINATION else f"route to {route.destination}"
+    return f"{what} on the link" if route.next_hop is None else f"{what} via {route.next_hop}"
+
+
+def link_question(name: str | None = None) -> nlmsg:
+    """Asks for the link of that name, or for all."""
+    wanted = [("IFLA_IFNAME", name)] if name is not None else []
+    return _message(ifinfmsg, {}, [("IFLA_EXT_MASK", RTEXT_FILTER_SKIP_STATS), *wanted])
+
+
+def named_link(name: str, *, up: bool = False) -> nlmsg:
+    """The link of that name, as it is or to be raised."""
+    return _message(ifinfmsg, _raised(up), [("IFLA_IFNAME", name)])
+
+
+def changed_link(index: int, *, up: bool = False, mtu: int | None = None, namespace: int | None = None) -> nlmsg:
+    """A link that is to be up, to have that MTU, or to be in the network namespace of that descriptor."""
+    changes = [("IFLA_MTU", mtu), ("IFLA_NET_NS_FD", namespace)]
+    return _message(ifinfmsg, {"index": index, **_raised(up)}, [(k, v) for k, v in changes if v is not None])
+
+
+def veth_pair(port: str, port_mac: str, master: Link, other: str, other_mac: str, *, group: int = 0) -> nlmsg:
+    """A pair with the master's MTU; the one end is its port, up and in the group, the other is down."""
+    peer = {"attrs": _end(other, other_mac, master.mtu)}
+    info = [("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", {"attrs": [("VETH_INFO_PEER", peer)]})]
+    place = [("IFLA_MASTER", master.index), ("IFLA_GROUP", group), ("IFLA_LINKINFO", {"attrs": info})]
+    return _message(ifinfmsg, _raised(True), _end(port, port_mac, master.mtu) + place)
+
+
+def _end(name: str, mac: str, mtu: int) -> list[tuple[str, object]]:
+    return [("IFLA_IFNAME", name), ("IFLA_ADDRESS", mac), ("IFLA_MTU", mtu)]
+
+
+def _raised(up: bool) -> dict[str, int]:
+    return {"flags": IFF_UP, "change": IFF_UP} if up else {}
+
+
+def _message(kind: type[nlmsg], fields: dict[str, int], attributes: Iterable[tuple[str, object]]) -> nlmsg:
+    message = kind()
+    for name, value in fields.items():
+        message[name] = value
+    message["attrs"] = list(attributes)
+    return message
+
+
+def decode_link(message: Any) -> Link:  # noqa: ANN401  pyroute2 is untyped
+    slots = {slot.name: slot for slot in message["attrs"]}  # its `get` goes through all of them each time
+
+    def value(name: str) -> Any:  # noqa: ANN401
+        return slots[name].value if name in slots else None
+
+    return Link(
+        index=message["index"],
+        name=value("IFLA_IFNAME"),
+        mac=value("IFLA_ADDRESS") or "",
+        up=bool(message["flags"] & IFF_UP),
+        carrier=bool(message["flags"] & IFF_LOWER_UP),
+        operational=value("IFLA_OPERSTATE") == "UP",
+        kind=message.get(("linkinfo", "kind")) if "IFLA_LINKINFO" in slots else None,
+        mtu=value("IFLA_MTU") or 0,
+        group=value("IFLA_GROUP") or 0,
+        master=value("IFLA_MASTER"),
+        peer_index=value("IFLA_LINK"),
+    )
+
+
+def decode_bridge(message: Any) -> Bridge:  # noqa: ANN401  pyroute2 is untyped
+    """A bridge's settings. A kernel without bridge netfilter has no switch for it, and nothing there calls iptables."""
+    stp, delay, iptables = (
+        message.get(("linkinfo", "data", f"br_{name}")) for name in ("stp_state", "forward_delay", "nf_call_iptables")
+    )
+    return Bridge(stp=bool(stp), forward_delay=(delay or 0) / USER_HZ, calls_iptables=bool(iptables))
+
+
+def address_question(index: int | None = None) -> nlmsg:
+    """Asks for the IPv4 addresses of a link, or of all."""
+    return _message(ifaddrmsg, {"family": AF_INET, "index": index or 0}, [])
+
+
+def encode_address(index: int, address: IPv4Interface) -> nlmsg:
+    """An address of a link, with the broadcast address of its subnet."""
+    fields = {"family": AF_INET, "prefixlen": address.network.prefixlen, "index": index}
+    own = [("IFA_LOCAL", str(address.ip)), ("IFA_ADDRESS", str(address.ip))]
+    return _message(ifaddrmsg, fields, [*own, ("IFA_BROADCAST", str(address.network.broadcast_address))])
+
+
+def decode_address(message: Any) -> tuple[int, IPv4Interface]:  # noqa: ANN401  pyroute2 is untyped
+    """The link's index, and its address."""
+    return message["index"], IPv4Interface((message.get("local"), message["prefixlen"]))
+
+
+def route_question(index: int | None = None) -> nlmsg:
+    """Asks for the IPv4 unicast routes over all links or one, of all tables: the main one need not exist yet."""
+    over = [("RTA_OIF", index)] if index is not None else []
+    return _message(rtmsg, {"family": AF_INET, "type": RTN_UNICAST}, over)
+
+
+def decode_route(message: Any) -> KernelRoute | None:  # noqa: ANN401  pyroute2 is untyped
+    """None for what is no plain unicast IPv4 route of the main table; one by an IPv6 router is not plain either."""
+    if message["table"] != RT_TABLE_MAIN or message["type"] != RTN_UNICAST or message.get("via"):
+        return None
+    gateway, source = message.get("gateway"), message.get("prefsrc")
+    return KernelRoute(
+        route=Route(
+            IPv4Network((message.get("dst") or 0, message["dst_len"])),
+            IPv4Address(gateway) if gateway else None,
+        ),
+        index=message.get("oif"),
+        protocol=message["proto"],
+        priority=message.get("priority") or 0,
+        source=IPv4Address(source) if source else None,
+        onlink=bool(message["flags"] & RTNH_F_ONLINK),
+    )
+
+
+def encode_route(index: int, route: KernelRoute) -> nlmsg:
+    """A unicast route of the main table over the link `index`."""
+    destination, hop = route.route.destination, route.route.next_hop
+    fields = {
+        "family": AF_INET,
+        "dst_len": destination.prefixlen,
+        "table": RT_TABLE_MAIN,
+        "proto": route.protocol,
+        "scope": RT_SCOPE_LINK if hop is None else RT_SCOPE_UNIVERSE,
+        "type": RTN_UNICAST,
+        "flags": RTNH_F_ONLINK if route.onlink else 0,
+    }
+    optional = [
+        ("RTA_GATEWAY", hop and str(hop)),
+        ("RTA_PRIORITY", route.priority or None),
+        ("RTA_PREFSRC", route.source and str(route.source)),
+    ]
+    given = [("RTA_DST", str(destination.network_address)), ("RTA_OIF", index)]
+    return _message(rtmsg, fields, [*given, *((name, value) for name, value in optional if value is not None)])

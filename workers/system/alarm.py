@@ -1,0 +1,48 @@
+"""A descriptor that becomes readable at a `boottime()`: a wait with a timeout does not count a suspend of the host.
+
+timerfd_create(2); os has it from Python 3.13 on only.
+"""
+
+import ctypes
+import os
+import time
+from io import FileIO
+
+from workers.system.libc import LIBC, checked
+
+TFD_TIMER_ABSTIME = 1
+
+
+class _Itimerspec(ctypes.Structure):
+    """Interval and first expiration, each in seconds and nanoseconds; an expiration of zero is never."""
+
+    _fields_ = tuple((name, ctypes.c_long) for name in ("every", "every_ns", "first", "first_ns"))
+
+
+class Alarm:
+    """One time at a time. Once readable it stays so until it is set to another."""
+
+    def __init__(self) -> None:
+        """Raises OSError."""
+        flags = os.O_CLOEXEC | os.O_NONBLOCK
+        self._timer = FileIO(checked(LIBC.timerfd_create(time.CLOCK_BOOTTIME, flags), "making a timer"))
+        self._at: float | None = None
+
+    def fileno(self) -> int:
+        return self._timer.fileno()
+
+    def set(self, at: float | None) -> None:
+        """When to become readable, in place of an earlier time; at once for one that has passed, None for never."""
+        if at == self._at:
+            return
+        self._at = at
+        _set(self.fileno(), TFD_TIMER_ABSTIME, 0 if at is None else max(1, round(at * 1e9)))
+
+    def close(self) -> None:
+        """Gives the descriptor back."""
+        self._timer.close()
+
+
+def _set(number: int, flags: int, nanoseconds: int) -> None:
+    spec = _Itimerspec(0, 0, *divmod(nanoseconds, 10**9))
+    checked(LIBC.timerfd_settime(number, flags, ctypes.byref(spec), None), "setting a timer")
