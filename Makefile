@@ -18,7 +18,7 @@ PLUGIN := build/plugin
 SOURCES := $(shell find api supervisor workers -name __pycache__ -prune -o -print) \
   Dockerfile .dockerignore config.json pyproject.toml requirements.lock
 
-.PHONY: help setup lock plugin install push lab lab-down demo lint check test bench soak clean
+.PHONY: help setup lock plugin install push lab lab-down demo lint check test bench soak docs clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -86,6 +86,9 @@ bench: $(VENV) $(PLUGIN) ## measure what it costs, beside the drivers of Docker
 soak: $(VENV) $(PLUGIN) ## churn and faults for MINUTES=20, CONTAINERS=30, repeated by SEED=
 	@$(BIN)/python -m tests.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(CONTAINERS),--containers $(CONTAINERS)) \
 	  $(if $(SEED),--seed $(SEED))
+
+docs: $(VENV) ## the README's tables of options, from the table in the code
+	@$(BIN)/python -m tests.option_tables
 
 lock: $(VENV) ## the lock files from pyproject.toml
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile -q --universal --python-version 3.11 \

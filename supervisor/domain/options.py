@@ -1,48 +1,61 @@
-"""The options that users give: what is allowed, what it means, what a refusal says."""
+"""The options that users give, as one table: what each takes, what it means, and what a refusal says.
+
+The table makes the parser, the refusals and the tables of the README (tests/option_tables.py). An option of both
+scopes is a network's default, which a container's own value replaces.
+"""
 
 import logging
 import re
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from ipaddress import IPv4Address
+from typing import Any
 
 from supervisor.contract.errors import InvalidRequest
 from supervisor.contract.messages import IpamPool
 from workers.contract.messages import ConflictCheck
 
-DEFAULT_LEASE_TIMEOUT = 10.0
 MIN_LEASE_TIMEOUT = 1.0
 MAX_LEASE_TIMEOUT = 20.0  # the engine gives a plugin 30 s, and clean-up comes after the last packet
 DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m)?")
 UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
 BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 INTERFACE = re.compile(r"[^\s/:]{1,15}")  # dev_valid_name() in the kernel
-NETWORK_OPTIONS = (
-    "bridge",
-    "conflict",
-    "expired",
-    "ignore_conflicts",
-    "lease_timeout",
-    "mac",
-    "release",
-    "skip_routes",
-)
-ENDPOINT_OPTIONS = ("id", "ip")
 CHOSEN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 RIGHT_COMMAND = "docker network create -d net-dhcp:latest --ipam-driver null -o bridge=BRIDGE NAME"
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkOptions:
-    """`lease_timeout` in seconds.
+class Scope(StrEnum):
+    """Where an option is given."""
 
-    `drop_expired`: an address whose lease has run out leaves the link. `keep_lease`: no RELEASE when a container
-    stops. `mac_by_name`: the MAC is made of the container's name. `conflict`: when an address is probed for.
+    NETWORK = "network"  # docker network create -o KEY=VALUE
+    ENDPOINT = "endpoint"  # docker run --network name=NET,driver-opt=KEY=VALUE
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One row. `field` is the attribute of NetworkOptions or EndpointOptions that it sets.
+
+    `parse` raises ValueError, whose text says what is wrong with the value. `default` and `help` are the README's.
     """
 
+    name: str
+    field: str
+    scopes: tuple[Scope, ...]
+    parse: Callable[[str], object]
+    default: str
+    help: str
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkOptions:
+    """What a network was made with. `lease_timeout` is in seconds."""
+
     bridge: str
-    lease_timeout: float = DEFAULT_LEASE_TIMEOUT
+    lease_timeout: float = 10.0
     ignore_conflicts: bool = False
     skip_routes: bool = False
     drop_expired: bool = False
@@ -53,10 +66,166 @@ class NetworkOptions:
 
 @dataclass(frozen=True, slots=True)
 class EndpointOptions:
-    """`requested` is the address to ask for with option 50; `id` names whose identity the endpoint gets."""
+    """What a container's endpoint was asked for with; the network's value holds where a field is None."""
 
     requested: IPv4Address | None = None
     id: str | None = None
+    keep_lease: bool | None = None
+
+
+def _interface(text: str) -> str:
+    if not INTERFACE.fullmatch(text) or text in (".", ".."):
+        raise ValueError(f"{text!r} cannot be the name of an interface")
+    return text
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in BOOLEANS:
+        raise ValueError(f"{text!r} is neither true nor false")
+    return BOOLEANS[text.lower()]
+
+
+def _choice(meanings: Mapping[str, object]) -> Callable[[str], object]:
+    def parse(text: str) -> object:
+        if text not in meanings:
+            raise ValueError(f"{text!r} is none of {', '.join(meanings)}{_did_you_mean(text, meanings)}")
+        return meanings[text]
+
+    return parse
+
+
+def _lease_timeout(text: str) -> float:
+    match = DURATION.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is no duration such as 10s, 1500ms or 0.5m")
+    seconds = float(match[1]) * UNIT_SECONDS[match[2]]
+    if seconds < MIN_LEASE_TIMEOUT:
+        raise ValueError(f"{text} is too short for DHCP; at least {MIN_LEASE_TIMEOUT:g}s")
+    if seconds > MAX_LEASE_TIMEOUT:
+        log.warning("option lease_timeout: %s cut to %gs, as the engine waits 30 s in all", text, MAX_LEASE_TIMEOUT)
+    return min(seconds, MAX_LEASE_TIMEOUT)
+
+
+def _chosen_id(text: str) -> str:
+    if not CHOSEN_ID.fullmatch(text):
+        raise ValueError(f"{text!r} is not made of 1 to 64 letters, digits and _ . -")
+    return text
+
+
+def _requested(text: str) -> IPv4Address:
+    try:
+        address = IPv4Address(text.partition("/")[0])
+    except ValueError:
+        raise ValueError(f"{text!r} is no IPv4 address") from None
+    if address.is_unspecified or address.is_multicast or address.is_loopback or address.is_reserved:
+        raise ValueError(f"{address} cannot be the address of a container")
+    return address
+
+
+NETWORK, ENDPOINT = (Scope.NETWORK,), (Scope.ENDPOINT,)
+OPTIONS = (
+    Option("bridge", "bridge", NETWORK, _interface, "none, required", "the bridge that the LAN is on"),
+    Option(
+        "conflict",
+        "conflict",
+        NETWORK,
+        _choice({check.value: check for check in ConflictCheck}),
+        "`detect`",
+        "does another machine use the address already? `detect` asks the LAN while the lease is obtained, which takes "
+        "no time; an answer that comes after the start is mended in the running container. `wait` gives the other "
+        "machine 250 ms to answer before each start: for LANs with many fixed addresses. `off` does not ask: for LANs "
+        "with a device that wrongly answers for others",
+    ),
+    Option(
+        "expired",
+        "drop_expired",
+        NETWORK,
+        _choice({"keep": False, "drop": True}),
+        "`keep`",
+        "what happens to an address whose lease has run out because no server has answered for so long: `keep` leaves "
+        "it on the container, which goes on working while your router is away; `drop` takes it off, as the standard "
+        "wants, for LANs where addresses are scarce and may belong to somebody else by then",
+    ),
+    Option(
+        "id",
+        "id",
+        ENDPOINT,
+        _chosen_id,
+        "none",
+        "whose MAC address the container gets: the one that the last container with this id had on this network. 1 to "
+        "64 letters, digits, `_`, `.` and `-`; see [Pin it](#pin-it)",
+    ),
+    Option(
+        "ignore_conflicts",
+        "ignore_conflicts",
+        NETWORK,
+        _boolean,
+        "`false`",
+        "`true` accepts a bridge that another network uses, or on which Docker itself hands out addresses",
+    ),
+    Option("ip", "requested", ENDPOINT, _requested, "none", "the address to ask the DHCP server for"),
+    Option(
+        "lease_timeout",
+        "lease_timeout",
+        NETWORK,
+        _lease_timeout,
+        "`10s`",
+        "how long a starting container waits for its first lease: `1s` to `20s`; more is cut to `20s`, as Docker waits "
+        "30 s in all. `1500ms` and `0.2m` are understood",
+    ),
+    Option(
+        "mac",
+        "mac_by_name",
+        NETWORK,
+        _choice({"random": False, "name": True}),
+        "`random`",
+        "`name` derives a container's MAC address from the network and the container's name, so that it stays when you "
+        "remove the container and make it again: see [Pin it](#pin-it)",
+    ),
+    Option(
+        "release",
+        "keep_lease",
+        (Scope.NETWORK, Scope.ENDPOINT),
+        _choice({"leave": False, "keep": True}),
+        "`leave`",
+        "`leave` gives a lease back when its container stops, so that others can have the address; `keep` lets it run "
+        "out, so that nobody else is given it while the container is away. For `keep` the server must have enough "
+        "addresses",
+    ),
+    Option(
+        "skip_routes",
+        "skip_routes",
+        NETWORK,
+        _boolean,
+        "`false`",
+        "`true` leaves out all routes but the default one: neither the static routes of the host's bridge nor those "
+        "that the DHCP server names (options 33, 121 and 249) get into containers",
+    ),
+)
+
+
+def options_of(scope: Scope) -> dict[str, Option]:
+    """The table's rows of one scope, by name."""
+    return {option.name: option for option in OPTIONS if scope in option.scopes}
+
+
+def parse_network_options(options: Mapping[str, str]) -> NetworkOptions:
+    """From `docker network create -o key=value`. Raises InvalidRequest, which names the option."""
+    if not options.get("bridge"):
+        _refuse_unknown(options, Scope.NETWORK)
+        raise InvalidRequest(f"option bridge is missing: which bridge is the LAN on? {RIGHT_COMMAND}")
+    return NetworkOptions(**_parsed(options, Scope.NETWORK))
+
+
+def parse_endpoint_options(options: Mapping[str, str]) -> EndpointOptions:
+    """From `--network name=NET,driver-opt=key=value`. Raises InvalidRequest, which names the option."""
+    return EndpointOptions(**_parsed(options, Scope.ENDPOINT))
+
+
+def for_endpoint(network: NetworkOptions, endpoint: EndpointOptions) -> NetworkOptions:
+    """The network's options, with those that the endpoint has values of its own for."""
+    own = {option.field: getattr(endpoint, option.field) for option in OPTIONS if len(option.scopes) > 1}
+    return replace(network, **{field: value for field, value in own.items() if value is not None})
 
 
 def require_null_ipam(pools: tuple[IpamPool, ...]) -> None:
@@ -68,75 +237,36 @@ def require_null_ipam(pools: tuple[IpamPool, ...]) -> None:
         )
 
 
-def parse_network_options(options: dict[str, str]) -> NetworkOptions:
-    """From `docker network create -o key=value`. Raises InvalidRequest, which names the option."""
-    _refuse_unknown(options, NETWORK_OPTIONS)
-    bridge = options.get("bridge", "")
-    if not bridge:
-        raise InvalidRequest(f"option bridge is missing: which bridge is the LAN on? {RIGHT_COMMAND}")
-    if not INTERFACE.fullmatch(bridge) or bridge in (".", ".."):
-        raise InvalidRequest(f"option bridge: {bridge!r} cannot be the name of an interface")
-    return NetworkOptions(
-        bridge=bridge,
-        lease_timeout=_lease_timeout(options.get("lease_timeout")),
-        ignore_conflicts=_boolean(options, "ignore_conflicts"),
-        skip_routes=_boolean(options, "skip_routes"),
-        drop_expired=_choice(options, "expired", ("keep", "drop")) == "drop",
-        keep_lease=_choice(options, "release", ("leave", "keep")) == "keep",
-        mac_by_name=_choice(options, "mac", ("random", "name")) == "name",
-        conflict=ConflictCheck(_choice(options, "conflict", tuple(ConflictCheck))),
-    )
+def _parsed(options: Mapping[str, str], scope: Scope) -> dict[str, Any]:
+    """The values by field."""
+    _refuse_unknown(options, scope)
+    known = options_of(scope)
+    values: dict[str, Any] = {}
+    for name, text in options.items():
+        try:
+            values[known[name].field] = known[name].parse(text)
+        except ValueError as error:
+            raise InvalidRequest(f"option {name}: {error}") from None
+    return values
 
 
-def parse_endpoint_options(options: dict[str, str]) -> EndpointOptions:
-    """From `--network name=NET,driver-opt=key=value`. Raises InvalidRequest, which names the option."""
-    _refuse_unknown(options, ENDPOINT_OPTIONS)
-    chosen = options.get("id")
-    if chosen is not None and not CHOSEN_ID.fullmatch(chosen):
-        raise InvalidRequest(f"option id: {chosen!r} is not made of 1 to 64 letters, digits and _ . -")
-    return EndpointOptions(_requested(options["ip"]) if "ip" in options else None, chosen)
+def _refuse_unknown(options: Mapping[str, str], scope: Scope) -> None:
+    known = options_of(scope)
+    for name in options.keys() - known.keys():
+        elsewhere = any(option.name == name for option in OPTIONS)
+        hint = f"; it is an option of a {OTHER[scope]}" if elsewhere else _did_you_mean(name, known)
+        raise InvalidRequest(f"unknown option {name!r}{hint}; a {TAKES[scope]} takes {', '.join(known)}")
 
 
-def _requested(text: str) -> IPv4Address:
-    try:
-        address = IPv4Address(text.partition("/")[0])
-    except ValueError:
-        raise InvalidRequest(f"option ip: {text!r} is no IPv4 address") from None
-    if address.is_unspecified or address.is_multicast or address.is_loopback or address.is_reserved:
-        raise InvalidRequest(f"option ip: {address} cannot be the address of a container")
-    return address
+TAKES = {Scope.NETWORK: "network", Scope.ENDPOINT: "container"}
+OTHER = {
+    Scope.NETWORK: "container (docker run --network name=NETWORK,driver-opt=NAME=VALUE)",
+    Scope.ENDPOINT: "network (docker network create -o NAME=VALUE)",
+}
 
 
-def _choice(options: dict[str, str], key: str, allowed: tuple[str, ...]) -> str:
-    """The first of `allowed` is the default."""
-    text = options.get(key, allowed[0])
-    if text not in allowed:
-        raise InvalidRequest(f"option {key}: {text!r} is none of {', '.join(allowed)}")
-    return text
+def _did_you_mean(text: str, known: Mapping[str, object]) -> str:
+    from difflib import get_close_matches  # for a refusal only
 
-
-def _refuse_unknown(options: dict[str, str], allowed: tuple[str, ...]) -> None:
-    for key in options:
-        if key not in allowed:
-            raise InvalidRequest(f"unknown option {key!r}; allowed here: {', '.join(allowed)}")
-
-
-def _boolean(options: dict[str, str], key: str) -> bool:
-    text = options.get(key, "false")
-    if text.lower() not in BOOLEANS:
-        raise InvalidRequest(f"option {key}: {text!r} is neither true nor false")
-    return BOOLEANS[text.lower()]
-
-
-def _lease_timeout(text: str | None) -> float:
-    if text is None:
-        return DEFAULT_LEASE_TIMEOUT
-    match = DURATION.fullmatch(text)
-    if match is None:
-        raise InvalidRequest(f"option lease_timeout: {text!r} is no duration such as 10s, 1500ms or 0.5m")
-    seconds = float(match[1]) * UNIT_SECONDS[match[2]]
-    if seconds < MIN_LEASE_TIMEOUT:
-        raise InvalidRequest(f"option lease_timeout: {text} is too short for DHCP; at least {MIN_LEASE_TIMEOUT:g}s")
-    if seconds > MAX_LEASE_TIMEOUT:
-        log.warning("option lease_timeout: %s cut to %gs, as the engine waits 30 s in all", text, MAX_LEASE_TIMEOUT)
-    return min(seconds, MAX_LEASE_TIMEOUT)
+    close = get_close_matches(text.lower(), known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""

@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 from supervisor.contract.errors import Conflict
 from supervisor.contract.messages import CreateEndpoint
-from supervisor.domain.options import NetworkOptions, parse_endpoint_options
+from supervisor.domain.options import NetworkOptions, for_endpoint, parse_endpoint_options
 from supervisor.endpoint.endpoint import Endpoint
 from supervisor.engine.container_files import Identity
 from supervisor.engine.identity import Identifier
@@ -34,6 +34,7 @@ def admit(
     request was lost, is replaced. Raises InvalidRequest, and Conflict for an id that is in use.
     """
     chosen = parse_endpoint_options(body.options)
+    options = for_endpoint(options, chosen)
     taken = {e.identity.id for e in others if e.identity and not e.doubtful}
     identity = identifier.at_create(body, taken)
     key = key_of(body, chosen.id, options.mac_by_name, identity)

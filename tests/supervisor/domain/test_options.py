@@ -7,8 +7,12 @@ import pytest
 from supervisor.contract.errors import InvalidRequest
 from supervisor.contract.messages import IpamPool
 from supervisor.domain.options import (
+    OPTIONS,
     EndpointOptions,
     NetworkOptions,
+    Scope,
+    for_endpoint,
+    options_of,
     parse_endpoint_options,
     parse_network_options,
     require_null_ipam,
@@ -87,12 +91,39 @@ def test_refused_network_options(options: dict[str, str], named: str) -> None:
         parse_network_options(options)
 
 
-def test_unknown_option_names_the_known() -> None:
-    """Who mistypes an option is told which ones there are."""
-    with pytest.raises(
-        InvalidRequest, match="bridge, conflict, expired, ignore_conflicts, lease_timeout, mac, release, skip_routes"
-    ):
-        parse_network_options({"brigde": "br0"})
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"brigde": "br0"}, "unknown option 'brigde'; did you mean bridge?; a network takes bridge, conflict, expired"),
+        ({"bridge": "br0", "Conflict": "off"}, "did you mean conflict?"),
+        ({"bridge": "br0", "zebra": "1"}, "unknown option 'zebra'; a network takes"),
+        ({"bridge": "br0", "ip": "192.0.2.7"}, "it is an option of a container"),
+        ({"bridge": "br0", "conflict": "detekt"}, "'detekt' is none of detect, wait, off; did you mean detect?"),
+    ],
+)
+def test_refusal_says_what_is_meant(options: dict[str, str], says: str) -> None:
+    """A user who mistypes an option or a value is told which there are, and the likeliest one."""
+    with pytest.raises(InvalidRequest) as refused:
+        parse_network_options(options)
+    assert says in str(refused.value)
+
+
+@pytest.mark.parametrize("scope", Scope)
+def test_defaults_of_the_table(scope: Scope) -> None:
+    """A default that the table shows is the one that holds where the option is not given."""
+    given = NetworkOptions("br0") if scope is Scope.NETWORK else EndpointOptions()
+    for option in options_of(scope).values():
+        if option.default.startswith("`") and len(option.scopes) == 1:
+            assert option.parse(option.default.strip("`")) == getattr(given, option.field), option.name
+
+
+def test_an_endpoint_overrides_its_network() -> None:
+    """Where an option has both scopes the container's own value counts, and the network's without one."""
+    assert {option.name for option in OPTIONS if len(option.scopes) == 2} == {"release"}
+    network, kept = NetworkOptions("br0"), NetworkOptions("br0", keep_lease=True)
+    assert for_endpoint(network, parse_endpoint_options({"release": "keep"})) == kept
+    assert for_endpoint(kept, parse_endpoint_options({"release": "leave"})) == network
+    assert for_endpoint(kept, parse_endpoint_options({})) == kept
 
 
 @pytest.mark.parametrize(
