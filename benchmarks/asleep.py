@@ -18,7 +18,7 @@ from pathlib import Path
 import supervisor.core
 from supervisor.runtime.forkserver import births, order, serve
 from supervisor.runtime.shared_memory import share_objects
-from workers.contract.lease import Lease
+from workers.contract.lease import Family, Lease
 from workers.contract.messages import Begin, EndpointSpec, LeaveSandbox, Resume
 from workers.entry.warm_up import warm_up
 from workers.system.clock import boottime
@@ -104,7 +104,12 @@ def worker(orders: socket.socket, number: int) -> tuple[int, Connection]:
     pid = None
     while pid is None:
         pid = dict(births(orders)).get(number)
-    ours.send(Begin(EndpointSpec("n" * 64, f"{number:064x}", "br0", "02:00:00:00:00:01", 10), Resume(LEASE)))
+    ours.send(
+        Begin(
+            EndpointSpec("n" * 64, f"{number:064x}", "br0", "02:00:00:00:00:01", 10),
+            Resume((LEASE,), frozenset({Family.IPV4})),
+        )
+    )
     return pid, ours
 
 

@@ -1,16 +1,15 @@
 """The state of a lease, derived from the lease and the clock, never stored.
 
-The boundaries are RFC 2131's defaults (section 4.4.5): T1 at half, T2 at seven eighths of the lease. udhcpc keeps its
-own timers and takes no notice of the server's.
+Both families have these states: RFC 2131, figure 5, and RFC 8415, section 18.2, name the times T1 and T2 alike.
 """
 
 from enum import StrEnum
 
-from workers.contract.lease import T1, T2, Lease
+from workers.contract.lease import Lease
 
 
 class LeaseState(StrEnum):
-    """RFC 2131's words, figure 5, and EXPIRED for what it calls INIT with the address still in use."""
+    """RFC 2131's words, and EXPIRED for what it calls INIT with the address still in use."""
 
     BOUND = "bound"
     RENEWING = "renewing"
@@ -20,11 +19,9 @@ class LeaseState(StrEnum):
 
 def lease_state(lease: Lease, now: float) -> LeaseState:
     """At `now`, in `boottime()` seconds."""
-    if lease.duration is None:
-        return LeaseState.BOUND
-    age = (now - lease.obtained) / lease.duration
-    if age < T1:
-        return LeaseState.BOUND
-    if age < T2:
-        return LeaseState.RENEWING
-    return LeaseState.REBINDING if age < 1 else LeaseState.EXPIRED
+    begins = (
+        (lease.expires, LeaseState.EXPIRED),
+        (lease.t2, LeaseState.REBINDING),
+        (lease.t1, LeaseState.RENEWING),
+    )
+    return next((state for at, state in begins if at is not None and now >= at), LeaseState.BOUND)

@@ -23,6 +23,7 @@ from supervisor.driver.networks import Networks
 from supervisor.driver.orphans import Orphans
 from supervisor.driver.registry import Registry
 from supervisor.state.bindings import Bindings
+from workers.contract.lease import Family
 from workers.system.clock import boottime
 
 
@@ -78,6 +79,7 @@ class DriverRequests:
     def _oper_info(self, body: OperInfo, respond: Respond) -> None:
         endpoint = self._endpoints.known(body.endpoint_id)
         shown: dict[str, object] = {"mac": endpoint.spec.mac}
-        if (lease := endpoint.lease) is not None:
+        if (ipv4 := endpoint.leases.get(Family.IPV4)) is not None:
+            lease = ipv4.lease
             shown |= {"address": lease.address, "server": lease.server, "lease_state": lease_state(lease, boottime())}
         respond(OperValues({name: str(value) for name, value in shown.items() if value is not None}))

@@ -20,7 +20,6 @@ from supervisor.engine.container_files import Identity
 from supervisor.state.bindings import is_found
 from supervisor.state.records import EndpointRecord, Origin
 from workers.contract import messages as w
-from workers.contract.lease import Lease, Route
 
 CLEAN_UP_SECONDS = 4.0  # a worker's, after the budget of its first lease
 
@@ -132,8 +131,8 @@ class Endpoint(EndpointState):
 
     def look_after(self) -> None:
         """To be called often: a worker that hangs is killed, and a successor goes on."""
-        ends = self.lease.expires if self.lease and self.phase is Phase.JOINED and not self.recovering else None
-        if self.worker.hangs(ends):
+        watched = self._all_leases if self.phase is Phase.JOINED and not self.recovering else ()
+        if self.worker.hangs(lease.expires for lease in watched if lease.expires is not None):
             self.journal.say("worker says nothing although its lease has run out, and is killed", logging.ERROR)
             self.worker.kill()
 
@@ -158,8 +157,8 @@ class Endpoint(EndpointState):
     def _on_report(self, report: object) -> None:  # noqa: C901  one line a report
         self.worker.heard()
         match report:
-            case w.Created(lease, routes, confirmed):
-                self._on_created(lease, routes, confirmed)
+            case w.Created():
+                self._on_created(report)
             case w.CreateFailed(reason, unreleased):
                 self._ending.failed(reason, unreleased)
             case w.Attached(interface) if self.has_sandbox:
@@ -168,23 +167,23 @@ class Endpoint(EndpointState):
                 self.recovering = False
             case w.SandboxGone():
                 self._ending.sandbox_gone()
-            case w.ClientStarted(pid):
-                self.worker.udhcpc_pid = pid
+            case w.ClientStarted(pid, family):
+                self.worker.set_client(family, pid)
             case w.LeaseObtained(lease):
                 self.take_lease(lease)
-            case w.LeaseTrouble(kind, detail):
-                self._on_trouble(kind, detail)
+            case w.LeaseTrouble():
+                self._on_trouble(report)
             case w.Left(released):
                 self._ending.left(released)
             case w.Deleted(unreleased):
                 self._ending.deleted(unreleased)
 
-    def _on_created(self, lease: Lease, routes: tuple[Route, ...], confirmed: bool) -> None:
+    def _on_created(self, report: w.Created) -> None:
         if self.phase is not Phase.CREATING:
             return  # Delete has overtaken it
         self.take(EndpointEvent.CREATED)
         self._next_step.await_join()
-        self.take_first_lease(lease, routes, confirmed)
+        self.take_first_leases(report)
         self._pending.answer(Phase.CREATING, self._created_answer())
 
     def _on_attached(self, interface: str) -> None:
@@ -196,10 +195,10 @@ class Endpoint(EndpointState):
             self._save()
         self.journal.say("attached")
 
-    def _on_trouble(self, kind: w.Trouble, detail: str) -> None:
-        if kind is w.Trouble.CLIENT_DIED:
-            self.worker.udhcpc_pid = None
-        self.take_trouble(kind, detail)
+    def _on_trouble(self, report: w.LeaseTrouble) -> None:
+        if report.kind is w.Trouble.CLIENT_DIED and report.family is not None:
+            self.worker.set_client(report.family, None)
+        self.take_trouble(report)
 
     def _on_death(self, status: int) -> None:
         """Nobody who waits for the worker waits in vain, and a successor goes on."""
@@ -214,7 +213,7 @@ class Endpoint(EndpointState):
         self.journal.say(f"worker is started again in {delay:g} s", logging.WARNING)
 
     def _respawn(self) -> None:
-        resume = None if self.lease is None else w.Resume(self.lease, self._held)
+        resume = w.Resume(tuple(self._all_leases), self._held) if self.leases else None
         self.worker.start(resume, reclaims=resume is None and self.phase is Phase.DELETING)
         if self.has_sandbox:
             self._attach()

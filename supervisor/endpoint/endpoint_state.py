@@ -5,6 +5,7 @@ Owns its form on disk and as an answer. Must not know its worker, nor whoever wa
 
 import logging
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import IPv4Address
 
@@ -14,11 +15,11 @@ from supervisor.domain.phases import EndpointEvent, Phase, after
 from supervisor.endpoint.journal import Journal
 from supervisor.engine.container_files import Identity
 from supervisor.state.bindings import Bindings, key_of_container
-from supervisor.state.records import EndpointRecord, Origin
+from supervisor.state.records import EndpointRecord, LeaseRecord, Origin
 from supervisor.state.store import Store
 from workers.contract import messages as w
 from workers.contract.hostname import legal_hostname
-from workers.contract.lease import Lease, Route
+from workers.contract.lease import Family, Lease, Route
 
 
 class EndpointState:
@@ -29,10 +30,8 @@ class EndpointState:
     ) -> None:
         self.spec = spec
         self.phase = Phase.ABSENT
-        self.lease: Lease | None = None
-        self.obtained: float | None = None
-        self.renewed: float | None = None
-        self.last_trouble: str | None = None
+        self.leases: dict[Family, LeaseRecord] = {}
+        self.troubles: dict[Family, str] = {}  # the last one of each lease that has not been confirmed since
         self.recovering = False
         self.sandbox_key: str | None = None
         self.origin = origin
@@ -41,7 +40,6 @@ class EndpointState:
         self.journal.identity = identity
         self._routes: tuple[Route, ...] = ()
         self._gateway: IPv4Address | None = None
-        self._held = False
 
     @property
     def identity(self) -> Identity | None:
@@ -66,19 +64,15 @@ class EndpointState:
             origin=self.origin,
             identity=self.identity,
             sandbox_key=self.sandbox_key,
-            lease=self.lease,
-            held=self._held,
+            leases=tuple(self.leases.values()),
             routes=self._routes,
             gateway=self._gateway,
-            obtained=self.obtained,
-            renewed=self.renewed,
         )
 
     def _restore_state(self, record: EndpointRecord) -> None:
-        self.phase, self.sandbox_key, self.lease = record.phase, record.sandbox_key, record.lease
-        self._held, self._routes = record.held and record.lease is not None, record.routes
-        self._gateway = record.gateway
-        self.obtained, self.renewed = record.obtained, record.renewed
+        self.phase, self.sandbox_key = record.phase, record.sandbox_key
+        self.leases = {one.lease.family: one for one in record.leases}
+        self._routes, self._gateway = record.routes, record.gateway
         self.recovering = self.has_sandbox
 
     def _save(self) -> None:
@@ -89,15 +83,14 @@ class EndpointState:
         return legal_hostname(self.identity.hostname) if self.identity else None
 
     def _created_answer(self) -> EndpointCreated:
-        assert self.lease is not None
+        lease = self.leases[Family.IPV4].lease
         return EndpointCreated(
-            address=None if self.origin.given_address else self.lease.address,
+            address=None if self.origin.given_address else lease.address,
             mac=None if self.origin.given_mac else self.spec.mac,
         )
 
     def _joined(self) -> Joined:
-        assert self.lease is not None
-        answer = join_answer(self.spec, self.lease, self._routes)
+        answer = join_answer(self.spec, self.leases[Family.IPV4].lease, self._routes)
         self._gateway = answer.gateway
         return answer
 
@@ -116,82 +109,103 @@ class EndpointState:
             self.origin = self.journal.origin = replace(self.origin, key=key_of_container(container_id))
             with self._store.soon():
                 self._save()
-                if self.lease is not None:
-                    self.journal.remember(self.lease)
+                for lease in self._all_leases:
+                    self.journal.remember(lease)
 
-    def take_first_lease(self, lease: Lease, routes: tuple[Route, ...], confirmed: bool) -> None:
-        """What it was created with; `confirmed`: a server has said so."""
-        self.lease, self._routes, self._held = lease, routes, True
-        self.obtained = self.renewed = time.time()
+    @property
+    def _all_leases(self) -> list[Lease]:
+        return [record.lease for record in self.leases.values()]
+
+    @property
+    def _held(self) -> frozenset[Family]:
+        return frozenset(family for family, record in self.leases.items() if record.held)
+
+    def _no_longer_held(self, families: Iterable[Family]) -> None:
+        for family in families:
+            self.leases[family] = replace(self.leases[family], held=False)
+
+    def take_first_leases(self, report: w.Created) -> None:
+        """What it was created with."""
+        now = time.time()
+        self._routes = report.bridge_routes
+        self.leases = {lease.family: LeaseRecord(lease, True, now, now) for lease in report.leases}
         with self._store.together():
             self._save()
-            self.journal.remember(lease)
-            if confirmed:
-                self.journal.note("bound", f"first lease {lease.address} from {lease.server}", lease)
-            else:
-                silent = f"no server answers; starting on {lease.address}, whose lease still runs"
-                self.journal.note("unconfirmed", silent, lease)
+            for lease in report.leases:
+                self._note_first_lease(lease, confirmed=lease.family not in report.unconfirmed)
+
+    def _note_first_lease(self, lease: Lease, *, confirmed: bool) -> None:
+        self.journal.remember(lease)
+        if confirmed:
+            self.journal.note("bound", f"first lease {lease.address} from {lease.server}", [lease])
+        else:
+            silent = f"no server answers; starting on {lease.address}, whose lease still runs"
+            self.journal.note("unconfirmed", silent, [lease])
         wanted = self.spec.requested
-        if wanted is not None and wanted != lease.address.ip:
+        if wanted is not None and lease.family is Family.IPV4 and wanted != lease.address.ip:
             self.journal.say(f"asked for {wanted}, the server gave {lease.address.ip}", logging.WARNING)
 
     def take_lease(self, lease: Lease) -> None:
         """What the server has acknowledged since."""
-        previous, self.lease = self.lease, lease
-        trouble, self.last_trouble = self.last_trouble, None
-        self.renewed = time.time()
-        changed = previous is None or previous.address != lease.address
-        if changed:
-            self.obtained = self.renewed
+        previous = self.leases.get(lease.family)
+        trouble = self.troubles.pop(lease.family, None)
+        now = time.time()
+        changed = previous is None or previous.lease.address != lease.address
+        obtained, held = (previous.obtained, previous.held) if previous else (now, True)
+        self.leases[lease.family] = LeaseRecord(lease, held, now if changed else obtained, now)
         # Of a renewal that was forgotten the next instance knows that the lease runs, and renews it at once.
         with self._store.together() if changed or trouble else self._store.soon():
             self._save()
             self.journal.remember(lease)
             if changed:
                 text = (
-                    f"address changed from {previous and previous.address} to {lease.address}; "
+                    f"address changed from {previous and previous.lease.address} to {lease.address}; "
                     "docker inspect shows the first one for the container's life"
                 )
-                self.journal.note("changed", text, lease, logging.WARNING)
+                self.journal.note("changed", text, [lease], logging.WARNING)
             else:
                 text = f"lease of {lease.address} confirmed by {lease.server} for {lease.duration} s"
-                self.journal.note("recovered" if trouble else "renewed", text + _after(trouble), lease)
+                self.journal.note("recovered" if trouble else "renewed", text + _after(trouble), [lease])
 
-    def take_trouble(self, kind: w.Trouble, detail: str) -> None:
-        """What endangers the lease."""
-        text = f"{kind}: {detail}"
-        if text != self.last_trouble:  # one line, however often it is said
-            self.last_trouble = text
-            self.journal.note(kind, text, self.lease, logging.WARNING)
+    def take_trouble(self, report: w.LeaseTrouble) -> None:
+        """What endangers a lease, or all of them."""
+        text = f"{report.kind}: {report.detail}"
+        families = tuple(Family) if report.family is None else (report.family,)
+        if any(self.troubles.get(family) != text for family in families):  # one line, however often it is said
+            self.troubles |= dict.fromkeys(families, text)
+            leases = [self.leases[family].lease for family in families if family in self.leases]
+            self.journal.note(report.kind, text, leases, logging.WARNING)
 
-    def take_left(self, released: bool, kept: bool) -> None:
-        """The sandbox was left, its lease `released`, `kept` for its owner, or neither."""
-        if released or kept:
-            self._held = False
+    def take_left(self, released: frozenset[Family], kept: bool) -> None:
+        """The sandbox was left. The leases that were neither released nor `kept` for their owner are still held."""
+        self._no_longer_held(self.leases if kept else released)
         what = "released" if released else "kept" if kept else "still to be released"
         with self._store.together():
-            if kept and self.lease is not None:
-                self.journal.set_aside(self.lease)
+            for lease in self._all_leases if kept else ():
+                self.journal.set_aside(lease)
             self._save()
-            self.journal.note("left", f"left, lease {what}", self.lease)
+            self.journal.note("left", f"left, lease {what}", self._all_leases)
 
-    def take_deleted(self, unreleased: bool) -> None:
+    def take_deleted(self, unreleased: frozenset[Family]) -> None:
         """The engine is about to forget it, and its link is about to be removed: the next instance's, should we die."""
-        waiting = self.spec.remembered if self.lease is None else self.lease if unreleased else None
-        self._held = False
+        waiting = [record.lease for family, record in self.leases.items() if family in unreleased]
+        if self.spec.remembered is not None and self.spec.remembered.family not in self.leases:
+            waiting.append(self.spec.remembered)
+        self._no_longer_held(self.leases)
         with self._store.together():
             self._store.put_endpoint(replace(self.record(), phase=Phase.LEFT))
-            if waiting is not None:
-                self.journal.set_aside(waiting)
-            self.journal.note("deleted", "deleted, lease to be released later" if unreleased else "deleted", self.lease)
+            for lease in waiting:
+                self.journal.set_aside(lease)
+            text = "deleted, lease to be released later" if unreleased else "deleted"
+            self.journal.note("deleted", text, self._all_leases)
 
     def let_go(self) -> bool:
-        """The lease waits for whoever has the key; False if there is none to be given back."""
-        if self.lease is None or not self._held:
-            return False
-        self.journal.set_aside(self.lease)
-        self._held = False
-        return True
+        """The leases wait for whoever has the key; False if there is none to be given back."""
+        held = self._held
+        for family in held:
+            self.journal.set_aside(self.leases[family].lease)
+        self._no_longer_held(held)
+        return bool(held)
 
     def take(self, event: EndpointEvent) -> None:
         """Raises RefusedEndpointEvent where it does not belong."""

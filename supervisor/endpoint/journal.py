@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Iterable
 
 from supervisor.engine.container_files import Identity
 from supervisor.state.bindings import Bindings
@@ -37,15 +38,16 @@ class Journal:
         }
         log.log(level, text, extra=extra)
 
-    def note(self, kind: str, text: str, lease: Lease | None, level: int = logging.INFO) -> None:
-        """A line in the log and one in the history of leases."""
+    def note(self, kind: str, text: str, leases: Iterable[Lease], level: int = logging.INFO) -> None:
+        """A line in the log, and one in the history for each of the leases, or one without an address."""
         self.say(text, level)
-        address = None if lease is None else str(lease.address)
         container = self.identity.name if self.identity else None
         spec = self._spec
-        self._store.add_event(
-            LeaseEvent(time.time(), spec.endpoint_id, spec.network_id, container, kind, address, text)
-        )
+        addresses: list[str | None] = [str(lease.address) for lease in leases]
+        for address in addresses or [None]:
+            self._store.add_event(
+                LeaseEvent(time.time(), spec.endpoint_id, spec.network_id, container, kind, address, text)
+            )
 
     def remember(self, lease: Lease) -> None:
         """Whoever this is has this address now."""

@@ -63,7 +63,7 @@ class NextStep:
 
         The lease was obtained when it was created.
         """
-        since = 0.0 if self._state.obtained is None else time.time() - self._state.obtained
+        since = time.time() - min((one.obtained for one in self._state.leases.values()), default=time.time())
         return JOIN_SECONDS - min(max(0.0, since), JOIN_SECONDS)
 
     def _join_overdue(self) -> None:

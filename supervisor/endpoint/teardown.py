@@ -13,7 +13,7 @@ from supervisor.endpoint.endpoint_state import EndpointState
 from supervisor.endpoint.pending_requests import PendingRequests
 from supervisor.endpoint.worker_process import WorkerProcess
 from workers.contract import messages as w
-from workers.contract.lease import Lease
+from workers.contract.lease import Family, Lease
 
 GONE_SECONDS = 5.0  # in which Leave comes for a sandbox that ends in order
 LEAVE_SECONDS = 4.0  # release (2 s), udhcpc's end (1 s)
@@ -45,7 +45,7 @@ class Ending:
         else:
             respond(Done())
 
-    def left(self, released: bool) -> None:
+    def left(self, released: frozenset[Family]) -> None:
         """The worker has left the sandbox."""
         if self._state.phase is Phase.LEAVING:
             self._state.take(EndpointEvent.LEFT)
@@ -67,20 +67,20 @@ class Ending:
         self._pending.answer(Phase.CREATING, Failed(reason))
         self._pending.arm(DELETE_SECONDS, self._delete_overdue)
 
-    def deleted(self, unreleased: bool) -> None:
-        """The worker is about to remove the link; `owed`: with a lease that could not be given back."""
+    def deleted(self, unreleased: frozenset[Family]) -> None:
+        """The worker is about to remove the link; these leases could not be released."""
         self._state.take(EndpointEvent.DELETED)
         self._state.take_deleted(unreleased)
         self._context.gone(self._state.spec)
         self._finish()
 
-    def failed(self, reason: str, unreleased: Lease | None) -> None:
+    def failed(self, reason: str, unreleased: tuple[Lease, ...]) -> None:
         """The worker could not make it, and has rolled back."""
-        self._state.journal.note("failed", f"not created: {reason}", self._state.lease, logging.ERROR)
+        self._state.journal.note("failed", f"not created: {reason}", (), logging.ERROR)
         self._state.take(EndpointEvent.FAILED)
-        waiting = unreleased or self._state.spec.remembered  # which was not ours yet
-        if waiting is not None:
-            self._state.journal.set_aside(waiting)
+        remembered = self._state.spec.remembered  # which was not ours yet
+        for lease in unreleased or (() if remembered is None else (remembered,)):
+            self._state.journal.set_aside(lease)
         self._context.gone(self._state.spec)
         self._pending.answer(Phase.CREATING, Failed(reason))
         self._finish()

@@ -5,7 +5,7 @@ Must not know the endpoint's phases: what a successor has to do comes from `succ
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from signal import SIGKILL
 
@@ -14,6 +14,7 @@ from supervisor.runtime.child_states import ChildState
 from supervisor.runtime.process_manager import ProcessManager
 from supervisor.runtime.spare_worker import Spare
 from workers.contract import messages as w
+from workers.contract.lease import Family
 from workers.system.clock import boottime
 
 STUCK_SECONDS = 10.0  # after the end of a lease, which a worker that lives has told by then
@@ -37,7 +38,7 @@ class WorkerProcess:
         succeed: Callable[[], None],
     ) -> None:
         self.child = Child(spec.process_name, "worker", on_report, self._on_exit)
-        self.udhcpc_pid: int | None = None
+        self.clients: dict[Family, int] = {}  # the pids of those that keep the leases
         self._spec = spec
         self._process_manager = process_manager
         self._spare = spare
@@ -77,16 +78,25 @@ class WorkerProcess:
         else:
             self.child.send(command)
 
+    def set_client(self, family: Family, pid: int | None) -> None:
+        """The process that keeps the family's lease, if one does."""
+        if pid is None:
+            self.clients.pop(family, None)
+        else:
+            self.clients[family] = pid
+
     def heard(self) -> None:
         """To be called with each report."""
         self._heard = boottime()
 
-    def hangs(self, ends: float | None) -> bool:
-        """To be asked often: whether it has let a lease end (`boottime()`) without a word.
+    def hangs(self, expiries: Iterable[float]) -> bool:
+        """To be asked often: whether it has let a lease expire (`boottime()`) without a word.
 
         Right after a suspend it may just not have come to it, so it is given time again.
         """
-        if ends is None or self._heard > ends or boottime() < ends + STUCK_SECONDS:
+        now = boottime()
+        expired = max((at for at in expiries if at <= now), default=None)
+        if expired is None or self._heard > expired or now < expired + STUCK_SECONDS:
             self._mute = None
         elif self._mute is None:
             self._mute = time.monotonic()
@@ -104,6 +114,6 @@ class WorkerProcess:
         self._process_manager.hang_up(self.child)
 
     def _on_exit(self, status: int) -> None:
-        self.udhcpc_pid = None
+        self.clients.clear()
         if self.child.state is ChildState.BACKOFF:
             self._on_death(status)

@@ -10,7 +10,7 @@ from supervisor.domain.lease_states import LeaseState, lease_state
 from supervisor.endpoint.endpoint import Endpoint
 from supervisor.engine.facts import Engine
 from supervisor.runtime.child import Child
-from workers.contract.lease import Lease
+from workers.contract.lease import Family, Lease
 from workers.system.clock import boottime
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ ROLES_BELOW = {"worker": "turn", "spare": "turn"}
 
 def view_endpoint(endpoint: Endpoint, engine: Engine) -> EndpointView:
     """One row of the list of endpoints."""
-    lease, spec, identity = endpoint.lease, endpoint.spec, endpoint.identity
+    spec, identity, ipv4 = endpoint.spec, endpoint.identity, endpoint.leases.get(Family.IPV4)
+    lease = ipv4.lease if ipv4 else None
     return EndpointView(
         endpoint_id=spec.endpoint_id,
         network_id=spec.network_id,
@@ -39,12 +40,12 @@ def view_endpoint(endpoint: Endpoint, engine: Engine) -> EndpointView:
         server=lease.server if lease else None,
         lease_state=lease_state(lease, boottime()) if lease else None,
         lease_seconds=lease.duration if lease else None,
-        obtained=endpoint.obtained,
-        renewed=endpoint.renewed,
+        obtained=ipv4.obtained if ipv4 else None,
+        renewed=ipv4.renewed if ipv4 else None,
         expires=_wall_clock(lease) if lease else None,
-        last_trouble=endpoint.last_trouble,
+        last_trouble=endpoint.troubles.get(Family.IPV4),
         worker_pid=endpoint.worker.child.pid,
-        udhcpc_pid=endpoint.worker.udhcpc_pid,
+        udhcpc_pid=endpoint.worker.clients.get(Family.IPV4),
     )
 
 
@@ -58,9 +59,10 @@ def problems(endpoints: Iterable[Endpoint]) -> tuple[str, ...]:
 
 def _problem(endpoint: Endpoint) -> str | None:
     name = endpoint.identity.name if endpoint.identity else endpoint.spec.endpoint_id[:12]
-    state = lease_state(endpoint.lease, boottime()) if endpoint.lease else None
-    if endpoint.has_sandbox and state in (LeaseState.REBINDING, LeaseState.EXPIRED):
-        return f"{name}: lease {state}, last trouble: {endpoint.last_trouble or 'none seen'}"
+    for family, record in endpoint.leases.items() if endpoint.has_sandbox else ():
+        state = lease_state(record.lease, boottime())
+        if state in (LeaseState.REBINDING, LeaseState.EXPIRED):
+            return f"{name}: lease {state}, last trouble: {endpoint.troubles.get(family, 'none seen')}"
     if endpoint.worker.child.pid is None:
         return f"{name}: its worker has died and is started again"
     return None
@@ -74,7 +76,7 @@ def view_workers(
     sampled = {sample.pid for sample in samples}
     by_pid = {child.pid: child for child in children if child.pid is not None}
     owners = {endpoint.worker.child.name: endpoint.spec.endpoint_id for endpoint in endpoints}
-    clients = {e.worker.udhcpc_pid: e.spec.endpoint_id for e in endpoints if e.worker.udhcpc_pid is not None}
+    clients = {pid: e.spec.endpoint_id for e in endpoints for pid in e.worker.clients.values()}
     living = tuple(
         _child_view(by_pid[s.pid], owners, s) if s.pid in by_pid else _other_view(s, by_pid, clients) for s in samples
     )

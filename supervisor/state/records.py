@@ -13,7 +13,7 @@ from typing import Any
 from supervisor.domain.options import NetworkOptions
 from supervisor.domain.phases import Phase
 from supervisor.engine.container_files import Identity
-from workers.contract.lease import Lease, Route
+from workers.contract.lease import Family, Lease, Route
 from workers.contract.messages import ConflictCheck, EndpointSpec
 from workers.system.clock import boot_id, boottime
 
@@ -40,10 +40,23 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class EndpointRecord:
-    """An endpoint as it is to be found again.
+class LeaseRecord:
+    """A lease of an endpoint: `obtained` when its address was new, `renewed` when a server last confirmed it.
 
-    `held` tells that its lease has not been given back; `gateway` is what Docker was told at Join.
+    `held`: it has not been given back yet.
+    """
+
+    lease: Lease
+    held: bool
+    obtained: float
+    renewed: float
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointRecord:
+    """An endpoint as the next instance finds it, with at most one lease of a family.
+
+    `gateway` is what Docker was told at Join.
     """
 
     spec: EndpointSpec
@@ -51,12 +64,14 @@ class EndpointRecord:
     origin: Origin
     identity: Identity | None
     sandbox_key: str | None
-    lease: Lease | None
-    held: bool
+    leases: tuple[LeaseRecord, ...]
     routes: tuple[Route, ...]
     gateway: IPv4Address | None
-    obtained: float | None
-    renewed: float | None
+
+    @property
+    def ipv4(self) -> LeaseRecord | None:
+        """Its IPv4 lease."""
+        return next((one for one in self.leases if one.lease.family is Family.IPV4), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +153,7 @@ def _obtained(seen: dict[str, Any]) -> float:
 
 def endpoint_to_json(record: EndpointRecord) -> str:
     """Everything but the phase and the lease that it has, which have columns of their own."""
-    spec, identity, origin = record.spec, record.identity, record.origin
+    spec, identity, origin, ipv4 = record.spec, record.identity, record.origin, record.ipv4
     return json.dumps(
         {
             "network_id": spec.network_id,
@@ -157,8 +172,8 @@ def endpoint_to_json(record: EndpointRecord) -> str:
             "sandbox_key": record.sandbox_key,
             "routes": _routes(record.routes),
             "gateway": _text(record.gateway),
-            "obtained": record.obtained,
-            "renewed": record.renewed,
+            "obtained": ipv4.obtained if ipv4 else None,
+            "renewed": ipv4.renewed if ipv4 else None,
         }
     )
 
@@ -166,6 +181,7 @@ def endpoint_to_json(record: EndpointRecord) -> str:
 def endpoint_from_json(text: str, phase: str, held: bool, lease: str | None) -> EndpointRecord:
     """Raises ValueError, KeyError or TypeError for another form."""
     seen = json.loads(text)
+    ipv4 = lease_from_json(lease)
     spec = EndpointSpec(
         network_id=seen["network_id"],
         endpoint_id=seen["endpoint_id"],
@@ -185,12 +201,9 @@ def endpoint_from_json(text: str, phase: str, held: bool, lease: str | None) -> 
         origin=Origin(*seen["origin"]),
         identity=Identity(*seen["identity"]) if seen["identity"] else None,
         sandbox_key=seen["sandbox_key"],
-        lease=lease_from_json(lease),
-        held=held,
+        leases=() if ipv4 is None else (LeaseRecord(ipv4, held, seen["obtained"], seen["renewed"]),),
         routes=_parsed(seen["routes"]),
         gateway=_address(seen["gateway"]),
-        obtained=seen["obtained"],
-        renewed=seen["renewed"],
     )
 
 

@@ -86,7 +86,8 @@ def put_network(network: Network) -> Statement:
 
 def put_endpoint(record: EndpointRecord) -> Statement:
     query = "INSERT OR REPLACE INTO endpoint (id, phase, held, lease, record) VALUES (?, ?, ?, ?, ?)"
-    lease, held = lease_to_json(record.lease), int(record.held)
+    ipv4 = record.ipv4
+    held, lease = int(ipv4 is not None and ipv4.held), lease_to_json(ipv4.lease if ipv4 else None)
     return query, (record.spec.endpoint_id, record.phase, held, lease, endpoint_to_json(record))
 
 

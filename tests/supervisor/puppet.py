@@ -27,15 +27,16 @@ from supervisor.runtime.loop import Callback, Loop, Timer
 from supervisor.runtime.process_manager import ProcessManager
 from supervisor.runtime.spare_worker import Spare
 from supervisor.state.bindings import Bindings
-from supervisor.state.records import Origin
+from supervisor.state.records import LeaseRecord, Origin
 from supervisor.state.store import Store
 from supervisor.state.tables import Snapshot
 from tests.supervisor.samples import never
-from workers.contract.lease import Lease, Route
+from workers.contract.lease import Family, Lease, Route
 from workers.contract.messages import Attached, Begin, Command, Created, EndpointSpec, Left, Report
 
 NETWORK, ENDPOINT = "n" * 64, "e" * 64
 MAC = "02:00:00:00:00:01"
+IPV4, NONE = frozenset({Family.IPV4}), frozenset[Family]()
 PID = os.getpid()  # a process whose root we may look at
 SANDBOX = "/nowhere/netns/1"
 LEASE = Lease(IPv4Interface("192.0.2.10/24"), IPv4Address("192.0.2.1"), 600, 1.0, (IPv4Address("192.0.2.1"),))
@@ -216,6 +217,11 @@ class Puppet:
         """The endpoint's phase."""
         return self.endpoint.phase
 
+    @property
+    def ipv4(self) -> LeaseRecord:
+        """The endpoint's IPv4 lease."""
+        return self.endpoint.leases[Family.IPV4]
+
     def ask(self, request: Callable[..., None], *arguments: object) -> Answers:
         """A request of the engine's."""
         answers = Answers()
@@ -261,11 +267,11 @@ def bring_to(puppet: Puppet, phase: Phase) -> None:
     endpoint, row = puppet.endpoint, list(Phase)
     steps: dict[Phase, Callable[[], object]] = {
         Phase.CREATING: lambda: puppet.ask(endpoint.create),
-        Phase.CREATED: lambda: puppet.report(Created(LEASE, (BRIDGE_ROUTE,))),
+        Phase.CREATED: lambda: puppet.report(Created((LEASE,), (BRIDGE_ROUTE,))),
         Phase.JOINING: lambda: puppet.ask(endpoint.join, SANDBOX),
         Phase.JOINED: lambda: puppet.report(Attached("eth0")),
         Phase.LEAVING: lambda: puppet.ask(endpoint.leave),
-        Phase.LEFT: lambda: puppet.report(Left(released=True)),
+        Phase.LEFT: lambda: puppet.report(Left(IPV4)),
         Phase.DELETING: lambda: puppet.ask(endpoint.delete),
     }
     for step in row[1 : row.index(phase) + 1]:

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from supervisor.domain.options import NetworkOptions
 from supervisor.domain.phases import Phase
 from supervisor.engine.container_files import Identity
-from supervisor.state.records import Binding, EndpointRecord, Network, Origin
+from supervisor.state.records import Binding, EndpointRecord, LeaseRecord, Network, Origin
 from supervisor.state.tables import Snapshot
 from workers.contract.lease import Lease, Route
 from workers.contract.messages import ConflictCheck, EndpointSpec
@@ -101,13 +101,14 @@ class Samples(random.Random):
             origin=Origin(self.coin(), self.coin(), f"container:{self.id()}" if self.coin() else None, self.coin()),
             identity=Identity(self.id(), "we\"b'", "wéb") if self.coin() else None,
             sandbox_key=f"/run/docker/netns/{self.id()[:12]}" if self.coin() else None,
-            lease=self.lease() if self.coin() else None,
-            held=self.coin(),
+            leases=(self.lease_record(),) if self.coin() else (),
             routes=self.routes(),
             gateway=self.address() if self.coin() else None,
-            obtained=self.uniform(1, 2e9) if self.coin() else None,
-            renewed=self.uniform(1, 2e9) if self.coin() else None,
         )
+
+    def lease_record(self) -> LeaseRecord:
+        """Given back or not."""
+        return LeaseRecord(self.lease(), self.coin(), self.uniform(1, 2e9), self.uniform(1, 2e9))
 
     def remembered(self) -> Binding:
         """With and without a lease that waits."""
@@ -143,7 +144,9 @@ def timeless(lease: Lease | None, expected: Lease | None) -> Lease | None:
 def same_endpoint(seen: EndpointRecord, expected: EndpointRecord) -> EndpointRecord:
     """`seen` with the times of the `expected` one."""
     spec = replace(seen.spec, remembered=timeless(seen.spec.remembered, expected.spec.remembered))
-    return replace(seen, spec=spec, lease=timeless(seen.lease, expected.lease))
+    both = zip(seen.leases, expected.leases, strict=True)
+    leases = tuple(replace(one, lease=timeless(one.lease, other.lease) or one.lease) for one, other in both)
+    return replace(seen, spec=spec, leases=leases)
 
 
 def assert_same(seen: Snapshot, expected: Snapshot) -> None:

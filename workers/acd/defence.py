@@ -7,6 +7,7 @@ from collections.abc import Callable
 from ipaddress import IPv4Address
 
 from workers.acd.arp import ArpWatch
+from workers.contract.lease import Family
 from workers.contract.messages import ConflictCheck, EndpointSpec, LeaseTrouble, Report, Trouble
 from workers.system.clock import boottime
 
@@ -48,7 +49,7 @@ class Conflict:
     def on_conflict(self, address: IPv4Address, mac: str) -> None:
         """`mac` had the address when it was handed out."""
         what = f"{mac} has {address} as well; it is declined, and another one asked for"
-        self._report(LeaseTrouble(Trouble.CONFLICT, what))
+        self._report(LeaseTrouble(Trouble.CONFLICT, what, Family.IPV4))
         self.in_conflict = True
         self._lost()
 
@@ -59,4 +60,5 @@ class Conflict:
         if boottime() - self.obtained < PROBE_SECONDS and not self.in_conflict:
             self.on_conflict(self._watch.address, claims[0])
         else:
-            self._report(LeaseTrouble(Trouble.CONFLICT, f"{claims[0]} claims {self._watch.address}, too"))
+            what = f"{claims[0]} claims {self._watch.address}, too"
+            self._report(LeaseTrouble(Trouble.CONFLICT, what, Family.IPV4))

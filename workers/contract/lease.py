@@ -1,15 +1,23 @@
-"""The DHCPv4 lease as the rest of the plugin sees it: validated, typed, immutable.
+"""A DHCP lease as the rest of the plugin sees it: validated, typed, immutable.
 
 Owns the precedence between the route options (RFC 3442). Must not know where a lease came from, how it is stored
 or how it is brought onto a link.
 """
 
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 DEFAULT_DESTINATION = IPv4Network("0.0.0.0/0")
 SILENCE_SECONDS = 5.0  # after T2, or half of what is left then
 T1, T2 = 0.5, 0.875  # of the duration; RFC 2131 section 4.4.5, where the server does not say
+
+
+class Family(StrEnum):
+    """The address families. An endpoint has at most one lease of each."""
+
+    IPV4 = "ipv4"
+    IPV6 = "ipv6"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +46,11 @@ class Lease:
     dns: tuple[IPv4Address, ...] = ()
     domain: str | None = None
     mtu: int | None = None
+
+    @property
+    def family(self) -> Family:
+        """The family of its address."""
+        return Family(f"ipv{self.address.version}")
 
     @property
     def expires(self) -> float | None:

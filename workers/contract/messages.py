@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address
 
-from workers.contract.lease import Lease, Route
+from workers.contract.lease import Family, Lease, Route
 
 HOST_LINK_PREFIX, CONTAINER_LINK_PREFIX = "dh-", "dc-"
 WORKER_PREFIX = "nd-"
@@ -64,13 +64,13 @@ class EndpointSpec:
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Where a worker that died had been: its successor finds the link made and the lease.
+    """Where a worker that died had been: its successor finds the link made and these leases.
 
-    `held`: it has not been given back, and is to be when the endpoint ends.
+    The leases of the families in `held` have not been given back: the worker releases them when the endpoint ends.
     """
 
-    lease: Lease
-    held: bool = True
+    leases: tuple[Lease, ...]
+    held: frozenset[Family]
 
 
 # What a worker is told.
@@ -112,10 +112,10 @@ class Rename:
 
 @dataclass(frozen=True, slots=True)
 class LeaveSandbox:
-    """The container goes: release the lease from inside the sandbox, leave the sandbox, report `Left`.
+    """The container goes: release the leases from inside the sandbox, leave the sandbox, report `Left`.
 
-    A sandbox that was not entered yet stays unentered; its lease is released at `Delete`. With `keep` it is released
-    neither now nor then: the container comes back for it.
+    A sandbox that was not entered yet stays unentered; its leases are released at `Delete`. With `keep` they are
+    released neither now nor then: the container comes back for them.
     """
 
     keep: bool = False
@@ -123,7 +123,7 @@ class LeaveSandbox:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Release a lease that is still held, report `Deleted`, remove the link and exit."""
+    """Release the leases that are still held, report `Deleted`, remove the link and exit."""
 
 
 Command = Attach | Rename | LeaveSandbox | Delete
@@ -134,25 +134,25 @@ Command = Attach | Rename | LeaveSandbox | Delete
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """The link exists and the first lease is held; `bridge_routes` are the static routes of the host's bridge.
+    """The link exists and the first leases are held; `bridge_routes` are the static routes of the host's bridge.
 
-    `confirmed` is False for a remembered lease that no server has said anything about.
+    The leases of the families in `unconfirmed` are remembered ones that no server has said anything about.
     """
 
-    lease: Lease
+    leases: tuple[Lease, ...]
     bridge_routes: tuple[Route, ...]
-    confirmed: bool = True
+    unconfirmed: frozenset[Family] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class CreateFailed:
     """The endpoint could not be made; everything was rolled back. `reason` is for the user.
 
-    `unreleased` is a lease that a server may have granted and that could not be released.
+    `unreleased` are leases that a server may have granted and that could not be released.
     """
 
     reason: str
-    unreleased: Lease | None = None
+    unreleased: tuple[Lease, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,14 +169,15 @@ class NotMoved:
 
 @dataclass(frozen=True, slots=True)
 class SandboxGone:
-    """There is no sandbox with this endpoint's link in it; the lease is still held."""
+    """There is no sandbox with this endpoint's link in it; the leases are still held."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClientStarted:
-    """A persistent udhcpc runs with this pid, or none does any more."""
+    """A process with this pid keeps the family's lease from now on, or none does any more."""
 
     pid: int | None
+    family: Family
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,24 +201,25 @@ class Trouble(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LeaseTrouble:
-    """A lease is in danger; `detail` says what was seen."""
+    """The family's lease is in danger, or every lease where it is None; `detail` says what was seen."""
 
     kind: Trouble
     detail: str
+    family: Family | None
 
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """The sandbox was left; `released` tells whether a DHCPRELEASE has gone out."""
+    """The sandbox was left; the leases of the families in `released` were released before."""
 
-    released: bool
+    released: frozenset[Family] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """The worker removes the link and exits. `owed`: the lease could not be given back."""
+    """The worker removes the link and exits. It could not release the leases of the families in `unreleased`."""
 
-    unreleased: bool = False
+    unreleased: frozenset[Family] = frozenset()
 
 
 Report = (

@@ -4,9 +4,10 @@ Owns what Docker has told of the sandbox, and what the link is called in there. 
 what becomes of it afterwards.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from workers.acd.arp import ArpWatch
+from workers.contract.lease import Family
 from workers.contract.messages import (
     Attach,
     Attached,
@@ -27,11 +28,15 @@ class Attachment:
     """Of one endpoint; `interface` is the link in the sandbox, as soon as its lease is kept there."""
 
     def __init__(
-        self, spec: EndpointSpec, lease_manager: LeaseManager, report: Callable[[Report], None], made: Made | None
+        self,
+        spec: EndpointSpec,
+        managers: Mapping[Family, LeaseManager],
+        report: Callable[[Report], None],
+        made: Made | None,
     ) -> None:
         """Without what was `made` just now, the link may have gone to the sandbox, or with it, long ago."""
         self.interface: str | None = None
-        self._lease_manager = lease_manager
+        self._managers = managers
         self._report = report
         self._sandbox = Sandbox(spec, made.host_end if made else None)
         self._probe: ArpWatch | None = made.acquired.watch if made else None
@@ -59,7 +64,7 @@ class Attachment:
         """From now on the sandbox is where Docker says. Raises NetlinkError, OSError."""
         self._attach = command
         if command.arrived and self._sandbox.is_abandoned(command.path):
-            self._lease_manager.end()
+            self._end_managers()
             self._lose_sandbox()
             return
         self._sandbox.watch()
@@ -79,7 +84,7 @@ class Attachment:
         self._probe.close()  # a link that is moved ends it, too
         self._probe = None
         if claims:
-            self._lease_manager.on_conflict(claims[0])
+            self._managers[Family.IPV4].on_conflict(claims[0])
 
     def _on_change(self) -> None:
         self._sandbox.drain()
@@ -117,12 +122,13 @@ class Attachment:
         self.interface = link.name
         self._on_claim()
         self._report(Attached(link.name))
-        self._lease_manager.begin(link.name, self._attach, self._sandbox.mtu_limit(link))
+        for manager in self._managers.values():
+            manager.begin(link.name, self._attach, self._sandbox.mtu_limit(link))
 
     def _arrival(self) -> Link | None:
         """The link in the sandbox, unless Docker is still at it, or the kernel."""
         arrived = self._attach is not None and self._attach.arrived
-        there = self._sandbox.has_address(self._lease_manager.lease.address.ip)
+        there = all(self._sandbox.has_address(manager.lease.address.ip) for manager in self._managers.values())
         if not (there or arrived or self._takeover):
             return None
         link = self._sandbox.link()
@@ -140,12 +146,18 @@ class Attachment:
         elif link.up and link.name != self.interface:
             self.interface = link.name
             self._report(Attached(link.name))
-            self._lease_manager.move(link.name)
+            for manager in self._managers.values():
+                manager.move(link.name)
 
     def _on_link_gone(self) -> None:
-        self._lease_manager.end()
-        self._report(LeaseTrouble(Trouble.LINK_GONE, f"{self.interface or 'the link'} vanished from the sandbox"))
+        self._end_managers()
+        what = f"{self.interface or 'the link'} vanished from the sandbox"
+        self._report(LeaseTrouble(Trouble.LINK_GONE, what, None))
         self._lose_sandbox()
+
+    def _end_managers(self) -> None:
+        for manager in self._managers.values():
+            manager.end()
 
     def _lose_sandbox(self) -> None:
         self.leave()

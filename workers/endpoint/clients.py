@@ -5,7 +5,7 @@ Owns their start, their end and the restart of a udhcpc that died. Must not know
 
 from collections.abc import Callable, Iterable
 
-from workers.contract.lease import Lease
+from workers.contract.lease import Family, Lease
 from workers.contract.messages import ClientStarted, LeaseTrouble, Report, Trouble
 from workers.dhcp4.renewer import Renewer
 from workers.dhcp4.udhcpc import Client, ClientOptions, Event, Start
@@ -71,12 +71,12 @@ class Clients:
         self.stop()
         self._started = boottime()
         self._client = Client(self._options())
-        self._report(ClientStarted(self._client.pid))
+        self._report(ClientStarted(self._client.pid, Family.IPV4))
 
     def start_renewer(self, interface: str, mac: str, lease: Lease, hostname: str | None) -> None:
         """In place of whoever renewed so far. Raises OSError where the interface is gone."""
         self.stop()
-        self._report(ClientStarted(None))
+        self._report(ClientStarted(None, Family.IPV4))
         self._renewer = Renewer(interface, mac, lease, hostname)
         self._deadlines.set(self._ask, self._renewer.next_at)
 
@@ -159,7 +159,7 @@ class Clients:
         words = self._client.last_words
         status, delay = self._restart_later()
         detail = f"udhcpc ended with status {status} ({words or 'no word'}); started again in {delay:g} s"
-        self._report(LeaseTrouble(Trouble.CLIENT_DIED, detail))
+        self._report(LeaseTrouble(Trouble.CLIENT_DIED, detail, Family.IPV4))
 
     def _end(self, client: Client) -> int:
         """Its exit status."""

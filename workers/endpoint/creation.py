@@ -9,7 +9,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
-from workers.contract.lease import Lease
+from workers.contract.lease import Family, Lease
 from workers.contract.messages import Created, CreateFailed, Deleted, EndpointSpec, Report
 from workers.dhcp4.acquire import Acquired, Cancelled, acquire
 from workers.dhcp4.packet_socket import PacketSocket
@@ -49,11 +49,12 @@ class Creation:
                 self._note_unreleased(acquired.lease)
                 follow_mtu(self._spec.container_link, None, acquired.lease)
                 # Before the wire is closed, which takes 15 ms.
-                self._report(Created(acquired.lease, routes, acquired.confirmed))
+                unconfirmed = frozenset[Family]() if acquired.confirmed else frozenset({acquired.lease.family})
+                self._report(Created((acquired.lease,), routes, unconfirmed))
         except (NetlinkError, NoLease, Cancelled, OSError) as error:
             self._roll_back()
             reason = str(error) or "the endpoint was deleted while it was being made"
-            self._report(CreateFailed(reason, self._unreleased))
+            self._report(CreateFailed(reason, self._unreleased_leases))
             return None
         return Made(host_end, acquired)
 
@@ -71,7 +72,11 @@ class Creation:
         except (NetlinkError, NoLease, Cancelled, OSError, EOFError) as error:
             log.debug("%s has no lease that could be given back: %s", self._spec.mac, error)
         self._roll_back()
-        self._report(Deleted(unreleased=self._unreleased is not None))
+        self._report(Deleted(frozenset(lease.family for lease in self._unreleased_leases)))
+
+    @property
+    def _unreleased_leases(self) -> tuple[Lease, ...]:
+        return () if self._unreleased is None else (self._unreleased,)
 
     def _note_unreleased(self, lease: Lease | None) -> None:
         self._unreleased = lease

@@ -141,7 +141,7 @@ class LeaseManager:
         try:
             lease = parse_lease(event.values, boottime())
         except InvalidLease as error:
-            self._report(LeaseTrouble(Trouble.INVALID, str(error)))
+            self._report(LeaseTrouble(Trouble.INVALID, str(error), self.lease.family))
             self.clients.reject()
             return
         if event.kind is EventKind.BOUND and self._is_strange(lease):
@@ -194,7 +194,8 @@ class LeaseManager:
     def _on_nak(self, event: Event) -> None:
         self._bound, self._refused = False, True  # the deconfig that follows is no news
         words = event.values.get("message", "")[:100]
-        self._report(LeaseTrouble(Trouble.NAK, f"the server refused {self.lease.address.ip}: {words!r}"))
+        what = f"the server refused {self.lease.address.ip}: {words!r}"
+        self._report(LeaseTrouble(Trouble.NAK, what, self.lease.family))
         self._ask_anew()
 
     def _on_deconfig(self, _: Event) -> None:

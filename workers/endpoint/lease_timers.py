@@ -51,11 +51,12 @@ class LeaseTimers:
         """Told once, however long it lasts."""
         if not self.silent:
             self.silent = True
-            self._report(LeaseTrouble(Trouble.NO_ANSWER, what))
+            self._report(LeaseTrouble(Trouble.NO_ANSWER, what, self._lease.family))
 
     def _on_overdue(self) -> None:
         self.tell_silence(f"no server has renewed the lease of {self._lease.address.ip}; asking on")
 
     def _on_expiry(self) -> None:
-        self._report(LeaseTrouble(Trouble.EXPIRED, f"the lease of {self._lease.address.ip} has run out"))
+        what = f"the lease of {self._lease.address.ip} has run out"
+        self._report(LeaseTrouble(Trouble.EXPIRED, what, self._lease.family))
         self._over()

@@ -12,10 +12,10 @@ passed beside it (workers.entry.handover).
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Set
 from multiprocessing.connection import Connection
 
-from workers.contract.lease import Lease
+from workers.contract.lease import Family, Lease
 from workers.contract.messages import Attach, Command, Delete, Deleted, EndpointSpec, LeaveSandbox, Left, Rename, Report
 from workers.dhcp4.release import ReleaseError, release
 from workers.dhcp4.udhcpc import Start
@@ -36,17 +36,22 @@ class Worker:
     """The endpoint as this process sees it."""
 
     def __init__(
-        self, spec: EndpointSpec, channel: Connection, lease: Lease, *, held: bool = True, made: Made | None = None
+        self,
+        spec: EndpointSpec,
+        channel: Connection,
+        leases: Iterable[Lease],
+        held: Set[Family],
+        made: Made | None = None,
     ) -> None:
-        """The lease is ours to release if it is `held`; without `made` it is taken over from a worker that died."""
+        """The leases of the families in `held` are ours to release. Without `made`, a worker that died had them."""
         self._spec = spec
         self._channel = channel
         self._pair = VethPair(spec)
         self._alarm = Alarm()
-        self._lease_manager = LeaseManager(spec, lease, self._report)
-        self._attachment = Attachment(spec, self._lease_manager, self._report, made)
-        self._unreleased = held
-        self._tried = False
+        self._managers = {lease.family: LeaseManager(spec, lease, self._report) for lease in leases}
+        self._attachment = Attachment(spec, self._managers, self._report, made)
+        self._unreleased = set(held)
+        self._tried: set[Family] = set()
         self._left: Left | None = None
         self._done = False
 
@@ -71,17 +76,18 @@ class Worker:
 
     def take_ended(self) -> list[int]:
         """The udhcpcs that have ended since the last call."""
-        return self._lease_manager.clients.take_ended()
+        return [pid for manager in self._managers.values() for pid in manager.clients.take_ended()]
 
     def take_start(self) -> Start | None:
         """What the process is to become when all else of it has been handed over, if anything."""
-        return self._lease_manager.clients.take_start()
+        starts = (manager.clients.take_start() for manager in self._managers.values())
+        return next((start for start in starts if start is not None), None)
 
     def serve(self) -> None:
         """Waits and reacts until nothing happens any more, or something is left to be done by whoever sleeps."""
         idle = False
-        while not (idle or self._done or self._left or self._lease_manager.clients.starting):
-            self._alarm.set(self._lease_manager.next_at)
+        while not (idle or self._done or self._left or self._starting):
+            self._alarm.set(self._next_at)
             sources = self.sources()
             found = ready(sources, self._patience)
             for number in found:
@@ -89,7 +95,15 @@ class Worker:
                     sources[number]()
             idle = not found
         if not self._done:
-            self._alarm.set(self._lease_manager.next_at)
+            self._alarm.set(self._next_at)
+
+    @property
+    def _starting(self) -> bool:
+        return any(manager.clients.starting for manager in self._managers.values())
+
+    @property
+    def _next_at(self) -> float | None:
+        return min((m.next_at for m in self._managers.values() if m.next_at is not None), default=None)
 
     @property
     def _patience(self) -> float | None:
@@ -100,9 +114,15 @@ class Worker:
         """The descriptors that are waited on, with what to call when one is readable."""
         own: dict[int, Callable[[], None]] = {
             self._channel.fileno(): self._on_command,
-            self._alarm.fileno(): self._lease_manager.due,
+            self._alarm.fileno(): self._due,
         }
-        return own | self._lease_manager.sources() | self._attachment.sources()
+        for manager in self._managers.values():
+            own |= manager.sources()
+        return own | self._attachment.sources()
+
+    def _due(self) -> None:
+        for manager in self._managers.values():
+            manager.due()
 
     def _report(self, report: Report) -> None:
         try:
@@ -114,55 +134,67 @@ class Worker:
         try:
             command: Command = self._channel.recv()
         except (EOFError, OSError):
-            self._lease_manager.end()
+            self._end_managers()
             self._done = True
             return
         match command:
             case Attach():
                 self._attachment.attach(command)
             case Rename():
-                self._lease_manager.rename(command.hostname)
+                for manager in self._managers.values():
+                    manager.rename(command.hostname)
             case LeaveSandbox():
                 self._on_leave(command)
             case Delete():
                 self.discard()
 
     def _on_leave(self, command: LeaveSandbox) -> None:
-        self._lease_manager.finish()
+        for manager in self._managers.values():
+            manager.finish()
         if command.keep:
-            self._unreleased = False
-        left = Left(released=not command.keep and self._release_inside())
+            self._unreleased.clear()
+        left = Left(frozenset() if command.keep else self._release_inside())
         if self._attachment.inside:
             self._left = left
         else:
             self._report(left)
         self._attachment.leave()
-        self._lease_manager.end()
+        self._end_managers()
 
-    def _release_inside(self) -> bool:
+    def _end_managers(self) -> None:
+        for manager in self._managers.values():
+            manager.end()
+
+    def _release_inside(self) -> frozenset[Family]:
+        """The families whose leases were released."""
         interface = self._attachment.interface
+        released: set[Family] = set()
         if interface is None:
-            return False
-        self._tried = True  # a server that cannot be told now cannot be told a second later either
-        try:
-            release(interface, self._lease_manager.lease, self._spec.mac)
-        except ReleaseError as error:
-            log.warning("lease not released: %s", error, extra={"interface": interface})
-            return False
-        self._unreleased = False
-        return True
+            return frozenset()
+        for family, manager in self._managers.items():
+            self._tried.add(family)  # a server that cannot be told now cannot be told a second later either
+            try:
+                release(interface, manager.lease, self._spec.mac)
+            except ReleaseError as error:
+                log.warning("lease not released: %s", error, extra={"interface": interface})
+            else:
+                released.add(family)
+        self._unreleased -= released
+        return frozenset(released)
 
     def discard(self) -> None:
-        """Gives back what is held and removes the link."""
-        self._lease_manager.stop()
+        """Releases what is held and removes the link."""
+        for manager in self._managers.values():
+            manager.stop()
         self._attachment.leave()
         self._release()
-        self._report(Deleted(self._unreleased))
+        self._report(Deleted(frozenset(self._unreleased)))
         self._done = True
         # Nobody waits for what is left, which takes the kernel 15 ms each.
         self._pair.remove()
 
     def _release(self) -> None:
         """If that was not tried already."""
-        if self._unreleased and not self._tried:
-            self._unreleased = not release_from_host(self._spec, self._pair, self._lease_manager.lease)
+        for family in self._unreleased - self._tried:
+            if release_from_host(self._spec, self._pair, self._managers[family].lease):
+                self._unreleased.remove(family)

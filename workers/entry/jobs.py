@@ -18,9 +18,12 @@ def begin(order: Begin, channel: Connection) -> Worker | None:
         reclaim(order.spec, channel)
         return None
     if order.resume is not None:
-        return Worker(order.spec, channel, order.resume.lease, held=order.resume.held)
+        return Worker(order.spec, channel, order.resume.leases, order.resume.held)
     made = Creation(order.spec, channel).make()
-    return None if made is None else Worker(order.spec, channel, made.acquired.lease, made=made)
+    if made is None:
+        return None
+    lease = made.acquired.lease
+    return Worker(order.spec, channel, (lease,), frozenset({lease.family}), made)
 
 
 def reclaim(spec: EndpointSpec, channel: Connection) -> None:
@@ -40,4 +43,4 @@ def remove(spec: EndpointSpec, channel: Connection) -> None:
 
 def give_back(spec: EndpointSpec, lease: Lease, channel: Connection) -> None:
     """Releases a lease that no endpoint has any more, over a link made for that; sends a `Deleted`."""
-    Worker(spec, channel, lease).discard()
+    Worker(spec, channel, (lease,), frozenset({lease.family})).discard()

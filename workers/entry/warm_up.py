@@ -103,6 +103,6 @@ def _read_link() -> None:
 def _report(lease: Lease) -> None:
     one, other = Pipe()
     with one, other:
-        for message in (Created(lease, ()), Attach("/", None, ROUTER), LeaseObtained(lease)):
+        for message in (Created((lease,), ()), Attach("/", None, ROUTER), LeaseObtained(lease)):
             one.send(message)
             other.recv()

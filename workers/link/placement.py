@@ -32,7 +32,7 @@ class Placement:
         try:
             changes = configure(interface, there, lease, skip_routes=self._skip_routes, joined=self.joined)
         except NetlinkError as error:
-            self._report(LeaseTrouble(Trouble.INVALID, f"the lease could not be applied: {error}"))
+            self._report(LeaseTrouble(Trouble.INVALID, f"the lease could not be applied: {error}", lease.family))
             return False
         self._dropped = False
         _tell(interface, (*changes, *follow_mtu(interface, previous, lease, self.mtu_limit)))
@@ -43,7 +43,7 @@ class Placement:
         try:
             changes = unconfigure(interface, lease, skip_routes=self._skip_routes)
         except NetlinkError as error:
-            self._report(LeaseTrouble(Trouble.INVALID, f"the address could not be taken off: {error}"))
+            self._report(LeaseTrouble(Trouble.INVALID, f"the address could not be taken off: {error}", lease.family))
             return
         self._dropped = True
         _tell(interface, changes)

@@ -16,7 +16,7 @@ from supervisor.state.bindings import Bindings
 from supervisor.state.records import Binding
 from supervisor.state.store import Store
 from supervisor.state.tables import Snapshot
-from tests.supervisor.puppet import LEASE, MAC, NETWORK, PlayedLoop, PlayedNursery
+from tests.supervisor.puppet import IPV4, LEASE, MAC, NETWORK, PlayedLoop, PlayedNursery
 from tests.supervisor.samples import never
 from workers.contract.lease import Lease
 from workers.contract.messages import Deleted, EndpointSpec
@@ -102,7 +102,7 @@ def test_given_back_once(played: Played) -> None:
     assert (played.seen.mac, played.seen.address, played.seen.lease) == (MAC, LIVE.address.ip, None)
 
 
-@pytest.mark.parametrize("report", [None, Deleted(unreleased=True)], ids=["process died", "server silent"])
+@pytest.mark.parametrize("report", [None, Deleted(IPV4)], ids=["process died", "server silent"])
 def test_tried_again(played: Played, report: Deleted | None) -> None:
     """A lease that could not be given back is tried again later, over another link."""
     played.pass_time(COMEBACK_SECONDS + 1)
@@ -124,7 +124,7 @@ def test_owner_came_during_a_try_that_failed(played: Played) -> None:
     """Who has the lease again keeps it: the failed try does not make it one that nobody has."""
     played.pass_time(COMEBACK_SECONDS + 1)
     played.memory.keep(NETWORK, KEY, MAC, "br0", LIVE)
-    played.asked[0].answer(Deleted(unreleased=True))
+    played.asked[0].answer(Deleted(IPV4))
     assert played.seen.lease is None
     played.pass_time(COMEBACK_SECONDS + 1)
     assert len(played.asked) == 1

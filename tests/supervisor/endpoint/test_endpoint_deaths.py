@@ -11,7 +11,8 @@ from supervisor.contract.messages import Done
 from supervisor.domain.phases import Phase
 from supervisor.endpoint import worker_process as module
 from supervisor.endpoint.worker_process import STUCK_SECONDS
-from tests.supervisor.puppet import ENDPOINT, IDENTITY, LEASE, Puppet, attach_path, bring_to
+from tests.supervisor.puppet import ENDPOINT, IDENTITY, IPV4, LEASE, NONE, Puppet, attach_path, bring_to
+from workers.contract.lease import Family
 from workers.contract.messages import (
     Attach,
     Attached,
@@ -60,7 +61,7 @@ def test_successor(puppet: Puppet, phase: Phase, command: Command | str | None) 
     assert len(puppet.process_manager.spawned) == 2
     assert (puppet.worker.begin.reclaims, puppet.worker.begin.resume) == (
         False,
-        Resume(LEASE, held=phase not in (Phase.LEFT, Phase.DELETING)),
+        Resume((LEASE,), NONE if phase in (Phase.LEFT, Phase.DELETING) else IPV4),
     )
     arrived = phase is Phase.JOINED
     expected = Attach(attach_path(puppet), None, LEASE.gateway, arrived) if command == "attach" else command
@@ -76,7 +77,7 @@ def test_successor_has_the_latest_lease(puppet: Puppet) -> None:
     puppet.learn("web_host")
     puppet.die()
     puppet.loop.pass_time(BACKOFF)
-    assert puppet.worker.begin.resume == Resume(latest)
+    assert puppet.worker.begin.resume == Resume((latest,), IPV4)
     assert puppet.worker.told() == [Attach(attach_path(puppet), "web-host", LEASE.gateway, arrived=True)]
     puppet.report(Attached("eth0"))
     assert puppet.state == "joined"
@@ -115,7 +116,7 @@ def test_death_with_somebody_waiting(puppet: Puppet, phase: Phase) -> None:
     puppet.die()
     puppet.loop.pass_time(BACKOFF)
     assert answers == []
-    puppet.report(Left(released=False) if phase is Phase.LEAVING else Deleted())
+    puppet.report(Left() if phase is Phase.LEAVING else Deleted())
     assert answers == [Done()]
 
 
@@ -141,7 +142,7 @@ def test_leave_in_backoff(puppet: Puppet, phase: Phase) -> None:
     answers = puppet.ask(puppet.endpoint.leave)
     assert len(puppet.process_manager.spawned) == 2
     assert puppet.worker.told() == [LeaveSandbox()]
-    puppet.report(Left(released=False))
+    puppet.report(Left())
     assert answers == [Done()]
 
 
@@ -151,7 +152,7 @@ def test_delete_in_backoff(puppet: Puppet, phase: Phase) -> None:
     bring_to(puppet, phase)
     puppet.die()
     answers = puppet.ask(puppet.endpoint.delete)
-    assert puppet.worker.begin.resume == Resume(LEASE, held=phase is not Phase.LEFT)
+    assert puppet.worker.begin.resume == Resume((LEASE,), NONE if phase is Phase.LEFT else IPV4)
     assert puppet.worker.told() == [Delete()]
     puppet.report(Deleted())
     assert answers == [Done()]
@@ -196,7 +197,7 @@ def test_leave_overdue(puppet: Puppet) -> None:
     puppet.loop.pass_time(DEADLINE)
     assert answers == [Done()]
     assert puppet.ask(puppet.endpoint.leave) == [Done()]
-    puppet.report(Left(released=True))
+    puppet.report(Left(IPV4))
     deletion = puppet.ask(puppet.endpoint.delete)
     assert puppet.worker.told() == [LeaveSandbox(), Delete()]
     puppet.report(Deleted())
@@ -258,7 +259,7 @@ def test_worker_that_speaks(puppet: Puppet, clock: Callable[[float], None]) -> N
     bring_to(puppet, Phase.JOINED)
     puppet.report(LeaseObtained(replace(LEASE, obtained=boottime())))
     clock(LEASE_SECONDS + 1)
-    puppet.report(LeaseTrouble(Trouble.EXPIRED, "the lease has run out"))
+    puppet.report(LeaseTrouble(Trouble.EXPIRED, "the lease has run out", Family.IPV4))
     for _ in range(3):
         clock(HOUR)
         puppet.endpoint.look_after()

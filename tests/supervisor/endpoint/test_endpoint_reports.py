@@ -10,6 +10,7 @@ import pytest
 from supervisor.domain.phases import Phase
 from supervisor.engine.facts import ContainerSeen
 from tests.supervisor.puppet import IDENTITY, LEASE, MAC, SANDBOX, Puppet, attach_path, bring_to
+from workers.contract.lease import Family
 from workers.contract.messages import (
     Attach,
     Attached,
@@ -60,7 +61,7 @@ def test_when_it_is_on_disk(puppet: Puppet, monkeypatch: pytest.MonkeyPatch) -> 
     assert not written
     puppet.report(LeaseObtained(MOVED))
     assert len(written) == 1
-    puppet.report(LeaseTrouble(Trouble.NAK, "refused"))
+    puppet.report(LeaseTrouble(Trouble.NAK, "refused", Family.IPV4))
     puppet.report(LeaseObtained(MOVED))
     assert len(written) == 3
 
@@ -74,26 +75,22 @@ def bring_to_joined(puppet: Puppet) -> None:
 def test_renewal(puppet: Puppet) -> None:
     """A lease that is confirmed is renewed now and obtained then; its trouble is over."""
     bring_to(puppet, Phase.JOINED)
-    obtained = puppet.endpoint.obtained
-    puppet.report(LeaseTrouble(Trouble.NAK, "refused"))
-    assert puppet.endpoint.last_trouble == "nak: refused"
+    obtained = puppet.ipv4.obtained
+    puppet.report(LeaseTrouble(Trouble.NAK, "refused", Family.IPV4))
+    assert puppet.endpoint.troubles == {Family.IPV4: "nak: refused"}
     before = time.time()
     puppet.report(LeaseObtained(RENEWED))
-    assert puppet.endpoint.lease == RENEWED
-    assert puppet.endpoint.obtained == obtained
-    assert puppet.endpoint.renewed is not None
-    assert puppet.endpoint.renewed >= before
-    assert puppet.endpoint.last_trouble is None
+    assert (puppet.ipv4.lease, puppet.ipv4.obtained) == (RENEWED, obtained)
+    assert puppet.ipv4.renewed >= before
+    assert puppet.endpoint.troubles == {}
 
 
 def test_another_address(puppet: Puppet, caplog: pytest.LogCaptureFixture) -> None:
     """A new address is a new lease, and worth a warning: docker inspect goes on showing the first."""
     bring_to(puppet, Phase.JOINED)
-    first = puppet.endpoint.obtained
-    assert first is not None
     puppet.report(LeaseObtained(MOVED))
-    assert puppet.endpoint.lease == MOVED
-    assert puppet.endpoint.obtained == puppet.endpoint.renewed
+    assert puppet.ipv4.lease == MOVED
+    assert puppet.ipv4.obtained == puppet.ipv4.renewed
     (record,) = [r for r in caplog.records if r.levelname == "WARNING"]
     assert "from 192.0.2.10/24 to 192.0.2.99/24" in record.getMessage()
 
@@ -103,7 +100,7 @@ def test_another_address_than_asked_for(caplog: pytest.LogCaptureFixture) -> Non
     puppet = Puppet()
     puppet.endpoint.spec = replace(puppet.spec, requested=IPv4Address("192.0.2.50"))
     puppet.ask(puppet.endpoint.create)
-    puppet.report(Created(LEASE, ()))
+    puppet.report(Created((LEASE,), ()))
     assert "asked for 192.0.2.50, the server gave 192.0.2.10" in caplog.text
     puppet.close()
 
@@ -111,10 +108,10 @@ def test_another_address_than_asked_for(caplog: pytest.LogCaptureFixture) -> Non
 def test_client(puppet: Puppet) -> None:
     """The client's pid is known from its start to its worker's end."""
     bring_to(puppet, Phase.JOINED)
-    puppet.report(ClientStarted(4711))
-    assert puppet.endpoint.worker.udhcpc_pid == 4711
+    puppet.report(ClientStarted(4711, Family.IPV4))
+    assert puppet.endpoint.worker.clients == {Family.IPV4: 4711}
     puppet.die()
-    assert puppet.endpoint.worker.udhcpc_pid is None
+    assert puppet.endpoint.worker.clients == {}
 
 
 @pytest.mark.parametrize(
@@ -201,7 +198,7 @@ def test_gives_way(puppet: Puppet) -> None:
     live = replace(LEASE, obtained=boottime())
     puppet.learn("web-host")
     bring_to(puppet, Phase.CREATING)
-    puppet.report(Created(live, ()))
+    puppet.report(Created((live,), ()))
     puppet.endpoint.give_way()
     assert puppet.worker.told() == [LeaveSandbox(keep=True), Delete()]
     seen = puppet.memory.recall(puppet.spec.network_id, "container:c1")

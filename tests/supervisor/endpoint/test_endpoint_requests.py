@@ -17,6 +17,7 @@ from tests.supervisor.puppet import (
     BRIDGE_ROUTE,
     ENDPOINT,
     IDENTITY,
+    IPV4,
     LEASE,
     MAC,
     PID,
@@ -55,9 +56,9 @@ def test_create(puppet: Puppet) -> None:
     """The answer comes with the worker's report: the address and the MAC that Docker did not give."""
     answers = puppet.ask(puppet.endpoint.create)
     assert (puppet.state, answers, puppet.worker.begin.resume) == ("creating", [], None)
-    puppet.report(Created(LEASE, ()))
+    puppet.report(Created((LEASE,), ()))
     assert (puppet.state, answers) == ("created", [CREATED])
-    assert puppet.endpoint.lease == LEASE
+    assert puppet.ipv4.lease == LEASE
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ def test_what_docker_gave_is_not_echoed(
     """A field that Docker has filled in stays out of the answer: to the engine an echo is an error."""
     puppet = Puppet(mac=mac, address=address)
     answers = puppet.ask(puppet.endpoint.create)
-    puppet.report(Created(LEASE, ()))
+    puppet.report(Created((LEASE,), ()))
     assert answers == [answer]
     puppet.close()
 
@@ -82,7 +83,7 @@ def test_what_docker_gave_is_not_echoed(
 def test_create_repeated(puppet: Puppet) -> None:
     """Who asks again while it is made waits for the same answer, who asks later gets it at once; one worker is made."""
     first, second = puppet.ask(puppet.endpoint.create), puppet.ask(puppet.endpoint.create)
-    puppet.report(Created(LEASE, ()))
+    puppet.report(Created((LEASE,), ()))
     third = puppet.ask(puppet.endpoint.create)
     assert [first, second, third] == [[CREATED]] * 3
     assert len(puppet.process_manager.spawned) == 1
@@ -116,7 +117,7 @@ def test_create_failed_and_a_lease_is_owed(puppet: Puppet) -> None:
     """What the worker could not give back is given back later."""
     puppet.ask(puppet.endpoint.create)
     lease = replace(LEASE, obtained=boottime())
-    puppet.report(CreateFailed("no DHCPACK on br0", unreleased=lease))
+    puppet.report(CreateFailed("no DHCPACK on br0", unreleased=(lease,)))
     (waiting,) = puppet.memory
     assert (waiting.lease, waiting.release_at is not None) == (lease, True)
 
@@ -191,7 +192,7 @@ def test_joined_with_the_lease_of_now(puppet: Puppet) -> None:
     """Routes of the bridge are part of Join's answer where the lease leads to their hop."""
     answers = puppet.ask(puppet.endpoint.create)
     stranger = Route(IPv4Network("10.9.0.0/16"), IPv4Address("203.0.113.1"))
-    puppet.report(Created(LEASE, (stranger, BRIDGE_ROUTE)))
+    puppet.report(Created((LEASE,), (stranger, BRIDGE_ROUTE)))
     assert answers == [CREATED]
     assert puppet.ask(puppet.endpoint.join, SANDBOX) == [JOINED]
 
@@ -203,7 +204,7 @@ def test_leave(puppet: Puppet, phase: Phase) -> None:
     first, second = puppet.ask(puppet.endpoint.leave), puppet.ask(puppet.endpoint.leave)
     assert (puppet.state, first, second) == ("leaving", [], [])
     assert puppet.worker.told() == [LeaveSandbox()]
-    puppet.report(Left(released=True))
+    puppet.report(Left(IPV4))
     assert (puppet.state, first, second) == ("left", [Done()], [Done()])
 
 
@@ -256,7 +257,7 @@ def test_delete_crosses_the_creation(puppet: Puppet) -> None:
     """A worker that has just succeeded when Delete comes is deleted all the same."""
     creation = puppet.ask(puppet.endpoint.create)
     deletion = puppet.ask(puppet.endpoint.delete)
-    puppet.report(Created(LEASE, ()))
+    puppet.report(Created((LEASE,), ()))
     assert (len(creation), deletion, puppet.state) == (1, [], "deleting")
     puppet.report(Deleted())
     assert (deletion, puppet.state) == ([Done()], "absent")
@@ -268,7 +269,7 @@ def test_delete_while_leaving(puppet: Puppet) -> None:
     leave = puppet.ask(puppet.endpoint.leave)
     puppet.ask(puppet.endpoint.delete)
     assert leave == [Done()]
-    puppet.report(Left(released=True))
+    puppet.report(Left(IPV4))
     assert (leave, puppet.state) == ([Done()], "deleting")
 
 

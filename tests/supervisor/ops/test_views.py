@@ -11,6 +11,7 @@ from supervisor.ops.sampling import Sample
 from supervisor.ops.views import problems, view_workers
 from supervisor.runtime.child import Child
 from tests.supervisor.puppet import IDENTITY, LEASE, Puppet, bring_to
+from workers.contract.lease import Family
 from workers.system.clock import boottime
 
 COST = Cost(cpu=0.1, rss=2, pss=1, descriptors=4, threads=1)
@@ -45,7 +46,8 @@ def test_lease_that_has_run_out(phase: Phase) -> None:
     puppet = Puppet(identity=IDENTITY)
     bring_to(puppet, phase)
     puppet.endpoint.worker.child.pid = os.getpid()
-    puppet.endpoint.lease = replace(LEASE, obtained=boottime() - 601)
+    expired = replace(LEASE, obtained=boottime() - 601)
+    puppet.endpoint.leases[Family.IPV4] = replace(puppet.ipv4, lease=expired)
     expected = ("web: lease expired, last trouble: none seen",) if phase in (Phase.JOINING, Phase.JOINED) else ()
     assert problems((puppet.endpoint,)) == expected
     puppet.close()
@@ -56,6 +58,6 @@ def test_worker_that_died(phase: Phase) -> None:
     """It is one wherever there ought to be a worker."""
     puppet = Puppet(identity=IDENTITY)
     bring_to(puppet, phase)
-    puppet.endpoint.lease = replace(LEASE, obtained=boottime())
+    puppet.endpoint.leases[Family.IPV4] = replace(puppet.ipv4, lease=replace(LEASE, obtained=boottime()))
     assert problems((puppet.endpoint,)) == ("web: its worker has died and is started again",)
     puppet.close()

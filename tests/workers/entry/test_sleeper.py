@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from tests.lab.command import wait_until
-from workers.contract.lease import Lease
+from workers.contract.lease import Family, Lease
 from workers.contract.messages import Begin, Delete, Deleted, EndpointSpec, LeaveSandbox, Left, Resume
 from workers.entry import sleeper
 from workers.entry.sleeper import live
@@ -113,7 +113,7 @@ def test_asleep(start: Callable[[], Sleeper]) -> None:
     """Its first turn waits for what to do; when there is nothing left, one process stays, with the endpoint's name."""
     worker = start()
     turn = worker.turn()
-    worker.channel.send(Begin(SPEC, Resume(LEASE)))
+    worker.channel.send(Begin(SPEC, Resume((LEASE,), frozenset({Family.IPV4}))))
     worker.fall_asleep()
     assert not turn.is_running()
 
@@ -121,16 +121,16 @@ def test_asleep(start: Callable[[], Sleeper]) -> None:
 def test_woken(start: Callable[[], Sleeper]) -> None:
     """Each command after that has a turn of its own; descriptors do not pile up, and what was told is known on."""
     worker = start()
-    worker.channel.send(Begin(SPEC, Resume(LEASE)))
+    worker.channel.send(Begin(SPEC, Resume((LEASE,), frozenset({Family.IPV4}))))
     worker.fall_asleep()
     descriptors = worker.descriptors
     for _ in range(3):
         worker.channel.send(LeaveSandbox(keep=True))
-        assert worker.channel.recv() == Left(released=False)
+        assert worker.channel.recv() == Left()
         worker.fall_asleep()
     wait_until(lambda: worker.descriptors <= descriptors, "no more descriptors than before", PATIENCE_SECONDS)
     worker.channel.send(Delete())
-    assert worker.channel.recv() == Deleted(unreleased=False)  # as the lease was to be kept
+    assert worker.channel.recv() == Deleted()  # as the lease was to be kept
     assert worker.end() == 0
 
 
@@ -139,7 +139,7 @@ def test_supervisor_gone(start: Callable[[], Sleeper], *, begun: bool) -> None:
     """The end of the channel ends it, asleep or not begun yet, and with success."""
     worker = start()
     if begun:
-        worker.channel.send(Begin(SPEC, Resume(LEASE)))
+        worker.channel.send(Begin(SPEC, Resume((LEASE,), frozenset({Family.IPV4}))))
         worker.fall_asleep()
     worker.channel.close()
     assert worker.end() == 0
@@ -161,7 +161,7 @@ def test_turn_failed(start: Callable[[], Sleeper], monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(sleeper, "begin", fail)
     worker = start()
-    worker.channel.send(Begin(SPEC, Resume(LEASE)))
+    worker.channel.send(Begin(SPEC, Resume((LEASE,), frozenset({Family.IPV4}))))
     assert worker.end() == 7
 
 
