@@ -15,6 +15,7 @@ BROADCAST_MAC = b"\xff" * 6
 REQUEST = 1
 ARP = struct.Struct("!HHBBH6s4s6s4s")
 NOBODY = IPv4Address(0)
+MAX_CLAIMS = 64  # that are read at a time: who sends faster than we read must not keep us from all else
 # Offsets in an ARP packet.
 SENDER_MAC, SENDER_IP = 8, 14
 
@@ -53,10 +54,10 @@ class ArpWatch:
         self._socket.sendto(packet, (self._interface, ETH_P_ARP, 0, 0, BROADCAST_MAC))
 
     def claims(self) -> list[str]:
-        """The MACs of those who have claimed it since the last call, also while the link was still there."""
+        """The MACs that have claimed it since the last call, also while the link was still there; some of a flood."""
         found: list[str] = []
         failures = 0
-        while failures < 2:
+        while failures < 2 and len(found) < MAX_CLAIMS:
             try:
                 packet = self._socket.recv(ARP.size)
             except BlockingIOError:

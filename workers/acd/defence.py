@@ -1,64 +1,91 @@
-"""Whether somebody else has the address of a lease that is kept (RFC 5227): heard in the sandbox, and told.
+"""The defence of an address that is in use (RFC 5227 section 2.4).
 
-Owns the ear for it, and whether the address is contested. Must not know how another one is asked for.
+One ARP packet is easily forged, so a claim never costs us the address: it is answered by one announcement in ten
+seconds, reported once, and the address is kept. Must not know DHCP.
 """
 
+import logging
 from collections.abc import Callable
+from contextlib import suppress
 from ipaddress import IPv4Address
 
-from workers.acd.arp import ArpWatch
-from workers.contract.lease import Family
-from workers.contract.messages import ConflictCheck, EndpointSpec, LeaseTrouble, Report, Trouble
+from workers.acd.arp import ArpWatch, announce
 from workers.system.clock import boottime
+from workers.system.deadlines import Deadlines
 
-PROBE_SECONDS = 2.0  # from the lease: an answer to its probe, not a newcomer's claim (RFC 5227 section 1.1)
+DEFEND_INTERVAL_SECONDS = 10.0  # RFC 5227's DEFEND_INTERVAL
+CALM_SECONDS = 3600.0  # without a claim, after which the next one is reported as news
+
+log = logging.getLogger(__name__)
 
 
-class Conflict:
-    """About the address that is held, which a server has granted last at `obtained`, a `boottime()`.
+class Defence:
+    """Defends one address at a time.
 
-    `contested`: somebody else had it when it was handed out. `lost` is called then; it is so until another one is held.
+    `report` gets one sentence each time a conflict begins. `ours` says whether we may still announce the address: an
+    expired or refused lease is no right to it.
     """
 
-    def __init__(
-        self, spec: EndpointSpec, obtained: float, report: Callable[[Report], None], lost: Callable[[], None]
-    ) -> None:
-        self.obtained = obtained
-        self.in_conflict = False
-        self._spec = spec
+    def __init__(self, mac: str, report: Callable[[str], None], ours: Callable[[], bool]) -> None:
+        self._mac = mac
         self._report = report
-        self._lost = lost
+        self._ours = ours
+        self._interface = ""
+        self._address: IPv4Address | None = None
         self._watch: ArpWatch | None = None
+        self._claimed: tuple[IPv4Address, float] | None = None
+        self._deadlines = Deadlines()
+
+    @property
+    def next_at(self) -> float | None:
+        """`boottime()` at which `due` is to be called."""
+        return self._deadlines.next_at
 
     def sources(self) -> dict[int, Callable[[], None]]:
-        """Descriptors to be waited on, with what to call when one is readable."""
-        return {} if self._watch is None else {self._watch.fileno(): self._on_claims}
+        """Descriptors to wait for, with what to call when one is readable."""
+        return {} if self._watch is None else {self._watch.fileno(): self._on_claim}
 
-    def listen(self, interface: str, address: IPv4Address) -> None:
-        """To whoever claims the address of now, unless the network's owner wants none to be asked for."""
-        self.close()
-        if self._spec.conflict is not ConflictCheck.OFF:
-            self._watch = ArpWatch(interface, self._spec.mac, address)
+    def due(self, now: float) -> None:
+        """To be called at `next_at`."""
+        self._deadlines.due(now)
 
-    def close(self) -> None:
-        """Nothing is heard any more; the kernel takes 15 ms for that."""
+    def begin(self, interface: str, address: IPv4Address) -> None:
+        """`address` is in use on `interface` from now on. Raises OSError."""
+        if (interface, address) != (self._interface, self._address):
+            self.end()
+            self._interface, self._address = interface, address
+            self._watch = ArpWatch(interface, self._mac, address)
+
+    def end(self) -> None:
+        """The address is not in use any more. The kernel takes 15 ms to close a packet socket."""
+        self._deafen()
+        self._address = None
+
+    def _deafen(self) -> None:
+        self._deadlines.clear()
         if self._watch is not None:
             self._watch.close()
             self._watch = None
 
-    def on_conflict(self, address: IPv4Address, mac: str) -> None:
-        """`mac` had the address when it was handed out."""
-        what = f"{mac} has {address} as well; it is declined, and another one asked for"
-        self._report(LeaseTrouble(Trouble.CONFLICT, what, Family.IPV4))
-        self.in_conflict = True
-        self._lost()
-
-    def _on_claims(self) -> None:
+    def _on_claim(self) -> None:
+        """Stops listening until the next announcement is allowed: a flood of claims wakes us once in that time."""
         claims = self._watch.claims() if self._watch is not None else []
-        if self._watch is None or not claims:
+        if not claims or self._address is None:
             return
-        if boottime() - self.obtained < PROBE_SECONDS and not self.in_conflict:
-            self.on_conflict(self._watch.address, claims[0])
-        else:
-            what = f"{claims[0]} claims {self._watch.address}, too"
-            self._report(LeaseTrouble(Trouble.CONFLICT, what, Family.IPV4))
+        self._deafen()
+        now = boottime()
+        self._deadlines.set(self._listen_again, now + DEFEND_INTERVAL_SECONDS)
+        if self._ours():
+            with suppress(OSError):  # the link has gone, which others notice
+                announce(self._interface, self._mac, self._address)
+        known, last = self._claimed or (None, 0.0)
+        if known != self._address or now - last > CALM_SECONDS:
+            self._report(f"{claims[0]} claims {self._address} as well; the container keeps it")
+        self._claimed = self._address, now
+
+    def _listen_again(self) -> None:
+        assert self._address is not None
+        try:
+            self._watch = ArpWatch(self._interface, self._mac, self._address)
+        except OSError as error:
+            log.debug("%s cannot be listened on: %s", self._interface, error)  # the link has gone

@@ -1,12 +1,12 @@
-"""Is the address that a server offers somebody else's already (RFC 5227)? Asked while the lease is obtained."""
+"""Does somebody else have the address that a server offers (RFC 5227)? Asked before the address is used."""
 
-import time
+from collections.abc import Collection
 from ipaddress import IPv4Address
 
 from workers.acd.arp import ArpWatch
-from workers.contract.messages import ConflictCheck, EndpointSpec
+from workers.system.clock import boottime
 
-PROBE_SECONDS = 0.25  # for a neighbour's answer, where that is waited for
+PROBE_SECONDS = 0.25  # for a neighbour's answer
 
 
 class AddressInUse(Exception):
@@ -19,38 +19,45 @@ class AddressInUse(Exception):
 
 
 class AddressProbe:
-    """Those to one address at a time, over the link on which the lease is obtained.
+    """Probes for one address at a time; nobody is asked where the probe is not `enabled`.
 
-    `watch` goes on hearing them; `settled_at` is the `time.monotonic()` from which silence means that nobody has it.
-    `router` is the MAC of who answers: one that answers for others (proxy ARP) answers for its own offers, too.
+    `watch` goes on hearing claims; `settled_at` is the `boottime()` from which silence means that nobody has the
+    address. `router` is the MAC that the server's answer came from: a router that answers for others (proxy ARP)
+    answers for its own offers as well.
     """
 
-    def __init__(self, spec: EndpointSpec) -> None:
+    def __init__(self, mac: str, *, enabled: bool) -> None:
         self.watch: ArpWatch | None = None
         self.router = ""
         self.settled_at = 0.0
-        self._spec = spec
+        self._mac = mac
+        self._enabled = enabled
 
-    def probe(self, address: IPv4Address) -> None:
-        """From now on it is this address that is asked for, unless the network's owner wants none to be."""
+    def probe(self, interface: str, address: IPv4Address) -> None:
+        """Asks who has `address`, in place of the one before. Raises OSError."""
         self.forget()
-        if self._spec.conflict is not ConflictCheck.OFF:
-            self.watch = ArpWatch(self._spec.container_link, self._spec.mac, address)
+        if self._enabled:
+            self.watch = ArpWatch(interface, self._mac, address)
             self.watch.probe()
-            self.settled_at = time.monotonic() + PROBE_SECONDS
+            self.settled_at = boottime() + PROBE_SECONDS
 
     def sources(self) -> list[int]:
-        """Readable when somebody has claimed it."""
+        """Readable when somebody has claimed the address."""
         return [] if self.watch is None else [self.watch.fileno()]
 
+    def claimant(self, trusted: Collection[str] = ()) -> str | None:
+        """The MAC of somebody else who has the address; neither the router's nor one of the `trusted`."""
+        found = self.watch.claims() if self.watch is not None else []
+        return next((mac for mac in found if mac != self.router and mac not in trusted), None)
+
     def refuse(self) -> None:
-        """Raises AddressInUse where somebody has."""
-        for mac in self.watch.claims() if self.watch else ():
-            if mac != self.router and self.watch is not None:
-                raise AddressInUse(self.watch.address, mac)
+        """Raises AddressInUse where somebody has the address."""
+        mac = self.claimant()
+        if mac is not None and self.watch is not None:
+            raise AddressInUse(self.watch.address, mac)
 
     def forget(self) -> None:
-        """Nothing is asked for or heard any more."""
+        """Nothing is asked or heard any more."""
         if self.watch is not None:
             self.watch.close()
             self.watch = None

@@ -85,7 +85,7 @@ class _Exchange:
         self._requested = spec.requested
         self._xid = random.getrandbits(32)
         self._tally = Tally()
-        self._probe = AddressProbe(spec)
+        self._probe = AddressProbe(spec.mac, enabled=spec.conflict is not ConflictCheck.OFF)
 
     def run(self) -> Acquired:
         try:
@@ -108,7 +108,7 @@ class _Exchange:
 
     def _reboot(self, remembered: Lease) -> Acquired | None:
         """INIT-REBOOT: a REQUEST without a server's name; None where it is refused."""
-        self._probe.probe(remembered.address.ip)
+        self._probe.probe(self._spec.container_link, remembered.address.ip)
         begun = time.monotonic()
         for attempt in range(1, REBOOT_TRIES + 1):
             self._send(MessageType.REQUEST, remembered.address.ip, server=None)
@@ -153,7 +153,7 @@ class _Exchange:
     def _request(self, offer: Answer) -> Lease | None:
         """None where the server refuses or falls silent."""
         self._probe.router = offer.sender
-        self._probe.probe(offer.address)
+        self._probe.probe(self._spec.container_link, offer.address)
         with suppress(InvalidLease):  # the ACK may be a better one
             self._note_unreleased(parse_lease(offer.values, boottime()))
         for attempt, wait_until in enumerate(self._retransmissions(), 1):
@@ -213,7 +213,7 @@ class _Exchange:
         """A lease that nobody else claims so far; `conflict=wait` gives them all of the probe's time."""
         lease = self._validated(answer)
         if self._spec.conflict is ConflictCheck.WAIT:
-            for _ in self._answers(self._probe.settled_at):
+            for _ in self._answers(time.monotonic() + self._probe.settled_at - boottime()):
                 pass  # a second word of the server's
         self._probe.refuse()
         return lease

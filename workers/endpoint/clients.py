@@ -66,9 +66,13 @@ class Clients:
             return {self._renewer.fileno(): self._on_answer}
         return {}
 
-    def start_udhcpc(self) -> None:
-        """In place of whoever renewed so far."""
+    def start_udhcpc(self, at: float = 0.0) -> None:
+        """In place of the present client, at that `boottime()`, or now where that has passed."""
         self.stop()
+        if at > boottime():
+            self._report(ClientStarted(None, Family.IPV4))
+            self._deadlines.set(self.start_udhcpc, at)
+            return
         self._started = boottime()
         self._client = Client(self._options())
         self._report(ClientStarted(self._client.pid, Family.IPV4))

@@ -1,14 +1,18 @@
 """Keeps a lease inside the sandbox: what follows from a server's answers, from its time, and from what others claim.
 
-Owns the lease from Attach to Leave. Runs in the sandbox's network namespace; must not know how it got there.
+Owns the lease from Attach to Leave. An address that is not in use yet is probed for and given up where somebody else
+has it; one in use is defended and kept. Runs in the sandbox's network namespace; must not know how it got there.
 """
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
-from workers.acd.defence import Conflict
+from workers.acd.defence import Defence
+from workers.acd.neighbours import macs_of
+from workers.acd.probe import AddressProbe
 from workers.contract.lease import Lease
-from workers.contract.messages import Attach, EndpointSpec, LeaseObtained, LeaseTrouble, Report, Trouble
+from workers.contract.messages import Attach, ConflictCheck, EndpointSpec, LeaseObtained, LeaseTrouble, Report, Trouble
 from workers.dhcp4.lease_parser import InvalidLease, parse_lease
 from workers.dhcp4.release import decline, release_by_broadcast
 from workers.dhcp4.udhcpc import MIN_LEASE_SECONDS, ClientOptions, Event, EventKind
@@ -16,6 +20,9 @@ from workers.endpoint.clients import Clients
 from workers.endpoint.lease_timers import LeaseTimers
 from workers.link.placement import Placement
 from workers.system.clock import boottime, slept
+from workers.system.deadlines import Deadlines
+
+DECLINED_PAUSE_SECONDS = 10.0  # RFC 2131 section 3.1, item 5
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +42,13 @@ class LeaseManager:
         self._interface = ""
         self._hostname = spec.hostname
         self._timers = LeaseTimers(lease, report, self._on_expiry)
-        self._conflict = Conflict(spec, lease.obtained, report, self._on_contest)
+        self._checks = spec.conflict is not ConflictCheck.OFF
+        self._probe = AddressProbe(spec.mac, enabled=self._checks)
+        self._defence = Defence(spec.mac, self._report_claim, self._is_ours)
+        self._deadlines = Deadlines()
+        self._candidate: Lease | None = None
+        self._claimant: str | None = None
+        self._paused_until = 0.0
         self._bound = False
         self._refused = False
         self._renewing = False
@@ -43,11 +56,13 @@ class LeaseManager:
     @property
     def next_at(self) -> float | None:
         """`boottime()` at which `due` is to be called."""
-        return min((t for t in (self._timers.next_at, self.clients.next_at) if t is not None), default=None)
+        times = (part.next_at for part in (self._timers, self.clients, self._defence, self._deadlines))
+        return min((t for t in times if t is not None), default=None)
 
     def sources(self) -> dict[int, Callable[[], None]]:
         """Descriptors to be waited on, with what to call when one is readable."""
-        return self.clients.sources() | self._conflict.sources()
+        probe = dict.fromkeys(self._probe.sources(), self._on_probe_answer)
+        return self.clients.sources() | self._defence.sources() | probe
 
     def begin(self, interface: str, attach: Attach, mtu_limit: int) -> None:
         """The link is in the sandbox, configured, and called `interface` there; `mtu_limit` is the bridge's MTU.
@@ -60,12 +75,15 @@ class LeaseManager:
         self._renewing = attach.arrived and self.lease.runs(boottime())
         if self._renewing:
             self._apply(self.lease)  # its former lease manager may have died over a change
+        if self._claimant is not None:
+            self._decline(self.lease, self._claimant)
+            return
         self._run()
-        self._conflict.listen(interface, self.lease.address.ip)
+        self._defend()
 
     def on_conflict(self, mac: str) -> None:
-        """Somebody else had the address when it was handed out: the server is told, and asked for another one."""
-        self._conflict.on_conflict(self.lease.address.ip, mac)
+        """`mac` has answered the probe that was sent before the address was in use: `begin` declines it."""
+        self._claimant = mac
 
     def rename(self, hostname: str) -> None:
         """Makes the server learn a host name: udhcpc takes it only at its start."""
@@ -78,49 +96,62 @@ class LeaseManager:
         """The link has another name now: udhcpc would end at its next packet."""
         self._interface = interface
         self._run()
+        if self._is_ours():
+            self._defend()
 
     def due(self) -> None:
         """To be called at `next_at`."""
         now = boottime()
         self.clients.due(now)
         self._timers.due(now)
+        self._defence.due(now)
+        self._deadlines.due(now)
 
     def stop(self) -> None:
         """Nothing renews any more; the lease stays held."""
         self.clients.stop()
+        self._forget_candidate()
         self._timers.clear()
 
     def finish(self) -> None:
-        """As `stop`, with the lease that the server has granted last."""
+        """As `stop`, with the lease that the server has granted last, although nobody has answered its probe yet."""
         self.clients.finish()
-        self._timers.clear()
+        if self._candidate is not None:
+            self._adopt(self._candidate)
+        self.stop()
 
     def end(self) -> None:
         """The sandbox is left: nothing is kept open there, for which the kernel takes 15 ms."""
         self.stop()
         self._interface = ""
-        self._conflict.close()
+        self._defence.end()
 
     def _run(self) -> None:
         """Renews from now on, or anew, by whichever client it is time for."""
         self.clients.stop()
+        self._forget_candidate()
         self._timers.begin(self.lease, boottime())
-        if self._conflict.in_conflict:
-            self._renewing = False
-            decline(self._interface, self.lease, self._spec.mac)
         if self._renewing:
             self.clients.start_renewer(self._interface, self._spec.mac, self.lease, self._hostname)
         else:
-            self.clients.start_udhcpc()
+            self.clients.start_udhcpc(self._paused_until)
 
     def _options(self) -> ClientOptions:
-        """udhcpc asks for the address that is held."""
-        requested = None if self._conflict.in_conflict else self.lease.address.ip
+        """udhcpc asks for the address that is held, unless that has been declined."""
+        requested = self.lease.address.ip if self._claimant is None else None
         return ClientOptions(self._interface, self._spec.mac, requested=requested, hostname=self._hostname)
 
-    def _on_contest(self) -> None:
-        if self._interface:
-            self._run()
+    def _defend(self) -> None:
+        """The address is in use from now on."""
+        if self._checks:
+            self._defence.begin(self._interface, self.lease.address.ip)
+
+    def _is_ours(self) -> bool:
+        """Whether we may announce the address."""
+        return self._claimant is None and not self._refused and self.lease.runs(boottime())
+
+    def _report_claim(self, what: str) -> None:
+        self._report(LeaseTrouble(Trouble.CONFLICT, what, self.lease.family))
 
     def _ask_anew(self) -> None:
         """The lease cannot be renewed any more: the rest is udhcpc's; one that still thinks it is bound may hang."""
@@ -131,6 +162,7 @@ class LeaseManager:
     def _on_expiry(self) -> None:
         """No server has answered in time: from now on a new lease is asked for."""
         if self._spec.drop_expired:
+            self._defence.end()
             self._placement.drop(self._interface, self.lease)
         self._ask_anew()
 
@@ -147,29 +179,66 @@ class LeaseManager:
         if event.kind is EventKind.BOUND and self._is_strange(lease):
             self._insist(lease)
             return
-        if self._conflict.in_conflict and lease.address == self.lease.address:
-            decline(self._interface, lease, self._spec.mac)  # once more: a link that has just come up may lose it
-            self.clients.reject()
+        if self._claimant is not None or lease.address.ip != self.lease.address.ip:
+            self._examine(lease)
+        else:
+            self._adopt(lease)
+
+    def _examine(self, lease: Lease) -> None:
+        """Probes for an address before it is used."""
+        self._forget_candidate()
+        with suppress(OSError):  # the link has gone: the lease cannot be applied either
+            self._probe.probe(self._interface, lease.address.ip)
+        if self._probe.watch is None:
+            self._adopt(lease)
+        else:
+            self._candidate = lease
+            self._deadlines.set(self._on_silence, self._probe.settled_at)
+
+    def _on_silence(self) -> None:
+        """Nobody has answered the probe."""
+        if self._candidate is not None:
+            self._adopt(self._candidate)
+
+    def _on_probe_answer(self) -> None:
+        lease = self._candidate
+        if lease is None:
             return
+        known = [a for a in (lease.server, *lease.routers, self.lease.server, *self.lease.routers) if a is not None]
+        mac = self._probe.claimant(macs_of(known))  # these may answer for everybody (proxy ARP)
+        if mac is not None:
+            self._decline(lease, mac)
+
+    def _forget_candidate(self) -> None:
+        self._candidate = None
+        self._probe.forget()
+        self._deadlines.set(self._on_silence, None)
+
+    def _decline(self, lease: Lease, mac: str) -> None:
+        """Tells the server that `mac` has the address, and asks for another one after a pause."""
+        what = f"{mac} has {lease.address.ip} as well; it is declined, and another one asked for"
+        self._report_claim(what)
+        decline(self._interface, lease, self._spec.mac)
+        self._renewing = self._bound = False
+        self._paused_until = boottime() + DECLINED_PAUSE_SECONDS
+        self._run()
+
+    def _adopt(self, lease: Lease) -> None:
+        """The lease is in use from now on."""
+        self._forget_candidate()
         if not self._apply(lease):
             self.clients.reject()
             return
-        moved = lease.address != self.lease.address
         self._bound, self._refused, self._timers.silent = True, False, False
-        self._accept(lease, slept())
-        if moved:
-            self._conflict.in_conflict = False
-            self._conflict.listen(self._interface, lease.address.ip)
+        self._claimant = None
+        self.lease = lease
+        self._timers.begin(lease, lease.obtained)
+        self.clients.accept(lease, slept())
+        self._defend()
         self._report(LeaseObtained(lease))
         if lease.duration is not None and lease.duration < MIN_LEASE_SECONDS and not self._renewing:
             self._renewing = True  # udhcpc would come too late
             self._run()
-
-    def _accept(self, lease: Lease, asleep: float) -> None:
-        self.lease = lease
-        self._timers.begin(lease, lease.obtained)
-        self._conflict.obtained = lease.obtained
-        self.clients.accept(lease, asleep)
 
     def _is_strange(self, lease: Lease) -> bool:
         """Of another server, which was the first to answer udhcpc's DISCOVER: the lease that is held still runs."""
@@ -178,7 +247,7 @@ class LeaseManager:
     @property
     def _in_need(self) -> bool:
         """Whether the lease may not be ours for long."""
-        return self._timers.silent or self._refused or self._conflict.in_conflict
+        return self._timers.silent or self._refused or self._claimant is not None
 
     def _insist(self, lease: Lease) -> None:
         """The container keeps the address that Docker knows; whoever gave it says if it is not its own any more."""

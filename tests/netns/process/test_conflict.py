@@ -101,7 +101,7 @@ def test_claim_that_comes_late(rig: Rig, server: DhcpServer, squat: Squat) -> No
     squat(taken)
     container.attach(joined[1])
 
-    wait_until(lambda: IPv4Interface(container.view["address"]).ip != taken, "another address", 10)
+    wait_until(lambda: IPv4Interface(container.view["address"]).ip != taken, "another address", 20)
 
     assert [m.address for m in server.messages(MAC, "DECLINE")] == [taken]
     assert str(taken) not in container.inside("ip", "-4", "addr")
