@@ -19,11 +19,13 @@ import supervisor.core
 from supervisor.runtime.forkserver import births, order, serve
 from supervisor.runtime.shared_memory import share_objects
 from workers.contract.lease import Family, Lease
+from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import Begin, EndpointSpec, LeaveSandbox, Resume
 from workers.entry.warm_up import warm_up
 from workers.system.clock import boottime
 from workers.system.libc import adopt_orphans
 
+BR0 = LinkSpec(LinkKind.BRIDGE, "br0")
 COUNT, TURNS = 50, 10
 SETTLE_SECONDS = 0.5
 QUIET_SECONDS = 1.2  # a turn lasts a little less
@@ -106,7 +108,7 @@ def worker(orders: socket.socket, number: int) -> tuple[int, Connection]:
         pid = dict(births(orders)).get(number)
     ours.send(
         Begin(
-            EndpointSpec("n" * 64, f"{number:064x}", "br0", "02:00:00:00:00:01", 10),
+            EndpointSpec("n" * 64, f"{number:064x}", BR0, "02:00:00:00:00:01", 10),
             Resume((LEASE,), frozenset({Family.IPV4})),
         )
     )

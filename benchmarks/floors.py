@@ -13,6 +13,9 @@ from statistics import median
 
 from tests.lab.command import run
 from workers.acd.arp import ETH_P_ARP, ArpWatch
+from workers.contract.link import LinkKind, LinkSpec
+from workers.contract.messages import EndpointSpec
+from workers.link.kind import link_of
 from workers.netlink.changes import change_feed
 from workers.netlink.operations import Netlink
 from workers.system.namespaces import Namespace, disable_ipv6, new_namespace
@@ -20,19 +23,21 @@ from workers.system.namespaces import Namespace, disable_ipv6, new_namespace
 PORTS = (5, 200, 1000)
 LISTENERS = 1000
 SAMPLES = 40
-BRIDGE, HOST, CONTAINER, MAC = "br0", "dh-probe", "dc-probe", "02:00:00:ff:ff:ff"
+BRIDGE = LinkSpec(LinkKind.BRIDGE, "br0")
+PROBE = EndpointSpec("", "probe", BRIDGE, "02:00:00:ff:ff:ff", lease_timeout=0)
 
 
 def plug(number: int) -> Namespace:
     """One more port, whose other end is up in a namespace of its own."""
     sandbox = new_namespace()
+    mac = f"02:00:00:00:{number >> 8:02x}:{number & 255:02x}"
+    spec = EndpointSpec("", str(number), BRIDGE, mac, lease_timeout=0)
     with Netlink() as netlink:
-        mac = f"02:00:00:00:{number >> 8:02x}:{number & 255:02x}"
-        netlink.create_pair(host_link=f"dh-{number}", container_link="dc", mac=mac, bridge=BRIDGE)
-        netlink.move_link(netlink.require_link("dc"), sandbox)
+        link_of(spec).make(netlink)
+        netlink.move_link(netlink.require_link(spec.container_link), sandbox)
     with sandbox.visit(), Netlink() as netlink:
-        disable_ipv6("dc")
-        netlink.raise_link(netlink.require_link("dc"))
+        disable_ipv6(spec.container_link)
+        netlink.raise_link(spec.container_link)
     return sandbox
 
 
@@ -40,11 +45,12 @@ def plug(number: int) -> Namespace:
 def pair() -> Iterator[float]:
     """One that goes again; the milliseconds of the processor that it took."""
     with Netlink() as netlink:
+        link = link_of(PROBE)
         before = time.thread_time()
-        netlink.create_pair(host_link=HOST, container_link=CONTAINER, mac=MAC, bridge=BRIDGE)
+        link.make(netlink)
         took = (time.thread_time() - before) * 1000
         yield took
-        netlink.delete_link(HOST)
+        link.remove(netlink)
 
 
 @contextmanager
@@ -68,7 +74,7 @@ def hearing(oldest: Namespace) -> float:
     with oldest.visit():
         listener = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ARP))
     with listener, pair():
-        talker = ArpWatch(CONTAINER, MAC, IPv4Address("192.0.2.1"))
+        talker = ArpWatch(PROBE.container_link, PROBE.mac, IPv4Address("192.0.2.1"))
         before = time.monotonic()
         talker.probe()
         select.select([listener], [], [])
@@ -84,7 +90,7 @@ def typical(sample: Callable[[], float]) -> float:
 
 def main() -> None:
     """Prints a line for each number of ports."""
-    run("ip", "link", "add", BRIDGE, "up", "type", "bridge")
+    run("ip", "link", "add", BRIDGE.parent, "up", "type", "bridge")
     sandboxes: list[Namespace] = []
     for ports in PORTS:
         sandboxes.extend(plug(number) for number in range(len(sandboxes), ports))

@@ -181,7 +181,7 @@ class EndpointView:
     hostname: str | None
     phase: str
     interface: str | None
-    host_link: str
+    host_link: str | None
     mac: str
     address: IPv4Interface | None
     gateway: IPv4Address | None

@@ -10,7 +10,7 @@ from workers.contract.messages import EndpointSpec
 INTERFACE_PREFIX = "eth"
 
 
-def join_answer(spec: EndpointSpec, lease: Lease, bridge_routes: Iterable[Route]) -> Joined:
+def join_answer(spec: EndpointSpec, lease: Lease, parent_routes: Iterable[Route]) -> Joined:
     """The answer for a link with this lease.
 
     The engine fails the whole start over a next hop that no connected route leads to, so a gateway outside of the
@@ -19,7 +19,7 @@ def join_answer(spec: EndpointSpec, lease: Lease, bridge_routes: Iterable[Route]
     gateway = lease.gateway
     off_link = gateway is not None and gateway not in lease.address.network
     to_gateway = (Route(IPv4Network((gateway, 32))),) if gateway is not None and off_link else ()
-    wanted = dict.fromkeys((*to_gateway, *(() if spec.skip_routes else lease.routes), *bridge_routes))
+    wanted = dict.fromkeys((*to_gateway, *(() if spec.skip_routes else lease.routes), *parent_routes))
     on_link = [lease.address.network, *(r.destination for r in wanted if r.next_hop is None)]
     routes = tuple(
         r

@@ -15,6 +15,7 @@ from supervisor.engine.identity import Identifier
 from supervisor.state.bindings import Bindings, key_of, local_mac, mac_of_name
 from supervisor.state.records import Origin
 from workers.contract.hostname import legal_hostname
+from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import EndpointSpec
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ def admit(
     spec = EndpointSpec(
         network_id=body.network_id,
         endpoint_id=body.endpoint_id,
-        bridge=options.bridge,
+        link=LinkSpec(LinkKind.BRIDGE, options.bridge),
         mac=body.mac or named or (remembered.mac if remembered else local_mac(secrets.token_bytes(5))),
         lease_timeout=options.lease_timeout,
         requested=wanted or (remembered.address if remembered else None),

@@ -31,7 +31,7 @@ class Orphans:
         self._mark = mark
 
     def sweep(self, owned: Collection[str], done: Callable[[], None]) -> None:
-        """Removes our links whose host's end is not `owned`. Nothing may be created before it is done."""
+        """Removes our links except the `owned` ones, by their containers' ends. Nothing may be created before that."""
 
         def swept(report: object | None) -> None:
             for name in report.links if isinstance(report, Swept) else ():
@@ -49,20 +49,21 @@ class Orphans:
         for waiting in self._bindings.overdue():
             self._give_back(waiting)
 
-    def remove_link(self, network_id: str, endpoint_id: str, done: Callable[[], None]) -> None:
-        """Of an endpoint that was made when the state was another one, if there is such a link."""
-        spec = EndpointSpec(network_id, endpoint_id, bridge="", mac="", lease_timeout=0)
+    def remove_link(self, endpoint_id: str, done: Callable[[], None]) -> None:
+        """Removes the link, if there is one, of an endpoint that another state's owner made."""
+
+        def removed(_: object | None) -> None:
+            done()
+
         deadline = REMOVE_DEADLINE_SECONDS
-        ask(self._process_manager, self._loop, "nd-remove", remove, spec, deadline=deadline, answer=lambda _: done())
+        ask(self._process_manager, self._loop, "nd-remove", remove, endpoint_id, deadline=deadline, answer=removed)
 
     def _give_back(self, one: Binding) -> None:
         lease = self._bindings.claim(one)
         if lease is None:
             return  # it has run out
         idle = self._bindings.recall(one.network_id, one.key)
-        spec = EndpointSpec(
-            one.network_id, secrets.token_hex(32), one.bridge, one.mac, lease_timeout=0, mark=self._mark
-        )
+        spec = EndpointSpec(one.network_id, secrets.token_hex(32), one.link, one.mac, lease_timeout=0, mark=self._mark)
 
         def done(report: object | None) -> None:
             if isinstance(report, Deleted) and not report.unreleased:
@@ -70,7 +71,7 @@ class Orphans:
                     "lease of %s released: nobody came for it", lease.address.ip, extra={"network": one.network_id}
                 )
             elif self._bindings.recall(one.network_id, one.key) == idle:  # else its owner came meanwhile
-                self._bindings.set_aside(one.network_id, one.key, one.mac, one.bridge, lease, give_back=True)
+                self._bindings.set_aside(one.network_id, one.key, one.mac, one.link, lease, give_back=True)
 
         deadline = RELEASE_DEADLINE_SECONDS
         ask(self._process_manager, self._loop, "nd-release", give_back, spec, lease, deadline=deadline, answer=done)

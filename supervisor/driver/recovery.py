@@ -30,7 +30,7 @@ class Recovery:
     def sweep(self, *, state_known: bool) -> None:
         """Links that no endpoint has go. Where the state cannot be read nobody knows which they are."""
         if state_known:
-            self._orphans.sweep(frozenset(endpoint.spec.host_link for endpoint in self._registry), self._on_swept)
+            self._orphans.sweep(frozenset(endpoint.spec.container_link for endpoint in self._registry), self._on_swept)
         else:
             self._on_swept()
 

@@ -121,6 +121,6 @@ class Registry:
         if status == 0:
             forget()
         else:
-            self._orphans.remove_link(spec.network_id, spec.endpoint_id, forget)
+            self._orphans.remove_link(spec.endpoint_id, forget)
         if not self._endpoints:
             give_back()

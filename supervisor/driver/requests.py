@@ -72,7 +72,7 @@ class DriverRequests:
     def _delete_endpoint(self, body: DeleteEndpoint, respond: Respond) -> None:
         endpoint = self._endpoints.get(body.endpoint_id)
         if endpoint is None:
-            self._orphans.remove_link(body.network_id, body.endpoint_id, lambda: respond(Done()))
+            self._orphans.remove_link(body.endpoint_id, lambda: respond(Done()))
         else:
             endpoint.delete(respond)
 

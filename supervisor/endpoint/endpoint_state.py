@@ -127,7 +127,7 @@ class EndpointState:
     def take_first_leases(self, report: w.Created) -> None:
         """What it was created with."""
         now = time.time()
-        self._routes = report.bridge_routes
+        self._routes = report.parent_routes
         self.leases = {lease.family: LeaseRecord(lease, True, now, now) for lease in report.leases}
         with self._store.together():
             self._save()

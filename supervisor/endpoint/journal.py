@@ -52,10 +52,10 @@ class Journal:
     def remember(self, lease: Lease) -> None:
         """Whoever this is has this address now."""
         spec = self._spec
-        self._bindings.keep(spec.network_id, self.origin.key, spec.mac, spec.bridge, lease)
+        self._bindings.keep(spec.network_id, self.origin.key, spec.mac, spec.link, lease)
 
     def set_aside(self, lease: Lease) -> None:
         """The endpoint ends and its lease is not given back: it waits for its owner, or for a later try."""
         spec, key = self._spec, self.origin.key or f"endpoint:{self._spec.endpoint_id}"
         give_back = not self.origin.keep_lease
-        self._bindings.set_aside(spec.network_id, key, spec.mac, spec.bridge, lease, give_back=give_back)
+        self._bindings.set_aside(spec.network_id, key, spec.mac, spec.link, lease, give_back=give_back)

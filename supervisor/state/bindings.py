@@ -16,6 +16,7 @@ from supervisor.engine.identity import COMEBACK_SECONDS
 from supervisor.state.records import Binding
 from supervisor.state.store import Store
 from workers.contract.lease import Lease
+from workers.contract.link import LinkSpec
 from workers.system.clock import boottime
 
 FORGET_SECONDS = 90 * 86400.0
@@ -85,23 +86,23 @@ class Bindings:
         self.given_back(remembered)
         return remembered.lease if remembered.lease.runs(boottime()) else None
 
-    def keep(self, network_id: str, key: str | None, mac: str, bridge: str, lease: Lease) -> None:
+    def keep(self, network_id: str, key: str | None, mac: str, link: LinkSpec, lease: Lease) -> None:
         """An endpoint has this now. A lease that waits under the key for another MAC goes on waiting, for nobody."""
         if key is None:
             return
         waiting = self.recall(network_id, key)
         if waiting is not None and waiting.lease is not None and waiting.mac != mac:
-            self._put(replace(waiting, key=f"left:{waiting.mac}"))
-        self._put(Binding(network_id, key, mac, lease.address.ip, bridge, time.time()))
+            self._put(replace(waiting, key=f"left:{waiting.lease.address.ip}"))
+        self._put(Binding(network_id, key, mac, lease.address.ip, link, time.time()))
 
-    def set_aside(self, network_id: str, key: str, mac: str, bridge: str, lease: Lease, *, give_back: bool) -> None:
+    def set_aside(self, network_id: str, key: str, mac: str, link: LinkSpec, lease: Lease, *, give_back: bool) -> None:
         """An endpoint has ended without giving its lease back; whoever has the key may come for it.
 
         `give_back`: after a while it is, else it is left to run out.
         """
         if lease.runs(boottime()):
             until = boottime() + COMEBACK_SECONDS if give_back else None
-            self._put(Binding(network_id, key, mac, lease.address.ip, bridge, time.time(), lease, until))
+            self._put(Binding(network_id, key, mac, lease.address.ip, link, time.time(), lease, until))
 
     def given_back(self, waiting: Binding) -> None:
         """Its lease is none any more; MAC and address are still known."""

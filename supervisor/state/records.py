@@ -14,6 +14,7 @@ from supervisor.domain.options import NetworkOptions
 from supervisor.domain.phases import Phase
 from supervisor.engine.container_files import Identity
 from workers.contract.lease import Family, Lease, Route
+from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import ConflictCheck, EndpointSpec
 from workers.system.clock import boot_id, boottime
 
@@ -86,7 +87,7 @@ class Binding:
     key: str
     mac: str
     address: IPv4Address | None
-    bridge: str
+    link: LinkSpec
     updated: float
     lease: Lease | None = None
     release_at: float | None = None
@@ -158,7 +159,7 @@ def endpoint_to_json(record: EndpointRecord) -> str:
         {
             "network_id": spec.network_id,
             "endpoint_id": spec.endpoint_id,
-            "bridge": spec.bridge,
+            "bridge": spec.link.parent,
             "mac": spec.mac,
             "lease_timeout": spec.lease_timeout,
             "requested": _text(spec.requested),
@@ -185,7 +186,7 @@ def endpoint_from_json(text: str, phase: str, held: bool, lease: str | None) -> 
     spec = EndpointSpec(
         network_id=seen["network_id"],
         endpoint_id=seen["endpoint_id"],
-        bridge=seen["bridge"],
+        link=LinkSpec(LinkKind.BRIDGE, seen["bridge"]),
         mac=seen["mac"],
         lease_timeout=seen["lease_timeout"],
         requested=_address(seen["requested"]),

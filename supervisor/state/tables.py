@@ -20,6 +20,7 @@ from supervisor.state.records import (
     options_from_json,
     options_to_json,
 )
+from workers.contract.link import LinkKind, LinkSpec
 
 EVENT_DAYS = 30
 EVENT_ROWS = 100_000
@@ -94,7 +95,7 @@ def put_endpoint(record: EndpointRecord) -> Statement:
 def put_binding(r: Binding) -> Statement:
     query = f"INSERT OR REPLACE INTO remembered ({REMEMBERED}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
     address = None if r.address is None else str(r.address)
-    return query, (r.network_id, r.key, r.mac, address, r.bridge, r.updated, lease_to_json(r.lease), r.release_at)
+    return query, (r.network_id, r.key, r.mac, address, r.link.parent, r.updated, lease_to_json(r.lease), r.release_at)
 
 
 def put_all(snapshot: Snapshot) -> Iterator[Statement]:
@@ -125,7 +126,8 @@ def read(database: sqlite3.Connection) -> Snapshot:
 def _remembered(row: tuple[str, str, str, str | None, str, float, str | None, float | None]) -> Binding:
     network_id, key, mac, address, bridge, updated, lease, release_at = row
     known = None if address is None else IPv4Address(address)
-    return Binding(network_id, key, mac, known, bridge, updated, lease_from_json(lease), release_at)
+    link = LinkSpec(LinkKind.BRIDGE, bridge)
+    return Binding(network_id, key, mac, known, link, updated, lease_from_json(lease), release_at)
 
 
 def drop_network(network_id: str) -> tuple[Statement, ...]:

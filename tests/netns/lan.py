@@ -5,22 +5,30 @@ Whoever runs this is in that namespace, and so is every command it starts.
 
 import os
 import re
+import select
 import selectors
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 
 from workers.contract.lease import Lease
+from workers.contract.link import LinkKind, LinkSpec
+from workers.contract.messages import EndpointSpec
+from workers.link.veth_bridge import VethOnBridge
 from workers.netlink.operations import Link, Netlink
 from workers.system.clock import boottime
 
 BRIDGE = "br-lan"
 SERVER = IPv4Address("192.168.77.1")
 MAC = "02:42:c0:a8:4d:05"
-HOST_LINK, CONTAINER_LINK = "dh-0123456789ab", "dc-0123456789ab"
+ENDPOINT = "0123456789ab"
+SPEC = EndpointSpec("", ENDPOINT, LinkSpec(LinkKind.BRIDGE, BRIDGE), MAC, lease_timeout=0)
+HOST_LINK, CONTAINER_LINK = f"dh-{ENDPOINT}", f"dc-{ENDPOINT}"
 
 
 def run(command: str) -> str:
@@ -34,9 +42,24 @@ def shell(script: str, *arguments: str) -> str:
     return subprocess.run(isolated, check=True, capture_output=True, text=True, timeout=20).stdout
 
 
-def create_pair(mac: str = MAC, *, host_link: str = HOST_LINK, container_link: str = CONTAINER_LINK) -> Link:
+def create_pair(mac: str = MAC, *, endpoint: str = ENDPOINT, bridge: str = BRIDGE) -> VethOnBridge:
+    """An endpoint's link, as a worker makes it."""
+    spec = replace(SPEC, endpoint_id=endpoint, link=LinkSpec(LinkKind.BRIDGE, bridge), mac=mac)
+    link = VethOnBridge(spec)
     with Netlink() as netlink:
-        return netlink.create_pair(host_link=host_link, container_link=container_link, mac=mac, bridge=BRIDGE)
+        link.make(netlink)
+    return link
+
+
+def link(name: str) -> Link:
+    """The link of that name, as the kernel has it."""
+    with Netlink() as netlink:
+        return netlink.require_link(name)
+
+
+def readable(feed: socket.socket) -> bool:
+    """Whether it can be read from within a second."""
+    return bool(select.select([feed], [], [], 1.0)[0])
 
 
 def addresses(link: str) -> list[str]:

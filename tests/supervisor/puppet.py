@@ -32,8 +32,10 @@ from supervisor.state.store import Store
 from supervisor.state.tables import Snapshot
 from tests.supervisor.samples import never
 from workers.contract.lease import Family, Lease, Route
+from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import Attached, Begin, Command, Created, EndpointSpec, Left, Report
 
+BR0 = LinkSpec(LinkKind.BRIDGE, "br0")
 NETWORK, ENDPOINT = "n" * 64, "e" * 64
 MAC = "02:00:00:00:00:01"
 IPV4, NONE = frozenset({Family.IPV4}), frozenset[Family]()
@@ -204,7 +206,7 @@ class Puppet:
             lambda _, status: self.cleared.append(status),
         )
         origin = Origin(given_mac=mac is not None, given_address=address is not None, key=key)
-        self.spec = EndpointSpec(NETWORK, ENDPOINT, "br0", MAC, 10.0)
+        self.spec = EndpointSpec(NETWORK, ENDPOINT, BR0, MAC, 10.0)
         self.endpoint = Endpoint(self.spec, origin, identity, context)
 
     @property

@@ -11,6 +11,7 @@ from supervisor.engine.container_files import Identity
 from supervisor.state.records import Binding, EndpointRecord, LeaseRecord, Network, Origin
 from supervisor.state.tables import Snapshot
 from workers.contract.lease import Lease, Route
+from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import ConflictCheck, EndpointSpec
 from workers.system.clock import boottime
 
@@ -83,7 +84,7 @@ class Samples(random.Random):
         return EndpointSpec(
             network_id=self.id(),
             endpoint_id=self.id(),
-            bridge=f"br{self.randrange(99)}",
+            link=LinkSpec(LinkKind.BRIDGE, f"br{self.randrange(99)}"),
             mac=self.mac(),
             lease_timeout=self.uniform(1, 20),
             requested=self.address() if self.coin() else None,
@@ -117,7 +118,7 @@ class Samples(random.Random):
             key=f"id:{self.id()[:8]}",
             mac=self.mac(),
             address=self.address() if self.coin() else None,
-            bridge=f"br{self.randrange(99)}",
+            link=LinkSpec(LinkKind.BRIDGE, f"br{self.randrange(99)}"),
             updated=self.uniform(1, 2e9),
             lease=self.lease() if self.coin() else None,
             release_at=self.uniform(1, 2e9) if self.coin() else None,

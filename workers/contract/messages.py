@@ -8,10 +8,9 @@ from enum import StrEnum
 from ipaddress import IPv4Address
 
 from workers.contract.lease import Family, Lease, Route
+from workers.contract.link import LINK_ID_LENGTH, LinkSpec, container_link
 
-HOST_LINK_PREFIX, CONTAINER_LINK_PREFIX = "dh-", "dc-"
 WORKER_PREFIX = "nd-"
-LINK_ID_LENGTH = 12  # IFNAMSIZ allows 15 characters, three of them are the prefix
 
 
 class ConflictCheck(StrEnum):
@@ -26,16 +25,16 @@ class ConflictCheck(StrEnum):
 class EndpointSpec:
     """All that a worker needs to know to make an endpoint; fixed for the endpoint's life.
 
-    `mac` is the container end's address in every packet; `lease_timeout` the budget of the first lease in seconds;
+    `mac` is the container's hardware address in every packet; `lease_timeout` the budget of the first lease in seconds;
     `requested` goes out as option 50 and `hostname` as option 12. `drop_expired`: an address whose lease has run out is
     taken off the link (RFC 2131), instead of kept until a server answers. `remembered` is a lease that this MAC still
     holds from before: it is asked for first (RFC 2131 section 3.2), and used where no server answers. `mark` is the
-    group (ip-link(8)) of the host's end, by which whoever owns the state knows its links; 0 marks nothing.
+    group (ip-link(8)) of the link while it is on the host: it tells which state the link belongs to; 0 marks nothing.
     """
 
     network_id: str
     endpoint_id: str
-    bridge: str
+    link: LinkSpec
     mac: str
     lease_timeout: float
     requested: IPv4Address | None = None
@@ -52,14 +51,9 @@ class EndpointSpec:
         return f"{WORKER_PREFIX}{self.endpoint_id[:LINK_ID_LENGTH]}"
 
     @property
-    def host_link(self) -> str:
-        """The end of the veth pair that is a port of the bridge."""
-        return f"{HOST_LINK_PREFIX}{self.endpoint_id[:LINK_ID_LENGTH]}"
-
-    @property
     def container_link(self) -> str:
-        """The end that Docker moves into the sandbox, renames there, and brings back before DeleteEndpoint."""
-        return f"{CONTAINER_LINK_PREFIX}{self.endpoint_id[:LINK_ID_LENGTH]}"
+        """The link that Docker moves into the sandbox, renames there, and brings back before DeleteEndpoint."""
+        return container_link(self.endpoint_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +128,13 @@ Command = Attach | Rename | LeaveSandbox | Delete
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """The link exists and the first leases are held; `bridge_routes` are the static routes of the host's bridge.
+    """The link exists and the first leases are held; `parent_routes` are the host's static routes over its parent.
 
     The leases of the families in `unconfirmed` are remembered ones that no server has said anything about.
     """
 
     leases: tuple[Lease, ...]
-    bridge_routes: tuple[Route, ...]
+    parent_routes: tuple[Route, ...]
     unconfirmed: frozenset[Family] = frozenset()
 
 

@@ -226,8 +226,8 @@ class _Exchange:
         self._tally.declined.append(f"{claim.address} by {claim.mac}")
         if len(self._tally.declined) >= MAX_DECLINES:
             raise NoLease(
-                f"{MAX_DECLINES} addresses in a row that the server offered on {self._spec.bridge} are in use already: "
-                + ", ".join(self._tally.declined)
+                f"{MAX_DECLINES} addresses in a row that the server offered on {self._spec.link.parent} "
+                f"are in use already: {', '.join(self._tally.declined)}"
             )
 
     def _validated(self, answer: Answer) -> Lease:

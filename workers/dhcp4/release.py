@@ -102,7 +102,7 @@ def _release_and_remove(container_link: str, lease: Lease, mac: str, timeout: fl
     with Netlink() as netlink:
         try:
             disable_ipv6(container_link)
-            netlink.raise_link(netlink.require_link(container_link))
+            netlink.raise_link(container_link)
             configure(container_link, None, lease, skip_routes=False)
             release(container_link, lease, mac, timeout)
         finally:

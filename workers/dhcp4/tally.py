@@ -24,15 +24,14 @@ class Tally:
     def failure(self, awaited: str, spec: EndpointSpec) -> NoLease:
         """To be raised when the budget is used up."""
         seen = f"{self.discovers} DISCOVER sent, {self.offers} answers"
-        return NoLease(
-            f"no {awaited} on {spec.bridge} in {spec.lease_timeout:g} s ({seen}): {self._reason(spec.bridge)}"
-        )
+        parent = spec.link.parent
+        return NoLease(f"no {awaited} on {parent} in {spec.lease_timeout:g} s ({seen}): {self._reason(parent)}")
 
-    def _reason(self, bridge: str) -> str:
+    def _reason(self, parent: str) -> str:
         if self.naks:
             return f"{self.naks} requests were refused by the server, last with {self.last_words!r}"
         if self.requests:
             return f"{self.requests} REQUEST sent for what was offered, none answered"
         if self.offers:
             return "what was offered names no server (option 54)"
-        return likely_cause(bridge)
+        return likely_cause(parent)

@@ -6,7 +6,7 @@ Owns the wording. Reads only, in the present namespace. Must not know of endpoin
 from collections.abc import Iterator
 from pathlib import Path
 
-from workers.contract.messages import HOST_LINK_PREFIX
+from workers.contract.link import HOST_LINK_PREFIX
 from workers.diagnosis.firewall import drops_forwarded
 from workers.netlink.operations import Netlink, NetlinkError
 from workers.netlink.rtnetlink import Bridge, Link
@@ -19,7 +19,7 @@ def likely_cause(bridge: str) -> str:
     """Why no DHCP answer came, in one sentence; never fails."""
     try:
         with Netlink() as netlink:
-            found = next(_findings(netlink, netlink.require_bridge(bridge)), None)
+            found = next(_findings(netlink, netlink.require_link(bridge, "bridge")), None)
     except (NetlinkError, OSError) as error:
         return str(error)  # a bridge that has gone is a cause, too
     return found or NO_CAUSE
@@ -28,7 +28,7 @@ def likely_cause(bridge: str) -> str:
 def warnings(bridge: str) -> tuple[str, ...]:
     """All that will hurt later, for `network create`; raises NetlinkError if there is no such bridge."""
     with Netlink() as netlink:
-        return tuple(_findings(netlink, netlink.require_bridge(bridge)))
+        return tuple(_findings(netlink, netlink.require_link(bridge, "bridge")))
 
 
 def _findings(netlink: Netlink, bridge: Link) -> Iterator[str]:

@@ -21,6 +21,7 @@ from workers.contract.messages import (
 from workers.endpoint.creation import Made
 from workers.endpoint.lease_manager import LeaseManager
 from workers.endpoint.sandbox import Sandbox
+from workers.link.kind import EndpointLink
 from workers.netlink.operations import Link, NetlinkError
 
 
@@ -30,15 +31,17 @@ class Attachment:
     def __init__(
         self,
         spec: EndpointSpec,
+        link: EndpointLink,
         managers: Mapping[Family, LeaseManager],
         report: Callable[[Report], None],
         made: Made | None,
     ) -> None:
         """Without what was `made` just now, the link may have gone to the sandbox, or with it, long ago."""
         self.interface: str | None = None
+        self._link = link
         self._managers = managers
         self._report = report
-        self._sandbox = Sandbox(spec, made.host_end if made else None)
+        self._sandbox = Sandbox(spec.container_link, link)
         self._probe: ArpWatch | None = made.acquired.watch if made else None
         self._takeover = made is None
         self._attach: Attach | None = None
@@ -123,7 +126,7 @@ class Attachment:
         self._on_claim()
         self._report(Attached(link.name))
         for manager in self._managers.values():
-            manager.begin(link.name, self._attach, self._sandbox.mtu_limit(link))
+            manager.begin(link.name, self._attach, self._link.mtu_limit(link))
 
     def _arrival(self) -> Link | None:
         """The link in the sandbox, unless Docker is still at it, or the kernel."""

@@ -15,17 +15,17 @@ from workers.dhcp4.acquire import Acquired, Cancelled, acquire
 from workers.dhcp4.packet_socket import PacketSocket
 from workers.dhcp4.tally import NoLease
 from workers.endpoint.host_release import release_from_host
+from workers.link.kind import EndpointLink, discard, link_of
 from workers.link.mtu import follow_mtu
-from workers.link.veth_bridge import VethPair
-from workers.netlink.operations import Link, Netlink, NetlinkError
+from workers.netlink.operations import Netlink, NetlinkError
 
 log = logging.getLogger(__name__)
 
 
 class Made(NamedTuple):
-    """The endpoint has come about: the host's end of its link, and its lease."""
+    """What an endpoint has from its beginning."""
 
-    host_end: Link
+    link: EndpointLink
     acquired: Acquired
 
 
@@ -35,15 +35,15 @@ class Creation:
     def __init__(self, spec: EndpointSpec, channel: Connection) -> None:
         self._spec = spec
         self._channel = channel
-        self._pair = VethPair(spec)
+        self._link = link_of(spec)
         self._unreleased: Lease | None = None
 
     def make(self) -> Made | None:
         """Makes the link and obtains the first lease; None after a failure, when everything is as before."""
         try:
             with Netlink() as netlink:
-                host_end = self._pair.make(netlink)
-                routes = () if self._spec.skip_routes else netlink.bridge_routes(host_end)
+                self._link.make(netlink)
+                routes = () if self._spec.skip_routes else self._link.parent_routes(netlink)
             with PacketSocket(self._spec.container_link) as packet_socket:
                 acquired = acquire(self._spec, self._channel, packet_socket, self._note_unreleased)
                 self._note_unreleased(acquired.lease)
@@ -56,16 +56,16 @@ class Creation:
             reason = str(error) or "the endpoint was deleted while it was being made"
             self._report(CreateFailed(reason, self._unreleased_leases))
             return None
-        return Made(host_end, acquired)
+        return Made(self._link, acquired)
 
     def reclaim(self) -> None:
         """What the server has for this MAC is asked for, to be given back; the endpoint is gone afterwards."""
         try:
             self._channel.recv()  # the Delete that this is for: once more, and it would end the search
             with Netlink() as netlink:
-                netlink.delete_link(self._spec.host_link)
+                self._link.remove(netlink)
                 if self._spec.remembered is None:
-                    self._pair.make(netlink)
+                    self._link.make(netlink)
             if self._spec.remembered is None:
                 with PacketSocket(self._spec.container_link) as packet_socket:
                     acquire(self._spec, self._channel, packet_socket, self._note_unreleased)
@@ -83,9 +83,9 @@ class Creation:
 
     def _roll_back(self) -> None:
         """The lease is given back, the link removed."""
-        if self._unreleased is not None and release_from_host(self._spec, self._pair, self._unreleased):
+        if self._unreleased is not None and release_from_host(self._spec, self._link, self._unreleased):
             self._unreleased = None
-        self._pair.remove()
+        discard(self._spec, self._link)
 
     def _report(self, report: Report) -> None:
         with suppress(OSError):  # the supervisor is gone, as the end of the channel will tell

@@ -5,13 +5,13 @@ import logging
 from workers.contract.lease import Lease
 from workers.contract.messages import EndpointSpec
 from workers.dhcp4.release import ReleaseError, release_detached
-from workers.link.veth_bridge import VethPair
+from workers.link.kind import EndpointLink
 from workers.netlink.operations import Netlink, NetlinkError
 
 log = logging.getLogger(__name__)
 
 
-def release_from_host(spec: EndpointSpec, pair: VethPair, lease: Lease) -> bool:
+def release_from_host(spec: EndpointSpec, link: EndpointLink, lease: Lease) -> bool:
     """Releases `lease` over the endpoint's link; True if the DHCPRELEASE has left. Never fails: it logs the reason.
 
     A link that is gone together with its sandbox is made again: without one the server cannot be told.
@@ -19,10 +19,10 @@ def release_from_host(spec: EndpointSpec, pair: VethPair, lease: Lease) -> bool:
     try:
         with Netlink() as netlink:
             if netlink.link(spec.container_link) is None:
-                netlink.delete_link(spec.host_link)
-                pair.make(netlink)
+                link.remove(netlink)
+                link.make(netlink)
         release_detached(spec.container_link, lease, spec.mac)
     except (NetlinkError, ReleaseError, OSError) as error:
-        log.warning("lease of %s not released: %s", spec.host_link, error)
+        log.warning("lease of %s not released: %s", spec.container_link, error)
         return False
     return True

@@ -65,7 +65,7 @@ class LeaseManager:
         return self.clients.sources() | self._defence.sources() | probe
 
     def begin(self, interface: str, attach: Attach, mtu_limit: int) -> None:
-        """The link is in the sandbox, configured, and called `interface` there; `mtu_limit` is the bridge's MTU.
+        """The link is in the sandbox, configured, and called `interface` there; `mtu_limit` is its parent's.
 
         Where it had arrived before, another process kept the lease and is gone: it is renewed without a DISCOVER.
         """

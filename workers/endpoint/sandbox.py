@@ -8,7 +8,7 @@ import logging
 import socket
 from ipaddress import IPv4Address
 
-from workers.contract.messages import EndpointSpec
+from workers.link.kind import EndpointLink
 from workers.netlink.changes import change_feed, drain, is_here
 from workers.netlink.operations import Link, Netlink
 from workers.system import namespaces as netns
@@ -19,11 +19,11 @@ log = logging.getLogger(__name__)
 class Sandbox:
     """One endpoint's; `inside`: this process is in there. It begins in the host's network namespace, its home."""
 
-    def __init__(self, spec: EndpointSpec, host_end: Link | None) -> None:
-        """`host_end` is that of the link's pair, None where it has yet to be looked for. Raises OSError."""
+    def __init__(self, container_link: str, link: EndpointLink) -> None:
+        """`container_link` is the link's name at home. Raises OSError."""
         self.inside = False
-        self._spec = spec
-        self._host_end = host_end
+        self._container_link = container_link
+        self._link = link
         self._home = netns.current()
         self._feed: socket.socket | None = None
 
@@ -43,13 +43,12 @@ class Sandbox:
 
     def has_link_at_home(self) -> bool:
         """Whether the link is where it was made: as a rule it is, each start on this host makes dozens of changes."""
-        return is_here(self._spec.container_link)
+        return is_here(self._container_link)
 
     def enter(self, path: str) -> bool:
         """Goes where the link has gone, and watches there; False where there is no way. Raises NetlinkError."""
-        if self._host_end is None:
-            with Netlink() as netlink:
-                self._host_end = netlink.link(self._spec.host_link)
+        with Netlink() as netlink:
+            self._link.recognise(netlink)
         try:
             there = netns.open_namespace(path)
             try:
@@ -75,12 +74,7 @@ class Sandbox:
     def link(self) -> Link | None:
         """The link, if it is in the present namespace. Raises NetlinkError, OSError."""
         with Netlink() as netlink:
-            # A VLAN on it has its MAC, too.
-            return netlink.link_by_mac(self._spec.mac, self._host_end.index if self._host_end else None)
-
-    def mtu_limit(self, link: Link) -> int:
-        """The bridge's MTU, which the host's end still has."""
-        return self._host_end.mtu if self._host_end else link.mtu
+            return self._link.find(netlink)
 
     def leave(self) -> None:
         """Back home, where nothing is watched: a process that stays keeps the sandbox alive. Raises OSError."""

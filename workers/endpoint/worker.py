@@ -23,7 +23,7 @@ from workers.endpoint.attachment import Attachment
 from workers.endpoint.creation import Made
 from workers.endpoint.host_release import release_from_host
 from workers.endpoint.lease_manager import LeaseManager
-from workers.link.veth_bridge import VethPair
+from workers.link.kind import discard, link_of
 from workers.system.alarm import Alarm
 from workers.system.poll import ready
 
@@ -46,10 +46,10 @@ class Worker:
         """The leases of the families in `held` are ours to release. Without `made`, a worker that died had them."""
         self._spec = spec
         self._channel = channel
-        self._pair = VethPair(spec)
+        self._link = made.link if made else link_of(spec)
         self._alarm = Alarm()
         self._managers = {lease.family: LeaseManager(spec, lease, self._report) for lease in leases}
-        self._attachment = Attachment(spec, self._managers, self._report, made)
+        self._attachment = Attachment(spec, self._link, self._managers, self._report, made)
         self._unreleased = set(held)
         self._tried: set[Family] = set()
         self._left: Left | None = None
@@ -191,10 +191,10 @@ class Worker:
         self._report(Deleted(frozenset(self._unreleased)))
         self._done = True
         # Nobody waits for what is left, which takes the kernel 15 ms each.
-        self._pair.remove()
+        discard(self._spec, self._link)
 
     def _release(self) -> None:
         """If that was not tried already."""
         for family in self._unreleased - self._tried:
-            if release_from_host(self._spec, self._pair, self._managers[family].lease):
+            if release_from_host(self._spec, self._link, self._managers[family].lease):
                 self._unreleased.remove(family)

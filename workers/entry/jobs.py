@@ -7,6 +7,7 @@ from workers.contract.lease import Lease
 from workers.contract.messages import Begin, ConflictCheck, Deleted, EndpointSpec
 from workers.endpoint.creation import Creation
 from workers.endpoint.worker import Worker
+from workers.link.kind import remove_any
 from workers.netlink.operations import Netlink
 
 RECLAIM_SECONDS = 1.5  # for a server to say what it has leased
@@ -34,10 +35,10 @@ def reclaim(spec: EndpointSpec, channel: Connection) -> None:
     Creation(replace(spec, lease_timeout=RECLAIM_SECONDS, conflict=ConflictCheck.OFF), channel).reclaim()
 
 
-def remove(spec: EndpointSpec, channel: Connection) -> None:
-    """Removes the link of an endpoint of which nothing else is known, if there is one."""
+def remove(endpoint_id: str, channel: Connection) -> None:
+    """Removes the link of an endpoint of which nothing but the id is known, if there is one."""
     with Netlink() as netlink:
-        netlink.delete_link(spec.host_link)
+        remove_any(netlink, endpoint_id)
     channel.send(Deleted())
 
 

@@ -1,6 +1,6 @@
 """The MTU of a container's link, as the server names it (option 26).
 
-The bridge's is the limit: the bridge drops what is larger. A server that says nothing more has it back.
+The parent's is the limit: a bridge drops what is larger. If the server names none any more, the link has it back.
 """
 
 from workers.contract.lease import Lease
@@ -8,11 +8,11 @@ from workers.netlink.operations import Netlink, NetlinkError
 
 
 def follow_mtu(interface: str, previous: Lease | None, lease: Lease, limit: int | None = None) -> tuple[str, ...]:
-    """Brings `interface`, in the present namespace, to the lease's MTU; one sentence if anything was to be done.
+    """Gives `interface`, in the present namespace, the lease's MTU; returns one sentence if that took a change.
 
-    `previous` is the lease before this one: what has not changed since then is left as it is, which may be the user's
-    choice. `limit` is the bridge's MTU in octets, None where the link still has it. Never fails: an MTU that the kernel
-    refuses costs the container no lease.
+    `previous` is the lease before this one: if both name the same MTU, the link keeps what it has, which the user may
+    have chosen. `limit` is the parent's MTU in octets, None where the link still has it. Never fails: an MTU that the
+    kernel refuses costs the container no lease.
     """
     if lease.mtu == (previous.mtu if previous else None):
         return ()
@@ -26,5 +26,5 @@ def follow_mtu(interface: str, previous: Lease | None, lease: Lease, limit: int 
     except NetlinkError as error:
         return (str(error),)
     if lease.mtu is not None and lease.mtu > most:
-        return (f"MTU {wanted}, which is the bridge's; the server named {lease.mtu}",)
+        return (f"MTU {wanted}, as the link takes no more; the server named {lease.mtu}",)
     return (f"MTU changed from {link.mtu} to {wanted}",) if wanted != link.mtu else ()

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class Placement:
-    """`joined` is the gateway that Docker was told at Join, `mtu_limit` the bridge's MTU."""
+    """`joined` is the gateway that Docker was told at Join, `mtu_limit` the MTU of the link's parent."""
 
     def __init__(self, report: Callable[[Report], None], *, skip_routes: bool) -> None:
         self.joined: IPv4Address | None = None

@@ -1,37 +1,97 @@
-"""A link of the kind "veth pair on a bridge": made, and removed.
+"""A veth pair: one end is a port of a bridge on the host, the other one goes into the container."""
 
-Must not know what the link is for.
-"""
+import errno
+from collections.abc import Iterable, Iterator
 
-import logging
-
+from workers.contract.lease import DEFAULT_DESTINATION, Route
+from workers.contract.link import CONTAINER_LINK_PREFIX, HOST_LINK_PREFIX
 from workers.contract.messages import EndpointSpec
 from workers.netlink.operations import Link, Netlink, NetlinkError
+from workers.netlink.rtnetlink import RTPROT_KERNEL, veth_pair
+from workers.system.namespaces import disable_ipv6
 
-log = logging.getLogger(__name__)
 
-
-class VethPair:
-    """One endpoint's; it need not exist."""
+class VethOnBridge:
+    """The link of one endpoint (workers.link.kind.EndpointLink)."""
 
     def __init__(self, spec: EndpointSpec) -> None:
-        self._spec = spec
+        self._port = spec.link.host_end(spec.endpoint_id) or ""
+        self._container_link = spec.container_link
+        self._bridge = spec.link.parent
+        self._mac = spec.mac.lower()
+        self._mark = spec.mark
+        self._host_end: Link | None = None
 
-    def make(self, netlink: Netlink) -> Link:
-        """Gives the host's end. Raises NetlinkError, with nothing left behind."""
-        spec = self._spec
-        return netlink.create_pair(
-            host_link=spec.host_link,
-            container_link=spec.container_link,
-            mac=spec.mac,
-            bridge=spec.bridge,
-            group=spec.mark,
-        )
+    def make(self, netlink: Netlink) -> None:
+        """Makes the pair by two changes and two questions; both ends are up, with the bridge's MTU.
 
-    def remove(self) -> None:
-        """Never fails, as above."""
+        The message that creates the pair has the addresses in it, so that udev takes them for chosen. IPv6 is off
+        before the container's end gets a carrier, lest the host takes router advertisements on it.
+        """
+        bridge = netlink.require_link(self._bridge, "bridge")
+        pair = veth_pair(self._port, host_mac(self._mac), bridge, self._container_link, self._mac, group=self._mark)
+        netlink.create_link(f"the veth pair {self._port}, {self._container_link} on {self._bridge}", pair)
         try:
-            with Netlink() as netlink:
-                netlink.delete_link(self._spec.host_link)
-        except (NetlinkError, OSError) as error:
-            log.warning("%s not removed: %s", self._spec.host_link, error)
+            self._raise_silently(netlink)
+        except NetlinkError:
+            self.remove(netlink)
+            raise
+
+    def _raise_silently(self, netlink: Netlink) -> None:
+        try:
+            for end in (self._port, self._container_link):
+                disable_ipv6(end)
+        except OSError as error:
+            what = f"turning IPv6 off on {self._port} and {self._container_link}"
+            raise NetlinkError(what, error.errno or errno.EIO, str(error)) from error
+        netlink.raise_link(self._container_link)
+        self._host_end = netlink.await_operational(self._port)
+
+    def recognise(self, netlink: Netlink) -> None:
+        """By its port: the index of that is what the container's end tells of its peer."""
+        if self._host_end is None:
+            self._host_end = netlink.link(self._port)
+
+    def find(self, netlink: Netlink) -> Link | None:
+        """The veth whose other end is our port.
+
+        The MAC has to be ours as well: a veth that the container made has an index of another namespace in it.
+        """
+        if self._host_end is None:
+            return None  # the ends of a pair go together
+        known = ("veth", self._host_end.index, self._mac)
+        return next((link for link in netlink.links() if (link.kind, link.peer_index, link.mac) == known), None)
+
+    def mtu_limit(self, link: Link) -> int:
+        """The bridge's when the pair was made, which the port still has."""
+        return self._host_end.mtu if self._host_end else link.mtu
+
+    def parent_routes(self, netlink: Netlink) -> tuple[Route, ...]:
+        """Those over the bridge: no default route, nothing that came with an address."""
+        over = netlink.routes(self._host_end.master) if self._host_end else ()
+        static = (route.route for route in over if route.protocol != RTPROT_KERNEL)
+        return tuple(route for route in static if route.destination != DEFAULT_DESTINATION)
+
+    def remove(self, netlink: Netlink) -> None:
+        """By its port, which takes the other end along from wherever that is."""
+        netlink.delete_link(self._port)
+
+    @staticmethod
+    def unused(links: Iterable[Link], mark: int) -> Iterator[Link]:
+        """Pairs that are whole, each end under the name that it was made with; the mark is on the port."""
+        by_index = {link.index: link for link in links}
+        for port in by_index.values():
+            other = by_index.get(port.peer_index or 0)
+            if port.group == mark and other is not None and _is_pair(port, other):
+                yield other
+
+
+def host_mac(mac: str) -> str:
+    """The port's address: so high that no bridge takes it for its own, which is its ports' lowest."""
+    return f"fe:{mac.split(':', 1)[1]}"
+
+
+def _is_pair(port: Link, other: Link) -> bool:
+    prefix, _, name = port.name.partition("-")
+    names = (f"{prefix}-", other.name) == (HOST_LINK_PREFIX, f"{CONTAINER_LINK_PREFIX}{name}")
+    return names and other.peer_index == port.index and port.kind == other.kind == "veth"

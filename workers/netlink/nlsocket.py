@@ -1,11 +1,13 @@
 """A socket that asks the kernel over rtnetlink and takes its answers (netlink(7)); the messages are pyroute2's.
 
 pyroute2's own sockets run an event loop since 0.9: a dozen system calls around each message, and 4 MB that a worker
-keeps. Must not know what a message says: that is rtnl's.
+keeps. Must not know what a message says: that is rtnetlink's.
 """
 
+import errno
 import socket
 import struct
+from collections.abc import Iterator
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -22,6 +24,8 @@ HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence numb
 STATUS = struct.Struct("=i")  # a negated errno, or 0
 NLM_F_DUMP_INTR = 0x10
 SOL_NETLINK, NETLINK_GET_STRICT_CHK = 270, 12
+KERNEL = 0  # its port (netlink(7))
+DUMP_ATTEMPTS = 10
 BUFFER_BYTES = 1 << 16  # the kernel fills at most half of it at once
 ANSWERS = {RTM_NEWLINK: LinkMessage, RTM_NEWADDR: ifaddrmsg, RTM_NEWROUTE: rtmsg}
 
@@ -34,7 +38,7 @@ class NetlinkSocket:
     def __init__(self) -> None:
         """Raises OSError."""
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
-        with suppress(OSError):  # before Linux 4.20 lists come whole, and whoever asks must choose
+        with suppress(OSError):  # before Linux 4.20 lists come whole, and the caller must choose
             self._socket.setsockopt(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
         self._sequence = 0
 
@@ -57,12 +61,15 @@ class NetlinkSocket:
         return self._ask(kind, message, 0)[0][0]
 
     def dump(self, kind: int, message: nlmsg) -> list[nlmsg]:
-        """All messages of a list; asked for again where it has changed meanwhile. Raises KernelError."""
-        consistent = False
-        answers: list[nlmsg] = []
-        while not consistent:
+        """All messages of a list; asks again if the list changed meanwhile.
+
+        Raises KernelError, EINTR for a list that does not stop changing: a container can see to that in its sandbox.
+        """
+        for _ in range(DUMP_ATTEMPTS):
             answers, consistent = self._ask(kind, message, NLM_F_DUMP)
-        return answers
+            if consistent:
+                return answers
+        raise KernelError(errno.EINTR)
 
     def _ask(self, kind: int, message: nlmsg, flags: int) -> tuple[list[nlmsg], bool]:
         """The answers, and whether they belong together."""
@@ -71,21 +78,35 @@ class NetlinkSocket:
         message.reset()
         message.encode()
         self._socket.send(message.data)
+        return self._answers()
+
+    def _answers(self) -> tuple[list[nlmsg], bool]:
         answers: list[nlmsg] = []
         consistent = True
+        for data, at, kind, flags in self._replies():
+            consistent = consistent and not flags & NLM_F_DUMP_INTR
+            if kind in (NLMSG_ERROR, NLMSG_DONE):
+                (status,) = STATUS.unpack_from(data, at + HEADER.size)
+                if status:
+                    raise KernelError(-status)
+                break
+            answer = ANSWERS[kind](data, offset=at)
+            answer.decode()
+            answers.append(answer)
+            if not flags & NLM_F_MULTI:
+                break
+        return answers, consistent
+
+    def _replies(self) -> Iterator[tuple[bytes, int, int, int]]:
+        """The messages that answer the last question, each as a datagram, its offset in there, its kind and its flags.
+
+        What is left of a question that failed halfway is skipped, and what another process sent us.
+        """
         while True:
-            data, at = self._socket.recv(BUFFER_BYTES), 0
-            while at < len(data):
-                length, kind, flags, _, _ = HEADER.unpack_from(data, at)
-                consistent = consistent and not flags & NLM_F_DUMP_INTR
-                if kind in (NLMSG_ERROR, NLMSG_DONE):
-                    (status,) = STATUS.unpack_from(data, at + HEADER.size)
-                    if status:
-                        raise KernelError(-status)
-                    return answers, consistent
-                answer = ANSWERS[kind](data, offset=at)
-                answer.decode()
-                answers.append(answer)
-                if not flags & NLM_F_MULTI:
-                    return answers, consistent
+            data, (sender, _) = self._socket.recvfrom(BUFFER_BYTES)
+            at = 0
+            while sender == KERNEL and at < len(data):
+                length, kind, flags, sequence, _ = HEADER.unpack_from(data, at)
+                if sequence == self._sequence:
+                    yield data, at, kind, flags
                 at += (length + 3) & ~3

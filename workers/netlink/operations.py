@@ -14,7 +14,7 @@ from ipaddress import IPv4Interface
 from types import TracebackType
 from typing import Self
 
-from pyroute2.netlink import NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL
+from pyroute2.netlink import NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, nlmsg
 from pyroute2.netlink.rtnl import (
     RTM_DELADDR,
     RTM_DELLINK,
@@ -27,11 +27,9 @@ from pyroute2.netlink.rtnl import (
     RTM_NEWROUTE,
 )
 
-from workers.contract.lease import DEFAULT_DESTINATION, Route
 from workers.netlink.changes import change_feed, drain
 from workers.netlink.nlsocket import KernelError, NetlinkSocket
 from workers.netlink.rtnetlink import (
-    RTPROT_KERNEL,
     Bridge,
     KernelRoute,
     Link,
@@ -47,13 +45,12 @@ from workers.netlink.rtnetlink import (
     link_question,
     named_link,
     route_question,
-    veth_pair,
 )
-from workers.system.namespaces import Namespace, disable_ipv6
+from workers.system.namespaces import Namespace
 
 OPERATION_SECONDS = 0.5
 
-__all__ = ["Link", "Netlink", "NetlinkError", "host_mac"]
+__all__ = ["Link", "Netlink", "NetlinkError"]
 
 
 class NetlinkError(Exception):
@@ -84,40 +81,16 @@ class Netlink:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._kernel.close()
 
-    def create_pair(self, *, host_link: str, container_link: str, mac: str, bridge: str, group: int = 0) -> Link:
-        """Makes a veth pair, one end a port of `bridge`, the other with `mac`, both up with the bridge's MTU.
+    def create_link(self, what: str, message: nlmsg) -> None:
+        """Has a new link made as the message describes it; `what` describes it in the error's text."""
+        with _attempt(f"making {what}"):
+            self._kernel.change(RTM_NEWLINK, message, NLM_F_CREATE | NLM_F_EXCL)
 
-        Two changes and two questions. The addresses are part of the message that creates the pair, so that udev takes
-        them for chosen; IPv6 is off before the container's end gets a carrier, lest the host takes router
-        advertisements on it. Gives the bridge's port.
-        Raises NetlinkError, with nothing left behind.
-        """
-        port_of = self.require_bridge(bridge)
-        with _attempt(f"making the veth pair {host_link}, {container_link} on {bridge}"):
-            pair = veth_pair(host_link, host_mac(mac), port_of, container_link, mac, group=group)
-            self._kernel.change(RTM_NEWLINK, pair, NLM_F_CREATE | NLM_F_EXCL)
-        try:
-            return self._raise_silently(host_link, container_link)
-        except NetlinkError:
-            self.delete_link(host_link)
-            raise
+    def await_operational(self, name: str) -> Link:
+        """Waits until a link sends: while the kernel has not noticed a new carrier it drops frames (linkwatch.c).
 
-    def _raise_silently(self, host_link: str, container_link: str) -> Link:
-        try:
-            disable_ipv6(host_link)
-            disable_ipv6(container_link)
-        except OSError as error:
-            number = error.errno or errno.EIO
-            raise NetlinkError(f"turning IPv6 off on {host_link} and {container_link}", number, str(error)) from error
-        with _attempt(f"raising {container_link}"):
-            self._kernel.change(RTM_NEWLINK, named_link(container_link, up=True))
-        return self._operating(host_link)
-
-    def _operating(self, name: str) -> Link:
-        """A link that has just got its carrier drops what it is to send until the kernel has noticed (linkwatch.c).
-
-        Recent kernels notice when they are asked, older ones some milliseconds later. After the deadline things go
-        on: DHCP repeats what is lost.
+        Recent kernels notice when they are asked, older ones some milliseconds later. After the deadline the link is
+        returned as it is: DHCP repeats what is lost.
         """
         link = self.require_link(name)
         if link.operational:
@@ -130,18 +103,13 @@ class Netlink:
                 drain(feed)
         return link
 
-    def require_link(self, name: str) -> Link:
-        """The link of that name; raises NetlinkError if there is none."""
+    def require_link(self, name: str, kind: str | None = None) -> Link:
+        """The link of that name; raises NetlinkError if there is none, or one of another `kind`."""
         link = self.link(name)
         if link is None:
             raise NetlinkError(f"using the link {name}", errno.ENODEV, "there is none of that name")
-        return link
-
-    def require_bridge(self, name: str) -> Link:
-        """The bridge of that name; raises NetlinkError if there is none."""
-        link = self.require_link(name)
-        if link.kind != "bridge":
-            raise NetlinkError(f"using {name} as the bridge", errno.EINVAL, f"{name} is {link.described_kind}")
+        if kind not in (None, link.kind):
+            raise NetlinkError(f"using {name} as the {kind}", errno.EINVAL, f"{name} is {link.described_kind}")
         return link
 
     def settings(self, bridge: Link) -> Bridge:
@@ -160,11 +128,6 @@ class Netlink:
         with _attempt("listing the links"):
             return tuple(map(decode_link, self._kernel.dump(RTM_GETLINK, link_question())))
 
-    def link_by_mac(self, mac: str, peer_index: int | None = None) -> Link | None:
-        """The link with that address; of several (and of none) the one whose other end has `peer_index`, if given."""
-        found = (link for link in self.links() if link.mac == mac.lower())
-        return next((link for link in found if peer_index is None or link.peer_index == peer_index), None)
-
     def delete_link(self, name: str) -> bool:
         """Removes a link, a veth with its other end; False if there is none (any more)."""
         try:
@@ -175,9 +138,9 @@ class Netlink:
             raise NetlinkError(f"removing the link {name}", error.code) from error
         return True
 
-    def raise_link(self, link: Link) -> None:
-        with _attempt(f"raising {link.name}"):
-            self._kernel.change(RTM_NEWLINK, changed_link(link.index, up=True))
+    def raise_link(self, name: str) -> None:
+        with _attempt(f"raising {name}"):
+            self._kernel.change(RTM_NEWLINK, named_link(name, up=True))
 
     def set_mtu(self, link: Link, mtu: int) -> None:
         with _attempt(f"setting the MTU of {link.name} to {mtu}"):
@@ -220,13 +183,3 @@ class Netlink:
         except KernelError as error:
             if error.code != errno.ESRCH:
                 raise NetlinkError(f"removing the {describe(found.route)} over {link.name}", error.code) from error
-
-    def bridge_routes(self, port: Link) -> tuple[Route, ...]:
-        """The static routes over a port's bridge, for its containers: no default, nothing that came with an address."""
-        over = (r.route for r in self.routes(port.master) if r.protocol != RTPROT_KERNEL)
-        return tuple(route for route in over if route.destination != DEFAULT_DESTINATION)
-
-
-def host_mac(mac: str) -> str:
-    """The host end's address: so high that no bridge takes it for its own, which is its ports' lowest."""
-    return f"fe:{mac.split(':', 1)[1]}"

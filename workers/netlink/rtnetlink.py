@@ -124,10 +124,10 @@ def named_link(name: str, *, up: bool = False) -> nlmsg:
     return _message(ifinfmsg, _raised(up), [("IFLA_IFNAME", name)])
 
 
-def changed_link(index: int, *, up: bool = False, mtu: int | None = None, namespace: int | None = None) -> nlmsg:
-    """A link that is to be up, to have that MTU, or to be in the network namespace of that descriptor."""
+def changed_link(index: int, *, mtu: int | None = None, namespace: int | None = None) -> nlmsg:
+    """A link that is to have that MTU, or to be in the network namespace of that descriptor."""
     changes = [("IFLA_MTU", mtu), ("IFLA_NET_NS_FD", namespace)]
-    return _message(ifinfmsg, {"index": index, **_raised(up)}, [(k, v) for k, v in changes if v is not None])
+    return _message(ifinfmsg, {"index": index}, [(k, v) for k, v in changes if v is not None])
 
 
 def veth_pair(port: str, port_mac: str, master: Link, other: str, other_mac: str, *, group: int = 0) -> nlmsg:

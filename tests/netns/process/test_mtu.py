@@ -46,7 +46,7 @@ def test_mtu_follows_the_server(rig: Rig) -> None:
             rig.renew(container)
             assert mtu_of(container) == expected, named
 
-        assert "MTU 1500, which is the bridge's; the server named 9000" in rig.plugin.log
+        assert "MTU 1500, as the link takes no more; the server named 9000" in rig.plugin.log
         rig.clean()
 
 

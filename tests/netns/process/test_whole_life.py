@@ -12,7 +12,6 @@ from tests.lab.dhcp import DhcpServer
 from tests.netns.process.plugin import quiet, started_plugin
 from tests.netns.process.rig import Rig, at_once, machine_of
 from tests.netns.process.wire import Kind
-from workers.contract.messages import EndpointSpec
 
 MANY = 30
 LISTENING_SECONDS = 0.5
@@ -104,7 +103,7 @@ def test_many_joined(rig: Rig, server: DhcpServer) -> None:
 def test_malformed_requests_change_nothing(rig: Rig, server: DhcpServer) -> None:
     """Every malformed request that there is, sent to the living plugin: JSON errors, nothing made, nothing sent."""
     container = rig.joined()
-    worker = EndpointSpec("", container.view["endpoint_id"], "", "", 0).process_name
+    worker = f"nd-{container.view['endpoint_id'][:12]}"
     at_rest = {"nd-spare": 2, worker: 1}  # the next worker with its turn, and the endpoint's without one
 
     def is_at_rest() -> bool:

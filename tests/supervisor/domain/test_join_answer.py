@@ -7,8 +7,10 @@ import pytest
 from supervisor.contract.messages import Joined
 from supervisor.domain.join_answer import join_answer
 from workers.contract.lease import Lease, Route
+from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import EndpointSpec
 
+BR0 = LinkSpec(LinkKind.BRIDGE, "br0")
 ROUTER = IPv4Address("192.0.2.1")
 OTHER_ROUTER = IPv4Address("192.0.2.2")
 FAR_ROUTER = IPv4Address("198.51.100.1")
@@ -24,12 +26,12 @@ def _answer(
     routers: tuple[IPv4Address, ...] = (),
     classless: tuple[Route, ...] = (),
     static: tuple[Route, ...] = (),
-    bridge_routes: tuple[Route, ...] = (),
+    parent_routes: tuple[Route, ...] = (),
     skip_routes: bool = False,
 ) -> Joined:
-    spec = EndpointSpec("n" * 64, "e" * 64, "br0", "02:00:00:00:00:01", 10.0, skip_routes=skip_routes)
+    spec = EndpointSpec("n" * 64, "e" * 64, BR0, "02:00:00:00:00:01", 10.0, skip_routes=skip_routes)
     lease = Lease(IPv4Interface("192.0.2.10/24"), ROUTER, 600, 0.0, routers=routers, classless=classless, static=static)
-    return join_answer(spec, lease, bridge_routes)
+    return join_answer(spec, lease, parent_routes)
 
 
 def test_link() -> None:
@@ -110,8 +112,8 @@ def test_skip_routes() -> None:
     assert answer.routes == ()
 
 
-def test_bridge_routes() -> None:
+def test_parent_routes() -> None:
     """The bridge's static routes follow the lease's, once each, and under the same rule of reach."""
-    bridge_routes = (Route(OFFICE, ROUTER), Route(LAB, OTHER_ROUTER), Route(IPv4Network("10.3.0.0/16"), STRANGER))
-    answer = _answer(static=(Route(OFFICE, ROUTER),), bridge_routes=bridge_routes)
+    parent_routes = (Route(OFFICE, ROUTER), Route(LAB, OTHER_ROUTER), Route(IPv4Network("10.3.0.0/16"), STRANGER))
+    answer = _answer(static=(Route(OFFICE, ROUTER),), parent_routes=parent_routes)
     assert answer.routes == (Route(OFFICE, ROUTER), Route(LAB, OTHER_ROUTER))

@@ -22,9 +22,11 @@ from supervisor.state.store import Store
 from supervisor.state.tables import Snapshot
 from tests.supervisor.puppet import LEASE, NETWORK
 from tests.supervisor.samples import never
+from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import EndpointSpec
 from workers.system.clock import boottime
 
+BR0 = LinkSpec(LinkKind.BRIDGE, "br0")
 GIVEN = "02:11:22:33:44:55"
 FORMER = "02:00:00:00:00:77"
 WEB, MAIL = Identity("c1", "web", "web-host"), Identity("c2", "mail", "mail_host")
@@ -55,7 +57,7 @@ class Other:
     identity: Identity | None
     doubtful: bool = False
     gave_way: bool = False
-    spec: EndpointSpec = field(default_factory=lambda: EndpointSpec(NETWORK, "f" * 64, "br0", GIVEN, 10.0))
+    spec: EndpointSpec = field(default_factory=lambda: EndpointSpec(NETWORK, "f" * 64, BR0, GIVEN, 10.0))
 
     def give_way(self) -> None:
         """Notes it."""
@@ -93,9 +95,9 @@ class Gate:
 
     def remember(self, key: str, *, waits: bool = False) -> None:
         """A container of this key was here before, with FORMER and ADDRESS."""
-        self.memory.keep(NETWORK, key, FORMER, "br0", LIVE)
+        self.memory.keep(NETWORK, key, FORMER, BR0, LIVE)
         if waits:
-            self.memory.set_aside(NETWORK, key, FORMER, "br0", LIVE, give_back=True)
+            self.memory.set_aside(NETWORK, key, FORMER, BR0, LIVE, give_back=True)
 
 
 def _nowhere() -> Store:
@@ -243,7 +245,7 @@ def test_options_of_the_network(gate: Gate) -> None:
     """What the network says about leases and routes goes along."""
     gate.options = NetworkOptions("br7", 3.5, skip_routes=True, drop_expired=True, keep_lease=True)
     spec, origin = gate.admit()
-    assert (spec.bridge, spec.lease_timeout, spec.skip_routes, spec.drop_expired) == ("br7", 3.5, True, True)
+    assert (spec.link.parent, spec.lease_timeout, spec.skip_routes, spec.drop_expired) == ("br7", 3.5, True, True)
     assert origin.keep_lease
 
 

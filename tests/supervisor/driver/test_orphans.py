@@ -19,10 +19,12 @@ from supervisor.state.tables import Snapshot
 from tests.supervisor.puppet import IPV4, LEASE, MAC, NETWORK, PlayedLoop, PlayedNursery
 from tests.supervisor.samples import never
 from workers.contract.lease import Lease
+from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import Deleted, EndpointSpec
 from workers.entry.jobs import give_back
 from workers.system.clock import boottime
 
+BR0 = LinkSpec(LinkKind.BRIDGE, "br0")
 KEY = "container:c1"
 LIVE = replace(LEASE, obtained=boottime())
 
@@ -83,7 +85,7 @@ def _played(monkeypatch: pytest.MonkeyPatch) -> Played:
     played = Played(Bindings(store))
     monkeypatch.setattr(module, "ask", played.ask)
     monkeypatch.setattr(memory_module, "boottime", lambda: boottime() + played.late)
-    played.memory.set_aside(NETWORK, KEY, MAC, "br0", LIVE, give_back=True)
+    played.memory.set_aside(NETWORK, KEY, MAC, BR0, LIVE, give_back=True)
     return played
 
 
@@ -94,7 +96,7 @@ def test_given_back_once(played: Played) -> None:
     played.pass_time(11)
     played.pass_time(1)
     (release,) = played.asked
-    assert (release.spec.mac, release.spec.bridge, release.spec.network_id) == (MAC, "br0", NETWORK)
+    assert (release.spec.mac, release.spec.link, release.spec.network_id) == (MAC, BR0, NETWORK)
     assert release.lease == LIVE
     release.answer(Deleted())
     played.pass_time(COMEBACK_SECONDS + 1)
@@ -110,7 +112,7 @@ def test_tried_again(played: Played, report: Deleted | None) -> None:
     assert played.seen.lease == LIVE
     played.pass_time(COMEBACK_SECONDS + 1)
     assert len(played.asked) == 2
-    assert len({release.spec.host_link for release in played.asked}) == 2
+    assert len({release.spec.container_link for release in played.asked}) == 2
 
 
 def test_owner_came_in_time(played: Played) -> None:
@@ -123,7 +125,7 @@ def test_owner_came_in_time(played: Played) -> None:
 def test_owner_came_during_a_try_that_failed(played: Played) -> None:
     """Who has the lease again keeps it: the failed try does not make it one that nobody has."""
     played.pass_time(COMEBACK_SECONDS + 1)
-    played.memory.keep(NETWORK, KEY, MAC, "br0", LIVE)
+    played.memory.keep(NETWORK, KEY, MAC, BR0, LIVE)
     played.asked[0].answer(Deleted(IPV4))
     assert played.seen.lease is None
     played.pass_time(COMEBACK_SECONDS + 1)

@@ -13,9 +13,11 @@ from supervisor.runtime.process_manager import NEVER_BORN
 from supervisor.runtime.spare_worker import Spare
 from tests.lab.command import wait_until
 from tests.supervisor.children import Home, descriptors
+from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import Begin, Delete, Deleted, EndpointSpec
 
-RECLAIM = Begin(EndpointSpec("n" * 64, "e" * 64, "no-bridge", "02:00:00:00:00:01", 0.1), reclaims=True)
+NO_BRIDGE = LinkSpec(LinkKind.BRIDGE, "no-bridge")
+RECLAIM = Begin(EndpointSpec("n" * 64, "e" * 64, NO_BRIDGE, "02:00:00:00:00:01", 0.1), reclaims=True)
 
 
 @pytest.fixture(name="home")

@@ -16,8 +16,10 @@ from tests.supervisor.dockerfiles import create_endpoint
 from tests.supervisor.puppet import IDENTITY, LEASE, MAC
 from tests.supervisor.samples import never
 from workers.contract.lease import Lease
+from workers.contract.link import LinkKind, LinkSpec
 from workers.system.clock import boottime
 
+BR0 = LinkSpec(LinkKind.BRIDGE, "br0")
 NETWORK, OTHER, KEY = "n" * 64, "o" * 64, "id:web"
 DAY = 86400.0
 LIVE = replace(LEASE, obtained=boottime())
@@ -45,7 +47,7 @@ def again(store: Store, tmp_path: Path) -> Bindings:
 
 
 def set_aside(memory: Bindings, lease: Lease = LIVE, *, give_back: bool = True, key: str = KEY) -> None:
-    memory.set_aside(NETWORK, key, MAC, "br0", lease, give_back=give_back)
+    memory.set_aside(NETWORK, key, MAC, BR0, lease, give_back=give_back)
 
 
 @pytest.mark.parametrize(
@@ -78,8 +80,8 @@ def test_mac_of_name() -> None:
 
 def test_nobody_else(memory: Bindings) -> None:
     """What is remembered under a key is given to no other key, to no other network, and not to the unknown."""
-    memory.keep(NETWORK, KEY, MAC, "br0", LIVE)
-    memory.keep(NETWORK, None, "02:00:00:00:00:99", "br0", LIVE)
+    memory.keep(NETWORK, KEY, MAC, BR0, LIVE)
+    memory.keep(NETWORK, None, "02:00:00:00:00:99", BR0, LIVE)
     assert memory.recall(NETWORK, KEY) is not None
     for network, key in ((NETWORK, "id:db"), (NETWORK, "name:web"), (OTHER, KEY), (NETWORK, None)):
         assert memory.recall(network, key) is None
@@ -87,8 +89,8 @@ def test_nobody_else(memory: Bindings) -> None:
 
 def test_known_again_after_a_restart(memory: Bindings, store: Store, tmp_path: Path) -> None:
     """MAC and latest address are the same for the next instance; a lease that an endpoint has does not wait."""
-    memory.keep(NETWORK, KEY, MAC, "br0", OVER)
-    memory.keep(NETWORK, KEY, MAC, "br0", LIVE)
+    memory.keep(NETWORK, KEY, MAC, BR0, OVER)
+    memory.keep(NETWORK, KEY, MAC, BR0, LIVE)
     seen = again(store, tmp_path).recall(NETWORK, KEY)
     assert seen is not None
     assert (seen.mac, seen.address, seen.lease) == (MAC, LIVE.address.ip, None)
@@ -97,7 +99,7 @@ def test_known_again_after_a_restart(memory: Bindings, store: Store, tmp_path: P
 def test_waiting_lease_of_another_mac(memory: Bindings) -> None:
     """Who came back as another machine leaves its former lease to be given back, under nobody's key."""
     set_aside(memory)
-    memory.keep(NETWORK, KEY, "02:00:00:00:00:99", "br0", LIVE)
+    memory.keep(NETWORK, KEY, "02:00:00:00:00:99", BR0, LIVE)
     seen = memory.recall(NETWORK, KEY)
     assert seen is not None
     assert (seen.mac, seen.lease) == ("02:00:00:00:00:99", None)
@@ -118,7 +120,7 @@ def test_lease_that_has_run_out(memory: Bindings) -> None:
     """It is neither set aside nor handed out."""
     set_aside(memory, OVER)
     assert memory.recall(NETWORK, KEY) is None
-    waiting = Binding(NETWORK, KEY, MAC, None, "br0", time.time(), OVER, boottime())
+    waiting = Binding(NETWORK, KEY, MAC, None, BR0, time.time(), OVER, boottime())
     assert memory.claim(waiting) is None
 
 
@@ -149,7 +151,7 @@ def test_wall_clock_that_steps(memory: Bindings, monkeypatch: pytest.MonkeyPatch
 def test_time_begins_anew_at_the_start(memory: Bindings, store: Store, tmp_path: Path) -> None:
     """A container that comes back with the engine has its whole time from the plugin's start on."""
     long_ago = boottime() - COMEBACK_SECONDS - 1
-    store.put_binding(Binding(NETWORK, KEY, MAC, None, "br0", long_ago, LIVE, long_ago))
+    store.put_binding(Binding(NETWORK, KEY, MAC, None, BR0, long_ago, LIVE, long_ago))
     later = again(store, tmp_path)
     assert later.overdue() == ()
     seen = later.recall(NETWORK, KEY)
@@ -161,9 +163,9 @@ def test_time_begins_anew_at_the_start(memory: Bindings, store: Store, tmp_path:
 @pytest.mark.parametrize("release_at", [None, boottime()], ids=["kept", "to be given back"])
 def test_expired_while_the_plugin_was_away(store: Store, tmp_path: Path, release_at: float | None) -> None:
     """A lease that has run out does not wait any more; its owner is known until it is forgotten for good."""
-    store.put_binding(Binding(NETWORK, KEY, MAC, None, "br0", time.time(), OVER, release_at))
+    store.put_binding(Binding(NETWORK, KEY, MAC, None, BR0, time.time(), OVER, release_at))
     ancient = time.time() - FORGET_SECONDS - 1
-    store.put_binding(Binding(NETWORK, "id:old", MAC, None, "br0", ancient, OVER, release_at))
+    store.put_binding(Binding(NETWORK, "id:old", MAC, None, BR0, ancient, OVER, release_at))
     later = again(store, tmp_path)
     (seen,) = later
     assert (seen.key, seen.mac, seen.lease, seen.release_at) == (KEY, MAC, None, None)
@@ -173,7 +175,7 @@ def test_expired_while_the_plugin_was_away(store: Store, tmp_path: Path, release
 def test_removed_container(memory: Bindings, store: Store, tmp_path: Path) -> None:
     """It is forgotten, on disk too; not while its lease still has to be given back, and nobody else is."""
     for container in ("c1", "c2"):
-        memory.keep(NETWORK, f"container:{container}", MAC, "br0", LIVE)
+        memory.keep(NETWORK, f"container:{container}", MAC, BR0, LIVE)
     set_aside(memory, key="container:c3")
     memory.forget_container("c1")
     memory.forget_container("c3")
@@ -183,8 +185,8 @@ def test_removed_container(memory: Bindings, store: Store, tmp_path: Path) -> No
 
 def test_removed_network(memory: Bindings, store: Store, tmp_path: Path) -> None:
     """What was known on it is forgotten, but for leases that still have to be given back."""
-    memory.keep(NETWORK, "id:a", MAC, "br0", LIVE)
-    memory.keep(OTHER, "id:b", MAC, "br0", LIVE)
+    memory.keep(NETWORK, "id:a", MAC, BR0, LIVE)
+    memory.keep(OTHER, "id:b", MAC, BR0, LIVE)
     set_aside(memory, key="id:c")
     store.drop_network(NETWORK)
     memory.forget_network(NETWORK)

@@ -13,6 +13,7 @@ import pytest
 
 from tests.netns.process.wire import Kind, Option, Packet
 from workers.contract.lease import Lease
+from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import ConflictCheck, EndpointSpec
 from workers.dhcp4 import acquire as module
 from workers.dhcp4 import tally
@@ -22,6 +23,7 @@ from workers.dhcp4.packet_socket import PacketSocket
 from workers.dhcp4.tally import NoLease
 from workers.system.clock import boottime
 
+BR0 = LinkSpec(LinkKind.BRIDGE, "br0")
 MAC = "02:00:00:00:00:01"
 SERVER = IPv4Address("192.0.2.1")
 FORMER, FRESH = IPv4Interface("192.0.2.10/24"), IPv4Interface("192.0.2.20/24")
@@ -105,7 +107,7 @@ class Client:
         wire = PlayedWire(behaviour)
         self.wires.append(wire)
         requested = self.remembered.address.ip if self.remembered else None
-        spec = EndpointSpec("n", "e", "br0", MAC, self.timeout, requested, "web", remembered=self.remembered)
+        spec = EndpointSpec("n", "e", BR0, MAC, self.timeout, requested, "web", remembered=self.remembered)
         spec = replace(spec, conflict=ConflictCheck.OFF)
         return acquire(spec, self.ends[1], cast(PacketSocket, wire), self.unreleased.append), wire.sent
 

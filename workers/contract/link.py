@@ -1,0 +1,36 @@
+"""Which link an endpoint has: its kind, its parent on the host, and the names that follow from the endpoint's id.
+
+Must not know how a link is made: that is workers.link's.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+HOST_LINK_PREFIX, CONTAINER_LINK_PREFIX = "dh-", "dc-"
+LINK_ID_LENGTH = 12  # IFNAMSIZ allows 15 characters, three of them are the prefix
+
+
+class LinkKind(StrEnum):
+    """How an endpoint's link is connected to its parent."""
+
+    BRIDGE = "bridge"  # a veth pair, whose end on the host is a port of the parent
+
+
+HOST_ENDS = frozenset({LinkKind.BRIDGE})  # the kinds of link that have an end on the host
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSpec:
+    """A link of this kind; `parent` is the host's interface that connects it to the LAN."""
+
+    kind: LinkKind
+    parent: str
+
+    def host_end(self, endpoint_id: str) -> str | None:
+        """The name of its end on the host, None for a kind that has none."""
+        return f"{HOST_LINK_PREFIX}{endpoint_id[:LINK_ID_LENGTH]}" if self.kind in HOST_ENDS else None
+
+
+def container_link(endpoint_id: str) -> str:
+    """The name of the end that Docker moves into the sandbox, for as long as it is on the host."""
+    return f"{CONTAINER_LINK_PREFIX}{endpoint_id[:LINK_ID_LENGTH]}"
