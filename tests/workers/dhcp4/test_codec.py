@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workers.dhcp4 import COOKIE, END, HEADER, OVERLOAD, PAD, Answer, Kind, Malformed, decode
-from workers.parse import InvalidLease, parse_lease
+from workers.dhcp4.codec import COOKIE, END, HEADER, OVERLOAD, PAD, Answer, Kind, Malformed, decode
+from workers.dhcp4.lease_parser import InvalidLease, parse_lease
 
 XID, ADDRESS, MAC = 0x12345678, IPv4Address("192.0.2.10"), "02:00:5e:00:53:01"
 TYPE = 53
