@@ -5,18 +5,28 @@ import pytest
 from tests.lab.build import PLUGIN
 from tests.lab.lab import Lab
 from tests.lab.plugin import Plugin
+from tests.soak.gaps import T2
+from tests.soak.plan import is_steady
 from tests.soak.run import Settings, Soak
 from tests.soak.verdict import story, unexplained
 
-SETTINGS = Settings(seconds=50, members=7, seed=4, longest_outage=15)
+SETTINGS = Settings(seconds=55, members=7, seed=4, longest_outage=15, lease_time=60)
 
 
 @pytest.mark.timeout(240)
 def test_no_gap_without_its_reason() -> None:
-    """Some containers are used and some left alone, while the plugin, the engine and the server are disturbed."""
+    """Some containers are used and some left alone, while the plugin, the engine and the server are disturbed, until a
+    lease that is not renewed is past its T2."""
     with Lab.temporary("soak-smoke") as lab:
         soak = Soak(lab, Plugin.install(lab.engine, "net-dhcp:soak", PLUGIN), SETTINGS)
         found = soak.run()
+        acks = lab.dhcp.messages(kind="ACK")
     assert unexplained(found) == [], story(soak.diary, found)
     assert len(soak.diary.operations) > SETTINGS.members
     assert soak.diary.faults
+    steady = [p for p in soak.diary.presences if is_steady(int(p.container.rpartition("-")[2]))]
+    assert steady
+    for presence in steady:
+        t1, t2 = (presence.span.begin + part * SETTINGS.lease_time for part in (1 / 2, T2))
+        assert presence.span.end > t2
+        assert any(ack.mac == presence.mac and ack.time > t1 for ack in acks), presence

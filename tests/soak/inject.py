@@ -4,7 +4,7 @@ import resource
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.client import HTTPException
 from signal import SIGKILL
 
@@ -32,8 +32,13 @@ class Injector:
 
     lab: Lab
     plugin: Plugin
-    longest_outage: float = OUTAGE[1]
-    options: ServerOptions = field(default_factory=lambda: ServerOptions(*RANGES[0]))
+    longest_outage: float
+    lease_time: int
+    options: ServerOptions = field(init=False)
+
+    def __post_init__(self) -> None:
+        first, last = RANGES[0]
+        self.options = ServerOptions(first, last, lease_time=self.lease_time)
 
     def kill(self, role: str, roll: float) -> None:
         """One process of this role, if there is one: who renews after a takeover needs no udhcpc."""
@@ -98,12 +103,12 @@ class Injector:
     def renumber(self, _roll: float) -> None:
         """The other half of the subnet; whoever renews is refused."""
         first, last = RANGES[self.options.first == RANGES[0][0]]
-        self._restart(ServerOptions(first, last, router=self.options.router))
+        self._restart(replace(self.options, first=first, last=last))
 
     def reroute(self, _roll: float) -> None:
         """Another gateway; each learns it with its next renewal."""
         router = ROUTERS[self.options.router == ROUTERS[0]]
-        self._restart(ServerOptions(self.options.first, self.options.last, router=router))
+        self._restart(replace(self.options, router=router))
 
     def forget(self, _roll: float) -> None:
         """The server comes back without its leases, as cheap routers do."""

@@ -35,6 +35,7 @@ class Settings:
     members: int
     seed: int
     longest_outage: float = 100.0
+    lease_time: int = 120
 
 
 class Soak:
@@ -45,7 +46,7 @@ class Soak:
         self._lab = lab
         self._plugin = plugin
         self._settings = settings
-        self._injector = Injector(lab, plugin, settings.longest_outage)
+        self._injector = Injector(lab, plugin, settings.longest_outage, settings.lease_time)
         self._members = [Member(number, plugin.docker, self.diary) for number in range(settings.members)]
         self._over = Event()
 

@@ -11,7 +11,6 @@ import struct
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
@@ -24,6 +23,7 @@ from workers.system.libc import take_name
 
 UCRED = struct.Struct("3i")  # pid, uid, gid: unix(7), SO_PEERCRED
 CALLED_BY = "called by "
+ENDED = "a process that has ended"
 ACCEPT = "Accept: application/vnd.docker.plugins.v1.2+json"
 AGENT = "User-Agent: Go-http-client/1.1"
 ENGINE_PATIENCE_SECONDS = 30.0
@@ -42,8 +42,15 @@ def serve_nothing(path: str) -> None:
             connection, _ = listener.accept()
             held.append(connection)
             pid, _, _ = UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size))
-            with suppress(OSError):  # it has ended
-                print(CALLED_BY + Path(f"/proc/{pid}/comm").read_text().strip(), flush=True)
+            print(CALLED_BY + _name(pid), flush=True)
+
+
+def _name(pid: int) -> str:
+    """What the kernel calls the process."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ENDED
 
 
 def callers(log: Path) -> set[str]:

@@ -4,25 +4,59 @@ An error to the user and no DeleteEndpoint after a CreateEndpoint that failed; D
 Leave and DeleteEndpoint after a link that could not be configured; errors of Leave and DeleteEndpoint are ignored.
 """
 
+import re
 from ipaddress import IPv4Interface
 
 from tests.lab.command import CommandFailed
 from tests.netns.process.fakeengine import INTERFACE
-from tests.netns.process.faultcase import Case
-from tests.netns.process.faults import bridge_removed, link_removed, server_silent, supervisor_killed
+from tests.netns.process.faultcase import Case, Fault
+from tests.netns.process.faults import (
+    bridge_removed,
+    client_gone,
+    link_removed,
+    server_silent,
+    supervisor_killed,
+    worker_killed,
+)
+from tests.netns.process.faultsteps import STEPS, Step, acked, create_asked, discover_seen, request_seen
+
+# At which steps a fault makes the call that is under way fail, and in which words; at all others the call succeeds.
+# An answer that is already on its way outlives the supervisor.
+ERRORS: dict[Fault, tuple[tuple[Step, ...], str]] = {
+    worker_killed: ((discover_seen, request_seen, acked), "the endpoint's worker died"),
+    supervisor_killed: (STEPS, "supervisor is gone|came without its body"),
+    client_gone: (STEPS, "came without its body"),
+    server_silent: ((create_asked, discover_seen, request_seen), "no DHCPOFFER|no DHCPACK"),
+    link_removed: ((discover_seen, request_seen, acked), "Network is down"),
+    bridge_removed: ((create_asked, discover_seen, request_seen), "there is none of that name|no DHCPACK"),
+}
 
 
-def go_on(case: Case) -> None:
+def fails(step: Step, fault: Fault) -> bool:
+    """Does the call under way fail?"""
+    return fault in ERRORS and step in ERRORS[fault][0]
+
+
+def go_on(case: Case, step: Step) -> None:
     """The engine's next calls; none is left to be made afterwards."""
-    if case.method == "DeleteEndpoint":
-        if case.call is not None:
-            case.take(case.receive())
-    elif case.method == "Leave":
+    succeeded = case.call is None or _succeeds(case, step)
+    if case.method == "Leave":
         _leave(case)
-    elif _start(case):
+    elif case.method != "DeleteEndpoint" and _start(case, succeeded):
         assert_running(case)
         _leave(case)
     case.container.remove_sandbox()
+
+
+def _succeeds(case: Case, step: Step) -> bool:
+    """The call during which the fault struck ends as the table says."""
+    answer = case.receive()
+    if answer.status == 200:
+        assert case.fault is supervisor_killed or not fails(step, case.fault), answer
+    else:
+        assert fails(step, case.fault), answer
+        assert re.search(ERRORS[case.fault][1], answer.error), answer
+    return case.take(answer)
 
 
 def assert_running(case: Case) -> None:
@@ -37,19 +71,20 @@ def assert_running(case: Case) -> None:
     assert bench.pool.leases == {container.mac: IPv4Interface(container.address).ip}
 
 
-def _start(case: Case) -> bool:
+def _start(case: Case, succeeded: bool) -> bool:
     """False where the start has failed, and the engine has cleaned up."""
-    if case.call is not None and case.method == "CreateEndpoint" and not case.take(case.receive()):
-        return False
     if case.method == "CreateEndpoint":
+        if not succeeded:
+            return False
         case.send("Join")
-    if case.call is not None and not case.take(case.receive()):
+        assert case.take(case.receive())
+    elif not succeeded:
         case.container.delete()
         return False
     try:
         case.configure()
     except CommandFailed:
-        assert case.fault in (link_removed, bridge_removed)
+        assert case.fault is link_removed
         _leave(case)
         return False
     return True
@@ -58,8 +93,7 @@ def _start(case: Case) -> bool:
 def _leave(case: Case) -> None:
     if case.method != "Leave":
         case.send("Leave")
-    if case.call is not None:
-        case.take(case.receive())
+        assert case.take(case.receive())
     if case.container.has_sandbox:
         _detach(case)
     answer = case.container.delete()

@@ -23,12 +23,15 @@ def kill_supervisor(plugin: PluginProcess) -> None:
 
 
 def kill_all(plugin: PluginProcess) -> None:
-    """`kill -9` of every process, with none left to notice the end of another."""
-    tree = plugin.tree()
-    for process in tree:
-        process.suspend()
-    for process in tree:
-        with suppress(psutil.NoSuchProcess):  # it went with its parent
+    """`kill -9` of every process. All are stopped first, so that none sees another end and none is forked meanwhile."""
+    stopped: list[psutil.Process] = []
+    while running := [process for process in plugin.tree() if process not in stopped]:
+        for process in running:
+            with suppress(psutil.NoSuchProcess):  # it has just ended by itself
+                process.suspend()
+        stopped += running
+    for process in stopped:
+        with suppress(psutil.NoSuchProcess):  # it ended before, or with its parent
             process.kill()
 
 

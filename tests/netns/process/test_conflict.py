@@ -108,10 +108,15 @@ def test_claim_that_comes_late(rig: Rig, server: DhcpServer, squat: Squat) -> No
 
 
 def test_claim_during_the_lease(rig: Rig, server: DhcpServer, squat: Squat) -> None:
-    """A newcomer that takes the address of a container is reported; the container keeps it."""
+    """A newcomer that takes the address of a container is reported; the container keeps it, and renews it."""
     container = rig.joined()
-    address = IPv4Interface(container.address).ip
-    wait_until(lambda: time.time() - _seconds(container.view["renewed"]) > PROBED, "a lease that is held", 5)
-    squat(address)
+    wait_until(lambda: time.time() - _seconds(container.view["renewed"]) > PROBED, "a lease that is held", 15)
+    squat(container.ip)
 
-    wait_until(lambda: "conflict" in (container.view["last_trouble"] or ""), "the report of a conflict", 5)
+    wait_until(lambda: "conflict" in (container.view["last_trouble"] or ""), "the report of a conflict", 15)
+    rig.renew(container)
+
+    assert container.inet == [container.address]
+    assert container.view["address"] == container.address
+    assert not server.messages(container.mac, "DECLINE")
+    assert [lease.address for lease in server.leases()] == [container.ip]

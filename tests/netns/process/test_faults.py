@@ -13,7 +13,7 @@ import pytest
 from tests.lab.command import wait_until
 from tests.netns.process.faultbench import PATIENCE_SECONDS, Bench, bench_in
 from tests.netns.process.faultcase import Case, Fault
-from tests.netns.process.faultend import go_on
+from tests.netns.process.faultend import fails, go_on
 from tests.netns.process.faults import FAULTS
 from tests.netns.process.faultsteps import IMPOSSIBLE, STEPS, Step
 from tests.netns.process.networkfaults import (
@@ -35,7 +35,7 @@ NETWORK_CELLS = [cell for cell in product(CALLS, MOMENTS, NETWORK_FAULTS) if cel
 # The engine forgets the network, and nothing tells the plugin; its row keeps nobody from the bridge (Networks).
 FORGOTTEN = [("CreateNetwork", ASKED, lose_client), ("DeleteNetwork", ASKED, kill_supervisor)]
 NETWORK_ID = "f" * 64
-LEASE_TIMEOUT = "1500ms"
+SHORT, LONG = "1500ms", "12s"
 
 
 class Benches:
@@ -84,13 +84,14 @@ def bench(benches: Benches, request: pytest.FixtureRequest) -> Iterator[Bench]:
 @pytest.mark.parametrize(("step", "fault"), CELLS, ids=[f"{s.__name__}-{f.__name__}" for s, f in CELLS])
 def test_fault(bench: Bench, step: Step, fault: Fault) -> None:
     """The engine's next calls end as they should, and afterwards everything is as it was before."""
-    case = Case(bench, fault, bench.rig.container(bench.rig.network(lease_timeout=LEASE_TIMEOUT)))
+    patience = SHORT if fails(step, fault) else LONG  # the server's silence has to last that long
+    case = Case(bench, fault, bench.rig.container(bench.rig.network(lease_timeout=patience)))
     try:
         step(case)
         fault(case)
     finally:
         case.resume()
-    go_on(case)
+    go_on(case, step)
     settle(bench)
 
 
