@@ -80,8 +80,8 @@ check: lint ## lint and the unit tests
 test: setup lint $(PLUGIN) ## everything
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-bench: $(VENV) $(PLUGIN) ## measure what it costs, beside the drivers of Docker
-	@$(BIN)/python -m benchmarks
+bench: $(VENV) $(PLUGIN) ## measure what it costs, beside Docker's drivers and another build: BASELINE=PATH
+	@$(BIN)/python -m benchmarks $(if $(BASELINE),--baseline $(BASELINE))
 
 soak: $(VENV) $(PLUGIN) ## churn and faults for MINUTES=20, CONTAINERS=30, repeated by SEED=
 	@$(BIN)/python -m tests.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(CONTAINERS),--containers $(CONTAINERS)) \

@@ -12,10 +12,11 @@ from typing import TypeVar
 
 from docker import APIClient
 
-from benchmarks.figures import OURS, Figures, in_turn
-from benchmarks.networks import NETWORKS
+from benchmarks.contenders import NETWORKS, Contenders
+from benchmarks.figures import Figures, rounds
 from benchmarks.rows import AT_ONCE, AT_ONCE_BUSY
 from benchmarks.serverlog import Acknowledged
+from benchmarks.sizes import Sizes
 from benchmarks.tree import busy_seconds
 from tests.lab.images import BUSYBOX
 from tests.lab.lab import Lab
@@ -27,12 +28,13 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def measure_bursts(lab: Lab, bursts: int, burst: int, figures: Figures) -> None:
-    """So many samples of each contender, one after the other, with `burst` containers each."""
-    with closing(api_of(lab, burst)) as api:
-        for number in range(bursts):
-            for contender in in_turn(number):
-                _burst(lab, api, contender, burst, figures)
+def measure_bursts(contenders: Contenders, sizes: Sizes, figures: Figures) -> None:
+    """Takes so many samples of each contender, one after the other."""
+    with closing(api_of(contenders.lab, sizes.burst)) as api:
+        for order in rounds(contenders.for_starts, sizes.bursts):
+            for contender in order:
+                time.sleep(sizes.pause)
+                _burst(contenders, api, contender, sizes.burst, figures)
 
 
 def api_of(lab: Lab, connections: int) -> APIClient:
@@ -45,14 +47,14 @@ def remove_all(api: APIClient, containers: Iterable[str]) -> None:
     _at_once(HANDS, lambda container: api.remove_container(container, v=True, force=True), containers)
 
 
-def _burst(lab: Lab, api: APIClient, contender: str, number: int, figures: Figures) -> None:
+def _burst(contenders: Contenders, api: APIClient, contender: str, number: int, figures: Figures) -> None:
     """From the first request to the last answer, or to the last client's DHCPACK."""
     created = _at_once(HANDS, lambda _: _create(api, contender), range(number))
     try:
-        acknowledged = Acknowledged(lab.dhcp)
+        acknowledged = Acknowledged(contenders.lab.dhcp)
         busy, began = busy_seconds(), time.perf_counter()
         _at_once(number, api.start, created)
-        if contender == OURS:
+        if contender in contenders.plugins:
             acknowledged.wait_for_clients(number)
         figures.add(AT_ONCE, contender, (time.perf_counter() - began) * 1000)
         figures.add(AT_ONCE_BUSY, contender, (busy_seconds() - busy) * 1000 / number)

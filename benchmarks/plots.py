@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.figures import Figures
-from benchmarks.rows import CREATE_FLAT, MEMORY_EACH, PLAYED_FLAT, PLAYED_MEMORY, RUN_FLAT
+from benchmarks.rows import CREATE_MANY, MEMORY_EACH, PLAYED_MANY, PLAYED_MEMORY, RUN_MANY
 
 SIZE_INCHES, DPI = (8.0, 3.6), 90
 LATENCY, MEMORY = "latency.png", "memory.png"
@@ -16,10 +16,10 @@ def draw_plots(directory: Path, figures: Figures) -> None:
     """Both, as PNG."""
     latency, memory = _figure(), _figure()
     engine, played = latency.subplots(1, 2)
-    _dots(engine, figures, RUN_FLAT, "docker run -d")
-    _dots(engine, figures, CREATE_FLAT, "CreateEndpoint")
+    _dots(engine, figures, RUN_MANY, "docker run -d")
+    _dots(engine, figures, CREATE_MANY, "CreateEndpoint")
     _label(engine, "Docker Engine", "containers", "ms")
-    _dots(played, figures, PLAYED_FLAT, "CreateEndpoint")
+    _dots(played, figures, PLAYED_MANY, "CreateEndpoint")
     _label(played, "played engine", "endpoints", "ms")
     engine, played = memory.subplots(1, 2)
     _line(engine, figures, MEMORY_EACH)
@@ -35,14 +35,18 @@ def _figure() -> Figure:
     return Figure(figsize=SIZE_INCHES, dpi=DPI, layout="constrained")
 
 
-def _dots(axes: Axes, figures: Figures, series: str, label: str) -> None:
-    endpoints, values = zip(*figures.series[series], strict=True)
-    axes.scatter(endpoints, values, s=5, label=label)
+def _dots(axes: Axes, figures: Figures, figure: str, label: str) -> None:
+    """The plugins' points, and those of the control, which has the contender's name."""
+    for contender, points in figures.series[figure].items():
+        endpoints, values = zip(*points, strict=True)
+        axes.scatter(endpoints, values, s=5, label=f"{label}, {contender}")
 
 
-def _line(axes: Axes, figures: Figures, series: str) -> None:
-    endpoints, values = zip(*figures.series[series], strict=True)
-    axes.plot(endpoints, values, marker="o", label=f"{figures.slope(series):.2f} MB each")
+def _line(axes: Axes, figures: Figures, figure: str) -> None:
+    for contender, points in figures.series[figure].items():
+        endpoints, values = zip(*points, strict=True)
+        slope = figures.slope(figure, contender)
+        axes.plot(endpoints, values, marker="o", label=f"{contender}, {slope:.2f} MB each")
 
 
 def _label(axes: Axes, title: str, across: str, up: str) -> None:

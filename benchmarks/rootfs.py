@@ -11,7 +11,6 @@ from pathlib import Path
 
 import psutil
 
-from tests.lab.build import PLUGIN
 from tests.lab.command import wait_until
 from tests.lab.network import Network, inside
 from tests.lab.process import Process
@@ -32,15 +31,17 @@ STOP_SECONDS = 10.0
 
 
 class RootfsPlugin:
-    """The supervisor and all below it, on a machine of the laboratory; socket, log and state are in `directory`."""
+    """The supervisor and all below it, on a machine of the laboratory; socket, log and state are in `directory`.
 
-    def __init__(self, machine: Network, directory: Path) -> None:
+    `definition` is the built plugin: config.json and rootfs."""
+
+    def __init__(self, machine: Network, directory: Path, definition: Path) -> None:
         self.socket = directory / "plugin.sock"
         self._ready = directory / "ready"
         with (directory / "plugin.log").open("ab") as log:
             unshared = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", SCRIPT]
             self._process = subprocess.Popen(
-                inside(machine.host, *unshared, str(PLUGIN / "rootfs"), str(directory), *_command()),
+                inside(machine.host, *unshared, str(definition / "rootfs"), str(directory), *_command(definition)),
                 env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
                 stdin=subprocess.PIPE,
                 stdout=log,
@@ -77,8 +78,8 @@ class RootfsPlugin:
             return probe.connect_ex(str(self.socket)) == 0
 
 
-def _command() -> list[str]:
+def _command(definition: Path) -> list[str]:
     """The entry point of config.json, told where its files are here."""
-    entry_point = json.loads((PLUGIN / "config.json").read_text())["entrypoint"]
+    entry_point = json.loads((definition / "config.json").read_text())["entrypoint"]
     files = {"--socket": "plugin.sock", "--engine": "docker.sock", "--state": "state"}
     return [*entry_point, *(word for option, name in files.items() for word in (option, f"{WORK}/{name}"))]

@@ -1,46 +1,46 @@
-"""The table: which figures there are, in which unit, what is aimed at, and whether it was met. Pure."""
+"""The table: each figure with its unit, its control, its target, and whether the target is met. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from enum import Enum, auto
 
-from benchmarks.figures import BRIDGE, CONTENDERS, OURS, Figures
-
-
-class Judged(Enum):
-    """By what a row is held against its target."""
-
-    MEDIAN = auto()
-    RATIO = auto()  # ours to the bridge's
-    GROWTH = auto()  # with the last endpoints to that with the first ones
+from benchmarks.figures import BEFORE, BRIDGE, CLIENT, NONE, OURS, Figures
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`target` is what the judged number is at most; None where nothing is aimed at."""
+    """A row is judged by the ratio of our number to the control's, or by our number alone if it has no control.
+
+    The number is the median of all samples or, where the row asks for growth, that of the last endpoints divided by
+    that of the first. `target` is the largest that is good; None where there is no target.
+    """
 
     figure: str
     unit: str
-    judged: Judged = Judged.RATIO
+    control: str | None = None
     target: float | None = None
+    growth: bool = False
 
-    def number(self, figures: Figures) -> float | None:
-        """What is judged."""
-        found = figures.medians(self.figure)
-        match self.judged:
-            case Judged.MEDIAN:
-                return found[OURS]
-            case Judged.GROWTH:
-                return figures.growth(self.figure)
-            case Judged.RATIO:
-                return found[OURS] / found[BRIDGE] if BRIDGE in found else None
+    def number(self, figures: Figures, contender: str) -> float | None:
+        """The contender's number; None if it was not measured."""
+        if self.growth:
+            return figures.growth(self.figure, contender) if contender in figures.series[self.figure] else None
+        return figures.medians(self.figure).get(contender)
+
+    def ratio(self, figures: Figures, contender: str | None) -> float | None:
+        """Our number divided by that of the contender."""
+        ours, other = self.number(figures, OURS), contender and self.number(figures, contender)
+        return ours / other if ours is not None and other else None
+
+    def judged(self, figures: Figures) -> float | None:
+        """What is held against the target."""
+        return self.ratio(figures, self.control) if self.control else self.number(figures, OURS)
 
     def verdict(self, figures: Figures) -> str:
-        """ "yes" or "no", "" where nothing is aimed at."""
-        number = self.number(figures)
-        if self.target is None or number is None:
+        """ "yes" or "no", "" where there is no target."""
+        judged = self.judged(figures)
+        if self.target is None or judged is None:
             return ""
-        return "yes" if round(number, 2) <= self.target else "no"
+        return "yes" if round(judged, 3) <= self.target else "no"
 
 
 RUN, STOP, REMOVE = "docker run -d", "docker stop -t 0", "docker rm"
@@ -49,50 +49,71 @@ AT_ONCE, AT_ONCE_BUSY = "containers started at once", "... processors' time for 
 ENABLE, LISTEN = "plugin enable to first answer", "exec to listening"
 MEMORY_NEW, MEMORY_USED, MEMORY_EACH = "memory, just enabled", "memory, no container any more", "memory, each container"
 IDLE = "idle CPU"
-RUN_FLAT, CREATE_FLAT = "docker run -d, many", "CreateEndpoint, many"
-PLAYED_FLAT, PLAYED_OWN = "CreateEndpoint, played engine", "... without the LAN's part"
+RUN_MANY, CREATE_MANY, PLAYED_MANY = "docker run -d, many", "CreateEndpoint, many", "CreateEndpoint, played engine"
 PLAYED_MEMORY = "memory, played engine"
 DESCRIPTORS = "descriptors, each container"
 
 ROWS = (
-    Row(CREATE, "ms", Judged.MEDIAN, 10),
-    Row(RUN, "ms", Judged.RATIO, 1.05),
-    Row(STOP, "ms", Judged.RATIO, 1.0),
-    Row(REMOVE, "ms"),
+    Row(CREATE, "ms", NONE, 0.045),
+    Row(RUN, "ms", BRIDGE, 1.05),
+    Row(STOP, "ms", BRIDGE, 1.0),
+    Row(REMOVE, "ms", BRIDGE),
     Row(DELETE, "ms"),
-    Row(AT_ONCE, "ms", Judged.RATIO, 1.10),
-    Row(AT_ONCE_BUSY, "ms"),
-    Row(ENABLE, "ms", Judged.MEDIAN, 500),
-    Row(LISTEN, "ms", Judged.MEDIAN, 100),
-    Row(MEMORY_NEW, "MB", Judged.MEDIAN, 60),
-    Row(MEMORY_USED, "MB", Judged.MEDIAN, 60),
-    Row(MEMORY_EACH, "MB", Judged.MEDIAN, 1.0),
-    Row(PLAYED_MEMORY, "MB", Judged.MEDIAN, 1.0),
-    Row(IDLE, "% of a core", Judged.MEDIAN, 0.5),
-    Row(RUN_FLAT, "ms", Judged.GROWTH, 1.2),
-    Row(CREATE_FLAT, "ms", Judged.GROWTH, 1.2),
-    Row(PLAYED_FLAT, "ms", Judged.GROWTH, 1.2),
-    Row(PLAYED_OWN, "ms", Judged.GROWTH, 1.2),
-    Row(DESCRIPTORS, "", Judged.MEDIAN, 3),
+    Row(AT_ONCE, "ms", BRIDGE, 1.10),
+    Row(AT_ONCE_BUSY, "ms", BRIDGE),
+    Row(ENABLE, "ms", NONE, 2.2),
+    Row(LISTEN, "ms", NONE, 0.45),
+    Row(MEMORY_NEW, "MB", target=60),
+    Row(MEMORY_USED, "MB", target=60),
+    Row(MEMORY_EACH, "MB", target=1.0),
+    Row(PLAYED_MEMORY, "MB", target=1.0),
+    Row(IDLE, "% of a core", target=0.5),
+    Row(RUN_MANY, "growth", BRIDGE, 1.2, growth=True),
+    Row(CREATE_MANY, "growth", CLIENT, 1.2, growth=True),
+    Row(PLAYED_MANY, "growth", CLIENT, 1.2, growth=True),
+    Row(DESCRIPTORS, "", target=3),
 )
 
 
 def table(figures: Figures) -> str:
-    """A line a row that was measured: medians, the ratio that is judged, the target, and whether it is met."""
-    head = ("median", "", *CONTENDERS, "ratio", "target", "met")
-    measured = [row for row in ROWS if row.figure in figures.samples]
-    return "\n".join(_line(cells) for cells in (head, *(_cells(row, figures) for row in measured)))
+    """One line for each row that was measured; with columns for the build before if that was measured, too."""
+    before = any(BEFORE in taken for taken in figures.samples.values())
+    measured = [row for row in ROWS if row.figure in figures.samples or row.figure in figures.series]
+    head = ("median [quartiles]", "", OURS, *([BEFORE, "new/old [95 %]"] if before else []))
+    lines = [(*head, "", "control", "ratio", "target", "met")]
+    lines.extend(tuple(_cells(row, figures, before=before)) for row in measured)
+    return "\n".join(_line(cells, before=before) for cells in lines)
 
 
-def _cells(row: Row, figures: Figures) -> Iterable[str]:
-    found = figures.medians(row.figure)
-    medians = [f"{found[name]:.2f}" if name in found else "" for name in CONTENDERS]
-    number = None if row.judged is Judged.MEDIAN else row.number(figures)
-    ratio = "" if number is None else f"{number:.2f}"
-    target = "" if row.target is None else f"{row.target:g}"
-    return row.figure, row.unit, *medians, ratio, target, row.verdict(figures)
+def _cells(row: Row, figures: Figures, *, before: bool) -> Iterator[str]:
+    yield from (row.figure, row.unit, _shown(row, figures, OURS))
+    if before:
+        yield _shown(row, figures, BEFORE)
+        ratio = row.ratio(figures, BEFORE)
+        interval = None if row.growth else figures.interval(row.figure)
+        yield "" if ratio is None else _with_range(ratio, interval)
+    if row.control:
+        ratio = row.ratio(figures, row.control)
+        yield from (row.control, _shown(row, figures, row.control), "" if ratio is None else f"{ratio:.3f}")
+    else:
+        yield from ("", "", "")
+    yield "" if row.target is None else f"{row.target:g}"
+    yield row.verdict(figures)
 
 
-def _line(cells: Iterable[str]) -> str:
-    figure, unit, *values = cells
-    return (f"{figure:<30} {unit:<11}" + "".join(f"{value:>9}" for value in values)).rstrip()
+def _shown(row: Row, figures: Figures, contender: str) -> str:
+    number = row.number(figures, contender)
+    if number is None:
+        return ""
+    return _with_range(number, None if row.growth else figures.quartiles(row.figure, contender))
+
+
+def _with_range(number: float, ends: tuple[float, float] | None) -> str:
+    """All with as many digits after the point as the number is worth."""
+    digits = 2 if number < 10 else 1 if number < 100 else 0
+    return f"{number:.{digits}f}" + (f" [{ends[0]:.{digits}f} {ends[1]:.{digits}f}]" if ends else "")
+
+
+def _line(cells: Iterable[str], *, before: bool) -> str:
+    widths = (30, 11, 18, *([18, 16] if before else []), 6, 18, 6, 6, 3)
+    return " ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip()

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Numbers of samples and of containers; `fleet` are the numbers of containers at which memory is read.
+    """Numbers of samples, containers and endpoints.
 
-    `idle_at` is one of them: there the CPU is watched for `idle_seconds`. After every so many, `fleet_probe` and
-    `played_probe`, an endpoint without a container is timed.
+    `pause` is in seconds: what the kernel clears away after one contender's turn must not slow the next one's down.
+    At each number in `fleet` memory is read; at `idle_at` the processor's time is counted for `idle_seconds`. After
+    every `fleet_probe` containers and `played_probe` endpoints, an endpoint without a container is timed.
     """
 
+    pause: float
     lives: int
     bursts: int
     burst: int
@@ -21,23 +23,23 @@ class Sizes:
     idle_seconds: float
     played: int
     played_probe: int
-    traces: int
 
 
 FULL = Sizes(
-    lives=30,
-    bursts=5,
+    pause=0.4,  # longer than the plugin waits before it forks the next spare worker
+    lives=36,
+    bursts=6,
     burst=50,
-    starts=7,
+    starts=6,
     fleet=(10, 50, 100, 150, 200),
     fleet_probe=4,
     idle_at=100,
     idle_seconds=121,  # two renewals of each lease
     played=1000,
     played_probe=10,
-    traces=9,
 )
 SHORT = Sizes(
+    pause=0,
     lives=2,
     bursts=1,
     burst=3,
@@ -48,5 +50,4 @@ SHORT = Sizes(
     idle_seconds=1,
     played=10,
     played_probe=5,
-    traces=1,
 )

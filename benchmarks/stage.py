@@ -4,15 +4,16 @@ Must not know what is measured there.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Interface
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from benchmarks.endpoint import CallFailed
 from benchmarks.rootfs import RootfsPlugin
-from benchmarks.socket_calls import CallFailed
+from benchmarks.serverlog import Acknowledged
 from tests.lab.command import run
 from tests.lab.dhcp import DhcpServer, ServerOptions
 from tests.lab.network import LAN_BRIDGE, Network
@@ -53,10 +54,26 @@ class Stage:
     plugin: RootfsPlugin
     engine: FakeEngine
     network_id: str
+    acknowledged: Acknowledged
+    containers: list[PlayedContainer] = field(default_factory=list)
 
     def container(self) -> PlayedContainer:
         """One that is not started yet."""
         return PlayedContainer(self.engine, self.machine, self.network_id)
+
+    def start_container(self) -> None:
+        """One more that stays; raises CallFailed."""
+        self.containers.append(self.container())
+        self.containers[-1].play_start()
+
+    def wait_for_clients(self) -> None:
+        """Until the clients of all containers have had their own DHCPACK; raises NotReached."""
+        self.acknowledged.wait_for_clients(len(self.containers))
+
+    def remove_sandboxes(self) -> None:
+        """Removes them in one command, without a word to the plugin, which has ended."""
+        lines = [f"netns delete {container.sandbox}" for container in self.containers if container.has_sandbox]
+        run("ip", "-batch", "-", stdin="\n".join(lines).encode())
 
 
 def checked(answer: Answer) -> Answer:
@@ -66,26 +83,30 @@ def checked(answer: Answer) -> Answer:
     return answer
 
 
-def remove_sandboxes(containers: Iterable[PlayedContainer]) -> None:
-    """In one command, and without a word to the plugin, which has ended."""
-    lines = [f"netns delete {container.sandbox}" for container in containers if container.has_sandbox]
-    run("ip", "-batch", "-", stdin="\n".join(lines).encode())
+def widen(machine: Network) -> None:
+    """Gives the server an address in the wide subnet, too."""
+    run("ip", "-n", machine.lan, "address", "add", str(WIDE), "dev", LAN_BRIDGE)
 
 
 @contextmanager
-def stage() -> Iterator[Stage]:
-    """All of it, and at the end nothing of it."""
+def stage(name: str, definition: Path) -> Iterator[Stage]:
+    """Builds it for that plugin, and removes it at the end. `name` is the stage's among those of this process."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(TemporaryDirectory()))
-        machine = stack.enter_context(machine_of(f"b{os.getpid()}"))
-        run("ip", "-n", machine.lan, "address", "add", str(WIDE), "dev", LAN_BRIDGE)
+        machine = stack.enter_context(machine_of(f"{name[:3]}{os.getpid()}"))
+        widen(machine)
         server = DhcpServer(directory / "dhcp", machine.lan)
         stack.callback(server.stop)
         server.start(SERVER)
         daemon = EngineDaemon(directory)
         stack.callback(daemon.stop)
-        plugin = RootfsPlugin(machine, directory)
+        plugin = RootfsPlugin(machine, directory, definition)
         stack.callback(plugin.stop)
         plugin.start()
         engine = FakeEngine(plugin.socket)
-        yield Stage(machine, server, plugin, engine, engine.create_network())
+        played = Stage(machine, server, plugin, engine, engine.create_network(), Acknowledged(server))
+        try:
+            yield played
+        finally:
+            plugin.stop()
+            played.remove_sandboxes()

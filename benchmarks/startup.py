@@ -9,35 +9,53 @@ from http import HTTPStatus
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.figures import OURS, Figures
+from benchmarks.contenders import Contenders
+from benchmarks.endpoint import CallFailed
+from benchmarks.figures import NONE, Figures, rounds
+from benchmarks.life import CONTAINER, timed_run
 from benchmarks.rootfs import RootfsPlugin
 from benchmarks.rows import ENABLE, LISTEN, MEMORY_NEW
-from benchmarks.socket_calls import CallFailed
+from benchmarks.sizes import Sizes
 from benchmarks.tree import pss_megabytes
 from tests.lab.command import wait_until
+from tests.lab.containers import Container
 from tests.lab.network import Network
 from tests.lab.plugin import Plugin, UnixConnection
 
 PATIENCE_SECONDS = 20.0
 
 
-def measure_enabling(plugin: Plugin, starts: int, figures: Figures) -> None:
-    """Disabled and enabled so many times; the plugin has no networks yet, or the engine would refuse."""
-    for _ in range(starts):
-        plugin.docker("plugin", "disable", plugin.name)
-        figures.add(ENABLE, OURS, _enabled(plugin))
-        figures.add(MEMORY_NEW, OURS, pss_megabytes(process.pid for process in plugin.processes()))
+def measure_starts(contenders: Contenders, sizes: Sizes, figures: Figures) -> None:
+    """Starts each plugin so many times, in turn with the container without network that it is compared with.
+
+    The plugins have no networks yet, or the engine would refuse to disable them.
+    """
+    for order in rounds((*contenders.plugins, NONE), sizes.starts):
+        for contender in order:
+            time.sleep(sizes.pause)
+            if contender == NONE:
+                run = timed_run(contenders.docker, NONE, CONTAINER)
+                Container(contenders.docker, CONTAINER).remove()
+                figures.add(ENABLE, NONE, run)
+                figures.add(LISTEN, NONE, run)
+                continue
+            plugin = contenders.plugins[contender]
+            contenders.docker("plugin", "disable", plugin.name)
+            time.sleep(sizes.pause)
+            figures.add(ENABLE, contender, _enabled(plugin))
+            figures.add(MEMORY_NEW, contender, pss_megabytes(plugin.processes()))
+            time.sleep(sizes.pause)
+            figures.add(LISTEN, contender, _listening(contenders.lab.network, contenders.definitions[contender]))
 
 
-def measure_listening(machine: Network, starts: int, figures: Figures) -> None:
-    """Started so many times, each time without any state."""
-    for _ in range(starts):
-        with TemporaryDirectory() as directory:
-            plugin = RootfsPlugin(machine, Path(directory))
-            try:
-                figures.add(LISTEN, OURS, plugin.start())
-            finally:
-                plugin.stop()
+def _listening(machine: Network, definition: Path) -> float:
+    """Milliseconds from exec to the socket of a plugin without any state."""
+    with TemporaryDirectory() as directory:
+        plugin = RootfsPlugin(machine, Path(directory), definition)
+        try:
+            return plugin.start()
+        finally:
+            plugin.stop()
 
 
 def _enabled(plugin: Plugin) -> float:
@@ -45,7 +63,7 @@ def _enabled(plugin: Plugin) -> float:
 
     The command itself returns later: the engine dials a plugin for the first time after half a second.
     """
-    directory = plugin.socket_directory  # asked for once: it takes a docker command
+    directory = plugin.socket_directory
     began = time.perf_counter()
     with subprocess.Popen(plugin.docker.argv("plugin", "enable", plugin.name), stdout=subprocess.DEVNULL) as command:
         wait_until(lambda: _healthy(directory), "the plugin's first answer", PATIENCE_SECONDS, interval=0.002)
