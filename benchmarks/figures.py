@@ -39,9 +39,8 @@ def in_turn(contenders: Sequence[str]) -> Iterator[tuple[str, ...]]:
 
 
 def rounds(contenders: Sequence[str], number: int) -> Iterator[tuple[str, ...]]:
-    """The orders of `number` rounds; a few more where that gives each contender every place equally often."""
-    incomplete = number % len(contenders) if number >= len(contenders) else 0
-    return islice(in_turn(contenders), number + (len(contenders) - incomplete if incomplete else 0))
+    """The orders of `number` rounds, less those that would give some contenders a place more often than others."""
+    return islice(in_turn(contenders), number - number % len(contenders) or number)
 
 
 @dataclass(slots=True)
