@@ -19,6 +19,8 @@ def main() -> int:
         "--baseline", type=Path, help="another build's config.json and rootfs, to be measured beside ours"
     )
     arguments = parser.parse_args()
+    if arguments.baseline and not (arguments.baseline / "config.json").is_file():
+        parser.error(f"{arguments.baseline} is no built plugin: it has no config.json")
     try:
         bench(SHORT if arguments.short else FULL, arguments.baseline)
     except (CallFailed, CommandFailed, NotReached, EngineFailed) as error:

@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.figures import BEFORE, BRIDGE, CLIENT, NONE, OURS
+from benchmarks.figures import BEFORE, BRIDGE, NONE, OURS
 from tests.lab.build import PLUGIN
 from tests.lab.engine import Docker
 from tests.lab.lab import Lab
@@ -45,11 +45,6 @@ class Contenders:
     def for_starts(self) -> tuple[str, ...]:
         """Those of which containers are started."""
         return (*self.plugins, BRIDGE, NONE)
-
-    @property
-    def for_endpoints(self) -> tuple[str, ...]:
-        """Those that get a lease for a link without a container."""
-        return (*self.plugins, CLIENT)
 
     @contextmanager
     def networks(self) -> Iterator[Mapping[str, str]]:

@@ -1,52 +1,37 @@
-"""A link with a lease, but without a container: by the plugin's own socket, and by a bare udhcpc as its control.
+"""CreateEndpoint and DeleteEndpoint at the plugin's own socket, as the engine calls them, without a container.
 
-Owns the clock around both. Must not know what a container is.
+Owns the clock around them. Must not know what a container is.
 """
 
 import json
 import secrets
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from tests.lab.command import run
-from tests.lab.network import BRIDGE, Network, inside
 from tests.lab.plugin import Plugin, UnixConnection
-
-PORT, LINK = "bench-port", "bench-link"
-PLUG = f"""link add {PORT} type veth peer name {LINK}
-link set {PORT} master {BRIDGE} up
-link set {LINK} up
-"""
-# The lease goes back at the end (-R). The script does nothing.
-UDHCPC = ("busybox", "udhcpc", "-f", "-q", "-n", "-R", "-i", LINK, "-s", "/bin/true")
 
 
 class CallFailed(Exception):
     """The plugin refused a call; the text is its answer."""
 
 
-def time_endpoint(plugin: Plugin, network_id: str) -> tuple[float, float]:
-    """Milliseconds of CreateEndpoint, a lease included, and of DeleteEndpoint, its release included.
+@dataclass(frozen=True, slots=True)
+class EndpointTimes:
+    """Milliseconds of CreateEndpoint, a lease included, and of DeleteEndpoint, its release included."""
 
-    They are counted from the connection to the last byte of the answer.
-    """
+    created: float
+    deleted: float
+
+
+def time_endpoint(plugin: Plugin, network_id: str) -> EndpointTimes:
+    """Each from the connection to the last byte of the answer; raises CallFailed."""
     directory = plugin.socket_directory
     ids = {"NetworkID": network_id, "EndpointID": secrets.token_hex(32)}
     interface = {"Address": "", "AddressIPv6": "", "MacAddress": ""}
     created = _call(directory, "CreateEndpoint", {**ids, "Interface": interface, "Options": {}})
-    return created, _call(directory, "DeleteEndpoint", ids)
-
-
-def time_client(machine: Network) -> float:
-    """Milliseconds for a veth pair on the same bridge and a lease for it, without any plugin."""
-    began = time.perf_counter()
-    run("ip", "-n", machine.host, "-batch", "-", stdin=PLUG.encode())
-    try:
-        run(*inside(machine.host, *UDHCPC))
-        return (time.perf_counter() - began) * 1000
-    finally:
-        run("ip", "-n", machine.host, "link", "delete", PORT)
+    return EndpointTimes(created, _call(directory, "DeleteEndpoint", ids))
 
 
 def _call(directory: Path, method: str, body: Mapping[str, object]) -> float:

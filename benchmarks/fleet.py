@@ -51,7 +51,7 @@ class _Fleet:
         self._size = 0
         self._containers: list[str] = []
         self._starts = in_turn((*contenders.plugins, BRIDGE))
-        self._endpoints = in_turn(contenders.for_endpoints)
+        self._endpoints = in_turn(tuple(contenders.plugins))
 
     def grow(self, size: int) -> None:
         """Starts one container after the other; now and then, when all is quiet, an endpoint without a container."""
@@ -91,8 +91,8 @@ class _Fleet:
     def _probe(self) -> None:
         self._wait_for_clients()
         probes = probe_endpoints(self._contenders, next(self._endpoints), self._network_ids, self._sizes.pause)
-        for contender, (created, _) in probes.items():
-            self._figures.add_at(CREATE_MANY, contender, self._size, created)
+        for contender, took in probes.items():
+            self._figures.add_at(CREATE_MANY, contender, self._size, took.created)
 
     def _workers(self) -> list[Process]:
         return [found for plugin in self._plugins.values() for found in plugin.processes() if is_worker(found)]

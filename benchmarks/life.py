@@ -7,8 +7,8 @@ import time
 from collections.abc import Mapping, Sequence
 
 from benchmarks.contenders import NETWORKS, Contenders
-from benchmarks.endpoint import time_client, time_endpoint
-from benchmarks.figures import CLIENT, NONE, Figures, in_turn, rounds
+from benchmarks.endpoint import EndpointTimes, time_endpoint
+from benchmarks.figures import NONE, Figures, in_turn, rounds
 from benchmarks.rows import CREATE, DELETE, REMOVE, RUN, STOP
 from benchmarks.sizes import Sizes
 from tests.lab.containers import Container
@@ -20,32 +20,27 @@ CONTAINER = "bench"
 
 def measure_lives(contenders: Contenders, network_ids: Mapping[str, str], sizes: Sizes, figures: Figures) -> None:
     """Takes so many samples of each figure, after one round that does not count, because it loads code."""
-    endpoints = in_turn(contenders.for_endpoints)
+    endpoints = in_turn(tuple(contenders.plugins))
     try:
         _containers(contenders.docker, contenders.for_starts, sizes.pause, Figures())
-        probe_endpoints(contenders, contenders.for_endpoints, network_ids, sizes.pause)
+        probe_endpoints(contenders, next(endpoints), network_ids, sizes.pause)
         for order in rounds(contenders.for_starts, sizes.lives):
             _containers(contenders.docker, order, sizes.pause, figures)
-            probes = probe_endpoints(contenders, next(endpoints), network_ids, sizes.pause)
-            for contender, (created, deleted) in probes.items():
-                figures.add(CREATE, contender, created)
-                if contender != CLIENT:
-                    figures.add(DELETE, contender, deleted)
+            for contender, took in probe_endpoints(contenders, next(endpoints), network_ids, sizes.pause).items():
+                figures.add(CREATE, contender, took.created)
+                figures.add(DELETE, contender, took.deleted)
     finally:
         Container(contenders.docker, CONTAINER).remove()
 
 
 def probe_endpoints(
     contenders: Contenders, order: Sequence[str], network_ids: Mapping[str, str], pause: float
-) -> dict[str, tuple[float, float]]:
-    """Milliseconds for an endpoint of each contender and for its removal; the control's removal is not timed."""
+) -> dict[str, EndpointTimes]:
+    """The times of an endpoint of each plugin, in this order."""
     took = {}
     for contender in order:
         time.sleep(pause)
-        if contender == CLIENT:
-            took[contender] = time_client(contenders.lab.network), 0.0
-        else:
-            took[contender] = time_endpoint(contenders.plugins[contender], network_ids[contender])
+        took[contender] = time_endpoint(contenders.plugins[contender], network_ids[contender])
     return took
 
 

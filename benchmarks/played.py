@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
 from benchmarks.contenders import Contenders
-from benchmarks.endpoint import time_client
-from benchmarks.figures import CLIENT, OURS, Figures, in_turn
+from benchmarks.figures import Figures, in_turn
 from benchmarks.rows import PLAYED_MANY, PLAYED_MEMORY
 from benchmarks.sizes import Sizes
 from benchmarks.stage import Stage, checked, stage
@@ -25,7 +24,7 @@ def measure_played(contenders: Contenders, sizes: Sizes, figures: Figures) -> No
             contender: stack.enter_context(stage(contender, definition))
             for contender, definition in contenders.definitions.items()
         }
-        starts, probes = in_turn(tuple(stages)), in_turn(contenders.for_endpoints)
+        starts, probes = in_turn(tuple(stages)), in_turn(tuple(stages))
         for played in stages.values():
             _create(played)  # it loads code
         for number in range(1, sizes.played + 1):
@@ -40,13 +39,12 @@ def measure_played(contenders: Contenders, sizes: Sizes, figures: Figures) -> No
 
 
 def _probe(stages: Mapping[str, Stage], order: Sequence[str], pause: float, figures: Figures) -> None:
-    """Once all is quiet; the control beside our endpoints, of which each plugin has as many."""
+    """Once all is quiet."""
     for played in stages.values():
         played.wait_for_clients()
     for contender in order:
         time.sleep(pause)
-        took = time_client(stages[OURS].machine) if contender == CLIENT else _create(stages[contender])
-        figures.add_at(PLAYED_MANY, contender, len(stages[OURS].containers), took)
+        figures.add_at(PLAYED_MANY, contender, len(stages[contender].containers), _create(stages[contender]))
 
 
 def _weigh(stages: Mapping[str, Stage], figures: Figures) -> None:

@@ -33,7 +33,8 @@ STOP_SECONDS = 10.0
 class RootfsPlugin:
     """The supervisor and all below it, on a machine of the laboratory; socket, log and state are in `directory`.
 
-    `definition` is the built plugin: config.json and rootfs."""
+    `definition` is the built plugin: config.json and rootfs.
+    """
 
     def __init__(self, machine: Network, directory: Path, definition: Path) -> None:
         self.socket = directory / "plugin.sock"

@@ -4,9 +4,9 @@ Must not know what is measured there.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import IPv4Interface
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -55,7 +55,7 @@ class Stage:
     engine: FakeEngine
     network_id: str
     acknowledged: Acknowledged
-    containers: list[PlayedContainer] = field(default_factory=list)
+    containers: list[PlayedContainer]
 
     def container(self) -> PlayedContainer:
         """One that is not started yet."""
@@ -70,17 +70,18 @@ class Stage:
         """Until the clients of all containers have had their own DHCPACK; raises NotReached."""
         self.acknowledged.wait_for_clients(len(self.containers))
 
-    def remove_sandboxes(self) -> None:
-        """Removes them in one command, without a word to the plugin, which has ended."""
-        lines = [f"netns delete {container.sandbox}" for container in self.containers if container.has_sandbox]
-        run("ip", "-batch", "-", stdin="\n".join(lines).encode())
-
 
 def checked(answer: Answer) -> Answer:
     """The answer; raises CallFailed if it is an error."""
     if answer.error:
         raise CallFailed(answer.error)
     return answer
+
+
+def remove_sandboxes(containers: Iterable[PlayedContainer]) -> None:
+    """Removes them in one command, without a word to the plugin, which has ended."""
+    lines = [f"netns delete {container.sandbox}" for container in containers if container.has_sandbox]
+    run("ip", "-batch", "-", stdin="\n".join(lines).encode())
 
 
 def widen(machine: Network) -> None:
@@ -100,13 +101,10 @@ def stage(name: str, definition: Path) -> Iterator[Stage]:
         server.start(SERVER)
         daemon = EngineDaemon(directory)
         stack.callback(daemon.stop)
+        containers: list[PlayedContainer] = []
+        stack.callback(remove_sandboxes, containers)
         plugin = RootfsPlugin(machine, directory, definition)
         stack.callback(plugin.stop)
         plugin.start()
         engine = FakeEngine(plugin.socket)
-        played = Stage(machine, server, plugin, engine, engine.create_network(), Acknowledged(server))
-        try:
-            yield played
-        finally:
-            plugin.stop()
-            played.remove_sandboxes()
+        yield Stage(machine, server, plugin, engine, engine.create_network(), Acknowledged(server), containers)
