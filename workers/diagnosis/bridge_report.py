@@ -8,14 +8,14 @@ from workers.netlink.operations import NetlinkError
 
 @dataclass(frozen=True, slots=True)
 class BridgeReport:
-    """What the kernel says about a bridge: `error` why it cannot be used, `warnings` what will hurt later."""
+    """What the kernel says about a bridge: `error` says why it cannot be used, `warnings` what will hurt later."""
 
     error: str | None
     warnings: tuple[str, ...] = ()
 
 
 def probe_bridge(name: str) -> BridgeReport:
-    """Never raises: what is wrong with the bridge is the report."""
+    """Never raises: an error is part of the report."""
     try:
         return BridgeReport(error=None, warnings=warnings(name))
     except (NetlinkError, OSError) as error:

@@ -1,4 +1,4 @@
-"""What on this host keeps a DHCP exchange over a bridge from succeeding: a list of findings, the likeliest first.
+"""Finds what on this host stops a DHCP exchange over a bridge, the likeliest cause first.
 
 Owns the wording. Reads only, in the present namespace. Must not know of endpoints or of the exchange itself.
 """
@@ -26,7 +26,7 @@ def likely_cause(bridge: str) -> str:
 
 
 def warnings(bridge: str) -> tuple[str, ...]:
-    """All that will hurt later, for `network create`; raises NetlinkError if there is no such bridge."""
+    """All findings, for `network create`; raises NetlinkError if there is no such bridge."""
     with Netlink() as netlink:
         return tuple(_findings(netlink, netlink.require_link(bridge, "bridge")))
 

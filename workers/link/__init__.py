@@ -1,4 +1,4 @@
-"""An endpoint's link: how it is made and removed, and how a lease is applied to it.
+"""An endpoint's link: each kind of link makes, finds and removes it; a lease is applied to it in one way for all.
 
 Must not know DHCP messages.
 """

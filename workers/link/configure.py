@@ -1,7 +1,7 @@
-"""A lease brought onto a link: address, connected route, default gateway, the other routes.
+"""Applies a lease to a link: address, connected route, default gateway, the other routes.
 
-Owns the order of the changes and the announcement of a new address; what is to change is `workers.link.routes`' to say.
-Must not know where the lease came from.
+Owns the order of the changes and the announcement of a new address; `workers.link.routes` says which changes. Must not
+know where the lease came from.
 """
 
 import errno
@@ -22,11 +22,11 @@ DEFAULT_METRIC = 100  # of a default route; Docker's have none, and win
 def configure(
     interface: str, previous: Lease | None, lease: Lease, *, skip_routes: bool, joined: IPv4Address | None = None
 ) -> tuple[str, ...]:
-    """Brings `interface`, in the present namespace, to what `lease` says; one sentence for each change, none if none.
+    """Applies `lease` to `interface`, in the present namespace; returns one sentence for each change.
 
-    `previous` is the lease that the link was brought to before: what it named is ours to replace, and all other
-    addresses and routes stay. `joined` is the gateway that Docker was told at Join. A lease's route that the kernel
-    refuses costs that route only and gets a sentence too.
+    `previous` is the lease that was applied before: what it named is ours to replace, all other addresses and routes
+    stay. `joined` is the gateway that Docker was told at Join. If the kernel refuses one of the lease's routes, only
+    that route is missing, and gets a sentence too.
     Raises NetlinkError if the link is gone or its address cannot be changed.
     """
     with Netlink() as netlink:
@@ -37,7 +37,7 @@ def configure(
 
 
 def unconfigure(interface: str, lease: Lease, *, skip_routes: bool) -> tuple[str, ...]:
-    """Takes the lease's address and routes off `interface`, one sentence for each; all else stays.
+    """Removes the lease's address and routes from `interface`; returns one sentence for each. All else stays.
 
     Raises NetlinkError.
     """
@@ -79,9 +79,9 @@ def _apply(
 
 
 def _lease_route(route: Route, lease: Lease, joined: IPv4Address | None) -> KernelRoute:
-    """The connected route looks as the kernel makes it, so that it goes with its address.
+    """The connected route looks as the kernel makes it, so that the kernel removes it with its address.
 
-    A default route that Docker does not know of leaves it room for one of its own: else connecting the container to
+    A default route that Docker does not know of leaves room for one of Docker's: else connecting the container to
     another network fails ("failed to set gateway while updating gateway: file exists").
     """
     if route.destination == lease.address.network:
@@ -91,7 +91,7 @@ def _lease_route(route: Route, lease: Lease, joined: IPv4Address | None) -> Kern
 
 
 def _moved(route: KernelRoute, old: IPv4Address, new: IPv4Address) -> KernelRoute:
-    """A route whose source is the old address cannot exist without it; the new one is what it stands for."""
+    """A route whose source is the old address cannot exist without it: it gets the new one."""
     return replace(route, source=new if route.source == old else route.source)
 
 

@@ -1,6 +1,6 @@
-"""A lease on its link in the sandbox: put there, replaced, taken off.
+"""Applies leases to the link in the sandbox, replaces them, and removes them.
 
-Each change is a line in the log, and what the kernel refuses is reported.
+Logs each change, and reports what the kernel refuses.
 """
 
 import logging
@@ -27,7 +27,7 @@ class Placement:
         self._dropped = False
 
     def put(self, interface: str, previous: Lease, lease: Lease) -> bool:
-        """In place of `previous`, unless that was dropped; whether that has worked."""
+        """Applies `lease` in place of `previous`; False if the kernel refused."""
         there = None if self._dropped else previous
         try:
             changes = configure(interface, there, lease, skip_routes=self._skip_routes, joined=self.joined)
@@ -39,11 +39,11 @@ class Placement:
         return True
 
     def drop(self, interface: str, lease: Lease) -> None:
-        """Its address and its routes."""
+        """Removes the lease's address and its routes."""
         try:
             changes = unconfigure(interface, lease, skip_routes=self._skip_routes)
         except NetlinkError as error:
-            self._report(LeaseTrouble(Trouble.INVALID, f"the address could not be taken off: {error}", lease.family))
+            self._report(LeaseTrouble(Trouble.INVALID, f"the address could not be removed: {error}", lease.family))
             return
         self._dropped = True
         _tell(interface, changes)

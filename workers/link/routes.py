@@ -1,7 +1,7 @@
 """The difference between what a link has and what a lease says: pure, no I/O.
 
-Owns the question whose a route is. Ours are those that the previous lease named and those marked `proto dhcp`; all
-others are the user's, the engine's or another network's, and are never touched. Must not know netlink.
+Owns the decision which routes are ours: those that the previous lease named and those marked `proto dhcp`. All others
+belong to the user, the engine or another network, and are never touched. Must not know netlink.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class LinkState:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What has to be done, in this order: what is added must be there before what it replaces goes."""
+    """The changes to make, in this order: an addition comes before the removal of what it replaces."""
 
     add_address: IPv4Interface | None = None
     add_routes: tuple[Route, ...] = ()
@@ -50,9 +50,9 @@ def wanted_routes(lease: Lease, *, skip_routes: bool) -> tuple[Route, ...]:
 def difference(
     state: LinkState, previous: Lease | None, lease: Lease, *, skip_routes: bool, joined: IPv4Address | None = None
 ) -> Difference:
-    """What brings a link from `state` to `lease`, when it was brought to `previous` (None: to nothing) before.
+    """The changes that bring a link from `state` to `lease`; `previous` was applied before, None for nothing.
 
-    `joined` is the gateway that Docker was told at Join. It remembers that one, and sets it again whenever another
+    `joined` is the gateway that Docker was told at Join. Docker remembers that one, and sets it again whenever another
     network of the container loses the default route.
     """
     wanted = wanted_routes(lease, skip_routes=skip_routes)
@@ -70,7 +70,7 @@ def difference(
 
 
 def withdrawal(state: LinkState, lease: Lease, *, skip_routes: bool) -> Difference:
-    """What takes `lease` off a link."""
+    """The changes that remove `lease` from a link."""
     former = wanted_routes(lease, skip_routes=skip_routes)
     return Difference(
         delete_routes=tuple(r for r in state.routes if _ours(r, former)),
@@ -79,7 +79,7 @@ def withdrawal(state: LinkState, lease: Lease, *, skip_routes: bool) -> Differen
 
 
 def lost(before: LinkState, after: LinkState, done: Difference) -> tuple[KernelRoute, ...]:
-    """The routes that went along with a deleted address although nobody asked for it."""
+    """The routes that the kernel removed along with a deleted address, although nobody asked for it."""
     there = {(r.route, r.priority) for r in after.routes}
     deleted = {(r.route, r.priority) for r in done.delete_routes}
     return tuple(

@@ -1,6 +1,6 @@
-"""Links of the present network namespace that change: who waits for one is woken, and can look for it cheaply.
+"""Wakes a worker when links or addresses of the present network namespace change.
 
-Must not know what a link is like: that is netlink's.
+Must not know what a link is like: workers.netlink.operations asks for that.
 """
 
 import errno
@@ -12,7 +12,7 @@ RTMGRP_IPV4_IFADDR = 0x10
 
 
 def is_here(name: str) -> bool:
-    """Whether the present namespace has a link of that name; a hundredth of what it takes to ask for the link."""
+    """Whether the present namespace has a link of that name; it costs a hundredth of asking for the link."""
     with suppress(OSError):
         return socket.if_nametoindex(name) > 0
     return False
@@ -29,7 +29,7 @@ def change_feed() -> socket.socket:
 
 
 def drain(feed: socket.socket) -> bool:
-    """Reads a feed until it is empty; whether it was not. An overrun is a change like any other."""
+    """Reads a feed until it is empty; True if there was anything. An overrun is a change like any other."""
     changed = False
     while True:
         try:

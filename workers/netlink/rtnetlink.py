@@ -32,7 +32,7 @@ OF_A_LINK = ("ADDRESS", "IFNAME", "MTU", "LINK", "MASTER", "OPERSTATE", "LINKINF
 
 
 class LinkMessage(ifinfmsg):  # type: ignore[misc]  # pyroute2 is untyped
-    """A link as the kernel tells it, of whose forty attributes those are decoded that a `Link` is made of."""
+    """A link as the kernel tells it; of its forty attributes only those are decoded that a `Link` needs."""
 
     length: int
     _wanted = frozenset(
@@ -85,7 +85,7 @@ class Link:
         """Whether the kernel has noticed its carrier: what it sends before that is dropped, here or at the bridge.
 
         The kernel looks at both ends of a veth at once, some time after they have got one (linkwatch.c): on a busy host
-        that takes longer than a client needs to start. Who has no carrier is not waited for.
+        that takes longer than a client needs to start. A link without a carrier is not waited for.
         """
         return self.operational or not self.carrier
 
