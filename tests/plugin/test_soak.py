@@ -21,12 +21,12 @@ def test_no_gap_without_its_reason() -> None:
         soak = Soak(lab, Plugin.install(lab.engine, "net-dhcp:soak", PLUGIN), SETTINGS)
         found = soak.run()
         acks = lab.dhcp.messages(kind="ACK")
-    assert unexplained(found) == [], story(soak.diary, found)
-    assert len(soak.diary.operations) > SETTINGS.members
-    assert soak.diary.faults
-    steady = [p for p in soak.diary.presences if is_steady(int(p.container.rpartition("-")[2]))]
-    assert steady
-    for presence in steady:
-        t1, t2 = (presence.span.begin + part * SETTINGS.lease_time for part in (1 / 2, T2))
-        assert presence.span.end > t2
-        assert any(ack.mac == presence.mac and ack.time > t1 for ack in acks), presence
+        assert unexplained(found) == [], story(soak.diary, found)
+        assert len(soak.diary.operations) > SETTINGS.members
+        assert soak.diary.faults
+        steady = [p for p in soak.diary.presences if is_steady(int(p.container.rpartition("-")[2]))]
+        assert steady
+        for presence in steady:
+            t1, t2 = (presence.span.begin + part * SETTINGS.lease_time for part in (1 / 2, T2))
+            assert presence.span.end > t2
+            assert any(ack.mac == presence.mac and ack.time > t1 for ack in acks), presence
