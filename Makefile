@@ -18,7 +18,7 @@ PLUGIN := build/plugin
 SOURCES := $(shell find api supervisor workers -name __pycache__ -prune -o -print) \
   Dockerfile .dockerignore config.json pyproject.toml requirements.lock
 
-.PHONY: help setup lock plugin install push lab lab-down demo lint check test bench soak docs clean
+.PHONY: help setup lock plugin install push lab lab-down demo lint check test retest coverage bench soak docs clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -77,8 +77,20 @@ lint: $(VENV) ## linter, formatter, types and import contracts
 check: lint ## lint and the unit tests
 	@$(BIN)/python -m pytest -m "not netns and not plugin"
 
+# Its status tells failed tests from all else that can go wrong (.ci/run).
 test: setup lint $(PLUGIN) ## everything
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	@status=0; $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations=30 || status=$$?; \
+	  echo $$status > build/test-status; exit $$status
+
+retest: $(VENV) ## the tests that failed, once more
+	@$(BIN)/python -m pytest --last-failed --last-failed-no-failures none
+
+# A measured process holds files of its own, and its children end later: some tests that look at those fail here.
+coverage: setup $(VENV) ## the lines of api, supervisor and workers that no test runs, without the plugin tests
+	@$(BIN)/coverage erase
+	@FROM_SOURCE=1 $(BIN)/coverage run -m pytest -m "not plugin" --numprocesses 2 --dist loadfile || true
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
 
 bench: $(VENV) $(PLUGIN) ## measure what it costs, beside Docker's drivers and another build: BASELINE=PATH
 	@$(BIN)/python -m benchmarks $(if $(BASELINE),--baseline $(BASELINE))

@@ -1,8 +1,12 @@
-"""Marks the tests that need root and real servers by the directory they are in, and runs the quick ones first."""
+"""Marks the tests that need root and real servers by their directory, runs the quick ones first, and keeps the logs of
+those that fail."""
 
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+
+from tests.lab.lab import Lab, keep_logs
 
 DIRECTORY = Path(__file__).parent
 MARKED = ("plugin", "netns")
@@ -28,3 +32,15 @@ def _place(item: pytest.Item) -> tuple[int, int]:
 
 def _kind(item: pytest.Item) -> str:
     return item.path.relative_to(DIRECTORY).parts[0]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """The report of a test that failed says where the logs of its plugin, servers and laboratory are."""
+    report = yield
+    if report.failed:
+        fixtures: dict[str, object] = getattr(item, "funcargs", {})
+        places = [p.directory if isinstance(p, Lab) else p for p in map(fixtures.get, ("lab", "tmp_path"))]
+        kept = {keep_logs(place, item.nodeid) for place in places if isinstance(place, Path)}
+        report.sections += [("logs", str(directory)) for directory in kept if directory.exists()]
+    return report

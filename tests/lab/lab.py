@@ -1,6 +1,7 @@
 """One laboratory: its network, DHCP server and engine, brought up and removed as a whole."""
 
 import os
+import re
 import shutil
 import zlib
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from tests.lab.network import Network
 from tests.lab.registry import Registry
 
 LABS = BUILD / "labs"
+FAILED_LOGS = BUILD / "failed-logs"
 CHECKOUT = f"{zlib.crc32(bytes(BUILD)):08x}"  # laboratories of different checkouts do not touch each other
 
 
@@ -36,6 +38,9 @@ class Lab:
         try:
             lab.up(options)
             yield lab
+        except BaseException:
+            keep_logs(lab.directory, lab.name)
+            raise
         finally:
             lab.down()
 
@@ -82,3 +87,13 @@ class Lab:
         self.network.down()
         if self.directory.exists():
             shutil.rmtree(self.directory)
+
+
+def keep_logs(directory: Path, name: str) -> Path:
+    """Copies the logs of what has failed to build/failed-logs, before its directory goes."""
+    kept = FAILED_LOGS / re.sub(r"[^\w.-]+", "_", name)[-120:]
+    for log in (*directory.glob("*.log"), *directory.glob("*/*.log")):
+        target = kept / log.relative_to(directory)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(log, target)
+    return kept

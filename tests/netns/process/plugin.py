@@ -22,6 +22,7 @@ REPOSITORY = Path(__file__).parents[3]
 # As the image starts it, but for -I, with which modules of the current directory are not found.
 COMMAND = (sys.executable, "-E", "-s", "-m", "supervisor")
 RANDOM = re.compile(r"(?<=gunicorn-)\w+|\d+")  # of sockets and pipes, of the file by which gunicorn's worker lives
+COVERAGE = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}  # make coverage
 SAMPLES = 5
 NAMES = {"api": "nd-api", "watcher": "nd-watcher"}
 
@@ -50,7 +51,7 @@ class PluginProcess:
             self.process = subprocess.Popen(
                 inside(machine.host, *COMMAND, *self._options(directory / "state")),
                 cwd=REPOSITORY,
-                env={"PATH": os.environ["PATH"], "LOG_LEVEL": "INFO"},
+                env={"PATH": os.environ["PATH"], "LOG_LEVEL": "INFO"} | COVERAGE,
                 stdout=log,
                 stderr=log,
             )

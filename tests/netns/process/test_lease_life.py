@@ -3,22 +3,19 @@
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from signal import SIGCONT, SIGSTOP, SIGUSR1
 
-import psutil
 import pytest
 
 from tests.lab.command import run, wait_until
 from tests.lab.dhcp import DhcpServer, ServerOptions
 from tests.lab.network import LAN, SERVER
-from tests.netns.process.fakeengine import INTERFACE, Container
+from tests.netns.process.fakeengine import INTERFACE
 from tests.netns.process.rig import Rig
 from tests.netns.process.scripted import Grant, scripted_server
 from tests.netns.process.wire import Kind
 
 USER_ROUTE = "10.99.0.0/16"
-STARTS = 5
 
 
 @pytest.mark.parametrize("early", [False, True], ids=["sandbox after Join", "sandbox before"])
@@ -65,63 +62,13 @@ def test_renewal_at_half_of_the_lease(rig: Rig) -> None:
         rig.clean()
 
 
-def _asleep(container: Container) -> tuple[int, int]:
-    """When its worker sleeps: the pages that its turns have taken so far, and its udhcpc's pid."""
-    view = container.view
-    worker = psutil.Process(view["worker_pid"])
-    only = [view["udhcpc_pid"]]
-    wait_until(lambda: [child.pid for child in worker.children()] == only, "the end of the worker's turn", 10)
-    fields = Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()
-    return int(fields[8]), *only  # proc_pid_stat(5): cminflt
-
-
-def _pages_of_a_turn(container: Container) -> int:
-    """What a turn takes that looks at a change of the link."""
-    before, _ = _asleep(container)
-    container.inside("ip", "link", "set", INTERFACE, "down")
-    container.inside("ip", "link", "set", INTERFACE, "up")
-    wait_until(lambda: _asleep(container)[0] > before, "a turn for the link's change", 15)
-    return _asleep(container)[0] - before
-
-
-@pytest.mark.usefixtures("server")
-def test_start_that_brings_nothing_new(rig: Rig) -> None:
-    """What udhcpc is granted is what the worker was, and the kernel has told all of the link before udhcpc starts.
-
-    So no turn has to look at either: the first one became udhcpc.
-    """
-    network = rig.network()
-    containers = [rig.joined(network) for _ in range(STARTS)]
-    pages = [_asleep(container)[0] for container in containers]
-    assert max(pages) < _pages_of_a_turn(containers[0]) / 2
-
-
 def test_start_that_brings_a_route(rig: Rig) -> None:
-    """A route is nothing that Docker has brought, so a turn looks at the first DHCPACK."""
+    """A route of option 121 is nothing that Docker brings: the worker sets it after the first DHCPACK."""
     routes = bytes([16, 10, 98]) + LAN[9].packed + bytes([0]) + SERVER.packed
     with scripted_server(rig.machine.lan, Grant(more={121: routes}).answer):
         container = rig.joined()
         assert f"10.98.0.0/16 via {LAN[9]}" in container.inside("ip", "route")
-        assert _asleep(container)[0] > 0
         rig.clean()
-
-
-@pytest.mark.usefixtures("server")
-def test_renewal_that_brings_nothing_new(rig: Rig) -> None:
-    """It is taken without a turn; one after the link has changed is looked at."""
-    container = rig.joined()
-    before = _asleep(container)
-
-    rig.renew(container)
-    rig.renew(container)
-
-    after = _asleep(container)
-    turn = _pages_of_a_turn(container)
-    assert after[0] - before[0] < turn / 2
-    assert after[1] == before[1]
-    before = _asleep(container)
-    rig.renew(container)
-    assert _asleep(container)[0] - before[0] > turn / 2
 
 
 def test_gateway_follows_the_server(rig: Rig, server: DhcpServer) -> None:
