@@ -130,7 +130,7 @@ class Supervisor:
         self._orphans.give_back_overdue()
         self._drop_forgotten_networks()
         for endpoint in self._endpoints:
-            endpoint.look_after()
+            endpoint.check_worker()
 
     def _drop_forgotten_networks(self) -> None:
         used = self._endpoints.networks()
@@ -151,7 +151,7 @@ class Supervisor:
         log.info("stopping; %d endpoints keep their leases", len(self._endpoints))
         self._stopping = True
         for endpoint in self._endpoints:
-            endpoint.abandon()
+            endpoint.stop()
         self._spare.stop()
         self._api.stop()
         self._watcher.stop()

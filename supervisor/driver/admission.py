@@ -36,13 +36,13 @@ def admit(
     """
     chosen = parse_endpoint_options(body.options)
     options = for_endpoint(options, chosen)
-    taken = {e.identity.id for e in others if e.identity and not e.doubtful}
+    taken = {e.identity.id for e in others if e.identity and not e.may_be_forgotten}
     identity = identifier.at_create(body, taken)
     key = key_of(body, chosen.id, options.mac_by_name, identity)
     owner = next((e for e in others if key is not None and e.origin.key == key), None)
     if owner and owner.identity and identifier.at_create(body, taken - {owner.identity.id}) == owner.identity:
         identity = owner.identity
-        owner.give_way()
+        owner.retire()
     elif owner:
         _refuse_second(owner)
         key = None

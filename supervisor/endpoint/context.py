@@ -1,4 +1,4 @@
-"""What all endpoints share."""
+"""What all endpoints share: the parts of the supervisor that they use, and whom they tell of their end."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from workers.contract.messages import EndpointSpec
 
 @dataclass(frozen=True, slots=True)
 class EndpointContext:
-    """What is told of an endpoint's end: `gone`, before whoever waits for it is answered, and `cleared`, with the exit
-    status of its last process, which has removed the link by then.
+    """An endpoint calls `on_end` when it is over, before it answers the requests that wait for that, and then `on_exit`
+    with the exit status of its last worker process, which has removed the link if that is 0.
     """
 
     process_manager: ProcessManager
@@ -26,5 +26,5 @@ class EndpointContext:
     identifier: Identifier
     store: Store
     bindings: Bindings
-    gone: Callable[[EndpointSpec], None]
-    cleared: Callable[[EndpointSpec, int], None]
+    on_end: Callable[[EndpointSpec], None]
+    on_exit: Callable[[EndpointSpec, int], None]

@@ -1,7 +1,6 @@
-"""An endpoint's worker as a process: started, told, attached once to each sandbox, started again after its death, and
-found to hang.
+"""An endpoint's worker as a process: its start, what it is told, its restart after a death, and whether it hangs.
 
-Must not know the endpoint's phases: what a successor has to do comes from `succeed`.
+Must not know the endpoint's phases, nor what a successor has to do.
 """
 
 import time
@@ -21,10 +20,10 @@ STUCK_SECONDS = 10.0  # after the end of a lease, which a worker that lives has 
 
 
 class WorkerProcess:
-    """One endpoint's, over all its restarts.
+    """That of one endpoint, over all restarts. `clients` are the pids of the processes that keep its leases.
 
-    `on_death` gets the exit status of one that is to have a successor, and calls `start_again_later`; `succeed` is
-    called when it is time for that, and calls `start`.
+    `on_death` gets the exit status of a process and may call `retry_later`; when it is time for a successor, `on_retry`
+    is called, which calls `start`.
     """
 
     def __init__(
@@ -35,46 +34,46 @@ class WorkerProcess:
         *,
         on_report: Callable[[object], None],
         on_death: Callable[[int], None],
-        succeed: Callable[[], None],
+        on_retry: Callable[[], None],
     ) -> None:
         self.child = Child(spec.process_name, "worker", on_report, self._on_exit)
-        self.clients: dict[Family, int] = {}  # the pids of those that keep the leases
+        self.clients: dict[Family, int] = {}
         self._spec = spec
         self._process_manager = process_manager
         self._spare = spare
         self._on_death = on_death
-        self._succeed = succeed
+        self._on_retry = on_retry
         self._attached_to: str | None = None
         self._heard = boottime()
-        self._mute: float | None = None
+        self._silent_since: float | None = None
 
     def start(self, resume: w.Resume | None, *, reclaims: bool = False) -> None:
-        """Gives it a process. `reclaims`: only to remove what one left that died before it had a lease to report."""
+        """Gives it a process. `reclaims`: only to undo what the last one did that died before it reported a lease."""
         self._attached_to = None
-        self._spare.employ(self.child)
+        self._spare.assign(self.child)
         self.child.send(w.Begin(self._spec, resume, reclaims))
 
-    def start_again_later(self) -> float:
-        """Gives the seconds until then: more with each death."""
-        return self._process_manager.respawn_later(self.child, self._succeed)
+    def retry_later(self) -> float:
+        """A successor is started in so many seconds: more with each death."""
+        return self._process_manager.respawn_later(self.child, self._on_retry)
 
     def is_attached_to(self, path: Path) -> bool:
         """Whether the process that runs now was told of this sandbox."""
         return self._attached_to == str(path)
 
     def attach(self, command: w.Attach) -> None:
-        """Sends it where the sandbox is."""
+        """Tells it where the sandbox is."""
         self._attached_to = command.path
         self.child.send(command)
 
     def send(self, command: w.Command) -> None:
-        """To the process that runs, if one does."""
+        """Sends it to the process that runs, if one does."""
         self.child.send(command)
 
     def tell(self, command: w.LeaveSandbox | w.Delete) -> None:
-        """Somebody waits for this, so a worker that waits for its next start gets it now, and is told then."""
+        """The engine waits for this: a worker that waits for its next start starts now, and is told then."""
         if self.child.state is ChildState.BACKOFF:
-            self._succeed()
+            self._on_retry()
         else:
             self.child.send(command)
 
@@ -97,21 +96,21 @@ class WorkerProcess:
         now = boottime()
         expired = max((at for at in expiries if at <= now), default=None)
         if expired is None or self._heard > expired or now < expired + STUCK_SECONDS:
-            self._mute = None
-        elif self._mute is None:
-            self._mute = time.monotonic()
-        elif time.monotonic() - self._mute >= STUCK_SECONDS:
-            self._mute = None
+            self._silent_since = None
+        elif self._silent_since is None:
+            self._silent_since = time.monotonic()
+        elif time.monotonic() - self._silent_since >= STUCK_SECONDS:
+            self._silent_since = None
             return True
         return False
 
     def kill(self) -> None:
-        """It is overdue; its successor does what it should have done."""
+        """A successor does what this process should have done."""
         self._process_manager.kill(self.child, SIGKILL)
 
-    def hang_up(self) -> None:
-        """It ends, and releases nothing: the container lives on."""
-        self._process_manager.hang_up(self.child)
+    def disconnect(self) -> None:
+        """The process ends and releases nothing: the container lives on."""
+        self._process_manager.disconnect(self.child)
 
     def _on_exit(self, status: int) -> None:
         self.clients.clear()

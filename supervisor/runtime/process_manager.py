@@ -191,7 +191,7 @@ class ProcessManager:
             child.advance(ChildEvent.STOP)
             self.kill(child, number)
 
-    def hang_up(self, child: Child) -> None:
+    def disconnect(self, child: Child) -> None:
         """Stops a child by the end of its channel, which it takes as the supervisor's end."""
         if child.state not in (ChildState.STOPPED, ChildState.STOPPING):
             child.advance(ChildEvent.STOP)

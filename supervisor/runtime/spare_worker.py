@@ -52,7 +52,7 @@ class Spare:
             self._child = Child(SPARE, "spare", lambda _: None, self._on_exit)
             self._make(self._child)
 
-    def employ(self, child: Child) -> None:
+    def assign(self, child: Child) -> None:
         """`child` has a worker's process from now on: the one that there is, or else a new one."""
         if self._child is None:
             self._make(child)
@@ -68,7 +68,7 @@ class Spare:
         self._stopped = True
         self._process_manager.stop(self._server, SIGTERM)
         if self._child is not None:
-            self._process_manager.hang_up(self._child)
+            self._process_manager.disconnect(self._child)
 
     def _make(self, child: Child) -> None:
         ours, theirs = Pipe()

@@ -98,7 +98,7 @@ class PlayedNursery(ProcessManager):
         self._loop = loop
         self.spawned: list[Spawned] = []
         self.killed = 0
-        self.hung_up = 0
+        self.disconnected = 0
 
     def spawn(
         self,
@@ -123,9 +123,9 @@ class PlayedNursery(ProcessManager):
         assert number == SIGKILL
         self.killed += 1
 
-    def hang_up(self, child: Child) -> None:
+    def disconnect(self, child: Child) -> None:
         """Remembers it."""
-        self.hung_up += 1
+        self.disconnected += 1
 
 
 class NoSpare(Spare):
@@ -181,6 +181,7 @@ class Puppet:
         mac: str | None = None,
         address: IPv4Interface | None = None,
         key: str | None = None,
+        requested: IPv4Address | None = None,
     ) -> None:
         """`mac` and `address` are those that Docker has filled in; `key` says whose identity it has."""
         self.loop = PlayedLoop()
@@ -206,7 +207,7 @@ class Puppet:
             lambda _, status: self.cleared.append(status),
         )
         origin = Origin(given_mac=mac is not None, given_address=address is not None, key=key)
-        self.spec = EndpointSpec(NETWORK, ENDPOINT, BR0, MAC, 10.0)
+        self.spec = EndpointSpec(NETWORK, ENDPOINT, BR0, MAC, 10.0, requested)
         self.endpoint = Endpoint(self.spec, origin, identity, context)
 
     @property

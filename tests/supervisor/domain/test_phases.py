@@ -4,7 +4,8 @@ from itertools import product
 
 import pytest
 
-from supervisor.domain.phases import EndpointEvent, Phase, RefusedEndpointEvent, after
+from supervisor.domain.phases import Phase
+from supervisor.endpoint.endpoint import EndpointEvent, RefusedEndpointEvent, after
 
 LEGAL = {
     "absent": {"create": "creating"},

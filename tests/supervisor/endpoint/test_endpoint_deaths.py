@@ -244,13 +244,13 @@ def test_hanging_worker(puppet: Puppet, clock: Callable[[float], None]) -> None:
     bring_to(puppet, Phase.JOINED)
     puppet.report(LeaseObtained(replace(LEASE, obtained=boottime())))
     clock(LEASE_SECONDS - 1)
-    puppet.endpoint.look_after()
+    puppet.endpoint.check_worker()
     clock(HOUR)
-    puppet.endpoint.look_after()
+    puppet.endpoint.check_worker()
     assert puppet.process_manager.killed == 0
     clock(STUCK_SECONDS)
-    puppet.endpoint.look_after()
-    puppet.endpoint.look_after()
+    puppet.endpoint.check_worker()
+    puppet.endpoint.check_worker()
     assert puppet.process_manager.killed == 1
 
 
@@ -262,7 +262,7 @@ def test_worker_that_speaks(puppet: Puppet, clock: Callable[[float], None]) -> N
     puppet.report(LeaseTrouble(Trouble.EXPIRED, "the lease has run out", Family.IPV4))
     for _ in range(3):
         clock(HOUR)
-        puppet.endpoint.look_after()
+        puppet.endpoint.check_worker()
     assert puppet.process_manager.killed == 0
 
 

@@ -97,8 +97,7 @@ def test_another_address(puppet: Puppet, caplog: pytest.LogCaptureFixture) -> No
 
 def test_another_address_than_asked_for(caplog: pytest.LogCaptureFixture) -> None:
     """Who asked for an address and got another reads so in the log."""
-    puppet = Puppet()
-    puppet.endpoint.spec = replace(puppet.spec, requested=IPv4Address("192.0.2.50"))
+    puppet = Puppet(requested=IPv4Address("192.0.2.50"))
     puppet.ask(puppet.endpoint.create)
     puppet.report(Created((LEASE,), ()))
     assert "asked for 192.0.2.50, the server gave 192.0.2.10" in caplog.text
@@ -157,28 +156,28 @@ def test_host_name_known_from_the_start() -> None:
 
 
 @pytest.mark.parametrize("phase", [Phase.CREATED, Phase.JOINING, Phase.JOINED, Phase.LEFT])
-def test_abandoned(puppet: Puppet, phase: Phase) -> None:
+def test_stop(puppet: Puppet, phase: Phase) -> None:
     """When the plugin stops the worker ends with its channel: it is told nothing that would release the lease."""
     bring_to(puppet, phase)
-    puppet.endpoint.abandon()
-    assert puppet.process_manager.hung_up == 1
+    puppet.endpoint.stop()
+    assert puppet.process_manager.disconnected == 1
     assert puppet.worker.told() == []
 
 
-def test_abandoned_while_creating(puppet: Puppet) -> None:
+def test_stop_while_creating(puppet: Puppet) -> None:
     """What is being made when the plugin stops is undone."""
     bring_to(puppet, Phase.CREATING)
-    puppet.endpoint.abandon()
-    assert puppet.process_manager.hung_up == 0
+    puppet.endpoint.stop()
+    assert puppet.process_manager.disconnected == 0
     assert puppet.worker.told() == [Delete()]
 
 
 @pytest.mark.parametrize("phase", [Phase.LEAVING, Phase.DELETING])
-def test_abandoned_while_ending(puppet: Puppet, phase: Phase) -> None:
+def test_stop_while_ending(puppet: Puppet, phase: Phase) -> None:
     """What is on its way out when the plugin stops goes on."""
     bring_to(puppet, phase)
-    puppet.endpoint.abandon()
-    assert puppet.process_manager.hung_up == 0
+    puppet.endpoint.stop()
+    assert puppet.process_manager.disconnected == 0
 
 
 def test_nobodys_endpoint_becomes_the_containers(puppet: Puppet) -> None:
@@ -199,20 +198,20 @@ def test_gives_way(puppet: Puppet) -> None:
     puppet.learn("web-host")
     bring_to(puppet, Phase.CREATING)
     puppet.report(Created((live,), ()))
-    puppet.endpoint.give_way()
+    puppet.endpoint.retire()
     assert puppet.worker.told() == [LeaveSandbox(keep=True), Delete()]
     seen = puppet.memory.recall(puppet.spec.network_id, "container:c1")
     assert seen is not None
     assert seen.lease == live
 
 
-def test_doubtful(puppet: Puppet) -> None:
+def test_may_be_forgotten(puppet: Puppet) -> None:
     """An endpoint that was just answered is awaited; found again by another instance, it may be forgotten by the
-    engine, and is doubtful until it is joined."""
+    engine until it is joined."""
     bring_to(puppet, Phase.CREATED)
     found = Puppet()
     found.endpoint.restore(puppet.endpoint.record())
-    doubts = [puppet.endpoint.doubtful, found.endpoint.doubtful]
+    doubts = [puppet.endpoint.may_be_forgotten, found.endpoint.may_be_forgotten]
     found.ask(found.endpoint.join, SANDBOX)
     found.close()
-    assert [*doubts, found.endpoint.doubtful] == [False, True, False]
+    assert [*doubts, found.endpoint.may_be_forgotten] == [False, True, False]

@@ -10,8 +10,7 @@ import pytest
 from supervisor.contract.errors import Conflict, Failed
 from supervisor.contract.messages import Done, EndpointCreated, Joined
 from supervisor.domain.phases import Phase
-from supervisor.endpoint.next_step import JOIN_SECONDS
-from supervisor.endpoint.teardown import GONE_SECONDS
+from supervisor.endpoint.endpoint import GONE_SECONDS, JOIN_SECONDS
 from supervisor.engine.facts import EngineFound
 from tests.supervisor.puppet import (
     BRIDGE_ROUTE,

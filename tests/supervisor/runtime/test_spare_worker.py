@@ -61,7 +61,7 @@ def _kill_server(home: Home, spare: Spare) -> None:
 def _work(home: Home, spare: Spare) -> Child:
     """An endpoint's child that has got a process and has done with it what it was told."""
     child, diary = home.child()
-    spare.employ(child)
+    spare.assign(child)
     child.send(RECLAIM)
     child.send(Delete())
     home.wait_for(lambda: len(diary.entries) == 2)
@@ -75,7 +75,7 @@ def test_prepared(home: Home, spare: Spare) -> None:
     assert _is_ours(waiting)
     pid = waiting.pid
     child, _ = home.child()
-    spare.employ(child)
+    spare.assign(child)
     assert (child.pid, child.state, child.restarts) == (pid, "starting", 0)
     home.wait_for(lambda: len(spare.children) == 2)  # there is another one soon
 
@@ -90,7 +90,7 @@ def test_one_start_after_the_other(home: Home, spare: Spare, monkeypatch: pytest
 
     monkeypatch.setattr(home.loop, "call_later", call_later)
     for _ in range(2):
-        spare.employ(home.child()[0])
+        spare.assign(home.child()[0])
     first, last = timers
     first.fire()
     assert len(spare.children) == 1
@@ -124,7 +124,7 @@ def test_forkserver_killed(home: Home, spare: Spare) -> None:
     """The supervisor forks workers itself until there is another forkserver."""
     _kill_server(home, spare)
     child, _ = home.child()
-    spare.employ(child)
+    spare.assign(child)
     assert _is_ours(child)
     home.wait_for(lambda: spare.children[0].pid)
     _work(home, spare)
@@ -135,7 +135,7 @@ def test_lost_order(home: Home, spare: Spare) -> None:
     server = spare.children[0]
     home.process_manager.kill(server, signal.SIGSTOP)
     child, diary = home.child()
-    spare.employ(child)
+    spare.assign(child)
     home.process_manager.kill(server, signal.SIGKILL)
     home.wait_for(lambda: diary.entries)
     assert diary.entries == [("exit", NEVER_BORN)]
@@ -145,7 +145,7 @@ def test_lost_order(home: Home, spare: Spare) -> None:
 def test_born_unheard(home: Home, spare: Spare) -> None:
     """A worker of which the forkserver's death leaves no word is lost although it lives, and ends with its channel."""
     child, diary = home.child()
-    spare.employ(child)
+    spare.assign(child)
     assert child.channel is not None
     (worker,) = wait_until(lambda: _forked(spare), "the worker", 10)
     home.process_manager.lost(child.channel)
@@ -160,12 +160,12 @@ def test_not_wanted_before_its_birth(home: Home, spare: Spare, how: str) -> None
     server = spare.children[0]
     home.process_manager.kill(server, signal.SIGSTOP)
     child, diary = home.child()
-    spare.employ(child)
+    spare.assign(child)
     assert child in home.process_manager.children
     if how == "killed":
         home.process_manager.kill(child, signal.SIGKILL)
     else:
-        home.process_manager.hang_up(child)
+        home.process_manager.disconnect(child)
     assert child not in home.process_manager.children
     assert diary.entries == [("exit", NEVER_BORN)]
     home.process_manager.kill(server, signal.SIGCONT)
