@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import supervisor.core
-from supervisor.runtime.forkserver import births, order, serve
+from supervisor.runtime.forkserver import forks, order, serve
 from supervisor.runtime.shared_memory import share_objects
 from workers.contract.lease import Family, Lease
 from workers.contract.link import LinkKind, LinkSpec
@@ -105,7 +105,7 @@ def worker(orders: socket.socket, number: int) -> tuple[int, Connection]:
         order(orders, number, [theirs.fileno(), near.fileno(), far.fileno()])
     pid = None
     while pid is None:
-        pid = dict(births(orders)).get(number)
+        pid = dict(forks(orders)).get(number)
     ours.send(
         Begin(
             EndpointSpec("n" * 64, f"{number:064x}", BR0, "02:00:00:00:00:01", 10),

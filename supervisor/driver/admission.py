@@ -1,5 +1,6 @@
-"""How a CreateEndpoint becomes an endpoint: whose it is, and which MAC, address and lease that brings. No I/O but
-the identifier's look into the engine's files.
+"""How a CreateEndpoint becomes an endpoint: which container it is for, and so which MAC, address and lease it gets.
+
+The identifier's look into the engine's files is the only I/O.
 """
 
 import logging
@@ -29,10 +30,11 @@ def admit(
     identifier: Identifier,
     bindings: Bindings,
 ) -> tuple[EndpointSpec, Origin, Identity | None]:
-    """What is to be made; `others` are the live endpoints on the same network.
+    """The endpoint that the request asks for; `others` are those that the network has.
 
-    A remembered lease is taken out of the memory. An endpoint whose container is started again, as the answer to its
-    request was lost, is replaced. Raises InvalidRequest, and Conflict for an id that is in use.
+    A lease that waits for the container is claimed. Where the container has an endpoint already, the engine lost the
+    answer to the request for that one, and starts the container again: that endpoint is retired. Raises InvalidRequest,
+    and Conflict for an id that is in use.
     """
     chosen = parse_endpoint_options(body.options)
     options = for_endpoint(options, chosen)
@@ -67,9 +69,10 @@ def admit(
 
 
 def _refuse_second(owner: Endpoint) -> None:
-    """One identity belongs to one endpoint at a time; a MAC that the user gave twice is used all the same.
+    """Raises Conflict for an id or a name: one identity belongs to one endpoint at a time.
 
-    Whose container's identity another one has, as the engine's files could not tell them apart, gets a fresh one.
+    A MAC that the user gave twice is used twice. A container whose identity another one has got, as the engine's files
+    could not tell them apart, gets a fresh one.
     """
     kind, _, value = (owner.origin.key or "").partition(":")
     name = owner.identity.name if owner.identity else owner.spec.endpoint_id[:12]

@@ -7,7 +7,7 @@ from supervisor.engine.facts import Engine
 from supervisor.engine.identity import Identifier
 from supervisor.runtime.loop import Loop
 from supervisor.runtime.process_manager import ProcessManager
-from supervisor.runtime.spare_worker import Spare
+from supervisor.runtime.spare_worker import SpareWorker
 from supervisor.state.bindings import Bindings
 from supervisor.state.store import Store
 from workers.contract.messages import EndpointSpec
@@ -20,7 +20,7 @@ class EndpointContext:
     """
 
     process_manager: ProcessManager
-    spare: Spare
+    spare: SpareWorker
     loop: Loop
     engine: Engine
     identifier: Identifier

@@ -11,7 +11,7 @@ from signal import SIGKILL
 from supervisor.runtime.child import Child
 from supervisor.runtime.child_states import ChildState
 from supervisor.runtime.process_manager import ProcessManager
-from supervisor.runtime.spare_worker import Spare
+from supervisor.runtime.spare_worker import SpareWorker
 from workers.contract import messages as w
 from workers.contract.lease import Family
 from workers.system.clock import boottime
@@ -30,7 +30,7 @@ class WorkerProcess:
         self,
         spec: w.EndpointSpec,
         process_manager: ProcessManager,
-        spare: Spare,
+        spare: SpareWorker,
         *,
         on_report: Callable[[object], None],
         on_death: Callable[[int], None],

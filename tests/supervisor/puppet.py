@@ -25,7 +25,7 @@ from supervisor.runtime.child_states import ChildEvent, ChildState
 from supervisor.runtime.forked import End, Target
 from supervisor.runtime.loop import Callback, Loop, Timer
 from supervisor.runtime.process_manager import ProcessManager
-from supervisor.runtime.spare_worker import Spare
+from supervisor.runtime.spare_worker import SpareWorker
 from supervisor.state.bindings import Bindings
 from supervisor.state.records import LeaseRecord, Origin
 from supervisor.state.store import Store
@@ -91,7 +91,7 @@ class Spawned:
         return commands
 
 
-class PlayedNursery(ProcessManager):
+class PlayedProcessManager(ProcessManager):
     """Makes no process."""
 
     def __init__(self, loop: Loop) -> None:
@@ -128,7 +128,7 @@ class PlayedNursery(ProcessManager):
         self.disconnected += 1
 
 
-class NoSpare(Spare):
+class NoSpare(SpareWorker):
     """Each process is one that was asked for."""
 
     def prepare(self) -> None:
@@ -185,7 +185,7 @@ class Puppet:
     ) -> None:
         """`mac` and `address` are those that Docker has filled in; `key` says whose identity it has."""
         self.loop = PlayedLoop()
-        self.process_manager = PlayedNursery(self.loop)
+        self.process_manager = PlayedProcessManager(self.loop)
         self.engine = Engine()
         self.container = KnownContainer()
         self.gone: list[str] = []

@@ -128,13 +128,13 @@ def test_forgotten_by_the_engine(context: EndpointContext, monkeypatch: pytest.M
     assert context.create("n1", bridge="br0") == Done()
     context.engine.connected = True
     assert isinstance(context.create("n2", bridge="br0"), Conflict)
-    monkeypatch.setattr(module, "HEARSAY_SECONDS", 0.0)
+    monkeypatch.setattr(module, "REPORT_SECONDS", 0.0)
     assert context.create("n2", bridge="br0") == Done()
 
 
 def test_forgetting_takes_an_engine(context: EndpointContext, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a connection to the engine nothing is taken for forgotten, nor is what it has."""
-    monkeypatch.setattr(module, "HEARSAY_SECONDS", 0.0)
+    monkeypatch.setattr(module, "REPORT_SECONDS", 0.0)
     assert context.create("n1", bridge="br0") == Done()
     assert isinstance(context.create("n2", bridge="br0"), Conflict)
     context.engine.connected = True
@@ -159,15 +159,15 @@ def test_phantoms(context: EndpointContext, monkeypatch: pytest.MonkeyPatch) -> 
     assert context.networks.drop_forgotten({"n2"}) == ()
 
 
-def test_phantoms_are_doubted_first(context: EndpointContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_networks_are_listed_again_first(context: EndpointContext, monkeypatch: pytest.MonkeyPatch) -> None:
     """A list that may be older than a network drops nothing; that a new one is needed is said once, in its time."""
     listed(context)
     assert context.create("n1", bridge="br0") == Done()
-    assert not context.networks.take_doubts(())
+    assert not context.networks.newly_missing(())
     monkeypatch.setattr(module, "SURE_SECONDS", 0.0)
     assert context.networks.drop_forgotten(()) == ()
-    assert not context.networks.take_doubts({"n1"})
-    assert [context.networks.take_doubts(()) for _ in range(2)] == [True, False]
+    assert not context.networks.newly_missing({"n1"})
+    assert [context.networks.newly_missing(()) for _ in range(2)] == [True, False]
 
 
 @pytest.mark.parametrize("fact", [EngineLost("a crash"), EngineConnected("/data", "28.5.2")])
@@ -177,7 +177,7 @@ def test_no_list_no_phantoms(context: EndpointContext, monkeypatch: pytest.Monke
     monkeypatch.setattr(module, "SURE_SECONDS", 0.0)
     listed(context)
     context.engine.learn(fact)
-    assert (context.networks.drop_forgotten(()), context.networks.take_doubts(())) == ((), False)
+    assert (context.networks.drop_forgotten(()), context.networks.newly_missing(())) == ((), False)
 
 
 def test_at_the_same_time(context: EndpointContext) -> None:
