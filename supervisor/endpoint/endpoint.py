@@ -221,7 +221,7 @@ class Endpoint:
         if self.phase is Phase.CREATING:
             self._pending.add(Phase.CREATING, respond)
         elif self.phase is Phase.CREATED:
-            respond(self._created())
+            respond(self._created_answer())
         else:
             respond(Conflict(f"endpoint {self.spec.endpoint_id[:12]} exists and is {self.phase}"))
 
@@ -237,10 +237,10 @@ class Endpoint:
             self._save()
             for lease in report.leases:
                 self._journal.first_lease(lease, self.origin, confirmed=lease.family not in report.unconfirmed)
-        self._pending.answer(Phase.CREATING, self._created())
+        self._pending.answer(Phase.CREATING, self._created_answer())
 
-    def _created(self) -> EndpointCreated:
-        """To the engine it would be an error to repeat what it has filled in."""
+    def _created_answer(self) -> EndpointCreated:
+        """Leaves out what the engine has filled in: to the engine a repetition is an error."""
         return EndpointCreated(
             address=None if self.origin.given_address else self.leases[Family.IPV4].lease.address,
             mac=None if self.origin.given_mac else self.spec.mac,
@@ -265,7 +265,7 @@ class Endpoint:
     def join(self, sandbox_key: str, respond: Respond) -> None:
         """Tells Docker at once which link to move and which routes to set."""
         if self.has_sandbox and sandbox_key == self.sandbox_key:
-            respond(self._joined())
+            respond(self._joined_answer())
             return
         if self.phase is Phase.CREATED and self._refuse_stranger(respond):
             return
@@ -275,7 +275,7 @@ class Endpoint:
             respond(Conflict(f"endpoint {self.spec.endpoint_id[:12]}: {error}"))
             return
         self.sandbox_key = sandbox_key
-        answer = self._joined()
+        answer = self._joined_answer()
         self._save()
         self._set_deadline(JOIN_SECONDS, self._on_link_overdue)
         respond(answer)
@@ -298,7 +298,7 @@ class Endpoint:
         respond(Conflict(f"the endpoint was {text}: try again"))
         return True
 
-    def _joined(self) -> Joined:
+    def _joined_answer(self) -> Joined:
         answer = join_answer(self.spec, self.leases[Family.IPV4].lease, self._routes)
         self._gateway = answer.gateway
         return answer
@@ -434,9 +434,9 @@ class Endpoint:
         self._pending.answer(Phase.LEAVING, Done())
 
     def _on_sandbox_gone(self) -> None:
-        """Where the container is about to leave, Leave follows within moments; else nobody will tell us.
+        """Leave follows within moments if the engine knows that the container has ended; else it never comes.
 
-        The way led through dockerd. One that has ended tells nothing, and the next one brings another way.
+        The way to the sandbox leads through dockerd. The end of dockerd says nothing of the sandbox.
         """
         if not self._context.engine.is_there:
             self._journal.say("dockerd has ended, and with it the way to the sandbox; waiting for the next dockerd")
@@ -446,7 +446,7 @@ class Endpoint:
             self._set_deadline(GONE_SECONDS, self._delete_without_sandbox)
 
     def _delete_without_sandbox(self) -> None:
-        """There is no container any more. Its leases wait for it if the engine is going to start it again."""
+        """The container has ended. Its leases wait for it if the engine is going to start it again."""
         if not self.has_sandbox:
             return
         self.recovering = False

@@ -188,13 +188,13 @@ class Puppet:
         self.process_manager = PlayedProcessManager(self.loop)
         self.engine = Engine()
         self.container = KnownContainer()
-        self.gone: list[str] = []
-        self.cleared: list[int] = []
+        self.ended: list[str] = []
+        self.exits: list[int] = []
         if engine_pid is not None:
             self.engine.learn(EngineFound(engine_pid))
         self.store = Store(Path("/nowhere"), Snapshot, never)
         self.store.problem = "no disk in this test"
-        self.memory = Bindings(self.store)
+        self.bindings = Bindings(self.store)
         context = EndpointContext(
             self.process_manager,
             NoSpare(self.process_manager, PlayedLoop()),
@@ -202,9 +202,9 @@ class Puppet:
             self.engine,
             self.container,
             self.store,
-            self.memory,
-            lambda spec: self.gone.append(spec.endpoint_id),
-            lambda _, status: self.cleared.append(status),
+            self.bindings,
+            lambda spec: self.ended.append(spec.endpoint_id),
+            lambda _, status: self.exits.append(status),
         )
         origin = Origin(given_mac=mac is not None, given_address=address is not None, key=key)
         self.spec = EndpointSpec(NETWORK, ENDPOINT, BR0, MAC, 10.0, requested)

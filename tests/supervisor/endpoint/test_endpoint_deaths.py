@@ -1,7 +1,7 @@
 """A worker that dies or hangs, in every phase: who waits gets an answer, the successor the right command."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -32,13 +32,6 @@ BACKOFF = 1.0
 HOUR = 3600.0
 LEASE_SECONDS = 600
 DEADLINE = 30.0  # longer than any
-
-
-@pytest.fixture(name="puppet")
-def _puppet() -> Iterator[Puppet]:
-    puppet = Puppet()
-    yield puppet
-    puppet.close()
 
 
 @pytest.mark.parametrize(
@@ -94,7 +87,7 @@ def test_death_while_creating(puppet: Puppet) -> None:
     assert (puppet.worker.begin.reclaims, puppet.worker.begin.resume) == (True, None)
     puppet.report(Deleted())
     puppet.die(0)
-    assert (len(answers), puppet.gone, len(puppet.process_manager.spawned)) == (1, [ENDPOINT], 2)
+    assert (len(answers), puppet.ended, len(puppet.process_manager.spawned)) == (1, [ENDPOINT], 2)
 
 
 def test_death_while_creating_and_deletion(puppet: Puppet) -> None:

@@ -1,15 +1,15 @@
 """What an endpoint learns while it lives: leases, troubles, the container's name, and the plugin's end."""
 
 import time
-from collections.abc import Iterator
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Interface
+from typing import cast
 
 import pytest
 
 from supervisor.domain.phases import Phase
 from supervisor.engine.facts import ContainerSeen
-from tests.supervisor.puppet import IDENTITY, LEASE, MAC, SANDBOX, Puppet, attach_path, bring_to
+from tests.supervisor.puppet import IDENTITY, IPV4, LEASE, MAC, SANDBOX, Puppet, attach_path, bring_to
 from workers.contract.lease import Family
 from workers.contract.messages import (
     Attach,
@@ -20,20 +20,15 @@ from workers.contract.messages import (
     LeaseObtained,
     LeaseTrouble,
     LeaveSandbox,
+    Left,
     Rename,
+    Resume,
     Trouble,
 )
 from workers.system.clock import boottime
 
 RENEWED = replace(LEASE, obtained=300.0)
 MOVED = replace(LEASE, address=IPv4Interface("192.0.2.99/24"))
-
-
-@pytest.fixture(name="puppet")
-def _puppet() -> Iterator[Puppet]:
-    puppet = Puppet()
-    yield puppet
-    puppet.close()
 
 
 def test_attached(puppet: Puppet) -> None:
@@ -113,6 +108,23 @@ def test_client(puppet: Puppet) -> None:
     assert puppet.endpoint.worker.clients == {}
 
 
+def test_two_families(puppet: Puppet) -> None:
+    """Each report touches the leases of its families alone; a successor gets all of them."""
+    second = replace(LEASE, address=cast(IPv4Interface, IPv6Interface("2001:db8::10/64")))
+    bring_to(puppet, Phase.CREATING)
+    puppet.report(Created((LEASE, second), ()))
+    bring_to_joined(puppet)
+    puppet.report(LeaseTrouble(Trouble.NAK, "refused", Family.IPV6))
+    puppet.report(LeaseObtained(RENEWED))
+    assert puppet.endpoint.troubles == {Family.IPV6: "nak: refused"}
+    assert [record.lease for record in puppet.endpoint.record().leases] == [RENEWED, second]
+    puppet.ask(puppet.endpoint.leave)
+    puppet.report(Left(IPV4))
+    puppet.die()
+    puppet.ask(puppet.endpoint.delete)
+    assert puppet.worker.begin.resume == Resume((RENEWED, second), frozenset({Family.IPV6}))
+
+
 @pytest.mark.parametrize(
     ("hostname", "sent"),
     [
@@ -184,15 +196,15 @@ def test_nobodys_endpoint_becomes_the_containers(puppet: Puppet) -> None:
     """Which container it is became known late: it has the same MAC at its next start; nobody else's is taken."""
     bring_to(puppet, Phase.JOINED)
     puppet.learn("other-host", endpoints=("f" * 64,))
-    assert list(puppet.memory) == []
+    assert list(puppet.bindings) == []
     puppet.learn("web-host")
-    seen = puppet.memory.recall(puppet.spec.network_id, "container:c1")
+    seen = puppet.bindings.recall(puppet.spec.network_id, "container:c1")
     assert seen is not None
     assert (seen.mac, seen.address) == (MAC, LEASE.address.ip)
     assert puppet.endpoint.record().origin.key == "container:c1"
 
 
-def test_gives_way(puppet: Puppet) -> None:
+def test_retired(puppet: Puppet) -> None:
     """It ends with its link, and its lease waits for the next endpoint of the same container."""
     live = replace(LEASE, obtained=boottime())
     puppet.learn("web-host")
@@ -200,7 +212,7 @@ def test_gives_way(puppet: Puppet) -> None:
     puppet.report(Created((live,), ()))
     puppet.endpoint.retire()
     assert puppet.worker.told() == [LeaveSandbox(keep=True), Delete()]
-    seen = puppet.memory.recall(puppet.spec.network_id, "container:c1")
+    seen = puppet.bindings.recall(puppet.spec.network_id, "container:c1")
     assert seen is not None
     assert seen.lease == live
 
