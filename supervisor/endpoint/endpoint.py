@@ -406,7 +406,7 @@ class Endpoint:
             self._advance(EndpointEvent.LEAVE)
             self._set_deadline(LEAVE_SECONDS, self._on_leave_overdue)
             self._keep_leases = self._container_returns()
-            self.worker.tell(w.LeaveSandbox(self._keep_leases))
+            self.worker.send_now(w.LeaveSandbox(self._keep_leases))
         if self.phase is Phase.LEAVING:
             self._pending.add(Phase.LEAVING, respond)
         else:
@@ -473,7 +473,7 @@ class Endpoint:
         if self.phase is not Phase.DELETING:
             self._begin_deletion("the endpoint was deleted while it was being made")
             self._pending.answer(Phase.LEAVING, Done())
-            self.worker.tell(w.Delete())
+            self.worker.send_now(w.Delete())
 
     def retire(self) -> None:
         """The engine starts this container anew, and does not know of this endpoint: the next one gets its leases."""

@@ -16,7 +16,7 @@ from workers.contract import messages as w
 from workers.contract.lease import Family
 from workers.system.clock import boottime
 
-STUCK_SECONDS = 10.0  # after the end of a lease, which a worker that lives has told by then
+STUCK_SECONDS = 10.0  # after a lease has expired: a worker that does not hang has reported it by then
 
 
 class WorkerProcess:
@@ -70,28 +70,28 @@ class WorkerProcess:
         """Sends it to the process that runs, if one does."""
         self.child.send(command)
 
-    def tell(self, command: w.LeaveSandbox | w.Delete) -> None:
-        """The engine waits for this: a worker that waits for its next start starts now, and is told then."""
+    def send_now(self, command: w.LeaveSandbox | w.Delete) -> None:
+        """As `send`, but a successor that is to start later starts now, and `on_retry` tells it what to do."""
         if self.child.state is ChildState.BACKOFF:
             self._on_retry()
         else:
             self.child.send(command)
 
     def set_client(self, family: Family, pid: int | None) -> None:
-        """The process that keeps the family's lease, if one does."""
+        """The process with this pid keeps the family's lease, or none does."""
         if pid is None:
             self.clients.pop(family, None)
         else:
             self.clients[family] = pid
 
     def heard(self) -> None:
-        """To be called with each report."""
+        """A report has come."""
         self._heard = boottime()
 
     def hangs(self, expiries: Iterable[float]) -> bool:
         """To be asked often: whether it has let a lease expire (`boottime()`) without a word.
 
-        Right after a suspend it may just not have come to it, so it is given time again.
+        Right after a suspend it may not have had the time yet, so it gets STUCK_SECONDS from then.
         """
         now = boottime()
         expired = max((at for at in expiries if at <= now), default=None)
