@@ -38,16 +38,7 @@ def admit(
     """
     chosen = parse_endpoint_options(body.options)
     options = for_endpoint(options, chosen)
-    taken = {e.identity.id for e in others if e.identity and not e.may_be_forgotten}
-    identity = identifier.at_create(body, taken)
-    key = key_of(body, chosen.id, options.mac_by_name, identity)
-    owner = next((e for e in others if key is not None and e.origin.key == key), None)
-    if owner and owner.identity and identifier.at_create(body, taken - {owner.identity.id}) == owner.identity:
-        identity = owner.identity
-        owner.retire()
-    elif owner:
-        _refuse_second(owner)
-        key = None
+    identity, key = _identify(body, chosen.id, options.mac_by_name, others, identifier)
     remembered = bindings.recall(body.network_id, key)
     wanted = body.address.ip if body.address else chosen.requested
     lease = bindings.claim(remembered)
@@ -66,6 +57,23 @@ def admit(
         remembered=lease if lease and wanted in (None, lease.address.ip) else None,
     )
     return spec, Origin(body.mac is not None, body.address is not None, key, options.keep_lease), identity
+
+
+def _identify(
+    body: CreateEndpoint, chosen_id: str | None, by_name: bool, others: Collection[Endpoint], identifier: Identifier
+) -> tuple[Identity | None, str | None]:
+    """The container, if it is known, and the key of its identity, if there is one and no other endpoint has it."""
+    taken = {e.identity.id for e in others if e.identity and not e.may_be_forgotten}
+    identity = identifier.at_create(body, taken)
+    key = key_of(body, chosen_id, by_name, identity)
+    owner = next((e for e in others if key is not None and e.origin.key == key), None)
+    if owner is None:
+        return identity, key
+    if owner.identity and identifier.at_create(body, taken - {owner.identity.id}) == owner.identity:
+        owner.retire()
+        return owner.identity, key
+    _refuse_second(owner)
+    return identity, None
 
 
 def _refuse_second(owner: Endpoint) -> None:

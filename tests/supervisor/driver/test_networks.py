@@ -148,7 +148,7 @@ def listed(context: EndpointContext) -> None:
         context.engine.learn(fact)
 
 
-def test_phantoms(context: EndpointContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forgotten_networks(context: EndpointContext, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a complete list lacks that was begun later than it was accepted is dropped, unless an endpoint is on it."""
     for name in ("n0", "n1", "n2"):
         assert context.create(name, bridge=f"br-{name}") == Done()
@@ -171,7 +171,7 @@ def test_missing_networks_are_listed_again_first(context: EndpointContext, monke
 
 
 @pytest.mark.parametrize("fact", [EngineLost("a crash"), EngineConnected("/data", "28.5.2")])
-def test_no_list_no_phantoms(context: EndpointContext, monkeypatch: pytest.MonkeyPatch, fact: Fact) -> None:
+def test_no_list_nothing_forgotten(context: EndpointContext, monkeypatch: pytest.MonkeyPatch, fact: Fact) -> None:
     """Without a complete list of the present connection nothing is dropped and nothing doubted."""
     assert context.create("n1", bridge="br0") == Done()
     monkeypatch.setattr(module, "SURE_SECONDS", 0.0)
