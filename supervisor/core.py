@@ -4,8 +4,8 @@
         ◄──replies─── │ supervisor │ ◄──reports───
     watcher ──facts─► └────────────┘ ◄── signals, deadlines, exit statuses
 
-Everything comes together in one Loop. Owns its life: the start, what is due by the clock, the stop. It routes: what a
-request brings about, and what a network or an endpoint does, is in their modules.
+One Loop waits for all of them. This module starts and stops the supervisor, runs what is due by the clock, and routes
+requests and facts. What a request, a network or an endpoint does is in its own module.
 """
 
 import logging
@@ -28,7 +28,7 @@ from supervisor.runtime.child import Child
 from supervisor.runtime.loop import Loop, Signals
 from supervisor.runtime.process_manager import ProcessManager
 from supervisor.runtime.services import Api, Watcher
-from supervisor.runtime.spare_worker import Spare
+from supervisor.runtime.spare_worker import SpareWorker
 from supervisor.state.bindings import Bindings
 from supervisor.state.instance_lock import mark_of
 from supervisor.state.store import Store
@@ -41,14 +41,14 @@ log = logging.getLogger(__name__)
 
 
 class Supervisor:
-    """The plugin. `run` returns when it was told to stop and all children are gone."""
+    """The plugin."""
 
     def __init__(self, listener: socket.socket, engine_socket: str, state: Path) -> None:
         self._loop = Loop()
         self._signals = Signals(SIGTERM, SIGINT, SIGCHLD)
         self._store = Store(state, self._snapshot, self._loop.call_later)
         self._process_manager = ProcessManager(self._loop)
-        self._spare = Spare(self._process_manager, self._loop)
+        self._spare = SpareWorker(self._process_manager, self._loop)
         self._engine = Engine()
         self._networks = Networks(self._process_manager, self._loop, self._engine, self._store)
         self._bindings = Bindings(self._store)
@@ -78,12 +78,12 @@ class Supervisor:
         )
         self._handlers: dict[type, Callable[..., None]] = {**requests.handlers, **self._questions.handlers}
         self._stopping = False
-        self._engine_sought = False
+        self._watcher_spoke = False
         self._recovered = False
-        self._early: list[tuple[Request, Respond]] = []
+        self._held_back: list[tuple[Request, Respond]] = []  # until the recovery is over
 
     def run(self) -> None:
-        """Serves until SIGTERM or SIGINT."""
+        """Serves until SIGTERM or SIGINT; returns when all children have ended."""
         self._loop.watch(self._signals.reader, self._on_signal)
         self._spare.start()
         self._watcher.start()
@@ -98,19 +98,19 @@ class Supervisor:
         log.info("stopped")
 
     def _recover(self) -> None:
-        """Nothing is answered before that, or before the time for it is up."""
+        """Finds what the last instance left. Requests are held back meanwhile."""
         kept = self._store.load()
         self._engine.data_root = kept.data_root or self._engine.data_root
         self._networks.load(kept.networks)
         self._bindings.load(kept.remembered)
-        recovery = Recovery(self._loop, self._endpoints, self._orphans, lambda: self._engine_sought)
+        recovery = Recovery(self._loop, self._endpoints, self._orphans, lambda: self._watcher_spoke)
         self._endpoints.restore(kept.endpoints)
         recovery.sweep(state_known=self._store.problem is None)
         recovery.wait()
         self._recovered = True
-        for request, respond in self._early:
+        for request, respond in self._held_back:
             self._on_request(request, respond)
-        self._early.clear()
+        self._held_back.clear()
 
     def _services(self) -> tuple[Child, ...]:
         return (self._api.child, self._watcher.child, *self._spare.children)
@@ -124,19 +124,19 @@ class Supervisor:
         )
 
     def _tick(self) -> None:
-        """What is due by the clock: leases nobody came for, workers that hang, a disk that may take the state again."""
+        """What is due by the clock: a failed disk is tried again, leases whose time is up are released, and so on."""
         self._loop.call_later(TICK_SECONDS, self._tick)
         self._store.heal()
-        self._orphans.give_back_overdue()
+        self._orphans.release_overdue()
         self._drop_forgotten_networks()
         for endpoint in self._endpoints:
-            endpoint.look_after()
+            endpoint.check_worker()
 
     def _drop_forgotten_networks(self) -> None:
         used = self._endpoints.networks()
         for network_id in self._networks.drop_forgotten(used):
             self._bindings.forget_network(network_id)
-        if self._networks.take_doubts(used):
+        if self._networks.newly_missing(used):
             log.info("the engine has not told of every network; its networks are listed again")
             self._watcher.look_again()
 
@@ -147,11 +147,11 @@ class Supervisor:
             self._stop()
 
     def _stop(self) -> None:
-        """What is being made is undone; the leases of running containers are kept: they live on without us."""
+        """Undoes what is being made. Running containers live on without the plugin, and keep their leases."""
         log.info("stopping; %d endpoints keep their leases", len(self._endpoints))
         self._stopping = True
         for endpoint in self._endpoints:
-            endpoint.abandon()
+            endpoint.stop()
         self._spare.stop()
         self._api.stop()
         self._watcher.stop()
@@ -164,7 +164,7 @@ class Supervisor:
 
     def _on_fact(self, fact: object) -> None:
         self._engine.learn(cast(Fact, fact))
-        self._engine_sought = True
+        self._watcher_spoke = True
         if isinstance(fact, ContainerGone):
             self._bindings.forget_container(fact.id)
         elif isinstance(fact, EngineConnected):
@@ -176,7 +176,7 @@ class Supervisor:
             respond(Unavailable("the plugin is stopping"))
             return
         if not self._recovered:
-            self._early.append((request, respond))
+            self._held_back.append((request, respond))
             return
         try:
             self._handlers[type(request.body)](request.body, respond)

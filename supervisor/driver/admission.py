@@ -1,5 +1,6 @@
-"""How a CreateEndpoint becomes an endpoint: whose it is, and which MAC, address and lease that brings. No I/O but
-the identifier's look into the engine's files.
+"""How a CreateEndpoint becomes an endpoint: which container it is for, and so which MAC, address and lease it gets.
+
+The identifier's look into the engine's files is the only I/O.
 """
 
 import logging
@@ -29,23 +30,15 @@ def admit(
     identifier: Identifier,
     bindings: Bindings,
 ) -> tuple[EndpointSpec, Origin, Identity | None]:
-    """What is to be made; `others` are the live endpoints on the same network.
+    """The endpoint that the request asks for; `others` are those that the network has.
 
-    A remembered lease is taken out of the memory. An endpoint whose container is started again, as the answer to its
-    request was lost, is replaced. Raises InvalidRequest, and Conflict for an id that is in use.
+    A lease that waits for the container is claimed. Where the container has an endpoint already, the engine lost the
+    answer to the request for that one, and starts the container again: that endpoint is retired. Raises InvalidRequest,
+    and Conflict for an id that is in use.
     """
     chosen = parse_endpoint_options(body.options)
     options = for_endpoint(options, chosen)
-    taken = {e.identity.id for e in others if e.identity and not e.doubtful}
-    identity = identifier.at_create(body, taken)
-    key = key_of(body, chosen.id, options.mac_by_name, identity)
-    owner = next((e for e in others if key is not None and e.origin.key == key), None)
-    if owner and owner.identity and identifier.at_create(body, taken - {owner.identity.id}) == owner.identity:
-        identity = owner.identity
-        owner.give_way()
-    elif owner:
-        _refuse_second(owner)
-        key = None
+    identity, key = _identify(body, chosen.id, options.mac_by_name, others, identifier)
     remembered = bindings.recall(body.network_id, key)
     wanted = body.address.ip if body.address else chosen.requested
     lease = bindings.claim(remembered)
@@ -66,10 +59,28 @@ def admit(
     return spec, Origin(body.mac is not None, body.address is not None, key, options.keep_lease), identity
 
 
-def _refuse_second(owner: Endpoint) -> None:
-    """One identity belongs to one endpoint at a time; a MAC that the user gave twice is used all the same.
+def _identify(
+    body: CreateEndpoint, chosen_id: str | None, by_name: bool, others: Collection[Endpoint], identifier: Identifier
+) -> tuple[Identity | None, str | None]:
+    """The container, if it is known, and the key of its identity, if there is one and no other endpoint has it."""
+    taken = {e.identity.id for e in others if e.identity and not e.may_be_forgotten}
+    identity = identifier.at_create(body, taken)
+    key = key_of(body, chosen_id, by_name, identity)
+    owner = next((e for e in others if key is not None and e.origin.key == key), None)
+    if owner is None:
+        return identity, key
+    if owner.identity and identifier.at_create(body, taken - {owner.identity.id}) == owner.identity:
+        owner.retire()
+        return owner.identity, key
+    _refuse_second(owner)
+    return identity, None
 
-    Whose container's identity another one has, as the engine's files could not tell them apart, gets a fresh one.
+
+def _refuse_second(owner: Endpoint) -> None:
+    """Raises Conflict for an id or a name: one identity belongs to one endpoint at a time.
+
+    A MAC that the user gave twice is used twice. A container whose identity another one has got, as the engine's files
+    could not tell them apart, gets a fresh one.
     """
     kind, _, value = (owner.origin.key or "").partition(":")
     name = owner.identity.name if owner.identity else owner.spec.endpoint_id[:12]

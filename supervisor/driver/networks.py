@@ -1,4 +1,4 @@
-"""Docker's networks that are ours: what was asked for, and the checks before one is accepted."""
+"""The networks that Docker has made with this driver: the checks before one is accepted, and which are forgotten."""
 
 import logging
 import time
@@ -17,9 +17,9 @@ from supervisor.state.store import Store
 from workers.diagnosis.bridge_report import BridgeReport, probe_bridge
 
 PROBE_DEADLINE_SECONDS = 5.0
-HEARSAY_SECONDS = 30.0  # until the watcher has told of a network that the engine has
-SURE_SECONDS = 60.0  # after which a list of the engine's has every network whose creation was answered
-DEFAULT_BRIDGES = ("docker0", "docker_gwbridge")  # the engine's own, before the watcher has learnt of them
+REPORT_SECONDS = 30.0  # in which the watcher reports a network that the engine has made
+SURE_SECONDS = 60.0  # after its acceptance a network is in each list that the engine begins then
+DEFAULT_BRIDGES = ("docker0", "docker_gwbridge")  # the engine's own, until the watcher has reported them
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +33,8 @@ class Networks:
         self._engine = engine
         self._store = store
         self._networks: dict[str, Network] = {}
-        self._since: dict[str, float] = {}
-        self._doubted: set[str] = set()
+        self._since: dict[str, float] = {}  # `time.monotonic()`
+        self._reported_missing: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._networks)
@@ -43,12 +43,12 @@ class Networks:
         return iter(self._networks.values())
 
     def load(self, networks: tuple[Network, ...]) -> None:
-        """At the start: those of the last instance, unchecked, as containers of theirs may be running."""
+        """Takes over the last instance's networks, unchecked: they may have running containers."""
         self._networks = {network.id: network for network in networks}
         self._since = dict.fromkeys(self._networks, time.monotonic())
 
     def get(self, network_id: str) -> Network:
-        """Raises NotFound with what to do: the engine never tells about a network twice."""
+        """Raises NotFound, which says what to do: the engine does not repeat CreateNetwork."""
         try:
             return self._networks[network_id]
         except KeyError:
@@ -58,7 +58,7 @@ class Networks:
             ) from None
 
     def create(self, body: CreateNetwork, respond: Respond) -> None:
-        """Checks all that can be checked, the bridge itself in a process of its own. Raises RequestError."""
+        """Checks all that can be checked; a job looks at the bridge. Raises RequestError."""
         require_null_ipam(body.pools)
         network = Network(body.network_id, parse_network_options(body.options))
         if self._networks.get(network.id) == network:
@@ -78,37 +78,37 @@ class Networks:
         ask(self._process_manager, self._loop, "nd-probe", _probe, name, deadline=PROBE_DEADLINE_SECONDS, answer=probed)
 
     def delete(self, network_id: str) -> None:
-        """Also for one that is not known."""
+        """Does nothing where it is not known."""
         if self._networks.pop(network_id, None):
             del self._since[network_id]
-            self._doubted.discard(network_id)
+            self._reported_missing.discard(network_id)
             self._store.drop_network(network_id)
             log.info("network deleted", extra={"network": network_id})
 
     def drop_forgotten(self, used: Collection[str]) -> tuple[str, ...]:
-        """Drops those that the engine does not have, but for the `used` ones; gives their ids.
+        """Drops the networks that the engine does not have and that are not `used`; returns their ids.
 
-        The answer to their creation, or their removal, broke between the engine and us. Only a complete list that was
-        begun well after we had accepted them is believed.
+        The connection broke during their creation or removal. Only a complete list counts that the engine began well
+        after we had accepted the network.
         """
         listed = self._engine.listed
-        lost = [
-            n.id for n in self._unheard_of(used) if listed is not None and listed - self._since[n.id] > SURE_SECONDS
+        forgotten = [
+            n.id for n in self._missing(used) if listed is not None and listed - self._since[n.id] > SURE_SECONDS
         ]
-        for network_id in lost:
+        for network_id in forgotten:
             log.warning("the engine has no such network: forgotten", extra={"network": network_id})
             self.delete(network_id)
-        return tuple(lost)
+        return tuple(forgotten)
 
-    def take_doubts(self, used: Collection[str]) -> bool:
-        """Whether another list could tell that some are forgotten; True once for each."""
+    def newly_missing(self, used: Collection[str]) -> bool:
+        """Whether another list could show that the engine has forgotten a network; True once for each."""
         if self._engine.listed is None:
             return False
-        ripe = {n.id for n in self._unheard_of(used) if time.monotonic() - self._since[n.id] > SURE_SECONDS}
-        new, self._doubted = ripe - self._doubted, self._doubted | ripe
+        missing = {n.id for n in self._missing(used) if time.monotonic() - self._since[n.id] > SURE_SECONDS}
+        new, self._reported_missing = missing - self._reported_missing, self._reported_missing | missing
         return bool(new)
 
-    def _unheard_of(self, used: Collection[str]) -> Iterator[Network]:
+    def _missing(self, used: Collection[str]) -> Iterator[Network]:
         return (n for n in self if n.id not in used and self._engine.network_name(n.id) is None)
 
     def _accept(self, network: Network, report: object | None) -> None:
@@ -143,9 +143,9 @@ class Networks:
             )
 
     def _forgotten(self, network: Network) -> bool:
-        """Has the engine no such network? Its creation, or its removal, broke between the engine and us then."""
+        """Whether the engine has no such network: the connection broke during its creation or removal."""
         seen = not self._engine.connected or self._engine.network_name(network.id) is not None
-        return not seen and time.monotonic() - self._since[network.id] > HEARSAY_SECONDS
+        return not seen and time.monotonic() - self._since[network.id] > REPORT_SECONDS
 
 
 def _probe(bridge: str, channel: Connection) -> None:

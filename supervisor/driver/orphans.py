@@ -1,4 +1,4 @@
-"""What is left although no endpoint has it any more: leases that nobody has come for, links that nobody knows."""
+"""Orphans: leases whose container did not come back, and links that belong to no endpoint."""
 
 import logging
 import secrets
@@ -21,17 +21,17 @@ log = logging.getLogger(__name__)
 
 
 class Orphans:
-    """Each lease goes out from a process of its own, over a link made for it; what fails is tried again later."""
+    """Releases leases and removes links, each by a job. A release that fails is tried again later."""
 
     def __init__(self, process_manager: ProcessManager, loop: Loop, bindings: Bindings, mark: int) -> None:
-        """`mark` is that of our links (supervisor.state.instance_lock), 0 where they have none."""
+        """`mark` is the group of our links (supervisor.state.instance_lock), 0 where they have none."""
         self._process_manager = process_manager
         self._loop = loop
         self._bindings = bindings
         self._mark = mark
 
     def sweep(self, owned: Collection[str], done: Callable[[], None]) -> None:
-        """Removes our links except the `owned` ones, by their containers' ends. Nothing may be created before that."""
+        """Removes our links except the `owned` ones (containers' ends). No endpoint may be made before `done`."""
 
         def swept(report: object | None) -> None:
             for name in report.links if isinstance(report, Swept) else ():
@@ -44,13 +44,13 @@ class Orphans:
         deadline = SWEEP_DEADLINE_SECONDS
         ask(self._process_manager, self._loop, "nd-sweep", sweep, self._mark, owned, deadline=deadline, answer=swept)
 
-    def give_back_overdue(self) -> None:
-        """Those whose time is up; harmless to call often."""
+    def release_overdue(self) -> None:
+        """Releases the leases that have waited long enough for their container. To be called often."""
         for waiting in self._bindings.overdue():
-            self._give_back(waiting)
+            self._release(waiting)
 
     def remove_link(self, endpoint_id: str, done: Callable[[], None]) -> None:
-        """Removes the link, if there is one, of an endpoint that another state's owner made."""
+        """Removes the link of an endpoint of which nothing else is known, if there is one."""
 
         def removed(_: object | None) -> None:
             done()
@@ -58,11 +58,11 @@ class Orphans:
         deadline = REMOVE_DEADLINE_SECONDS
         ask(self._process_manager, self._loop, "nd-remove", remove, endpoint_id, deadline=deadline, answer=removed)
 
-    def _give_back(self, one: Binding) -> None:
+    def _release(self, one: Binding) -> None:
         lease = self._bindings.claim(one)
         if lease is None:
-            return  # it has run out
-        idle = self._bindings.recall(one.network_id, one.key)
+            return  # it has expired
+        left = self._bindings.recall(one.network_id, one.key)
         spec = EndpointSpec(one.network_id, secrets.token_hex(32), one.link, one.mac, lease_timeout=0, mark=self._mark)
 
         def done(report: object | None) -> None:
@@ -70,7 +70,7 @@ class Orphans:
                 log.info(
                     "lease of %s released: nobody came for it", lease.address.ip, extra={"network": one.network_id}
                 )
-            elif self._bindings.recall(one.network_id, one.key) == idle:  # else its owner came meanwhile
+            elif self._bindings.recall(one.network_id, one.key) == left:  # else its container came back meanwhile
                 self._bindings.set_aside(one.network_id, one.key, one.mac, one.link, lease, give_back=True)
 
         deadline = RELEASE_DEADLINE_SECONDS

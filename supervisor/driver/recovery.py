@@ -1,4 +1,4 @@
-"""The start of an instance: what the last one left, on disk and in the kernel, before the first request is answered."""
+"""The start of an instance: it finds what the last one left, on disk and in the kernel, before it answers requests."""
 
 import logging
 import time
@@ -14,28 +14,29 @@ log = logging.getLogger(__name__)
 
 
 class Recovery:
-    """Disk and kernel are reconciled; what takes long does not hold the first request up.
+    """Reconciles disk and kernel, for RECOVERY_SECONDS at most: the first request does not wait for the rest.
 
-    The engine is looked for as well: without its pid nobody can tell whose the first request at a boot is.
+    It waits for the watcher's first word on dockerd, too: without dockerd's pid nobody can tell which container the
+    first request at a boot is for.
     """
 
-    def __init__(self, loop: Loop, registry: Registry, orphans: Orphans, engine_sought: Callable[[], bool]) -> None:
+    def __init__(self, loop: Loop, registry: Registry, orphans: Orphans, watcher_spoke: Callable[[], bool]) -> None:
         self._loop = loop
         self._registry = registry
         self._orphans = orphans
-        self._engine_sought = engine_sought
+        self._watcher_spoke = watcher_spoke
         self._began = time.monotonic()
         self._swept = False
 
     def sweep(self, *, state_known: bool) -> None:
-        """Links that no endpoint has go. Where the state cannot be read nobody knows which they are."""
+        """Removes links that no endpoint has. Where the state could not be read, nobody knows which these are."""
         if state_known:
             self._orphans.sweep(frozenset(endpoint.spec.container_link for endpoint in self._registry), self._on_swept)
         else:
             self._on_swept()
 
     def wait(self) -> None:
-        """Runs the loop until all is found again, or the time is up: the rest goes on being looked for."""
+        """Runs the loop until every endpoint is found again, or the time is up; the rest is found later."""
         found = len(self._registry)
         deadline = self._began + RECOVERY_SECONDS
         self._loop.call_later(max(0.0, deadline - time.monotonic()), lambda: None)  # wakes the loop
@@ -47,7 +48,7 @@ class Recovery:
             log.info("%d endpoints found again in %.2f s, %d are still looked for", found, seconds, lost)
 
     def _pending(self) -> bool:
-        return not (self._engine_sought() and self._swept) or any(endpoint.recovering for endpoint in self._registry)
+        return not (self._watcher_spoke() and self._swept) or any(endpoint.recovering for endpoint in self._registry)
 
     def _on_swept(self) -> None:
         self._swept = True

@@ -1,4 +1,4 @@
-"""All endpoints, by id: how one comes in, and how it goes. What an endpoint does is its own."""
+"""All endpoints, by id: how one is added and forgotten. Must not know what an endpoint does."""
 
 import logging
 from collections.abc import Iterable, Iterator
@@ -18,7 +18,7 @@ from supervisor.engine.identity import Identifier
 from supervisor.runtime.loop import Loop
 from supervisor.runtime.process_manager import ProcessManager
 from supervisor.runtime.shared_memory import give_back
-from supervisor.runtime.spare_worker import Spare
+from supervisor.runtime.spare_worker import SpareWorker
 from supervisor.state.bindings import Bindings
 from supervisor.state.records import EndpointRecord, Origin
 from supervisor.state.store import Store
@@ -28,12 +28,12 @@ log = logging.getLogger(__name__)
 
 
 class Registry:
-    """`mark` is that of our links (supervisor.state.instance_lock)."""
+    """`mark` is the group of our links (supervisor.state.instance_lock)."""
 
     def __init__(  # noqa: PLR0917  what endpoints are made of
         self,
         process_manager: ProcessManager,
-        spare: Spare,
+        spare: SpareWorker,
         loop: Loop,
         engine: Engine,
         store: Store,
@@ -54,15 +54,15 @@ class Registry:
             Identifier(engine),
             store,
             bindings,
-            self._forget,
-            self._cleared,
+            self._on_end,
+            self._on_exit,
         )
 
     def __len__(self) -> int:
         return len(self._endpoints)
 
     def __iter__(self) -> Iterator[Endpoint]:
-        """Over those of now: each may go meanwhile."""
+        """Over a copy: an endpoint may end during the iteration."""
         return iter(tuple(self._endpoints.values()))
 
     def get(self, endpoint_id: str) -> Endpoint | None:
@@ -77,26 +77,26 @@ class Registry:
             raise NotFound(f"endpoint {endpoint_id[:12]} is not known to this plugin") from None
 
     def networks(self) -> set[str]:
-        """The ids of all that have an endpoint."""
+        """The ids of the networks that have an endpoint."""
         return {endpoint.spec.network_id for endpoint in self}
 
     def on_network(self, network_id: str) -> list[Endpoint]:
-        """All of its endpoints."""
+        """The endpoints of this network."""
         return [endpoint for endpoint in self if endpoint.spec.network_id == network_id]
 
     def restore(self, records: Iterable[EndpointRecord]) -> None:
-        """At the start: those of the last instance go on where they were."""
+        """The endpoints of the last instance go on where they were."""
         for record in records:
             self._add(record.spec, record.origin, record.identity).restore(record)
 
     def admit(self, body: CreateEndpoint, options: NetworkOptions) -> Endpoint:
-        """The one that is asked for, known from now on. Raises InvalidRequest; Conflict for an id that is in use."""
+        """Adds the endpoint that the request asks for. Raises InvalidRequest; Conflict for an id that is in use."""
         context, others = self._context, self.on_network(body.network_id)
         spec, origin, identity = admit(body, options, others, identifier=context.identifier, bindings=context.bindings)
         return self._add(spec, origin, identity)
 
     def learn(self, fact: Fact) -> None:
-        """All are concerned by another dockerd, as it has the way to every sandbox; else those that the fact names."""
+        """Tells every endpoint of another dockerd, the way to all sandboxes; else those that the fact names."""
         match fact:
             case EngineFound():
                 concerned = list(self)
@@ -112,11 +112,11 @@ class Registry:
         self._endpoints[spec.endpoint_id] = endpoint
         return endpoint
 
-    def _forget(self, spec: EndpointSpec) -> None:
+    def _on_end(self, spec: EndpointSpec) -> None:
         self._endpoints.pop(spec.endpoint_id, None)
 
-    def _cleared(self, spec: EndpointSpec, status: int) -> None:
-        """Only now nothing has to be known of it, should we die. A worker that died may have left the link."""
+    def _on_exit(self, spec: EndpointSpec, status: int) -> None:
+        """Drops the record once the link is gone, which a worker that died may have left behind."""
         forget = partial(self._store.drop_endpoint, spec.endpoint_id)
         if status == 0:
             forget()

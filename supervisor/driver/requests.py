@@ -1,6 +1,7 @@
-"""What the engine asks, carried out: each of its requests goes to a network or an endpoint, and its answer back.
+"""The engine's requests: which network or endpoint handles each.
 
-Must not know how requests come in. Leave and the Deletes succeed whatever happens, also for what is not known.
+Must not know how requests come in. Leave, DeleteEndpoint and DeleteNetwork succeed in any case, also for an id that is
+not known.
 """
 
 from collections.abc import Callable
@@ -28,7 +29,7 @@ from workers.system.clock import boottime
 
 
 class DriverRequests:
-    """`handlers`: what takes each kind and how to answer it, now or later. They raise RequestError."""
+    """`handlers` has a function for each kind of request; it answers now or later, or raises RequestError."""
 
     def __init__(self, networks: Networks, endpoints: Registry, bindings: Bindings, orphans: Orphans) -> None:
         self._networks = networks

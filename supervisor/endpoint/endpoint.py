@@ -1,56 +1,221 @@
-"""One endpoint: the engine's requests and its worker's reports, in whatever order they come.
+"""One endpoint: what it does on each request of the engine, each report of its worker, and each deadline.
 
-Owns how it comes to be and lives. The order of things is phases.TABLE's; what it has is EndpointState's, its worker's
-process WorkerProcess's, whoever waits for it Callers', what it waits for itself NextStep's, how it ends Ending's.
+           create       created      join        attached     leave        left
+    ABSENT ─────► CREATING ───► CREATED ───► JOINING ───► JOINED ───► LEAVING ───► LEFT
+      ▲ ▲           │ │            │            │           │            │           │
+      │ └── failed ─┘ └────────────┴────────────┴─ delete ──┴────────────┴───────────┘
+      │                                               │
+      └────────── deleted, failed ──────────────── DELETING
+
+Leave may also come while JOINING. An event that TABLE does not have for a phase is refused and changes nothing. The
+engine may repeat a request, and the worker may die, in any phase. The module follows an endpoint's life: create, join,
+renew, leave, delete, then what goes wrong, and the start and the stop of the plugin.
 """
 
 import logging
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from enum import StrEnum
+from ipaddress import IPv4Address
 from pathlib import Path
 
-from supervisor.contract.errors import Conflict
-from supervisor.contract.messages import Respond
-from supervisor.domain.phases import EndpointEvent, Phase, RefusedEndpointEvent
+from supervisor.contract.errors import Conflict, Failed
+from supervisor.contract.messages import Done, EndpointCreated, Joined, Respond
+from supervisor.domain.join_answer import join_answer
+from supervisor.domain.phases import Phase
 from supervisor.endpoint.context import EndpointContext
-from supervisor.endpoint.endpoint_state import EndpointState
-from supervisor.endpoint.next_step import NextStep
+from supervisor.endpoint.journal import Journal
 from supervisor.endpoint.pending_requests import PendingRequests
-from supervisor.endpoint.teardown import Ending
 from supervisor.endpoint.worker_process import WorkerProcess
 from supervisor.engine.container_files import Identity
-from supervisor.state.bindings import is_found
-from supervisor.state.records import EndpointRecord, Origin
+from supervisor.runtime.loop import Timer
+from supervisor.state.bindings import is_found, key_of_container
+from supervisor.state.records import EndpointRecord, LeaseRecord, Origin
 from workers.contract import messages as w
+from workers.contract.hostname import legal_hostname
+from workers.contract.lease import Family, Lease, Route
 
-CLEAN_UP_SECONDS = 4.0  # a worker's, after the budget of its first lease
+CLEAN_UP_SECONDS = 4.0  # the worker's, after the time for its first lease
+JOIN_SECONDS = 120.0  # in which Join follows CreateEndpoint, and the move of the link follows Join
+RECHECK_SECONDS = 5.0  # until the supervisor looks again for a container that is still being started after that
+PROMPT_SECONDS = 1.0  # in which Join comes unless the engine lost the answer to CreateEndpoint
+GONE_SECONDS = 5.0  # in which Leave comes when a sandbox ends in order
+LEAVE_SECONDS = 4.0  # release (2 s), udhcpc's end (1 s)
+DELETE_SECONDS = 6.0  # release from the host's side (2 s), udhcpc's end, a link made again and removed
+EXIT_SECONDS = 2.0  # after the worker's last report: it has a link to remove
 
 
-class Endpoint(EndpointState):
-    """An endpoint from CreateEndpoint to DeleteEndpoint."""
+class EndpointEvent(StrEnum):
+    """What happens to an endpoint: requests of the engine, reports of its worker."""
+
+    CREATE = "create"
+    CREATED = "created"
+    FAILED = "failed"
+    JOIN = "join"
+    ATTACHED = "attached"
+    LEAVE = "leave"
+    LEFT = "left"
+    DELETE = "delete"
+    DELETED = "deleted"
+
+
+REQUESTS = (EndpointEvent.CREATE, EndpointEvent.JOIN, EndpointEvent.LEAVE, EndpointEvent.DELETE)
+
+TABLE: dict[Phase, dict[EndpointEvent, Phase]] = {
+    Phase.ABSENT: {EndpointEvent.CREATE: Phase.CREATING},
+    Phase.CREATING: {
+        EndpointEvent.CREATED: Phase.CREATED,
+        EndpointEvent.FAILED: Phase.ABSENT,
+        EndpointEvent.DELETE: Phase.DELETING,
+    },
+    Phase.CREATED: {EndpointEvent.JOIN: Phase.JOINING, EndpointEvent.DELETE: Phase.DELETING},
+    Phase.JOINING: {
+        EndpointEvent.ATTACHED: Phase.JOINED,
+        EndpointEvent.LEAVE: Phase.LEAVING,
+        EndpointEvent.DELETE: Phase.DELETING,
+    },
+    Phase.JOINED: {
+        EndpointEvent.ATTACHED: Phase.JOINED,  # the successor of a worker that died is in the sandbox
+        EndpointEvent.LEAVE: Phase.LEAVING,
+        EndpointEvent.DELETE: Phase.DELETING,
+    },
+    Phase.LEAVING: {EndpointEvent.LEFT: Phase.LEFT, EndpointEvent.DELETE: Phase.DELETING},
+    Phase.LEFT: {EndpointEvent.DELETE: Phase.DELETING},
+    Phase.DELETING: {
+        EndpointEvent.DELETED: Phase.ABSENT,
+        EndpointEvent.FAILED: Phase.ABSENT,
+    },  # of a cancelled creation
+}
+
+
+class RefusedEndpointEvent(Exception):
+    """The event does not belong to the phase; nothing was changed."""
+
+
+def after(phase: Phase, event: EndpointEvent) -> Phase:
+    """The next phase. Raises RefusedEndpointEvent."""
+    try:
+        return TABLE[phase][event]
+    except KeyError:
+        raise RefusedEndpointEvent(f"{event} does not belong to an endpoint that is {phase}") from None
+
+
+class Endpoint:
+    """An endpoint from CreateEndpoint to DeleteEndpoint.
+
+    `troubles` has what was last reported of each lease that no server has confirmed since. `recovering`: the plugin has
+    started again, and the worker has not found the sandbox yet.
+    """
 
     def __init__(
         self, spec: w.EndpointSpec, origin: Origin, identity: Identity | None, context: EndpointContext
     ) -> None:
-        super().__init__(spec, origin, identity, context.store, context.bindings)
-        self._context = context
-        self._pending = PendingRequests(context.loop)
+        self.spec = spec
+        self.origin = origin
+        self.phase = Phase.ABSENT
+        self.leases: dict[Family, LeaseRecord] = {}
+        self.troubles: dict[Family, str] = {}
+        self.sandbox_key: str | None = None
+        self.recovering = False
         self.worker = WorkerProcess(
             spec,
             context.process_manager,
             context.spare,
             on_report=self._on_report,
             on_death=self._on_death,
-            succeed=self._respawn,
+            on_retry=self._start_worker,
         )
-        self._ending = Ending(self, self.worker, self._pending, context)
-        self._next_step = NextStep(self, self._ending, self._pending, context, self._send_there)
+        self._context = context
+        self._store = context.store
+        self._pending = PendingRequests()
+        self._journal = Journal(spec, context.store, context.bindings, identity)
+        self._deadline: Timer | None = None
+        self._created_at = -math.inf  # `time.monotonic()`
+        self._routes: tuple[Route, ...] = ()
+        self._gateway: IPv4Address | None = None
+        self._keep_leases = False
 
-    # Requests of the engine.
+    @property
+    def identity(self) -> Identity | None:
+        """The container, once known."""
+        return self._journal.identity
+
+    @property
+    def interface(self) -> str | None:
+        """What the link is called in the sandbox, once it is there."""
+        return None if self._journal.interface == self.spec.container_link else self._journal.interface
+
+    @property
+    def has_sandbox(self) -> bool:
+        """Whether the engine has joined it to a container that has not left yet."""
+        return self.phase in (Phase.JOINING, Phase.JOINED)
+
+    def record(self) -> EndpointRecord:
+        """What the next instance of the plugin has to know."""
+        return EndpointRecord(
+            spec=self.spec,
+            phase=self.phase,
+            origin=self.origin,
+            identity=self.identity,
+            sandbox_key=self.sandbox_key,
+            leases=tuple(self.leases.values()),
+            routes=self._routes,
+            gateway=self._gateway,
+        )
+
+    def _save(self) -> None:
+        self._store.put_endpoint(self.record())
+
+    def _advance(self, event: EndpointEvent) -> None:
+        """Enters the next phase; the last one's deadline ends. Raises RefusedEndpointEvent."""
+        self.phase = after(self.phase, event)
+        self._clear_deadline()
+        if event in REQUESTS:
+            self._journal.begun = time.monotonic()
+
+    def _set_deadline(self, seconds: float, overdue: Callable[[], None]) -> None:
+        """Calls `overdue` after so long, in place of an earlier deadline."""
+        self._clear_deadline()
+        self._deadline = self._context.loop.call_later(seconds, overdue)
+
+    def _clear_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _on_report(self, report: object) -> None:  # noqa: C901  one line a report
+        self.worker.heard()
+        match report:
+            case w.Created():
+                self._on_created(report)
+            case w.CreateFailed():
+                self._on_create_failed(report)
+            case w.Attached(interface) if self.has_sandbox:
+                self._on_attached(interface)
+            case w.NotMoved():
+                self.recovering = False
+            case w.SandboxGone():
+                self._on_sandbox_gone()
+            case w.ClientStarted(pid, family):
+                self.worker.set_client(family, pid)
+            case w.LeaseObtained(lease):
+                self._on_lease(lease)
+            case w.LeaseTrouble():
+                self._on_trouble(report)
+            case w.Left(released):
+                self._on_left(released)
+            case w.Deleted(unreleased):
+                self._on_deleted(unreleased)
+
+    # Create: the worker makes the link and obtains the first leases.
 
     def create(self, respond: Respond) -> None:
-        """Makes it, or, for the same request again, waits for or repeats the first answer."""
+        """Makes the endpoint. The same request again gets the same answer, and waits for it if need be."""
         if self.phase is Phase.ABSENT:
-            self.take(EndpointEvent.CREATE)
-            self._pending.arm(self.spec.lease_timeout + CLEAN_UP_SECONDS, self._create_overdue)
+            self._advance(EndpointEvent.CREATE)
+            self._set_deadline(self.spec.lease_timeout + CLEAN_UP_SECONDS, self._on_create_overdue)
             self.worker.start(None)
             self._save()  # while the worker makes the link: should we die, the next instance knows what to look for
         if self.phase is Phase.CREATING:
@@ -60,30 +225,67 @@ class Endpoint(EndpointState):
         else:
             respond(Conflict(f"endpoint {self.spec.endpoint_id[:12]} exists and is {self.phase}"))
 
+    def _on_created(self, report: w.Created) -> None:
+        if self.phase is not Phase.CREATING:
+            return  # Delete has overtaken it
+        self._advance(EndpointEvent.CREATED)
+        self._created_at, now = time.monotonic(), time.time()
+        self._set_deadline(JOIN_SECONDS, self._on_join_overdue)
+        self._routes = report.parent_routes
+        self.leases = {lease.family: LeaseRecord(lease, True, now, now) for lease in report.leases}
+        with self._store.together():
+            self._save()
+            for lease in report.leases:
+                self._journal.first_lease(lease, self.origin, confirmed=lease.family not in report.unconfirmed)
+        self._pending.answer(Phase.CREATING, self._created_answer())
+
+    def _created_answer(self) -> EndpointCreated:
+        """Leaves out what the engine has filled in: to the engine a repetition is an error."""
+        return EndpointCreated(
+            address=None if self.origin.given_address else self.leases[Family.IPV4].lease.address,
+            mac=None if self.origin.given_mac else self.spec.mac,
+        )
+
+    @property
+    def may_be_forgotten(self) -> bool:
+        """Whether the engine may have lost the answer to CreateEndpoint: else it joins the endpoint at once."""
+        return self.phase is Phase.CREATED and time.monotonic() - self._created_at > PROMPT_SECONDS
+
+    def _on_join_overdue(self) -> None:
+        """Waits on for a container that only takes long. While dockerd is not found, any may be one."""
+        if self._context.engine.pid is None or self._context.identifier.is_starting(self.identity):
+            self._set_deadline(RECHECK_SECONDS, self._on_join_overdue)
+        else:
+            text = f"not joined within {JOIN_SECONDS:g} s, so the engine has forgotten it: removed"
+            self._journal.say(text, logging.WARNING)
+            self.delete()
+
+    # Join: Docker moves the link, and the worker follows it into the sandbox.
+
     def join(self, sandbox_key: str, respond: Respond) -> None:
-        """Tells Docker what to move and which routes to set; the worker then follows the link."""
+        """Tells Docker at once which link to move and which routes to set."""
         if self.has_sandbox and sandbox_key == self.sandbox_key:
-            respond(self._joined())
+            respond(self._joined_answer())
             return
         if self.phase is Phase.CREATED and self._refuse_stranger(respond):
             return
         try:
-            self.take(EndpointEvent.JOIN)
+            self._advance(EndpointEvent.JOIN)
         except RefusedEndpointEvent as error:
             respond(Conflict(f"endpoint {self.spec.endpoint_id[:12]}: {error}"))
             return
         self.sandbox_key = sandbox_key
-        answer = self._joined()
+        answer = self._joined_answer()
         self._save()
-        self._next_step.await_link()
+        self._set_deadline(JOIN_SECONDS, self._on_link_overdue)
         respond(answer)
         self._attach()
 
     def _refuse_stranger(self, respond: Respond) -> bool:
         """Refuses Join where the endpoint was made for another container than it is for.
 
-        The owner's MAC and address stay remembered. Its lease does not wait: the owner's own request has come
-        meanwhile, as a rule, and got a fresh identity.
+        That container's MAC and address stay remembered. Its lease does not wait: its own request has come meanwhile,
+        as a rule, and got a fresh identity.
         """
         if self.identity is None or not is_found(self.origin.key):
             return False
@@ -91,146 +293,304 @@ class Endpoint(EndpointState):
         if name is None:
             return False
         text = f"made for container {self.identity.name}, which is being started, and not for {name}"
-        self.journal.say(f"{text}: Join is refused", logging.WARNING)
+        self._journal.say(f"{text}: Join is refused", logging.WARNING)
         self.delete()
         respond(Conflict(f"the endpoint was {text}: try again"))
         return True
 
-    def leave(self, respond: Respond) -> None:
-        """Releases the lease from inside the sandbox before the answer."""
-        self._ending.leave(respond)
+    def _joined_answer(self) -> Joined:
+        answer = join_answer(self.spec, self.leases[Family.IPV4].lease, self._routes)
+        self._gateway = answer.gateway
+        return answer
 
-    def delete(self, respond: Respond | None = None) -> None:
-        """Removes the link, and releases a lease that is still held."""
-        self._ending.delete(respond)
+    def _attach(self) -> None:
+        """Sends the worker to the sandbox, once for each way there: each dockerd is another one.
 
-    def restore(self, record: EndpointRecord) -> None:
-        """After a restart of the plugin: goes on where the last instance was."""
-        self._restore_state(record)
-        if self.phase in (Phase.CREATING, Phase.LEAVING, Phase.LEFT):
-            self.take(EndpointEvent.DELETE)
-        self._next_step.go_on()
-        self._respawn()
+        dockerd's pid comes with the watcher's first message.
+        """
+        path = self._context.engine.path(self.sandbox_key or "")
+        if path is None or self.worker.is_attached_to(path):
+            return
+        if self.identity is None:
+            self._journal.identity = self._context.identifier.at_join(self.spec.endpoint_id)
+        self._send_to(path, arrived=self.phase is Phase.JOINED)
+
+    def _send_to(self, path: Path, *, arrived: bool) -> None:
+        self.worker.attach(w.Attach(str(path), self._hostname, self._gateway, arrived))
+
+    @property
+    def _hostname(self) -> str | None:
+        return legal_hostname(self.identity.hostname) if self.identity else None
+
+    def _on_link_overdue(self) -> None:
+        """The engine does not say that a start broke off after Join: a link that is still at home has no container."""
+        path = self._context.engine.path(self.sandbox_key or "")
+        if path is None or self._context.identifier.is_starting(self.identity):
+            self._set_deadline(RECHECK_SECONDS, self._on_link_overdue)
+        else:
+            self._set_deadline(JOIN_SECONDS, self._on_link_overdue)
+            self._send_to(path, arrived=True)
+
+    def _on_attached(self, interface: str) -> None:
+        self._journal.interface = interface
+        self.recovering = False
+        saved = self.phase is Phase.JOINED
+        self._advance(EndpointEvent.ATTACHED)
+        if not saved:
+            self._save()
+        self._journal.say("attached")
 
     def engine_changed(self) -> None:
-        """New facts: where the sandbox can be found, which container this is."""
+        """The watcher has new facts: the way to the sandbox, or which container this is."""
         if self.has_sandbox:
             self._attach()
         container = self._context.engine.container_of(self.spec.endpoint_id)
         if container is None:
             return
-        news = self._identify(Identity(container.id, container.name, container.hostname))
-        if news and self._hostname and self.has_sandbox:
-            self.worker.send(w.Rename(self._hostname))
-        self._adopt(container.id)
+        identity = Identity(container.id, container.name, container.hostname)
+        if identity != self.identity:
+            self._journal.identity = identity
+            with self._store.soon():  # the watcher tells the next instance as well
+                self._save()
+            if self._hostname and self.has_sandbox:
+                self.worker.send(w.Rename(self._hostname))
+        if self.origin.key is None:  # several were started at once: from its next start on it is this container's
+            self.origin = replace(self.origin, key=key_of_container(container.id))
+            with self._store.soon():
+                self._save()
+                for lease in self._all_leases():
+                    self._journal.remember(lease, self.origin)
 
-    @property
-    def doubtful(self) -> bool:
-        """Whether the engine may have forgotten it: it comes to join at once, unless its call broke."""
-        return self._next_step.doubtful
+    # Renew: the worker keeps the leases in the sandbox.
 
-    def look_after(self) -> None:
-        """To be called often: a worker that hangs is killed, and a successor goes on."""
-        watched = self._all_leases if self.phase is Phase.JOINED and not self.recovering else ()
-        if self.worker.hangs(lease.expires for lease in watched if lease.expires is not None):
-            self.journal.say("worker says nothing although its lease has run out, and is killed", logging.ERROR)
-            self.worker.kill()
-
-    def give_way(self) -> None:
-        """The engine starts this container anew, and knows nothing of this endpoint: the next one gets its lease."""
-        self._ending.give_way()
-
-    def abandon(self) -> None:
-        """The plugin stops: what is being made is undone, all else lives on without us, its lease unreleased."""
-        if self.phase is Phase.CREATING:
-            self.delete()
-        elif self.phase not in (Phase.LEAVING, Phase.DELETING):
-            self.worker.hang_up()
-
-    def take(self, event: EndpointEvent) -> None:
-        """A phase ends, and with it its deadline. Raises RefusedEndpointEvent."""
-        super().take(event)
-        self._pending.disarm()
-
-    # Reports of the worker.
-
-    def _on_report(self, report: object) -> None:  # noqa: C901  one line a report
-        self.worker.heard()
-        match report:
-            case w.Created():
-                self._on_created(report)
-            case w.CreateFailed(reason, unreleased):
-                self._ending.failed(reason, unreleased)
-            case w.Attached(interface) if self.has_sandbox:
-                self._on_attached(interface)
-            case w.NotMoved():
-                self.recovering = False
-            case w.SandboxGone():
-                self._ending.sandbox_gone()
-            case w.ClientStarted(pid, family):
-                self.worker.set_client(family, pid)
-            case w.LeaseObtained(lease):
-                self.take_lease(lease)
-            case w.LeaseTrouble():
-                self._on_trouble(report)
-            case w.Left(released):
-                self._ending.left(released)
-            case w.Deleted(unreleased):
-                self._ending.deleted(unreleased)
-
-    def _on_created(self, report: w.Created) -> None:
-        if self.phase is not Phase.CREATING:
-            return  # Delete has overtaken it
-        self.take(EndpointEvent.CREATED)
-        self._next_step.await_join()
-        self.take_first_leases(report)
-        self._pending.answer(Phase.CREATING, self._created_answer())
-
-    def _on_attached(self, interface: str) -> None:
-        self.journal.interface = interface
-        self.recovering = False
-        known = self.phase is Phase.JOINED  # and on disk
-        self.take(EndpointEvent.ATTACHED)
-        if not known:
+    def _on_lease(self, lease: Lease) -> None:
+        now, previous = time.time(), self.leases.get(lease.family)
+        trouble = self.troubles.pop(lease.family, None)
+        if previous is None or previous.lease.address != lease.address:
+            record, changed = LeaseRecord(lease, previous is None or previous.held, now, now), True
+        else:
+            record, changed = replace(previous, lease=lease, renewed=now), False
+        self.leases[lease.family] = record
+        # An instance that was not told of the latest renewal knows that the lease runs, and renews it at once.
+        with self._store.together() if changed or trouble else self._store.soon():
             self._save()
-        self.journal.say("attached")
+            self._journal.lease(lease, self.origin, previous.lease if previous else None, trouble)
 
     def _on_trouble(self, report: w.LeaseTrouble) -> None:
-        if report.kind is w.Trouble.CLIENT_DIED and report.family is not None:
-            self.worker.set_client(report.family, None)
-        self.take_trouble(report)
+        """Tells it once, however often the worker reports it."""
+        families = tuple(Family) if report.family is None else (report.family,)
+        if report.kind is w.Trouble.CLIENT_DIED:
+            for family in families:
+                self.worker.set_client(family, None)
+        text = f"{report.kind}: {report.detail}"
+        if any(self.troubles.get(family) != text for family in families):
+            self.troubles |= dict.fromkeys(families, text)
+            leases = [self.leases[family].lease for family in families if family in self.leases]
+            self._journal.note(report.kind, text, leases, logging.WARNING)
+
+    def _all_leases(self) -> list[Lease]:
+        return [record.lease for record in self.leases.values()]
+
+    def _held(self) -> frozenset[Family]:
+        return frozenset(family for family, record in self.leases.items() if record.held)
+
+    def _mark_given_back(self, families: Iterable[Family]) -> None:
+        for family in families:
+            self.leases[family] = replace(self.leases[family], held=False)
+
+    # Leave: the worker releases the leases from inside the sandbox, unless they wait for the container.
+
+    def leave(self, respond: Respond) -> None:
+        """Answers when the worker has left the sandbox, and at once where there is none to leave."""
+        if self.has_sandbox:
+            self._advance(EndpointEvent.LEAVE)
+            self._set_deadline(LEAVE_SECONDS, self._on_leave_overdue)
+            self._keep_leases = self._container_returns()
+            self.worker.send_now(w.LeaveSandbox(self._keep_leases))
+        if self.phase is Phase.LEAVING:
+            self._pending.add(Phase.LEAVING, respond)
+        else:
+            respond(Done())
+
+    def _container_returns(self) -> bool:
+        return self.origin.keep_lease or self._context.identifier.comes_back(self.identity)
+
+    def _on_left(self, released: frozenset[Family]) -> None:
+        if self.phase is Phase.LEAVING:
+            self._advance(EndpointEvent.LEFT)
+            kept = self._all_leases() if self._keep_leases else []
+            self._mark_given_back(self.leases if kept else released)
+            what = "released" if released else "kept" if kept else "still to be released"
+            with self._store.together():
+                for lease in kept:
+                    self._journal.set_aside(lease, self.origin)
+                self._save()
+                self._journal.note("left", f"left, lease {what}", self._all_leases())
+        self._pending.answer(Phase.LEAVING, Done())
+
+    def _on_leave_overdue(self) -> None:
+        self._journal.say("worker does not leave the sandbox; going on", logging.ERROR)
+        self._advance(EndpointEvent.LEFT)
+        self._pending.answer(Phase.LEAVING, Done())
+
+    def _on_sandbox_gone(self) -> None:
+        """Leave follows within moments if the engine knows that the container has ended; else it never comes.
+
+        The way to the sandbox leads through dockerd. The end of dockerd says nothing of the sandbox.
+        """
+        if not self._context.engine.is_there:
+            self._journal.say("dockerd has ended, and with it the way to the sandbox; waiting for the next dockerd")
+        elif self.recovering:
+            self._delete_without_sandbox()
+        elif self.has_sandbox:
+            self._set_deadline(GONE_SECONDS, self._delete_without_sandbox)
+
+    def _delete_without_sandbox(self) -> None:
+        """The container has ended. Its leases wait for it if the engine is going to start it again."""
+        if not self.has_sandbox:
+            return
+        self.recovering = False
+        self._journal.say("its sandbox has gone", logging.WARNING)
+        if self._container_returns():
+            self._set_leases_aside()
+        self.delete()
+
+    def _set_leases_aside(self) -> None:
+        """From now on they are not the endpoint's: they wait for the next one of the same container."""
+        held = self._held()
+        for family in held:
+            self._journal.set_aside(self.leases[family].lease, self.origin)
+        self._mark_given_back(held)
+        if held:
+            self.worker.send(w.LeaveSandbox(keep=True))
+
+    # Delete: the worker releases what is still held, removes the link, and ends.
+
+    def delete(self, respond: Respond | None = None) -> None:
+        """In any phase; answers when the leases are released."""
+        if respond is not None:
+            self._pending.add(Phase.DELETING, respond)
+        if self.phase is not Phase.DELETING:
+            self._begin_deletion("the endpoint was deleted while it was being made")
+            self._pending.answer(Phase.LEAVING, Done())
+            self.worker.send_now(w.Delete())
+
+    def retire(self) -> None:
+        """The engine starts this container anew, and does not know of this endpoint: the next one gets its leases."""
+        if self.phase is not Phase.DELETING:
+            self._journal.say("never joined, and its container is started again: replaced", logging.WARNING)
+            self._set_leases_aside()
+            self.delete()
+
+    def _begin_deletion(self, reason: str) -> None:
+        """Requests that wait for the creation are answered with the reason."""
+        self._advance(EndpointEvent.DELETE)
+        self._pending.answer(Phase.CREATING, Failed(reason))
+        self._set_deadline(DELETE_SECONDS, self._on_delete_overdue)
+
+    def _on_deleted(self, unreleased: frozenset[Family]) -> None:
+        """The worker removes the link next. The record stays on disk until then, for the next instance to do it."""
+        self._advance(EndpointEvent.DELETED)
+        waiting = [record.lease for family, record in self.leases.items() if family in unreleased]
+        waiting += self._unclaimed(self.leases)
+        self._mark_given_back(self.leases)
+        with self._store.together():
+            self._store.put_endpoint(replace(self.record(), phase=Phase.LEFT))
+            for lease in waiting:
+                self._journal.set_aside(lease, self.origin)
+            text = "deleted, lease to be released later" if unreleased else "deleted"
+            self._journal.note("deleted", text, self._all_leases())
+        self._end()
+
+    def _unclaimed(self, obtained: Iterable[Family]) -> list[Lease]:
+        """The remembered lease if none was obtained in its place: it goes on waiting for its container."""
+        remembered = self.spec.remembered
+        return [] if remembered is None or remembered.family in obtained else [remembered]
+
+    def _end(self) -> None:
+        """The worker has sent its last report. The endpoint is forgotten before the engine reads that it is."""
+        self._context.on_end(self.spec)
+        self._pending.answer(Phase.DELETING, Done())
+        self._set_deadline(EXIT_SECONDS, self.worker.kill)
+
+    def _on_delete_overdue(self) -> None:
+        self._journal.say("worker does not remove the link and is killed", logging.ERROR)
+        self._pending.answer(Phase.DELETING, Done())
+        self.worker.kill()
+
+    # What goes wrong: the creation fails, the worker hangs or dies. A successor goes on with what is to be done.
+
+    def _on_create_failed(self, report: w.CreateFailed) -> None:
+        """The worker has undone everything."""
+        self._journal.note("failed", f"not created: {report.reason}", (), logging.ERROR)
+        self._advance(EndpointEvent.FAILED)
+        for lease in (*report.unreleased, *self._unclaimed([lease.family for lease in report.unreleased])):
+            self._journal.set_aside(lease, self.origin)
+        self._end()
+        self._pending.answer(Phase.CREATING, Failed(report.reason))
+
+    def _on_create_overdue(self) -> None:
+        self._journal.say("worker is overdue and is killed", logging.ERROR)
+        self.worker.kill()
+
+    def check_worker(self) -> None:
+        """To be called often: kills a worker that has let a lease expire without a word."""
+        leases = self._all_leases() if self.phase is Phase.JOINED and not self.recovering else []
+        if self.worker.hangs(lease.expires for lease in leases if lease.expires is not None):
+            self._journal.say("worker says nothing although its lease has run out, and is killed", logging.ERROR)
+            self.worker.kill()
 
     def _on_death(self, status: int) -> None:
-        """Nobody who waits for the worker waits in vain, and a successor goes on."""
         if self.phase is Phase.ABSENT:
-            self._pending.disarm()
-            self._context.cleared(self.spec, status)
+            self._clear_deadline()
+            self._context.on_exit(self.spec, status)
             return
-        self.journal.say(f"worker ended with status {status}", logging.ERROR)
+        self._journal.say(f"worker ended with status {status}", logging.ERROR)
         if self.phase is Phase.CREATING:
-            self._ending.undo(f"the endpoint's worker died (status {status}); start it again")
-        delay = self.worker.start_again_later()
-        self.journal.say(f"worker is started again in {delay:g} s", logging.WARNING)
+            self._begin_deletion(f"the endpoint's worker died (status {status}); start it again")
+        delay = self.worker.retry_later()
+        self._journal.say(f"worker is started again in {delay:g} s", logging.WARNING)
 
-    def _respawn(self) -> None:
-        resume = w.Resume(tuple(self._all_leases), self._held) if self.leases else None
+    def _start_worker(self) -> None:
+        """Starts a successor, and tells it what its predecessor had still to do."""
+        resume = w.Resume(tuple(self._all_leases()), self._held()) if self.leases else None
         self.worker.start(resume, reclaims=resume is None and self.phase is Phase.DELETING)
         if self.has_sandbox:
             self._attach()
-        else:
-            self._ending.go_on()
+        elif self.phase is Phase.LEAVING:
+            self.worker.send(w.LeaveSandbox(self._keep_leases))
+        elif self.phase is Phase.DELETING:
+            self._set_deadline(DELETE_SECONDS, self._on_delete_overdue)
+            self.worker.send(w.Delete())
 
-    def _create_overdue(self) -> None:
-        self.journal.say("worker is overdue and is killed", logging.ERROR)
-        self.worker.kill()
+    # The plugin starts and stops.
 
-    def _attach(self) -> None:
-        path = self._context.engine.path(self.sandbox_key or "")
-        if path is None or self.worker.is_attached_to(path):
-            return  # dockerd's pid comes with the watcher's first message, and another one with each new dockerd
-        if self.identity is None:
-            self.journal.identity = self._context.identifier.at_join(self.spec.endpoint_id)
-        self._send_there(path, arrived=self.phase is Phase.JOINED)
+    def restore(self, record: EndpointRecord) -> None:
+        """Goes on where the last instance of the plugin was."""
+        self.phase, self.sandbox_key = record.phase, record.sandbox_key
+        self.leases = {one.lease.family: one for one in record.leases}
+        self._routes, self._gateway = record.routes, record.gateway
+        self.recovering = self.has_sandbox
+        if self.phase in (Phase.CREATING, Phase.LEAVING, Phase.LEFT):
+            self._advance(EndpointEvent.DELETE)
+        elif self.phase is Phase.CREATED:
+            self._set_deadline(self._rest_of_join(), self._on_join_overdue)
+        elif self.phase is Phase.JOINING:
+            self._set_deadline(self._rest_of_join(), self._on_link_overdue)
+        self._start_worker()
 
-    def _send_there(self, path: Path, *, arrived: bool = True) -> None:
-        self.worker.attach(w.Attach(str(path), self._hostname, self._gateway, arrived))
+    def _rest_of_join(self) -> float:
+        """What is left of JOIN_SECONDS since it was created, however often the plugin was started since.
+
+        Only the wall clock tells that, and it may have been set.
+        """
+        now = time.time()
+        created = min((record.obtained for record in self.leases.values()), default=now)
+        return JOIN_SECONDS - min(max(0.0, now - created), JOIN_SECONDS)
+
+    def stop(self) -> None:
+        """Undoes what is being made. All else lives on without the plugin, and its leases stay held."""
+        if self.phase is Phase.CREATING:
+            self.delete()
+        elif self.phase not in (Phase.LEAVING, Phase.DELETING):
+            self.worker.disconnect()

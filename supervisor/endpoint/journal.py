@@ -1,4 +1,4 @@
-"""What is told about one endpoint: lines in the log, the lease history, the identity's memory."""
+"""What is written about one endpoint: lines in the log, the history of leases, the binding of its MAC and address."""
 
 import logging
 import time
@@ -9,20 +9,19 @@ from supervisor.state.bindings import Bindings
 from supervisor.state.records import Origin
 from supervisor.state.store import Store
 from supervisor.state.tables import LeaseEvent
-from workers.contract.lease import Lease
+from workers.contract.lease import Family, Lease
 from workers.contract.messages import EndpointSpec
 
 log = logging.getLogger(__name__)
 
 
 class Journal:
-    """`identity`, `interface` and `begun` (`time.monotonic()` of the present step) go into each line."""
+    """`identity`, `interface` and `begun` (`time.monotonic()` of the engine's latest request) go into each line."""
 
-    def __init__(self, spec: EndpointSpec, origin: Origin, store: Store, bindings: Bindings) -> None:
-        self.identity: Identity | None = None
+    def __init__(self, spec: EndpointSpec, store: Store, bindings: Bindings, identity: Identity | None) -> None:
+        self.identity = identity
         self.interface = spec.container_link
         self.begun = time.monotonic()
-        self.origin = origin
         self._spec = spec
         self._store = store
         self._bindings = bindings
@@ -41,21 +40,48 @@ class Journal:
     def note(self, kind: str, text: str, leases: Iterable[Lease], level: int = logging.INFO) -> None:
         """A line in the log, and one in the history for each of the leases, or one without an address."""
         self.say(text, level)
-        container = self.identity.name if self.identity else None
         spec = self._spec
+        container = self.identity.name if self.identity else None
         addresses: list[str | None] = [str(lease.address) for lease in leases]
         for address in addresses or [None]:
             self._store.add_event(
                 LeaseEvent(time.time(), spec.endpoint_id, spec.network_id, container, kind, address, text)
             )
 
-    def remember(self, lease: Lease) -> None:
-        """Whoever this is has this address now."""
-        spec = self._spec
-        self._bindings.keep(spec.network_id, self.origin.key, spec.mac, spec.link, lease)
+    def first_lease(self, lease: Lease, origin: Origin, *, confirmed: bool) -> None:
+        """Created with this lease; `confirmed`: by a server, else it is a remembered one."""
+        self.remember(lease, origin)
+        if confirmed:
+            self.note("bound", f"first lease {lease.address} from {lease.server}", [lease])
+        else:
+            text = f"no server answers; starting on {lease.address}, whose lease still runs"
+            self.note("unconfirmed", text, [lease])
+        requested = self._spec.requested
+        if lease.family is Family.IPV4 and requested not in (None, lease.address.ip):
+            self.say(f"asked for {requested}, the server gave {lease.address.ip}", logging.WARNING)
 
-    def set_aside(self, lease: Lease) -> None:
-        """The endpoint ends and its lease is not given back: it waits for its owner, or for a later try."""
-        spec, key = self._spec, self.origin.key or f"endpoint:{self._spec.endpoint_id}"
-        give_back = not self.origin.keep_lease
+    def lease(self, lease: Lease, origin: Origin, previous: Lease | None, trouble: str | None) -> None:
+        """A server has confirmed or changed it, which ends the trouble."""
+        self.remember(lease, origin)
+        if previous is None or previous.address != lease.address:
+            text = (
+                f"address changed from {previous and previous.address} to {lease.address}; "
+                "docker inspect shows the first one for the container's life"
+            )
+            self.note("changed", text, [lease], logging.WARNING)
+        else:
+            text = f"lease of {lease.address} confirmed by {lease.server} for {lease.duration} s"
+            text += f"; it had been said of it: {trouble}" if trouble else ""
+            self.note("recovered" if trouble else "renewed", text, [lease])
+
+    def remember(self, lease: Lease, origin: Origin) -> None:
+        """Binds the endpoint's MAC and this address to its container, or to the key that the user chose."""
+        spec = self._spec
+        self._bindings.keep(spec.network_id, origin.key, spec.mac, spec.link, lease)
+
+    def set_aside(self, lease: Lease, origin: Origin) -> None:
+        """The endpoint ends without giving its lease back: it waits for its container, or for a later release."""
+        spec = self._spec
+        key = origin.key or f"endpoint:{spec.endpoint_id}"
+        give_back = not origin.keep_lease
         self._bindings.set_aside(spec.network_id, key, spec.mac, spec.link, lease, give_back=give_back)

@@ -15,18 +15,18 @@ from contextlib import suppress
 from workers.entry.sleeper import live
 from workers.system.libc import follow_parent, fork_sibling, take_name
 
-LIVES_WITH = 3  # descriptors
+DESCRIPTORS = 3  # of a worker (workers.entry.sleeper.live)
 ORDER, PID = struct.Struct("=Q"), struct.Struct("=i")
 SPARE = "nd-spare"  # until it is told for which endpoint it is
 
 
 def order(orders: socket.socket, number: int, descriptors: Sequence[int]) -> None:
-    """A worker with these (workers.entry.sleeper.live). Raises OSError."""
+    """Orders a worker with these descriptors. Raises OSError."""
     socket.send_fds(orders, [ORDER.pack(number)], descriptors, socket.MSG_DONTWAIT)
 
 
-def births(orders: socket.socket) -> Iterator[tuple[int, int]]:
-    """The orders that have been carried out since the last call, with the process's pid. Raises OSError at the end."""
+def forks(orders: socket.socket) -> Iterator[tuple[int, int]]:
+    """The numbers of the orders that were carried out since the last call, with the pids. Raises OSError at the end."""
     with suppress(BlockingIOError):
         while message := orders.recv(ORDER.size + PID.size, socket.MSG_DONTWAIT):
             yield *ORDER.unpack_from(message), *PID.unpack_from(message, ORDER.size)
@@ -36,7 +36,7 @@ def serve(orders: socket.socket) -> None:
     """Forks a worker for each order that comes, until end of file; returns in each worker, too, when that ends."""
     supervisor = os.getppid()
     while True:
-        message, descriptors, _, _ = socket.recv_fds(orders, ORDER.size, LIVES_WITH, socket.MSG_CMSG_CLOEXEC)
+        message, descriptors, _, _ = socket.recv_fds(orders, ORDER.size, DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
         if not message:
             return
         if fork_sibling() == 0:

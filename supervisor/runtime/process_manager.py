@@ -1,4 +1,4 @@
-"""Fork and reap. The only file that makes processes and takes their exit statuses."""
+"""Starts, signals and reaps child processes. No other module of the supervisor forks or takes an exit status."""
 
 import logging
 import os
@@ -15,25 +15,25 @@ from supervisor.runtime.loop import Loop
 from workers.system.libc import adopt_orphans
 
 OWN_DESCRIPTORS = 256  # far more than the supervisor has but for its children's
-NEVER_BORN = 1  # for an exit status
+NOT_STARTED = 1  # the exit status of a child that never got its process
 
 log = logging.getLogger(__name__)
 
 
 class ProcessManager:
-    """All children."""
+    """All children. Those in `_pending` have been ordered from the forkserver and have no process yet."""
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
         self._children: dict[int, Child] = {}
-        self._expected_children: list[Child] = []
+        self._pending: list[Child] = []
         self._highest = 0  # the highest descriptor that belongs to a child; the kernel gives the lowest free one
         adopt_orphans()
 
     @property
     def children(self) -> tuple[Child, ...]:
-        """Those with a living process, or one that is on its way."""
-        return (*self._children.values(), *self._expected_children)
+        """Those that have a process, or are about to get one."""
+        return (*self._children.values(), *self._pending)
 
     def spawn(
         self,
@@ -65,52 +65,52 @@ class ProcessManager:
         self._adopt(child, pid)
 
     def expect(self, child: Child, channel: Connection) -> None:
-        """`child` is being forked by another process and will be ours; `born` is to be called then."""
+        """The forkserver forks `child`; `forked` or `not_forked` tells how that went."""
         child.starts()
         child.channel, child.ends = channel, (channel,)
-        self._await_birth(child)
+        self._wait_for_fork(child)
 
-    def born(self, channel: Connection, pid: int) -> None:
-        """Whoever is expected with this channel has this pid; one that is not expected any more ends by itself.
+    def forked(self, channel: Connection, pid: int) -> None:
+        """The child with this channel has this pid. One that is not pending any more ends when its channel does.
 
-        It may have ended already, and have been taken for an orphan.
+        A process that has ended already may have been reaped as an orphan.
         """
-        child = self._expected(channel)
+        child = self._pending_with(channel)
         if child is None:
             return
         try:
             os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:
-            self._lose(child)
+            self._give_up(child)
         else:
-            self._expected_children.remove(child)
+            self._pending.remove(child)
             self._adopt(child, pid)
 
-    def lost(self, channel: Connection) -> None:
-        """Nobody will say that whoever is expected with this channel is born; if it is, it ends with its channel."""
-        child = self._expected(channel)
+    def not_forked(self, channel: Connection) -> None:
+        """Nobody will tell the pid of the child with this channel. If it has a process, that ends with the channel."""
+        child = self._pending_with(channel)
         if child is not None:
-            self._lose(child)
+            self._give_up(child)
 
-    def _expected(self, channel: Connection) -> Child | None:
-        return next((child for child in self._expected_children if child.channel is channel), None)
+    def _pending_with(self, channel: Connection) -> Child | None:
+        return next((child for child in self._pending if child.channel is channel), None)
 
-    def hand_over(self, other: Child, child: Child) -> None:
-        """`child` takes the process of `other`, which has none any more and is not told of its end."""
+    def transfer(self, source: Child, child: Child) -> None:
+        """`child` gets the process of `source`, which is not told of its end."""
         child.starts()
-        child.channel, child.ends, child.pidfd = other.channel, other.ends, other.pidfd
-        if other.pid is None:
-            self._expected_children.remove(other)
-            self._await_birth(child)
+        child.channel, child.ends, child.pidfd = source.channel, source.ends, source.pidfd
+        if source.pid is None:
+            self._pending.remove(source)
+            self._wait_for_fork(child)
         else:
-            self._adopt(child, other.pid)
+            self._adopt(child, source.pid)
 
-    def _await_birth(self, child: Child) -> None:
-        self._expected_children.append(child)
+    def _wait_for_fork(self, child: Child) -> None:
+        self._pending.append(child)
         self._listen(child)
 
     def _adopt(self, child: Child, pid: int) -> None:
-        """What comes from this process is the child's from now on."""
+        """This process is the child's from now on: its messages and its end."""
         child.pid = pid
         if child.pidfd < 0:
             child.pidfd = os.pidfd_open(pid)
@@ -124,7 +124,7 @@ class ProcessManager:
             self._loop.watch(child.channel, lambda: self._receive(child))
 
     def _receive(self, child: Child) -> None:
-        """Takes one message; at the end of the channel the exit status is about to follow."""
+        """Takes one message. After the end of the channel comes the exit status."""
         channel = child.channel
         if channel is None:
             return
@@ -135,32 +135,32 @@ class ProcessManager:
             channel.close()
             child.channel = None
             if child.pid is None:
-                self._lose(child)
+                self._give_up(child)
             return
         if child.state is ChildState.STARTING:
             child.advance(ChildEvent.READY)
         child.on_message(message)
 
-    def _lose(self, child: Child) -> None:
-        """There will be no process."""
-        self._expected_children.remove(child)
+    def _give_up(self, child: Child) -> None:
+        """A pending child gets no process."""
+        self._pending.remove(child)
         self._close_ends(child)
         child.advance(ChildEvent.EXIT)
-        child.on_exit(NEVER_BORN)
+        child.on_exit(NOT_STARTED)
 
     def _exited(self, child: Child) -> None:
         while child.channel is not None and child.channel.poll():
-            self._receive(child)  # last words first
+            self._receive(child)  # its last messages first
         info = os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED | os.WNOHANG)
         if info is None:
             return
-        self._bury(child)
+        self._forget_process(child)
         status = info.si_status if info.si_code == os.CLD_EXITED else -info.si_status
         child.advance(ChildEvent.EXIT)
         child.on_exit(status)
         self.reap_orphans()  # its zombie may have hidden others
 
-    def _bury(self, child: Child) -> None:
+    def _forget_process(self, child: Child) -> None:
         assert child.pid is not None
         del self._children[child.pid]
         self._loop.forget(child.pidfd)
@@ -175,7 +175,7 @@ class ProcessManager:
         child.channel, child.ends = None, ()
 
     def respawn_later(self, child: Child, spawn: Callable[[], None]) -> float:
-        """Calls `spawn` after the child's backoff; gives the seconds until then."""
+        """Calls `spawn` after the child's backoff, which is returned in seconds."""
         delay = child.backoff.failed(time.monotonic() - child.spawned)
 
         def due() -> None:
@@ -186,38 +186,38 @@ class ProcessManager:
         return delay
 
     def stop(self, child: Child, number: signal.Signals) -> None:
-        """The child is not wanted any more; `on_exit` comes when it is gone."""
+        """Ends the child for good; `on_exit` is called when it has ended."""
         if child.state not in (ChildState.STOPPED, ChildState.STOPPING):
             child.advance(ChildEvent.STOP)
             self.kill(child, number)
 
-    def hang_up(self, child: Child) -> None:
-        """Stops a child by the end of its channel, which it takes as the supervisor's end."""
+    def disconnect(self, child: Child) -> None:
+        """Ends the child for good by closing its channel, which it takes for the end of the supervisor."""
         if child.state not in (ChildState.STOPPED, ChildState.STOPPING):
             child.advance(ChildEvent.STOP)
         if child.channel is not None:
             self._loop.forget(child.channel)
             child.channel.close()
             child.channel = None
-        if child in self._expected_children:
-            self._lose(child)
+        if child in self._pending:
+            self._give_up(child)
 
     def kill(self, child: Child, number: signal.Signals) -> None:
-        """A signal by pidfd: it cannot hit a stranger that has the same pid by now."""
+        """Sends a signal by pidfd, which cannot hit another process that has the same pid by now."""
         if child.pid is not None:
             signal.pidfd_send_signal(child.pidfd, number)
-        elif child in self._expected_children:
-            self._lose(child)  # it ends as soon as it has no channel
+        elif child in self._pending:
+            self._give_up(child)  # its process ends as soon as it has no channel
 
     def reap_orphans(self) -> None:
-        """Takes the statuses of processes that became our children when a child of ours died."""
+        """Reaps processes that became our children when a child of ours died."""
         while (pid := _zombie()) is not None and pid not in self._children:
             os.waitpid(pid, 0)
             log.info("reaped orphan %d", pid)
 
 
 def _zombie() -> int | None:
-    """The pid of some child whose status can be taken; it is not taken yet."""
+    """The pid of a child that has ended and is not reaped yet."""
     try:
         info = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:

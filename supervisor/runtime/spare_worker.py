@@ -1,4 +1,4 @@
-"""Workers' processes: one is there before an endpoint needs it, as a start would wait some milliseconds for its forks.
+"""The processes of workers. One is ready before an endpoint needs it: forking takes some milliseconds of a start.
 
 Owns the forkserver. Must not know endpoints.
 """
@@ -11,18 +11,17 @@ from signal import SIGTERM
 
 from supervisor.runtime.child import Child
 from supervisor.runtime.child_states import ChildState
-from supervisor.runtime.forkserver import SPARE, births, order, serve
+from supervisor.runtime.forkserver import SPARE, forks, order, serve
 from supervisor.runtime.loop import Loop, Timer
 from supervisor.runtime.process_manager import ProcessManager
 from workers.entry.sleeper import live
 
-REFILL_SECONDS = 0.25  # by then the start that took it is over as a rule; to fork would compete with that
+REFILL_SECONDS = 0.25  # the start that took it is over by then as a rule; a fork would compete with that
+RETRY_SECONDS = 1.0  # what killed one may kill the next
 
-RETRY_SECONDS = 1.0  # whatever killed one may kill the next
 
-
-class Spare:
-    """One worker at most that has not been told anything yet."""
+class SpareWorker:
+    """At most one process that has no endpoint yet."""
 
     def __init__(self, process_manager: ProcessManager, loop: Loop) -> None:
         self._process_manager = process_manager
@@ -37,38 +36,38 @@ class Spare:
 
     @property
     def children(self) -> tuple[Child, ...]:
-        """The forkserver, and the worker if there is one."""
+        """The forkserver, and the spare process if there is one."""
         return (self._server,) if self._child is None else (self._server, self._child)
 
     def start(self) -> None:
-        """To be called before the supervisor has done anything."""
+        """Forks the forkserver. To be called before the supervisor's own memory has grown."""
         self._orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._process_manager.spawn(self._server, serve, theirs, ours=(self._orders,), theirs=(theirs,))
-        self._loop.watch(self._orders, self._on_births)
+        self._loop.watch(self._orders, self._on_forks)
 
     def prepare(self) -> None:
-        """Makes one, unless there is one."""
+        """Makes the spare process, unless there is one."""
         if self._child is None and not self._stopped:
             self._child = Child(SPARE, "spare", lambda _: None, self._on_exit)
             self._make(self._child)
 
-    def employ(self, child: Child) -> None:
-        """`child` has a worker's process from now on: the one that there is, or else a new one."""
+    def assign(self, child: Child) -> None:
+        """Gives `child` the spare process, or else a new one."""
         if self._child is None:
             self._make(child)
         else:
             spare, self._child = self._child, None
-            self._process_manager.hand_over(spare, child)
+            self._process_manager.transfer(spare, child)
         if self._refill is not None:
-            self._refill.cancel()  # a start follows the other: the next one would compete with both
+            self._refill.cancel()  # starts follow each other: another fork would compete with them
         self._refill = self._loop.call_later(REFILL_SECONDS, self.prepare)
 
     def stop(self) -> None:
-        """There is none any more, and none will be made."""
+        """Ends the forkserver and the spare process for good."""
         self._stopped = True
         self._process_manager.stop(self._server, SIGTERM)
         if self._child is not None:
-            self._process_manager.hang_up(self._child)
+            self._process_manager.disconnect(self._child)
 
     def _make(self, child: Child) -> None:
         ours, theirs = Pipe()
@@ -79,7 +78,7 @@ class Spare:
             if self._orders is None:
                 raise BrokenPipeError
             order(self._orders, number, descriptors)
-        except OSError:  # a worker that takes more memory is better than none
+        except OSError:  # a worker that the supervisor forks takes more memory, which is better than none
             self._process_manager.spawn(child, live, *descriptors, channel=ours, theirs=ends)
         else:
             for end in ends:
@@ -87,10 +86,10 @@ class Spare:
             self._ordered[number] = ours
             self._process_manager.expect(child, ours)
 
-    def _on_births(self) -> None:
+    def _on_forks(self) -> None:
         if self._orders is not None:
-            for number, pid in births(self._orders):
-                self._process_manager.born(self._ordered.pop(number), pid)
+            for number, pid in forks(self._orders):
+                self._process_manager.forked(self._ordered.pop(number), pid)
 
     def _on_exit(self, _: int) -> None:
         self._child = None
@@ -100,6 +99,6 @@ class Spare:
         self._orders = None
         ordered, self._ordered = self._ordered, {}
         for channel in ordered.values():
-            self._process_manager.lost(channel)
+            self._process_manager.not_forked(channel)
         if self._server.state is ChildState.BACKOFF:
             self._process_manager.respawn_later(self._server, self.start)

@@ -25,7 +25,7 @@ from supervisor.runtime.child_states import ChildEvent, ChildState
 from supervisor.runtime.forked import End, Target
 from supervisor.runtime.loop import Callback, Loop, Timer
 from supervisor.runtime.process_manager import ProcessManager
-from supervisor.runtime.spare_worker import Spare
+from supervisor.runtime.spare_worker import SpareWorker
 from supervisor.state.bindings import Bindings
 from supervisor.state.records import LeaseRecord, Origin
 from supervisor.state.store import Store
@@ -91,14 +91,14 @@ class Spawned:
         return commands
 
 
-class PlayedNursery(ProcessManager):
+class PlayedProcessManager(ProcessManager):
     """Makes no process."""
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
         self.spawned: list[Spawned] = []
         self.killed = 0
-        self.hung_up = 0
+        self.disconnected = 0
 
     def spawn(
         self,
@@ -123,12 +123,12 @@ class PlayedNursery(ProcessManager):
         assert number == SIGKILL
         self.killed += 1
 
-    def hang_up(self, child: Child) -> None:
+    def disconnect(self, child: Child) -> None:
         """Remembers it."""
-        self.hung_up += 1
+        self.disconnected += 1
 
 
-class NoSpare(Spare):
+class NoSpare(SpareWorker):
     """Each process is one that was asked for."""
 
     def prepare(self) -> None:
@@ -181,19 +181,20 @@ class Puppet:
         mac: str | None = None,
         address: IPv4Interface | None = None,
         key: str | None = None,
+        requested: IPv4Address | None = None,
     ) -> None:
         """`mac` and `address` are those that Docker has filled in; `key` says whose identity it has."""
         self.loop = PlayedLoop()
-        self.process_manager = PlayedNursery(self.loop)
+        self.process_manager = PlayedProcessManager(self.loop)
         self.engine = Engine()
         self.container = KnownContainer()
-        self.gone: list[str] = []
-        self.cleared: list[int] = []
+        self.ended: list[str] = []
+        self.exits: list[int] = []
         if engine_pid is not None:
             self.engine.learn(EngineFound(engine_pid))
         self.store = Store(Path("/nowhere"), Snapshot, never)
         self.store.problem = "no disk in this test"
-        self.memory = Bindings(self.store)
+        self.bindings = Bindings(self.store)
         context = EndpointContext(
             self.process_manager,
             NoSpare(self.process_manager, PlayedLoop()),
@@ -201,12 +202,12 @@ class Puppet:
             self.engine,
             self.container,
             self.store,
-            self.memory,
-            lambda spec: self.gone.append(spec.endpoint_id),
-            lambda _, status: self.cleared.append(status),
+            self.bindings,
+            lambda spec: self.ended.append(spec.endpoint_id),
+            lambda _, status: self.exits.append(status),
         )
         origin = Origin(given_mac=mac is not None, given_address=address is not None, key=key)
-        self.spec = EndpointSpec(NETWORK, ENDPOINT, BR0, MAC, 10.0)
+        self.spec = EndpointSpec(NETWORK, ENDPOINT, BR0, MAC, 10.0, requested)
         self.endpoint = Endpoint(self.spec, origin, identity, context)
 
     @property

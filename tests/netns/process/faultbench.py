@@ -25,8 +25,8 @@ PATIENCE_SECONDS = 15.0
 DISK_BYTES = 16 << 20
 HURRIED = {
     "supervisor.core.TICK_SECONDS": 0.25,
-    "supervisor.endpoint.next_step.JOIN_SECONDS": JOIN_SECONDS,  # for an endpoint that nobody joins
-    "supervisor.endpoint.next_step.LOOK_SECONDS": 0.5,
+    "supervisor.endpoint.endpoint.JOIN_SECONDS": JOIN_SECONDS,  # for an endpoint that nobody joins
+    "supervisor.endpoint.endpoint.RECHECK_SECONDS": 0.5,
     "supervisor.state.bindings.COMEBACK_SECONDS": 0.5,  # for a lease that nobody comes for
 }
 

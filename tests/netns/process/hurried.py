@@ -10,8 +10,8 @@ GONE_SECONDS = 0.5
 ENGINE_IS_SILENT = {
     "supervisor.core.TICK_SECONDS": 0.2,
     "supervisor.driver.networks.SURE_SECONDS": SURE_SECONDS,
-    "supervisor.endpoint.next_step.JOIN_SECONDS": JOIN_SECONDS,
-    "supervisor.endpoint.teardown.GONE_SECONDS": GONE_SECONDS,
+    "supervisor.endpoint.endpoint.JOIN_SECONDS": JOIN_SECONDS,
+    "supervisor.endpoint.endpoint.GONE_SECONDS": GONE_SECONDS,
 }
 
 

@@ -28,14 +28,14 @@ class Channel:
         (self.reader,) = set(threading.enumerate()) - before
         self.hello = self.requests.get()
 
-    def hang_up(self) -> None:
+    def disconnect(self) -> None:
         """What the death of the supervisor is to the client: the end of the replies."""
         self.replies._writer.close()  # type: ignore[attr-defined]  # SimpleQueue itself closes only both ends
         self.reader.join(PATIENCE_SECONDS)
 
     def close(self) -> None:
         """Ends the reader, then the descriptors."""
-        self.hang_up()
+        self.disconnect()
         self.requests.close()
         self.replies.close()
 
@@ -107,7 +107,7 @@ def test_end_of_the_channel(channel: Channel, callers: ThreadPoolExecutor) -> No
     calls = [callers.submit(channel.client.call, GetHealth()) for _ in range(5)]
     for _ in calls:
         channel.requests.get()
-    channel.hang_up()
+    channel.disconnect()
     for call in calls:
         with pytest.raises(Unavailable, match="gone"):
             call.result(PATIENCE_SECONDS)

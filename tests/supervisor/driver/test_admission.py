@@ -55,13 +55,13 @@ class Other:
 
     origin: Origin
     identity: Identity | None
-    doubtful: bool = False
-    gave_way: bool = False
+    may_be_forgotten: bool = False
+    retired: bool = False
     spec: EndpointSpec = field(default_factory=lambda: EndpointSpec(NETWORK, "f" * 64, BR0, GIVEN, 10.0))
 
-    def give_way(self) -> None:
+    def retire(self) -> None:
         """Notes it."""
-        self.gave_way = True
+        self.retired = True
 
 
 def endpoint_with(key: str | None, identity: Identity | None) -> Endpoint:
@@ -203,19 +203,19 @@ def test_identity_in_use(gate: Gate, key: str, options: NetworkOptions, identity
 
 
 @pytest.mark.parametrize(
-    ("key", "doubtful", "request_of_it"),
+    ("key", "may_be_forgotten", "request_of_it"),
     [
         (f"mac:{GIVEN}", False, {"mac": GIVEN}),
         ("id:web", False, {"options": {"id": "web"}}),
         ("container:c1", True, {}),
     ],
 )
-def test_started_again(gate: Gate, key: str, doubtful: bool, request_of_it: dict[str, Any]) -> None:
+def test_started_again(gate: Gate, key: str, may_be_forgotten: bool, request_of_it: dict[str, Any]) -> None:
     """The answer to a container's request was lost: its endpoint gives way to the one of its next start."""
-    other = Other(Origin(key=key), WEB, doubtful)
+    other = Other(Origin(key=key), WEB, may_be_forgotten)
     gate.others = [cast(Endpoint, other)]
     _, origin = gate.admit(WEB, **request_of_it)
-    assert (origin.key, other.gave_way) == (key, True)
+    assert (origin.key, other.retired) == (key, True)
 
 
 def test_same_mac_twice(gate: Gate) -> None:

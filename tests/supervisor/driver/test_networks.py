@@ -30,7 +30,7 @@ def _probe(name: str) -> BridgeReport:
 
 
 @dataclass
-class EndpointContext:
+class PlayedEngine:
     """The networks, and what the engine is known to have."""
 
     home: Home = field(default_factory=Home)
@@ -53,14 +53,14 @@ class EndpointContext:
 
 
 @pytest.fixture(name="context")
-def _context(monkeypatch: pytest.MonkeyPatch) -> Iterator[EndpointContext]:
+def _context(monkeypatch: pytest.MonkeyPatch) -> Iterator[PlayedEngine]:
     monkeypatch.setattr(module, "probe_bridge", _probe)
-    context = EndpointContext()
+    context = PlayedEngine()
     yield context
     context.home.close()
 
 
-def test_create_and_delete(context: EndpointContext) -> None:
+def test_create_and_delete(context: PlayedEngine) -> None:
     """A network is known from its creation to its deletion; deleting what is not known is harmless."""
     assert context.create("n1", bridge="br0", skip_routes="true") == Done()
     assert context.networks.get("n1").options.skip_routes
@@ -71,13 +71,13 @@ def test_create_and_delete(context: EndpointContext) -> None:
     assert context.create("n2", bridge="br0") == Done()
 
 
-def test_unknown(context: EndpointContext) -> None:
+def test_unknown(context: PlayedEngine) -> None:
     """Who asks for a network that is not known reads what to do about it."""
     with pytest.raises(NotFound, match="docker network rm"):
         context.networks.get("n1")
 
 
-def test_the_same_again(context: EndpointContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_again(context: PlayedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same request again is done, without another look at the bridge; with other options it is looked at."""
     assert context.create("n1", bridge="br0") == Done()
     monkeypatch.setattr(module, "probe_bridge", lambda _: BridgeReport("looked at again"))
@@ -98,7 +98,7 @@ def test_the_same_again(context: EndpointContext, monkeypatch: pytest.MonkeyPatc
         ("br-lan", Conflict, "option bridge: br-lan is already used by network lan; .*ignore_conflicts=true"),
     ],
 )
-def test_refused(context: EndpointContext, bridge: str, kind: type[RequestError], text: str) -> None:
+def test_refused(context: PlayedEngine, bridge: str, kind: type[RequestError], text: str) -> None:
     """A bridge that cannot be used or is somebody else's is refused with the reason, and nothing is remembered."""
     context.engine.learn(NetworkSeen("x1", "shop", "br-ipam"))
     context.engine.learn(NetworkSeen("n0", "lan", None))
@@ -111,30 +111,30 @@ def test_refused(context: EndpointContext, bridge: str, kind: type[RequestError]
 
 
 @pytest.mark.parametrize("bridge", ["docker0", "br-ipam", "br-lan"])
-def test_ignore_conflicts(context: EndpointContext, bridge: str) -> None:
+def test_ignore_conflicts(context: PlayedEngine, bridge: str) -> None:
     """Who says so may use a bridge that is somebody else's."""
     context.engine.learn(NetworkSeen("x1", "shop", "br-ipam"))
     assert context.create("n0", bridge="br-lan") == Done()
     assert context.create("n1", bridge=bridge, ignore_conflicts="true") == Done()
 
 
-def test_ignore_conflicts_is_about_others(context: EndpointContext) -> None:
+def test_ignore_conflicts_is_about_others(context: PlayedEngine) -> None:
     """It does not make a bridge of what is none."""
     assert isinstance(context.create("n1", bridge="eth0", ignore_conflicts="true"), InvalidRequest)
 
 
-def test_forgotten_by_the_engine(context: EndpointContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forgotten_by_the_engine(context: PlayedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A network that a connected engine does not have keeps nobody from its bridge, once that is sure."""
     assert context.create("n1", bridge="br0") == Done()
     context.engine.connected = True
     assert isinstance(context.create("n2", bridge="br0"), Conflict)
-    monkeypatch.setattr(module, "HEARSAY_SECONDS", 0.0)
+    monkeypatch.setattr(module, "REPORT_SECONDS", 0.0)
     assert context.create("n2", bridge="br0") == Done()
 
 
-def test_forgetting_takes_an_engine(context: EndpointContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forgetting_takes_an_engine(context: PlayedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a connection to the engine nothing is taken for forgotten, nor is what it has."""
-    monkeypatch.setattr(module, "HEARSAY_SECONDS", 0.0)
+    monkeypatch.setattr(module, "REPORT_SECONDS", 0.0)
     assert context.create("n1", bridge="br0") == Done()
     assert isinstance(context.create("n2", bridge="br0"), Conflict)
     context.engine.connected = True
@@ -142,13 +142,13 @@ def test_forgetting_takes_an_engine(context: EndpointContext, monkeypatch: pytes
     assert isinstance(context.create("n2", bridge="br0"), Conflict)
 
 
-def listed(context: EndpointContext) -> None:
+def listed(context: PlayedEngine) -> None:
     """The engine is connected and lists no network but one."""
     for fact in (EngineConnected("/data", "28.5.2"), NetworkSeen("n0", "lan", None), NetworksListed()):
         context.engine.learn(fact)
 
 
-def test_phantoms(context: EndpointContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forgotten_networks(context: PlayedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a complete list lacks that was begun later than it was accepted is dropped, unless an endpoint is on it."""
     for name in ("n0", "n1", "n2"):
         assert context.create(name, bridge=f"br-{name}") == Done()
@@ -159,28 +159,28 @@ def test_phantoms(context: EndpointContext, monkeypatch: pytest.MonkeyPatch) -> 
     assert context.networks.drop_forgotten({"n2"}) == ()
 
 
-def test_phantoms_are_doubted_first(context: EndpointContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_networks_are_listed_again_first(context: PlayedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A list that may be older than a network drops nothing; that a new one is needed is said once, in its time."""
     listed(context)
     assert context.create("n1", bridge="br0") == Done()
-    assert not context.networks.take_doubts(())
+    assert not context.networks.newly_missing(())
     monkeypatch.setattr(module, "SURE_SECONDS", 0.0)
     assert context.networks.drop_forgotten(()) == ()
-    assert not context.networks.take_doubts({"n1"})
-    assert [context.networks.take_doubts(()) for _ in range(2)] == [True, False]
+    assert not context.networks.newly_missing({"n1"})
+    assert [context.networks.newly_missing(()) for _ in range(2)] == [True, False]
 
 
 @pytest.mark.parametrize("fact", [EngineLost("a crash"), EngineConnected("/data", "28.5.2")])
-def test_no_list_no_phantoms(context: EndpointContext, monkeypatch: pytest.MonkeyPatch, fact: Fact) -> None:
-    """Without a complete list of the present connection nothing is dropped and nothing doubted."""
+def test_no_list_nothing_forgotten(context: PlayedEngine, monkeypatch: pytest.MonkeyPatch, fact: Fact) -> None:
+    """Without a complete list of the present connection no network is dropped or missing."""
     assert context.create("n1", bridge="br0") == Done()
     monkeypatch.setattr(module, "SURE_SECONDS", 0.0)
     listed(context)
     context.engine.learn(fact)
-    assert (context.networks.drop_forgotten(()), context.networks.take_doubts(())) == ((), False)
+    assert (context.networks.drop_forgotten(()), context.networks.newly_missing(())) == ((), False)
 
 
-def test_at_the_same_time(context: EndpointContext) -> None:
+def test_at_the_same_time(context: PlayedEngine) -> None:
     """Of two networks that are made at once on one bridge only one comes to be."""
     answers: list[Answer | RequestError] = []
     for network_id in ("n1", "n2"):
@@ -191,7 +191,7 @@ def test_at_the_same_time(context: EndpointContext) -> None:
     assert len(context.networks) == 1
 
 
-def test_warnings(context: EndpointContext, caplog: pytest.LogCaptureFixture) -> None:
+def test_warnings(context: PlayedEngine, caplog: pytest.LogCaptureFixture) -> None:
     """What will hurt later is logged, with the network's id and the bridge; the network is accepted."""
     assert context.create("n1", bridge="br-stp") == Done()
     (record,) = [r for r in caplog.records if r.levelname == "WARNING"]
@@ -200,7 +200,7 @@ def test_warnings(context: EndpointContext, caplog: pytest.LogCaptureFixture) ->
     assert record.__dict__["interface"] == "br-stp"
 
 
-def test_other_ipam(context: EndpointContext) -> None:
+def test_other_ipam(context: PlayedEngine) -> None:
     """A network for which Docker would hand out addresses is refused before anything else is looked at."""
     with pytest.raises(InvalidRequest, match="null IPAM"):
         context.networks.create(CreateNetwork("n1", {}, (IpamPool("LocalDefault", "10.0.0.0/8"),)), lambda _: None)

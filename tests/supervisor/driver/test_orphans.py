@@ -16,7 +16,7 @@ from supervisor.state.bindings import Bindings
 from supervisor.state.records import Binding
 from supervisor.state.store import Store
 from supervisor.state.tables import Snapshot
-from tests.supervisor.puppet import IPV4, LEASE, MAC, NETWORK, PlayedLoop, PlayedNursery
+from tests.supervisor.puppet import IPV4, LEASE, MAC, NETWORK, PlayedLoop, PlayedProcessManager
 from tests.supervisor.samples import never
 from workers.contract.lease import Lease
 from workers.contract.link import LinkKind, LinkSpec
@@ -48,7 +48,7 @@ class Played:
 
     def __post_init__(self) -> None:
         loop = PlayedLoop()
-        self.orphans = Orphans(PlayedNursery(loop), loop, self.memory, 7)
+        self.orphans = Orphans(PlayedProcessManager(loop), loop, self.memory, 7)
 
     def ask(  # noqa: PLR0917  as the original
         self,
@@ -69,7 +69,7 @@ class Played:
     def pass_time(self, seconds: float) -> None:
         """The clock goes on, and it is looked at what is due."""
         self.late += seconds
-        self.orphans.give_back_overdue()
+        self.orphans.release_overdue()
 
     @property
     def seen(self) -> Binding:

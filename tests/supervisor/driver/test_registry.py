@@ -14,7 +14,7 @@ from supervisor.runtime.child_states import ChildEvent
 from supervisor.state.bindings import Bindings
 from supervisor.state.store import Store
 from supervisor.state.tables import Snapshot
-from tests.supervisor.puppet import NETWORK, Answers, NoSpare, PlayedLoop, PlayedNursery
+from tests.supervisor.puppet import NETWORK, Answers, NoSpare, PlayedLoop, PlayedProcessManager
 from tests.supervisor.samples import never
 from workers.contract.messages import Deleted
 
@@ -22,7 +22,7 @@ from workers.contract.messages import Deleted
 def test_memory_is_given_back() -> None:
     """An endpoint is a cycle of references, and stays as garbage; with the last one's end it goes."""
     loop = PlayedLoop()
-    process_manager = PlayedNursery(loop)
+    process_manager = PlayedProcessManager(loop)
     store = Store(Path("/nowhere"), Snapshot, never)
     store.problem = "no disk in this test"
     memory = Bindings(store)

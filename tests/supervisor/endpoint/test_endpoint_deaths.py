@@ -1,7 +1,7 @@
 """A worker that dies or hangs, in every phase: who waits gets an answer, the successor the right command."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -32,13 +32,6 @@ BACKOFF = 1.0
 HOUR = 3600.0
 LEASE_SECONDS = 600
 DEADLINE = 30.0  # longer than any
-
-
-@pytest.fixture(name="puppet")
-def _puppet() -> Iterator[Puppet]:
-    puppet = Puppet()
-    yield puppet
-    puppet.close()
 
 
 @pytest.mark.parametrize(
@@ -94,7 +87,7 @@ def test_death_while_creating(puppet: Puppet) -> None:
     assert (puppet.worker.begin.reclaims, puppet.worker.begin.resume) == (True, None)
     puppet.report(Deleted())
     puppet.die(0)
-    assert (len(answers), puppet.gone, len(puppet.process_manager.spawned)) == (1, [ENDPOINT], 2)
+    assert (len(answers), puppet.ended, len(puppet.process_manager.spawned)) == (1, [ENDPOINT], 2)
 
 
 def test_death_while_creating_and_deletion(puppet: Puppet) -> None:
@@ -244,13 +237,13 @@ def test_hanging_worker(puppet: Puppet, clock: Callable[[float], None]) -> None:
     bring_to(puppet, Phase.JOINED)
     puppet.report(LeaseObtained(replace(LEASE, obtained=boottime())))
     clock(LEASE_SECONDS - 1)
-    puppet.endpoint.look_after()
+    puppet.endpoint.check_worker()
     clock(HOUR)
-    puppet.endpoint.look_after()
+    puppet.endpoint.check_worker()
     assert puppet.process_manager.killed == 0
     clock(STUCK_SECONDS)
-    puppet.endpoint.look_after()
-    puppet.endpoint.look_after()
+    puppet.endpoint.check_worker()
+    puppet.endpoint.check_worker()
     assert puppet.process_manager.killed == 1
 
 
@@ -262,7 +255,7 @@ def test_worker_that_speaks(puppet: Puppet, clock: Callable[[float], None]) -> N
     puppet.report(LeaseTrouble(Trouble.EXPIRED, "the lease has run out", Family.IPV4))
     for _ in range(3):
         clock(HOUR)
-        puppet.endpoint.look_after()
+        puppet.endpoint.check_worker()
     assert puppet.process_manager.killed == 0
 
 

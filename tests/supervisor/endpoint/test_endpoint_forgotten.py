@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from supervisor.domain.phases import Phase
-from supervisor.endpoint.next_step import JOIN_SECONDS, LOOK_SECONDS
+from supervisor.endpoint.endpoint import JOIN_SECONDS, RECHECK_SECONDS
 from supervisor.engine.facts import EngineFound
 from tests.supervisor.puppet import LEASE, PID, Puppet, attach_path, bring_to
 from workers.contract.messages import Attach, Command, Delete
@@ -85,10 +85,10 @@ def test_long_ago(lives: Lives, phase: Phase, starting: bool) -> None:
     assert (lives.puppet.endpoint.phase, lives.puppet.worker.told()) == (phase, [])
     lives.puppet.engine.learn(EngineFound(PID))
     expected = lives.gone()
-    lives.pass_time(LOOK_SECONDS)
+    lives.pass_time(RECHECK_SECONDS)
     assert lives.puppet.worker.told() == ([] if starting else expected)
     lives.puppet.container.starting = False
-    lives.pass_time(LOOK_SECONDS)
+    lives.pass_time(RECHECK_SECONDS)
     assert lives.puppet.worker.told() == (expected if starting else [])
 
 

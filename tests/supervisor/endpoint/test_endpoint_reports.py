@@ -1,15 +1,15 @@
 """What an endpoint learns while it lives: leases, troubles, the container's name, and the plugin's end."""
 
 import time
-from collections.abc import Iterator
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Interface
+from typing import cast
 
 import pytest
 
 from supervisor.domain.phases import Phase
 from supervisor.engine.facts import ContainerSeen
-from tests.supervisor.puppet import IDENTITY, LEASE, MAC, SANDBOX, Puppet, attach_path, bring_to
+from tests.supervisor.puppet import IDENTITY, IPV4, LEASE, MAC, SANDBOX, Puppet, attach_path, bring_to
 from workers.contract.lease import Family
 from workers.contract.messages import (
     Attach,
@@ -20,20 +20,15 @@ from workers.contract.messages import (
     LeaseObtained,
     LeaseTrouble,
     LeaveSandbox,
+    Left,
     Rename,
+    Resume,
     Trouble,
 )
 from workers.system.clock import boottime
 
 RENEWED = replace(LEASE, obtained=300.0)
 MOVED = replace(LEASE, address=IPv4Interface("192.0.2.99/24"))
-
-
-@pytest.fixture(name="puppet")
-def _puppet() -> Iterator[Puppet]:
-    puppet = Puppet()
-    yield puppet
-    puppet.close()
 
 
 def test_attached(puppet: Puppet) -> None:
@@ -97,8 +92,7 @@ def test_another_address(puppet: Puppet, caplog: pytest.LogCaptureFixture) -> No
 
 def test_another_address_than_asked_for(caplog: pytest.LogCaptureFixture) -> None:
     """Who asked for an address and got another reads so in the log."""
-    puppet = Puppet()
-    puppet.endpoint.spec = replace(puppet.spec, requested=IPv4Address("192.0.2.50"))
+    puppet = Puppet(requested=IPv4Address("192.0.2.50"))
     puppet.ask(puppet.endpoint.create)
     puppet.report(Created((LEASE,), ()))
     assert "asked for 192.0.2.50, the server gave 192.0.2.10" in caplog.text
@@ -112,6 +106,23 @@ def test_client(puppet: Puppet) -> None:
     assert puppet.endpoint.worker.clients == {Family.IPV4: 4711}
     puppet.die()
     assert puppet.endpoint.worker.clients == {}
+
+
+def test_two_families(puppet: Puppet) -> None:
+    """Each report touches the leases of its families alone; a successor gets all of them."""
+    second = replace(LEASE, address=cast(IPv4Interface, IPv6Interface("2001:db8::10/64")))
+    bring_to(puppet, Phase.CREATING)
+    puppet.report(Created((LEASE, second), ()))
+    bring_to_joined(puppet)
+    puppet.report(LeaseTrouble(Trouble.NAK, "refused", Family.IPV6))
+    puppet.report(LeaseObtained(RENEWED))
+    assert puppet.endpoint.troubles == {Family.IPV6: "nak: refused"}
+    assert [record.lease for record in puppet.endpoint.record().leases] == [RENEWED, second]
+    puppet.ask(puppet.endpoint.leave)
+    puppet.report(Left(IPV4))
+    puppet.die()
+    puppet.ask(puppet.endpoint.delete)
+    assert puppet.worker.begin.resume == Resume((RENEWED, second), frozenset({Family.IPV6}))
 
 
 @pytest.mark.parametrize(
@@ -156,63 +167,48 @@ def test_host_name_known_from_the_start() -> None:
     puppet.close()
 
 
-@pytest.mark.parametrize("phase", [Phase.CREATED, Phase.JOINING, Phase.JOINED, Phase.LEFT])
-def test_abandoned(puppet: Puppet, phase: Phase) -> None:
-    """When the plugin stops the worker ends with its channel: it is told nothing that would release the lease."""
+@pytest.mark.parametrize("phase", [phase for phase in Phase if phase is not Phase.ABSENT])
+def test_stop(puppet: Puppet, phase: Phase) -> None:
+    """When the plugin stops it undoes what is being made, lets go on what is ending, and disconnects other workers
+    without a word that would release the lease."""
     bring_to(puppet, phase)
-    puppet.endpoint.abandon()
-    assert puppet.process_manager.hung_up == 1
-    assert puppet.worker.told() == []
-
-
-def test_abandoned_while_creating(puppet: Puppet) -> None:
-    """What is being made when the plugin stops is undone."""
-    bring_to(puppet, Phase.CREATING)
-    puppet.endpoint.abandon()
-    assert puppet.process_manager.hung_up == 0
-    assert puppet.worker.told() == [Delete()]
-
-
-@pytest.mark.parametrize("phase", [Phase.LEAVING, Phase.DELETING])
-def test_abandoned_while_ending(puppet: Puppet, phase: Phase) -> None:
-    """What is on its way out when the plugin stops goes on."""
-    bring_to(puppet, phase)
-    puppet.endpoint.abandon()
-    assert puppet.process_manager.hung_up == 0
+    puppet.endpoint.stop()
+    assert puppet.worker.told() == ([Delete()] if phase is Phase.CREATING else [])
+    assert puppet.process_manager.disconnected == (phase not in (Phase.CREATING, Phase.LEAVING, Phase.DELETING))
 
 
 def test_nobodys_endpoint_becomes_the_containers(puppet: Puppet) -> None:
     """Which container it is became known late: it has the same MAC at its next start; nobody else's is taken."""
     bring_to(puppet, Phase.JOINED)
     puppet.learn("other-host", endpoints=("f" * 64,))
-    assert list(puppet.memory) == []
+    assert list(puppet.bindings) == []
     puppet.learn("web-host")
-    seen = puppet.memory.recall(puppet.spec.network_id, "container:c1")
+    seen = puppet.bindings.recall(puppet.spec.network_id, "container:c1")
     assert seen is not None
     assert (seen.mac, seen.address) == (MAC, LEASE.address.ip)
     assert puppet.endpoint.record().origin.key == "container:c1"
 
 
-def test_gives_way(puppet: Puppet) -> None:
+def test_retired(puppet: Puppet) -> None:
     """It ends with its link, and its lease waits for the next endpoint of the same container."""
     live = replace(LEASE, obtained=boottime())
     puppet.learn("web-host")
     bring_to(puppet, Phase.CREATING)
     puppet.report(Created((live,), ()))
-    puppet.endpoint.give_way()
+    puppet.endpoint.retire()
     assert puppet.worker.told() == [LeaveSandbox(keep=True), Delete()]
-    seen = puppet.memory.recall(puppet.spec.network_id, "container:c1")
+    seen = puppet.bindings.recall(puppet.spec.network_id, "container:c1")
     assert seen is not None
     assert seen.lease == live
 
 
-def test_doubtful(puppet: Puppet) -> None:
+def test_may_be_forgotten(puppet: Puppet) -> None:
     """An endpoint that was just answered is awaited; found again by another instance, it may be forgotten by the
-    engine, and is doubtful until it is joined."""
+    engine until it is joined."""
     bring_to(puppet, Phase.CREATED)
     found = Puppet()
     found.endpoint.restore(puppet.endpoint.record())
-    doubts = [puppet.endpoint.doubtful, found.endpoint.doubtful]
+    doubts = [puppet.endpoint.may_be_forgotten, found.endpoint.may_be_forgotten]
     found.ask(found.endpoint.join, SANDBOX)
     found.close()
-    assert [*doubts, found.endpoint.doubtful] == [False, True, False]
+    assert [*doubts, found.endpoint.may_be_forgotten] == [False, True, False]

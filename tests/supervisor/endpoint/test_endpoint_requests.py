@@ -1,7 +1,6 @@
 """An endpoint's requests: each in its place, repeated, and out of place."""
 
 import subprocess
-from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
@@ -10,8 +9,7 @@ import pytest
 from supervisor.contract.errors import Conflict, Failed
 from supervisor.contract.messages import Done, EndpointCreated, Joined
 from supervisor.domain.phases import Phase
-from supervisor.endpoint.next_step import JOIN_SECONDS
-from supervisor.endpoint.teardown import GONE_SECONDS
+from supervisor.endpoint.endpoint import GONE_SECONDS, JOIN_SECONDS
 from supervisor.engine.facts import EngineFound
 from tests.supervisor.puppet import (
     BRIDGE_ROUTE,
@@ -43,13 +41,6 @@ from workers.system.clock import boottime
 CREATED = EndpointCreated(LEASE.address, MAC)
 JOINED = Joined("dc-eeeeeeeeeeee", "eth", IPv4Address("192.0.2.1"), (BRIDGE_ROUTE,))
 BEFORE_DELETING = [phase for phase in Phase if phase not in (Phase.ABSENT, Phase.DELETING)]
-
-
-@pytest.fixture(name="puppet")
-def _puppet() -> Iterator[Puppet]:
-    puppet = Puppet()
-    yield puppet
-    puppet.close()
 
 
 def test_create(puppet: Puppet) -> None:
@@ -102,23 +93,23 @@ def test_create_of_what_is_in_use(puppet: Puppet, phase: Phase) -> None:
 def test_create_failed(puppet: Puppet) -> None:
     """Every caller reads the worker's reason, and the endpoint is forgotten before it does."""
     forgotten: list[int] = []
-    puppet.endpoint.create(lambda _: forgotten.append(len(puppet.gone)))
+    puppet.endpoint.create(lambda _: forgotten.append(len(puppet.ended)))
     answers = puppet.ask(puppet.endpoint.create)
     puppet.report(CreateFailed("no DHCPOFFER on br0"))
     assert isinstance(answers[0], Failed)
     assert str(answers[0]) == "no DHCPOFFER on br0"
-    assert (puppet.state, puppet.gone, forgotten) == ("absent", [ENDPOINT], [1])
+    assert (puppet.state, puppet.ended, forgotten) == ("absent", [ENDPOINT], [1])
     puppet.die(0)
-    assert puppet.gone == [ENDPOINT]
+    assert puppet.ended == [ENDPOINT]
     assert len(puppet.process_manager.spawned) == 1
 
 
-def test_create_failed_and_a_lease_is_owed(puppet: Puppet) -> None:
-    """What the worker could not give back is given back later."""
+def test_create_failed_with_an_unreleased_lease(puppet: Puppet) -> None:
+    """A lease that the worker could not release waits to be released later."""
     puppet.ask(puppet.endpoint.create)
     lease = replace(LEASE, obtained=boottime())
     puppet.report(CreateFailed("no DHCPACK on br0", unreleased=(lease,)))
-    (waiting,) = puppet.memory
+    (waiting,) = puppet.bindings
     assert (waiting.lease, waiting.release_at is not None) == (lease, True)
 
 
@@ -182,7 +173,7 @@ def test_join_of_a_stranger(key: str) -> None:
     assert "made for container mail, which is being started, and not for web" in str(refusal)
     assert puppet.state == "deleting"
     assert puppet.worker.told() == [Delete()]
-    kept = puppet.memory.recall(puppet.spec.network_id, key)
+    kept = puppet.bindings.recall(puppet.spec.network_id, key)
     assert kept is not None
     assert (kept.mac, kept.address) == (puppet.spec.mac, LEASE.address.ip)
     puppet.close()
@@ -225,9 +216,9 @@ def test_delete(puppet: Puppet, phase: Phase) -> None:
     assert puppet.worker.told() == [Delete()]
     puppet.report(Deleted())
     assert (puppet.state, first, second) == ("absent", [Done()], [Done()])
-    assert (puppet.gone, puppet.cleared) == ([ENDPOINT], [])
+    assert (puppet.ended, puppet.exits) == ([ENDPOINT], [])
     puppet.die(0)
-    assert puppet.cleared == [0]
+    assert puppet.exits == [0]
     assert len(puppet.process_manager.spawned) == 1
 
 
@@ -238,7 +229,7 @@ def test_death_after_the_deletion(puppet: Puppet, phase: Phase) -> None:
     puppet.ask(puppet.endpoint.delete)
     puppet.report(Deleted())
     puppet.die(-9)
-    assert puppet.cleared == [-9]
+    assert puppet.exits == [-9]
     puppet.loop.pass_time(60.0)
     assert len(puppet.process_manager.spawned) == 1
 
@@ -280,7 +271,7 @@ def test_endpoint_that_nobody_joins(puppet: Puppet) -> None:
     assert puppet.state == "deleting"
     assert puppet.worker.told() == [Delete()]
     puppet.report(Deleted())
-    assert puppet.gone == [ENDPOINT]
+    assert puppet.ended == [ENDPOINT]
 
 
 def test_endpoint_that_is_joined_stays(puppet: Puppet) -> None:

@@ -80,7 +80,7 @@ def test_a_conversation(home: Home) -> None:
     assert _state(child) == "running"
     child.send({"a": 1})
     home.wait_for(lambda: len(diary.entries) == 2)
-    home.process_manager.hang_up(child)
+    home.process_manager.disconnect(child)
     home.wait_for(lambda: len(diary.entries) == 3)
     assert diary.entries == ["ready", {"a": 1}, ("exit", 0)]
     assert (_state(child), child.pid, child.channel, home.process_manager.children) == ("stopped", None, None, ())

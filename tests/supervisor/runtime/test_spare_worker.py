@@ -9,8 +9,8 @@ import pytest
 
 from supervisor.runtime.child import Child
 from supervisor.runtime.loop import Timer
-from supervisor.runtime.process_manager import NEVER_BORN
-from supervisor.runtime.spare_worker import Spare
+from supervisor.runtime.process_manager import NOT_STARTED
+from supervisor.runtime.spare_worker import SpareWorker
 from tests.lab.command import wait_until
 from tests.supervisor.children import Home, descriptors
 from workers.contract.link import LinkKind, LinkSpec
@@ -28,8 +28,8 @@ def _home() -> Iterator[Home]:
 
 
 @pytest.fixture(name="spare")
-def _spare(home: Home) -> Iterator[Spare]:
-    spare = Spare(home.process_manager, home.loop)
+def _spare(home: Home) -> Iterator[SpareWorker]:
+    spare = SpareWorker(home.process_manager, home.loop)
     spare.start()
     yield spare
     spare.stop()
@@ -39,12 +39,12 @@ def _is_ours(child: Child) -> bool:
     return child.pid is not None and psutil.Process(child.pid).ppid() == os.getpid()
 
 
-def _forked(spare: Spare) -> list[psutil.Process]:
+def _forked(spare: SpareWorker) -> list[psutil.Process]:
     """Our children but the forkserver; numbers of processes begin anew, so that the older one's may be the higher."""
     return [child for child in psutil.Process().children() if child.pid != spare.children[0].pid]
 
 
-def _prepared(home: Home, spare: Spare) -> Child:
+def _prepared(home: Home, spare: SpareWorker) -> Child:
     """The worker that waits."""
     spare.prepare()
     _, child = spare.children
@@ -52,16 +52,16 @@ def _prepared(home: Home, spare: Spare) -> Child:
     return child
 
 
-def _kill_server(home: Home, spare: Spare) -> None:
+def _kill_server(home: Home, spare: SpareWorker) -> None:
     server = spare.children[0]
     home.process_manager.kill(server, signal.SIGKILL)
     home.wait_for(lambda: server.pid is None)
 
 
-def _work(home: Home, spare: Spare) -> Child:
+def _work(home: Home, spare: SpareWorker) -> Child:
     """An endpoint's child that has got a process and has done with it what it was told."""
     child, diary = home.child()
-    spare.employ(child)
+    spare.assign(child)
     child.send(RECLAIM)
     child.send(Delete())
     home.wait_for(lambda: len(diary.entries) == 2)
@@ -69,18 +69,18 @@ def _work(home: Home, spare: Spare) -> Child:
     return child
 
 
-def test_prepared(home: Home, spare: Spare) -> None:
+def test_prepared(home: Home, spare: SpareWorker) -> None:
     """It is our child although another process has forked it, and is handed over as it is."""
     waiting = _prepared(home, spare)
     assert _is_ours(waiting)
     pid = waiting.pid
     child, _ = home.child()
-    spare.employ(child)
+    spare.assign(child)
     assert (child.pid, child.state, child.restarts) == (pid, "starting", 0)
     home.wait_for(lambda: len(spare.children) == 2)  # there is another one soon
 
 
-def test_one_start_after_the_other(home: Home, spare: Spare, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_start_after_the_other(home: Home, spare: SpareWorker, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next one is made a while after the last start, not after each."""
     timers: list[Timer] = []
 
@@ -90,7 +90,7 @@ def test_one_start_after_the_other(home: Home, spare: Spare, monkeypatch: pytest
 
     monkeypatch.setattr(home.loop, "call_later", call_later)
     for _ in range(2):
-        spare.employ(home.child()[0])
+        spare.assign(home.child()[0])
     first, last = timers
     first.fire()
     assert len(spare.children) == 1
@@ -98,21 +98,21 @@ def test_one_start_after_the_other(home: Home, spare: Spare, monkeypatch: pytest
     assert len(spare.children) == 2
 
 
-def test_works(home: Home, spare: Spare) -> None:
+def test_works(home: Home, spare: SpareWorker) -> None:
     """It does what the endpoint tells it, and its exit is the endpoint's child's; the next one, too."""
     _prepared(home, spare)
     _work(home, spare)
     _work(home, spare)
 
 
-def test_employed_before_its_birth(home: Home, spare: Spare) -> None:
+def test_employed_before_its_birth(home: Home, spare: SpareWorker) -> None:
     """What it is told meanwhile waits for it."""
     spare.prepare()
     assert spare.children[1].pid is None
     _work(home, spare)
 
 
-def test_spare_killed(home: Home, spare: Spare) -> None:
+def test_spare_killed(home: Home, spare: SpareWorker) -> None:
     """An endpoint gets another one then."""
     waiting = _prepared(home, spare)
     home.process_manager.kill(waiting, signal.SIGKILL)
@@ -120,54 +120,54 @@ def test_spare_killed(home: Home, spare: Spare) -> None:
     _work(home, spare)
 
 
-def test_forkserver_killed(home: Home, spare: Spare) -> None:
+def test_forkserver_killed(home: Home, spare: SpareWorker) -> None:
     """The supervisor forks workers itself until there is another forkserver."""
     _kill_server(home, spare)
     child, _ = home.child()
-    spare.employ(child)
+    spare.assign(child)
     assert _is_ours(child)
     home.wait_for(lambda: spare.children[0].pid)
     _work(home, spare)
 
 
-def test_lost_order(home: Home, spare: Spare) -> None:
+def test_lost_order(home: Home, spare: SpareWorker) -> None:
     """A worker that a killed forkserver has not made is told of as one that has ended."""
     server = spare.children[0]
     home.process_manager.kill(server, signal.SIGSTOP)
     child, diary = home.child()
-    spare.employ(child)
+    spare.assign(child)
     home.process_manager.kill(server, signal.SIGKILL)
     home.wait_for(lambda: diary.entries)
-    assert diary.entries == [("exit", NEVER_BORN)]
+    assert diary.entries == [("exit", NOT_STARTED)]
     assert child.state == "backoff"
 
 
-def test_born_unheard(home: Home, spare: Spare) -> None:
+def test_born_unheard(home: Home, spare: SpareWorker) -> None:
     """A worker of which the forkserver's death leaves no word is lost although it lives, and ends with its channel."""
     child, diary = home.child()
-    spare.employ(child)
+    spare.assign(child)
     assert child.channel is not None
     (worker,) = wait_until(lambda: _forked(spare), "the worker", 10)
-    home.process_manager.lost(child.channel)
-    assert diary.entries == [("exit", NEVER_BORN)]
+    home.process_manager.not_forked(child.channel)
+    assert diary.entries == [("exit", NOT_STARTED)]
     _, status = os.waitpid(worker.pid, 0)
     assert status == 0
 
 
 @pytest.mark.parametrize("how", ["killed", "hung up"])
-def test_not_wanted_before_its_birth(home: Home, spare: Spare, how: str) -> None:
+def test_not_wanted_before_its_birth(home: Home, spare: SpareWorker, how: str) -> None:
     """It counts as gone at once, and ends by itself when it is born."""
     server = spare.children[0]
     home.process_manager.kill(server, signal.SIGSTOP)
     child, diary = home.child()
-    spare.employ(child)
+    spare.assign(child)
     assert child in home.process_manager.children
     if how == "killed":
         home.process_manager.kill(child, signal.SIGKILL)
     else:
-        home.process_manager.hang_up(child)
+        home.process_manager.disconnect(child)
     assert child not in home.process_manager.children
-    assert diary.entries == [("exit", NEVER_BORN)]
+    assert diary.entries == [("exit", NOT_STARTED)]
     home.process_manager.kill(server, signal.SIGCONT)
     assert isinstance(_work(home, spare), Child)
 
@@ -175,7 +175,7 @@ def test_not_wanted_before_its_birth(home: Home, spare: Spare, how: str) -> None
 def test_stopped(home: Home) -> None:
     """Nothing is left, not even a descriptor."""
     before = descriptors()
-    spare = Spare(home.process_manager, home.loop)
+    spare = SpareWorker(home.process_manager, home.loop)
     spare.start()
     _prepared(home, spare)
     spare.stop()

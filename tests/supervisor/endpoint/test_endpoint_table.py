@@ -1,10 +1,11 @@
-"""The endpoint's table: every happening in every phase."""
+"""The endpoint's table: every event in every phase."""
 
 from itertools import product
 
 import pytest
 
-from supervisor.domain.phases import EndpointEvent, Phase, RefusedEndpointEvent, after
+from supervisor.domain.phases import Phase
+from supervisor.endpoint.endpoint import EndpointEvent, RefusedEndpointEvent, after
 
 LEGAL = {
     "absent": {"create": "creating"},
@@ -16,7 +17,7 @@ LEGAL = {
     "left": {"delete": "deleting"},
     "deleting": {"deleted": "absent", "failed": "absent"},
 }
-CASES = [(phase, happening, LEGAL[phase].get(happening)) for phase, happening in product(Phase, EndpointEvent)]
+CASES = [(phase, event, LEGAL[phase].get(event)) for phase, event in product(Phase, EndpointEvent)]
 
 
 def test_every_phase_is_spelled_out() -> None:
@@ -24,11 +25,11 @@ def test_every_phase_is_spelled_out() -> None:
     assert set(LEGAL) == set(Phase)
 
 
-@pytest.mark.parametrize(("phase", "happening", "expected"), CASES)
-def test_happening(phase: Phase, happening: EndpointEvent, expected: str | None) -> None:
-    """A legal happening leads to the phase that is spelled out here, any other is refused and names both."""
+@pytest.mark.parametrize(("phase", "event", "expected"), CASES)
+def test_event(phase: Phase, event: EndpointEvent, expected: str | None) -> None:
+    """A legal event leads to the phase that is spelled out here; any other is refused, and the refusal names both."""
     if expected is not None:
-        assert after(phase, happening) == expected
+        assert after(phase, event) == expected
         return
-    with pytest.raises(RefusedEndpointEvent, match=f"{happening} .* {phase}"):
-        after(phase, happening)
+    with pytest.raises(RefusedEndpointEvent, match=f"{event} .* {phase}"):
+        after(phase, event)
