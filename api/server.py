@@ -20,6 +20,7 @@ from typing import Any
 
 import falcon
 
+from api import ops
 from api.app import create_app
 from api.notls import ssl_stands_in
 from supervisor.contract.client import Client
@@ -35,8 +36,9 @@ with ssl_stands_in():
 
     from api.http_worker import QUIET_SECONDS, JsonThreadWorker
 
-# More than containers that one host starts at once; a thread is made when all others are busy.
-THREADS = 64
+# For the engine more than one host starts containers at once, and those that long answers to operators may keep. A
+# thread is made when all others are busy.
+THREADS = 64 + sum(path.at_once or 0 for path in ops.PATHS.values())
 # gunicorn kills a worker that has not reported for so long; its event loop does, busy threads or not.
 HEARTBEAT_TIMEOUT_SECONDS = 60
 # What is in flight at a stop gets so long; the engine kills a plugin after 10 s.

@@ -1,19 +1,27 @@
 """The caller's end of the queues to the supervisor: one message there, one reply back, correlated by id.
 
-Used by the API process only, by many of its threads at once. One thread reads the replies and wakes whoever waits;
-when the channel breaks, every waiter fails at once.
+Many threads of the API process call at once. One thread reads the replies and hands each to its caller; it never waits
+for a caller. When the channel breaks, every caller fails at once.
 """
 
 import itertools
 import queue
 import threading
 from multiprocessing.queues import SimpleQueue
+from typing import Protocol
 
 from supervisor.contract.errors import DeadlineExceeded, RequestError, Unavailable
 from supervisor.contract.messages import Answer, Body, GetHealth, Reply, Request
 
 # The deadlines nest: first lease (<= 20 s) < worker < supervisor < this < the engine's 30 s.
 CALL_DEADLINE_SECONDS = 28.0
+
+
+class Caller(Protocol):
+    """What answers as the supervisor does."""
+
+    def call(self, body: Body, deadline: float = CALL_DEADLINE_SECONDS) -> Answer:
+        """The supervisor's answer; raises RequestError."""
 
 
 class Client:
