@@ -36,8 +36,9 @@ MANY = 1000
 VIEWS = tuple(replace(ENDPOINT, endpoint_id=f"{number:064x}") for number in range(MANY))
 LISTS = b"GET /v1/endpoints HTTP/1.1\r\nHost: x\r\n\r\n"
 EVENTS = b"GET /v1/events?follow=true&since=0 HTTP/1.1\r\nHost: x\r\n\r\n"
+ONE_EVENT = b"GET /v1/events?limit=1 HTTP/1.1\r\nHost: x\r\n\r\n"
 HEALTHZ = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
-UNREAD_SECONDS = 1
+UNREAD_SECONDS = 2
 CREATES = 40
 SUPERVISOR_BYTES = 8 << 20
 API_BYTES = 24 << 20
@@ -56,12 +57,14 @@ class Plugin:
     home: Home
     listener: Listener
     clients: ThreadPoolExecutor
+    streams: int = 0
     api: Api = field(init=False)
 
     def __post_init__(self) -> None:
         self.api = Api(self.home.process_manager, self.home.loop, self.listener.bound, self._on_request)
 
     def _on_request(self, request: Request, respond: Respond) -> None:
+        self.streams += request.body == ListEvents(0)
         respond(self._answer(request))
 
     def _answer(self, request: Request) -> Answer:
@@ -128,7 +131,9 @@ def test_greedy_readers(plugin: Plugin) -> None:
     before = supervisor.memory_info().rss, worker.memory_info().rss
     with ExitStack() as idle:
         unread = [idle.enter_context(plugin.never_reads(raw)) for raw in [LISTS] * 4 + [EVENTS] * 8]
-        plugin.run(UNREAD_SECONDS / 2)
+        plugin.home.wait_for(lambda: plugin.streams == 8)
+        refused = plugin.wait_for(plugin.ask(ONE_EVENT), plugin.ask(HEALTHZ))
+        assert [answer.status for answer in refused] == [503, 200]
         assert supervisor.memory_info().rss - before[0] < SUPERVISOR_BYTES
         assert worker.memory_info().rss - before[1] < API_BYTES
 
@@ -138,12 +143,9 @@ def test_greedy_readers(plugin: Plugin) -> None:
         assert [answer.status for answer in answers] == [200] * (CREATES + 4)
         assert [len(answer.json["endpoints"]) for answer in answers[CREATES:]] == [MANY] * 4
 
-        refused = plugin.wait_for(plugin.ask(EVENTS), plugin.ask(HEALTHZ))
-        assert [answer.status for answer in refused] == [503, 200]
-
         plugin.run(2 * UNREAD_SECONDS + 0.5)  # a part of what is written may be taken first
         ends = plugin.wait_for(*(plugin.clients.submit(reaction, connection) for connection in unread))
         assert not any(end.raw.endswith(b"\r\n0\r\n\r\n") for end in ends)
-    assert plugin.wait_for(plugin.ask(EVENTS.replace(b"follow=true", b"limit=9")))[0].status == 200
+    assert plugin.wait_for(plugin.ask(ONE_EVENT))[0].status == 200
     assert (plugin.api.child.pid, plugin.worker.pid) == pids
     assert plugin.api.child.restarts == 0
