@@ -28,7 +28,7 @@ class Client:
     """Calls the supervisor from any thread."""
 
     def __init__(self, requests: "SimpleQueue[Request]", replies: "SimpleQueue[Reply]") -> None:
-        """The queues must have been made before the fork and have no other user at this end."""
+        """The queues must have been made before the fork, and nothing else may use them at this end."""
         self._requests = requests
         self._replies = replies
         self._ids = itertools.count(1)
@@ -37,9 +37,9 @@ class Client:
         self._broken = False
 
     def start(self) -> threading.Thread:
-        """Starts the reading thread; after the last fork, as threads do not survive one. Says hello: we are ready.
+        """Starts the reading thread, which ends when the channel breaks, and tells the supervisor that we are ready.
 
-        The thread ends when the channel breaks.
+        To be called after the last fork, as threads do not survive one.
         """
         self._requests.put(Request(0, GetHealth()))
         thread = threading.Thread(target=self._read, name="replies", daemon=True)

@@ -1,6 +1,6 @@
 """The two children that the supervisor always has: the API and the engine watcher.
 
-Both are restarted for ever, each time with fresh channels: a queue whose reader was killed keeps its lock for ever.
+The supervisor starts both again whenever they end, with fresh channels: one whose reader was killed may stay locked.
 """
 
 import logging
@@ -67,7 +67,7 @@ class Api:
         self._loop.watch(reader(requests), lambda: self._readable(requests, outbox))
 
     def stop(self) -> None:
-        """No more requests are taken."""
+        """Takes no more requests."""
         self._process_manager.stop(self.child, SIGTERM)
 
     def _readable(self, requests: "SimpleQueue[Request]", outbox: Outbox) -> None:
@@ -102,7 +102,7 @@ class Api:
 
 
 class Watcher:
-    """The engine watcher; `on_fact` gets what it learns."""
+    """The engine watcher; `on_fact` gets each fact that it learns."""
 
     def __init__(self, process_manager: ProcessManager, engine_socket: str, on_fact: Callable[[object], None]) -> None:
         self._process_manager = process_manager
@@ -115,11 +115,11 @@ class Watcher:
         self._process_manager.spawn(self.child, WATCHER, self._engine_socket, theirs, channel=ours, theirs=(theirs,))
 
     def look_again(self) -> None:
-        """At everything, by another process: this one waits for the engine's next event."""
+        """Looks at everything again, by another process: this one waits for the engine's next event."""
         self._process_manager.kill(self.child, SIGKILL)
 
     def stop(self) -> None:
-        """It holds nothing that it would have to give back."""
+        """Kills it: it holds nothing that it would have to give back."""
         self._process_manager.stop(self.child, SIGKILL)
 
     def _exited(self, status: int) -> None:
