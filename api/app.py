@@ -1,19 +1,21 @@
-"""The WSGI application: routes, bodies, and the one shape of every error.
+"""The WSGI application: routes, bodies, how many long answers there are at once, and the one shape of every error.
 
-Owns HTTP: methods, sizes, status codes. Must not know the engine's field names, nor which server runs it. Neither
-Content-Type nor Host is looked at: engines send none of the first and anything as the second.
+Owns HTTP: methods, sizes, status codes. Must not know the engine's field names, nor which server runs it. It looks
+neither at Content-Type nor at Host: engines send none of the first and anything as the second.
 """
 
 import json
 import logging
+import threading
+from collections.abc import Iterator
 from http import HTTPStatus
-from typing import Protocol
 
 import falcon
 
 from api import ops, protocol
 from api.fields import Json
-from supervisor.contract.client import CALL_DEADLINE_SECONDS
+from api.query import Query
+from supervisor.contract.client import Caller
 from supervisor.contract.errors import (
     Conflict,
     DeadlineExceeded,
@@ -23,7 +25,6 @@ from supervisor.contract.errors import (
     RequestError,
     Unavailable,
 )
-from supervisor.contract.messages import Answer, Body
 
 BODY_LIMIT_BYTES = 1 << 20
 # A client that is still sending when its connection closes may never see the answer, so some of a body that is too
@@ -42,13 +43,6 @@ _STATUSES: dict[type[RequestError], HTTPStatus] = {
 }
 
 
-class Caller(Protocol):
-    """What the application needs of `supervisor.contract.client.Client`."""
-
-    def call(self, body: Body, deadline: float = CALL_DEADLINE_SECONDS) -> Answer:
-        """The supervisor's answer; raises RequestError."""
-
-
 def create_app(client: Caller) -> falcon.App[falcon.Request, falcon.Response]:
     """The application over the supervisor that `client` reaches."""
     app = falcon.App()
@@ -56,8 +50,9 @@ def create_app(client: Caller) -> falcon.App[falcon.Request, falcon.Response]:
         app.add_route(f"/{method}", _Fixed(answer))
     for method in protocol.PARSERS:
         app.add_route(f"/{method}", _Call(client, method))
-    for path in ops.QUESTIONS:
-        app.add_route(path, _Question(client, path))
+    for path, how in ops.PATHS.items():
+        app.add_route(path, _Question(client, path, how))
+    app.add_route("/v1/endpoints/{name}", _OneEndpoint(client))
     app.set_error_serializer(_serialise)
     app.add_error_handler(Exception, _unexpected)
     app.add_error_handler(RequestError, _refused)
@@ -100,14 +95,79 @@ class _Question(_Resource):
 
     allowed = "GET"
 
-    def __init__(self, client: Caller, path: str) -> None:
+    def __init__(self, client: Caller, path: str, how: ops.Path) -> None:
         self._client = client
-        self._question = ops.QUESTIONS[path]
+        self._how = how
+        self._places = None if how.at_once is None else _Places(how.at_once, path)
 
-    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
-        status, answer = ops.encode(self._client.call(self._question(), ops.DEADLINE_SECONDS))
-        resp.status = status
-        _write(resp, answer)
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        query = Query(req.params, self._how.parameters)
+        if self._places is None:
+            _send(resp, self._how.answer(self._client, query))
+            return
+        self._places.take()
+        try:
+            reply = self._how.answer(self._client, query)
+        except BaseException:
+            self._places.give_back()
+            raise
+        _send(resp, reply, self._places)
+
+
+class _OneEndpoint(_Resource):
+    """One endpoint, by its id or its container's name."""
+
+    allowed = "GET"
+
+    def __init__(self, client: Caller) -> None:
+        self._client = client
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+        Query(req.params, ())
+        _send(resp, ops.endpoint(self._client, name))
+
+
+class _Places:
+    """A bound for answers that are under way; one that is not sent to its end gives its place back as well."""
+
+    def __init__(self, number: int, path: str) -> None:
+        self._free = threading.BoundedSemaphore(number)
+        self._refusal = f"{number} answers of {path} are being read already; try again later"
+
+    def take(self) -> None:
+        """Raises Unavailable where all are taken."""
+        if not self._free.acquire(blocking=False):
+            raise Unavailable(self._refusal)
+
+    def give_back(self) -> None:
+        """Once for each `take`."""
+        self._free.release()
+
+
+class _Stream:
+    """A body in parts. The server closes it when it is sent, and when it cannot be sent."""
+
+    def __init__(self, parts: Iterator[bytes], places: _Places) -> None:
+        self._parts = parts
+        self._places = places
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._parts
+        except RequestError as error:  # only an end without its last chunk tells the client now
+            raise ConnectionAbortedError(f"an answer broke off: {error}") from error
+
+    def close(self) -> None:
+        """Gives its place back."""
+        self._places.give_back()
+
+
+def _send(resp: falcon.Response, reply: ops.Reply, places: _Places | None = None) -> None:
+    resp.status, resp.content_type = reply.status, reply.content_type
+    if places is None:
+        resp.data = b"".join(reply.parts)
+    else:
+        resp.stream = _Stream(reply.parts, places)
 
 
 def _read(req: falcon.Request) -> bytes:

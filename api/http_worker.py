@@ -1,11 +1,13 @@
-"""gunicorn's threaded worker with JSON for what is not HTTP: such requests never reach the application.
+"""gunicorn's threaded worker: one request a connection, JSON for what is not HTTP, no client that keeps a thread.
 
-Owns the answer to a malformed request line, header or transfer coding. Must not know the plugin protocol.
+Owns the answer to a malformed request line, header or transfer coding, which never reaches the application. Must not
+know the plugin protocol.
 """
 
 import json
 import select
 import socket
+import struct
 import threading
 import time
 from contextlib import suppress
@@ -18,30 +20,33 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 # A client that is still sending needs a moment to see its answer; one that never closes must not keep a thread.
 LINGER_SECONDS = 2.0
 SILENCE_SECONDS = 5.0
+# A client that takes nothing of its answer for so long, or for twice as long, loses it.
+UNREAD_SECONDS = 10
 QUIET_SECONDS = 20.0  # a third of what gunicorn's master waits for a sign of life (api.server)
 DRAIN_BYTES = 1 << 16
 
 
 class JsonThreadWorker(ThreadWorker):
-    """As its base, whose own error answers are HTML, which engines would show to users as it is.
+    """As its base, whose own error answers are HTML, which engines would show to users.
 
-    A connection has one request, so a thread of the pool has it to its end, for which the base would wake the one that
-    accepts.
+    A connection has one request, so one thread of the pool serves it to its end; the base would hand it back to the
+    thread that accepts.
     """
 
     _counting = threading.Lock()  # of `nr_conns`
 
     def accept(self, listener: socket.socket) -> None:
-        """Counts it."""
+        """Counts the connection."""
         with self._counting:
             super().accept(listener)
 
     def enqueue_req(self, conn: TConn) -> None:
-        """To a thread."""
+        """Gives the connection to a thread."""
         self.tpool.submit(self._serve, conn)
 
     def _serve(self, conn: TConn) -> None:
         try:
+            conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", UNREAD_SECONDS, 0))
             conn.data_ready = _says_something(conn.sock)
             if conn.data_ready:
                 self.handle(conn)
@@ -51,11 +56,21 @@ class JsonThreadWorker(ThreadWorker):
             with self._counting:
                 was_full = self.nr_conns >= self.worker_connections
                 self.nr_conns -= 1
-            if was_full or not self.alive:  # the one that accepts waits for that
+            if was_full or not self.alive:  # the thread that accepts waits for that
                 self.method_queue.defer(lambda: None)
 
+    def handle_request(self, req: Request, conn: TConn) -> bool:
+        """Whether the connection may be used again. One whose answer ends early is closed without the last chunk."""
+        try:
+            return bool(super().handle_request(req, conn))
+        except BlockingIOError:
+            self.log.warning("a client has not read its answer for %d s and is left", UNREAD_SECONDS)
+        except ConnectionAbortedError as error:  # the application's
+            self.log.warning("%s", error)
+        return False
+
     def wait_for_and_dispatch_events(self, timeout: float | None) -> None:
-        """The base would look around once a second, for what comes with a signal here, or never."""
+        """The base wakes once a second to look for what never happens here, or comes with a signal."""
         super().wait_for_and_dispatch_events(QUIET_SECONDS if self.alive else timeout)
 
     def handle_error(self, req: Request | None, client: socket.socket, addr: object, exc: BaseException) -> None:
@@ -73,14 +88,14 @@ class JsonThreadWorker(ThreadWorker):
 
 
 def _says_something(client: socket.socket) -> bool:
-    """Whether it sends a request; one that never does must not keep a thread."""
+    """Whether the client sends a request in time; one that never does must not keep a thread."""
     poll = select.poll()
     poll.register(client, select.POLLIN)
     return bool(poll.poll(SILENCE_SECONDS * 1000))
 
 
 def _end(client: socket.socket) -> None:
-    """Ends our side, reads the client's to its end for at most LINGER_SECONDS, and lets later reads see that end."""
+    """Ends our side, then reads what the client still sends for LINGER_SECONDS at most; later reads see its end."""
     deadline = time.monotonic() + LINGER_SECONDS
     with suppress(OSError):  # the client has gone, or takes too long
         client.shutdown(socket.SHUT_WR)

@@ -20,6 +20,7 @@ from typing import Any
 
 import falcon
 
+from api import ops
 from api.app import create_app
 from api.notls import ssl_stands_in
 from supervisor.contract.client import Client
@@ -35,11 +36,12 @@ with ssl_stands_in():
 
     from api.http_worker import QUIET_SECONDS, JsonThreadWorker
 
-# More than containers that one host starts at once; a thread is made when all others are busy.
-THREADS = 64
-# gunicorn kills a worker that has not reported for so long; its event loop does, busy threads or not.
+# For the engine more than one host starts containers at once, and those that long answers to operators may keep. A
+# thread is made when all others are busy.
+THREADS = 64 + sum(path.at_once or 0 for path in ops.PATHS.values())
+# gunicorn kills a worker whose event loop has not reported for so long; busy threads do not keep it from that.
 HEARTBEAT_TIMEOUT_SECONDS = 60
-# What is in flight at a stop gets so long; the engine kills a plugin after 10 s.
+# Requests in flight at a stop get so long; the engine kills a plugin after 10 s.
 STOP_TIMEOUT_SECONDS = 2
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h; workers/system/libc.py is not for the API
@@ -52,9 +54,9 @@ _log = logging.getLogger(__name__)
 def run(listener_fd: int, requests: "SimpleQueue[Request]", replies: "SimpleQueue[Reply]") -> None:
     """Serves until SIGTERM; leaves with SystemExit: 0 after a SIGTERM, 1 when the worker has gone.
 
-    To be called in a child of its own. `listener_fd` is the listening unix socket, whose file stays. The queues must
-    have no other user at this end, and their far ends must be closed here, or the channel's end is never seen. Logging
-    must have been set up.
+    To be called in a child of its own, with logging set up. `listener_fd` is the listening unix socket, whose file
+    stays. Nothing else may use the queues at this end, and their far ends must be closed here, or this process never
+    sees the channel's end.
     """
     _Server(os.dup(listener_fd), Client(requests, replies)).run()
 

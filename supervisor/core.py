@@ -153,6 +153,7 @@ class Supervisor:
         for endpoint in self._endpoints:
             endpoint.stop()
         self._spare.stop()
+        self._questions.stop()
         self._api.stop()
         self._watcher.stop()
         self._loop.call_later(STOP_DEADLINE_SECONDS, self._kill_all)

@@ -1,13 +1,14 @@
 """The caller's end of the queues to the supervisor: one message there, one reply back, correlated by id.
 
-Used by the API process only, by many of its threads at once. One thread reads the replies and wakes whoever waits;
-when the channel breaks, every waiter fails at once.
+Many threads of the API process call at once. One thread reads the replies and hands each to its caller; it never waits
+for a caller. When the channel breaks, every caller fails at once.
 """
 
 import itertools
 import queue
 import threading
 from multiprocessing.queues import SimpleQueue
+from typing import Protocol
 
 from supervisor.contract.errors import DeadlineExceeded, RequestError, Unavailable
 from supervisor.contract.messages import Answer, Body, GetHealth, Reply, Request
@@ -16,11 +17,18 @@ from supervisor.contract.messages import Answer, Body, GetHealth, Reply, Request
 CALL_DEADLINE_SECONDS = 28.0
 
 
+class Caller(Protocol):
+    """What answers as the supervisor does."""
+
+    def call(self, body: Body, deadline: float = CALL_DEADLINE_SECONDS) -> Answer:
+        """The supervisor's answer; raises RequestError."""
+
+
 class Client:
     """Calls the supervisor from any thread."""
 
     def __init__(self, requests: "SimpleQueue[Request]", replies: "SimpleQueue[Reply]") -> None:
-        """The queues must have been made before the fork and have no other user at this end."""
+        """The queues must have been made before the fork, and nothing else may use them at this end."""
         self._requests = requests
         self._replies = replies
         self._ids = itertools.count(1)
@@ -29,9 +37,9 @@ class Client:
         self._broken = False
 
     def start(self) -> threading.Thread:
-        """Starts the reading thread; after the last fork, as threads do not survive one. Says hello: we are ready.
+        """Starts the reading thread, which ends when the channel breaks, and tells the supervisor that we are ready.
 
-        The thread ends when the channel breaks.
+        To be called after the last fork, as threads do not survive one.
         """
         self._requests.put(Request(0, GetHealth()))
         thread = threading.Thread(target=self._read, name="replies", daemon=True)

@@ -92,7 +92,10 @@ class Leave:
 EngineRequest = CreateNetwork | DeleteNetwork | CreateEndpoint | DeleteEndpoint | OperInfo | Join | Leave
 
 
-# Requests of operators.
+# Requests of operators. Answers that grow with the number of containers come in pages.
+
+PAGE_ROWS = 200
+EVENT_WAIT_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +104,37 @@ class GetHealth:
 
 
 @dataclass(frozen=True, slots=True)
+class GetEndpoint:
+    """One endpoint, by its id or by its container's name or id."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class ListEndpoints:
-    """Every endpoint with its lease."""
+    """A page of the endpoints that match, those whose ids come after `after`; it is the last one if it is not full.
+
+    `network` and `container` are names or ids.
+    """
+
+    network: str | None = None
+    container: str | None = None
+    phase: str | None = None
+    lease_state: str | None = None
+    after: str = ""
+    limit: int = PAGE_ROWS
+
+
+@dataclass(frozen=True, slots=True)
+class ListEvents:
+    """A page of the history of leases after the event with the id `after`; None stands for the newest.
+
+    With `wait` the answer comes when there is such an event, after EVENT_WAIT_SECONDS at the latest.
+    """
+
+    after: int | None
+    limit: int = PAGE_ROWS
+    wait: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +142,8 @@ class ListWorkers:
     """Every process of the plugin with what it costs."""
 
 
-Question = GetHealth | ListEndpoints | ListWorkers
+ListQuestion = ListEndpoints | ListEvents | ListWorkers  # whose answers are long
+Question = GetHealth | GetEndpoint | ListQuestion
 Body = EngineRequest | Question
 
 
@@ -204,6 +237,29 @@ class EndpointList:
 
 
 @dataclass(frozen=True, slots=True)
+class EventView:
+    """One event of the history of leases; `time` is in Unix seconds. Ids ascend, and no id stands for two events."""
+
+    id: int
+    time: float
+    endpoint_id: str
+    network_id: str
+    network: str | None
+    container: str | None
+    kind: str
+    address: str | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventList:
+    """Sorted by id. `last` is that of the last event, or the one to ask after next where there is none."""
+
+    events: tuple[EventView, ...]
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
 class Cost:
     """What a process costs: `cpu` in seconds of both modes since its start, `rss` and `pss` in bytes."""
 
@@ -238,7 +294,7 @@ class WorkerList:
     workers: tuple[WorkerView, ...]
 
 
-Answer = Done | EndpointCreated | Joined | OperValues | Health | EndpointList | WorkerList
+Answer = Done | EndpointCreated | Joined | OperValues | Health | EndpointView | EndpointList | EventList | WorkerList
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
-"""Looks at processes: what does one cost. The only file that knows psutil.
+"""Measures what processes cost. The only file that knows psutil.
 
-Observes only: it never waits for a process, since psutil would take a child's exit status from whoever reaps it.
+It never waits for a process: psutil would take the exit status that the process manager is to have.
 """
 
 import os

@@ -5,17 +5,19 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from supervisor.contract.messages import EndpointView, WorkerView
+from supervisor.contract.messages import EndpointView, EventView, ListEndpoints, WorkerView
 from supervisor.domain.lease_states import LeaseState, lease_state
 from supervisor.endpoint.endpoint import Endpoint
 from supervisor.engine.facts import Engine
 from supervisor.runtime.child import Child
+from supervisor.state.tables import LeaseEvent
 from workers.contract.lease import Family, Lease
 from workers.system.clock import boottime
 
 if TYPE_CHECKING:
     from supervisor.ops.sampling import Sample  # psutil is loaded by those who look
 
+SHORT_ID = 12  # characters: as `docker` prints an id
 ROLES_BELOW = {"worker": "turn", "spare": "turn"}
 
 
@@ -46,6 +48,50 @@ def view_endpoint(endpoint: Endpoint, engine: Engine) -> EndpointView:
         last_trouble=endpoint.troubles.get(Family.IPV4),
         worker_pid=endpoint.worker.child.pid,
         udhcpc_pid=endpoint.worker.clients.get(Family.IPV4),
+    )
+
+
+def matches(endpoint: Endpoint, asked: ListEndpoints, engine: Engine) -> bool:
+    """Whether it is one of those that are asked for; for its lease's state one of its leases is enough."""
+    network_id, now = endpoint.spec.network_id, boottime()
+    return (
+        (asked.network is None or asked.network == engine.network_name(network_id) or _is_id(asked.network, network_id))
+        and (asked.container is None or is_of_container(endpoint, asked.container))
+        and (asked.phase is None or asked.phase == endpoint.phase)
+        and (
+            asked.lease_state is None
+            or any(asked.lease_state == lease_state(record.lease, now) for record in endpoint.leases.values())
+        )
+    )
+
+
+def is_called(endpoint: Endpoint, name: str) -> bool:
+    """Whether that is its id, or its container's name or id."""
+    return _is_id(name, endpoint.spec.endpoint_id) or is_of_container(endpoint, name)
+
+
+def is_of_container(endpoint: Endpoint, name: str) -> bool:
+    """Whether its container has this name or id."""
+    identity = endpoint.identity
+    return identity is not None and (name == identity.name or _is_id(name, identity.id))
+
+
+def _is_id(text: str, full: str) -> bool:
+    return len(text) >= SHORT_ID and full.startswith(text)
+
+
+def view_event(number: int, event: LeaseEvent, engine: Engine) -> EventView:
+    """One line of the history of leases; the network's name is that of today."""
+    return EventView(
+        id=number,
+        time=event.time,
+        endpoint_id=event.endpoint,
+        network_id=event.network,
+        network=engine.network_name(event.network),
+        container=event.container,
+        kind=event.kind,
+        address=event.address,
+        detail=event.detail,
     )
 
 

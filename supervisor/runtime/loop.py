@@ -61,9 +61,16 @@ class Loop:
 
     def watch(self, source: Source, callback: Callback) -> None:
         """Calls back whenever `source` is readable, until it is forgotten, which has to be before it is closed."""
+        self._watch(source, callback, select.EPOLLIN)
+
+    def watch_writable(self, source: Source, callback: Callback) -> None:
+        """As `watch`, whenever `source` takes data, or its reader has gone."""
+        self._watch(source, callback, select.EPOLLOUT)
+
+    def _watch(self, source: Source, callback: Callback, events: int) -> None:
         number = source if isinstance(source, int) else source.fileno()
         if source not in self._numbers:
-            self._epoll.register(number, select.EPOLLIN)
+            self._epoll.register(number, events)
         self._numbers[source] = number
         self._callbacks[number] = callback
 

@@ -1,9 +1,8 @@
 """The two children that the supervisor always has: the API and the engine watcher.
 
-Both are restarted for ever, each time with fresh channels: a queue whose reader was killed keeps its lock for ever.
+The supervisor starts both again whenever they end, with fresh channels: one whose reader was killed may stay locked.
 """
 
-import fcntl
 import logging
 import os
 import socket
@@ -12,18 +11,18 @@ from multiprocessing import Pipe, get_context
 from multiprocessing.queues import SimpleQueue
 from signal import SIGKILL, SIGTERM
 
-from supervisor.contract.errors import RequestError
-from supervisor.contract.messages import Answer, Reply, Request, Respond
+from supervisor.contract.errors import RequestError, Unavailable
+from supervisor.contract.messages import Answer, ListQuestion, Reply, Request, Respond
 from supervisor.runtime.child import Child
 from supervisor.runtime.child_states import ChildEvent, ChildState
 from supervisor.runtime.loop import Loop
+from supervisor.runtime.outbox import Outbox
 from supervisor.runtime.process_manager import ProcessManager
 from supervisor.runtime.queues import reader, writer
 from workers.system.backoff import Backoff
 
 API = "api.server:run"
 WATCHER = "supervisor.engine.watcher:run"
-REPLIES_PIPE_BYTES = 1 << 20  # the supervisor never waits for a reader; a list of 1,000 endpoints must fit
 API_FIRST_DELAY = 0.05  # a user who meets a dead API waits for the next one
 
 log = logging.getLogger(__name__)
@@ -44,6 +43,7 @@ class Api:
         self._listener = listener
         self._on_request = on_request
         self._requests: SimpleQueue[Request] | None = None
+        self._outbox: Outbox | None = None
         self.child = Child("nd-api", "api", lambda _: None, self._exited, Backoff(first=API_FIRST_DELAY))
 
     def start(self) -> None:
@@ -51,7 +51,6 @@ class Api:
         context = get_context("fork")
         requests: SimpleQueue[Request] = context.SimpleQueue()
         replies: SimpleQueue[Reply] = context.SimpleQueue()
-        fcntl.fcntl(writer(replies).fileno(), fcntl.F_SETPIPE_SZ, REPLIES_PIPE_BYTES)
         os.set_blocking(writer(replies).fileno(), False)
         self._process_manager.spawn(
             self.child,
@@ -63,14 +62,15 @@ class Api:
             theirs=(writer(requests), reader(replies)),
             keep=self._listener,
         )
-        self._requests = requests
-        self._loop.watch(reader(requests), lambda: self._readable(requests, replies))
+        outbox = Outbox(self._loop, writer(replies), self._hangs)
+        self._requests, self._outbox = requests, outbox
+        self._loop.watch(reader(requests), lambda: self._readable(requests, outbox))
 
     def stop(self) -> None:
-        """No more requests are taken."""
+        """Takes no more requests."""
         self._process_manager.stop(self.child, SIGTERM)
 
-    def _readable(self, requests: "SimpleQueue[Request]", replies: "SimpleQueue[Reply]") -> None:
+    def _readable(self, requests: "SimpleQueue[Request]", outbox: Outbox) -> None:
         try:
             request = requests.get()
         except (EOFError, OSError):
@@ -79,29 +79,30 @@ class Api:
 
         if self.child.state is ChildState.STARTING:
             self.child.advance(ChildEvent.READY)
+        is_list = isinstance(request.body, ListQuestion)
 
         def respond(result: Answer | RequestError) -> None:
-            if self._requests is requests:  # else the API that asked is gone, and so is whoever waited
-                self._reply(replies, Reply(request.id, result))
+            """To an API that has gone, the outbox says nothing any more."""
+            if is_list and outbox.is_full:
+                result = Unavailable("too many long answers wait to be read; try again")
+            outbox.put(Reply(request.id, result), is_long=is_list and not isinstance(result, RequestError))
 
         self._on_request(request, respond)
 
-    def _reply(self, replies: "SimpleQueue[Reply]", reply: Reply) -> None:
-        try:
-            replies.put(reply)
-        except OSError as error:  # it is dying, or does not read: both end with a new one
-            log.warning("the API does not take replies (%s); it is restarted", error)
-            self._process_manager.kill(self.child, SIGKILL)
+    def _hangs(self, reason: str) -> None:
+        log.warning("the API does not take replies (%s); it is restarted", reason)
+        self._process_manager.kill(self.child, SIGKILL)
 
     def _exited(self, status: int) -> None:
-        if self._requests is not None:
+        if self._requests is not None and self._outbox is not None:
             self._loop.forget(reader(self._requests))
-            self._requests = None
+            self._outbox.close()
+            self._requests = self._outbox = None
         _restart(self._process_manager, self.child, status, self.start)
 
 
 class Watcher:
-    """The engine watcher; `on_fact` gets what it learns."""
+    """The engine watcher; `on_fact` gets each fact that it learns."""
 
     def __init__(self, process_manager: ProcessManager, engine_socket: str, on_fact: Callable[[object], None]) -> None:
         self._process_manager = process_manager
@@ -114,11 +115,11 @@ class Watcher:
         self._process_manager.spawn(self.child, WATCHER, self._engine_socket, theirs, channel=ours, theirs=(theirs,))
 
     def look_again(self) -> None:
-        """At everything, by another process: this one waits for the engine's next event."""
+        """Looks at everything again, by another process: this one waits for the engine's next event."""
         self._process_manager.kill(self.child, SIGKILL)
 
     def stop(self) -> None:
-        """It holds nothing that it would have to give back."""
+        """Kills it: it holds nothing that it would have to give back."""
         self._process_manager.stop(self.child, SIGKILL)
 
     def _exited(self, status: int) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
+from supervisor.contract.errors import Unavailable
 from supervisor.state import tables
 from supervisor.state.records import Binding, EndpointRecord, Network
 from supervisor.state.tables import LeaseEvent, Snapshot, Statement
@@ -37,6 +38,7 @@ class Store:
         call_later: Callable[[float, Callable[[], None]], object],
     ) -> None:
         self.problem: str | None = None
+        self.committed: Callable[[], None] = lambda: None  # called when changes have come to the disk
         self._path = directory / "state.db"
         self._snapshot = snapshot
         self._database: sqlite3.Connection | None = None
@@ -115,6 +117,18 @@ class Store:
         if self._events % PRUNE_EVERY == 1:
             self._do(*tables.prune_events())
 
+    def events(self, after: int | None, limit: int) -> tuple[tuple[int, LeaseEvent], ...]:
+        """Events on disk with their ids, at most `limit` after the id `after`; None asks for the newest one alone.
+
+        Raises Unavailable.
+        """
+        if self._database is None:
+            raise Unavailable(f"the history cannot be read: {self.problem}")
+        try:
+            return tables.read_events(self._database, after, limit)
+        except sqlite3.Error as error:
+            raise Unavailable(f"the history cannot be read: {error}") from None
+
     def _close(self) -> None:
         if self._database is not None:
             self._database.close()
@@ -169,6 +183,8 @@ class Store:
             self._carry_out(changes)
         except sqlite3.Error as error:
             self._fail(error)
+            return
+        self.committed()
 
     def _due(self) -> None:
         self._armed = False

@@ -151,6 +151,16 @@ def add_event(event: LeaseEvent) -> Statement:
     return query, astuple(event)
 
 
+def read_events(database: sqlite3.Connection, after: int | None, limit: int) -> tuple[tuple[int, LeaseEvent], ...]:
+    """Events with their ids, by which they are ordered; the newest one alone where `after` is None."""
+    columns = "SELECT id, time, endpoint, network, container, kind, address, detail FROM event"
+    if after is None:
+        rows = database.execute(f"{columns} ORDER BY id DESC LIMIT 1")
+    else:
+        rows = database.execute(f"{columns} WHERE id > ? ORDER BY id LIMIT ?", (after, limit))
+    return tuple((number, LeaseEvent(*values)) for number, *values in rows)
+
+
 def prune_events() -> tuple[Statement, ...]:
     """Those that are too old, and the oldest of those that are too many."""
     return (

@@ -1,20 +1,30 @@
-"""The ops surface: what operators see."""
+"""The ops surface: what operators ask and see."""
 
+import json
 from dataclasses import replace
+from functools import partial
 from ipaddress import IPv4Address, IPv4Interface
+from typing import Any
 
 import pytest
+from falcon.testing import Result, create_environ
 
-from supervisor.contract.errors import Unavailable
+from api import ops
+from api.ops import DEADLINE_SECONDS
+from supervisor.contract.errors import NotFound, Unavailable
 from supervisor.contract.messages import (
     Answer,
     Body,
     Cost,
     EndpointList,
     EndpointView,
+    EventList,
+    EventView,
+    GetEndpoint,
     GetHealth,
     Health,
     ListEndpoints,
+    ListEvents,
     ListWorkers,
     WorkerList,
     WorkerView,
@@ -143,8 +153,182 @@ def test_workers() -> None:
     }
 
 
-@pytest.mark.parametrize("path", ["/v1/endpoints", "/v1/workers"])
-def test_empty_lists(path: str) -> None:
-    """A fresh plugin has lists too, not nulls."""
-    answer: Answer = EndpointList(()) if path == "/v1/endpoints" else WorkerList(())
-    assert list(http_over(FakeClient(lambda _body: answer)).simulate_get(path).json.values()) == [[]]
+EVENT = EventView(7, 1_700_000_000.25, "e" * 64, "n" * 64, "lan", "web", "nak", "192.0.2.7/24", "refused")
+
+
+def endpoint(number: int) -> EndpointView:
+    """One of many."""
+    return replace(ENDPOINT, endpoint_id=f"{number:04d}")
+
+
+def event(number: int) -> EventView:
+    """One of many."""
+    return replace(EVENT, id=number)
+
+
+class Many:
+    """A supervisor with so many endpoints and events; it gives what it is asked for in pages."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __call__(self, body: Body) -> Answer:
+        """The page."""
+        if isinstance(body, ListEndpoints):
+            first = int(body.after or "0") + 1
+            return EndpointList(tuple(map(endpoint, range(first, min(first + body.limit, self.number + 1)))))
+        assert isinstance(body, ListEvents)
+        first = (self.number if body.after is None else body.after) + 1
+        numbers = range(first, min(first + body.limit, self.number + 1))
+        return EventList(tuple(map(event, numbers)), numbers[-1] if numbers else first - 1)
+
+
+@pytest.mark.parametrize(
+    ("number", "parameters", "expected"),
+    [
+        (0, "", range(0)),
+        (1, "", range(1, 2)),
+        (450, "", range(1, 451)),
+        (400, "", range(1, 401)),
+        (450, "?limit=201", range(1, 202)),
+        (450, "?after=0448", range(449, 451)),
+    ],
+)
+def test_lists_of_any_length(number: int, parameters: str, expected: range) -> None:
+    """A list is complete however many pages it comes in, and ends at its limit; an empty one is no null."""
+    result = http_over(FakeClient(Many(number))).simulate_get(f"/v1/endpoints{parameters}")
+    assert [int(view["endpoint_id"]) for view in result.json["endpoints"]] == list(expected)
+
+
+def test_no_workers() -> None:
+    """A fresh plugin has an empty list, no null."""
+    assert http_over(FakeClient(lambda _body: WorkerList(()))).simulate_get("/v1/workers").json == {"workers": []}
+
+
+def test_filters() -> None:
+    """Each parameter is a filter of the question."""
+    client = FakeClient(lambda _body: EndpointList(()))
+    path = "/v1/endpoints?network=lan&container=my%20web&phase=joined&lease_state=bound&after=e1&limit=7"
+    http_over(client).simulate_get(path)
+    assert client.bodies == [ListEndpoints("lan", "my web", "joined", "bound", "e1", 7)]
+
+
+def test_one_endpoint() -> None:
+    """It has the same fields as in the list; a name is taken as it is, and one that is not known is 404."""
+
+    def find(body: Body) -> Answer:
+        if body != GetEndpoint("my web"):
+            raise NotFound("no such endpoint")
+        return ENDPOINT
+
+    http = http_over(FakeClient(find))
+    (listed,) = http_over(FakeClient(lambda _: EndpointList((ENDPOINT,)))).simulate_get("/v1/endpoints").json.values()
+    assert http.simulate_get("/v1/endpoints/my%20web").json == listed[0]
+    assert http.simulate_get("/v1/endpoints/web").status_code == 404
+
+
+def lines(result: Result) -> list[dict[str, object]]:
+    """Of a stream."""
+    assert result.headers["content-type"] == "application/x-ndjson"
+    return [json.loads(line) for line in result.text.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [("", range(1, 451)), ("?since=448", range(449, 451)), ("?since=450", range(0)), ("?limit=3", range(1, 4))],
+)
+def test_history(parameters: str, expected: range) -> None:
+    """One JSON object a line, from any event to the newest."""
+    events = lines(http_over(FakeClient(Many(450))).simulate_get(f"/v1/events{parameters}"))
+    assert [event["id"] for event in events] == list(expected)
+    assert all(list(event) == list(EventView.__slots__) for event in events)
+    assert all(event["time"] == "2023-11-14T22:13:20.250+00:00" for event in events)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "first", "expected"), [("", ListEvents(None, 2), [4, 5]), ("&since=2", ListEvents(2, 2), [3, 4])]
+)
+def test_events_that_come(parameters: str, first: ListEvents, expected: list[int]) -> None:
+    """A stream begins after the event that is named, or after the newest, and waits for the next ones."""
+    many = Many(3)
+
+    def happening(body: Body) -> Answer:
+        answer = many(body)
+        many.number += 1
+        return answer
+
+    client = FakeClient(happening)
+    events = lines(http_over(client).simulate_get(f"/v1/events?follow=true&limit=2{parameters}"))
+    assert [event["id"] for event in events] == expected
+    assert client.bodies[0] == first
+    assert all(isinstance(body, ListEvents) and body.wait for body in client.bodies[1:])
+    assert all(deadline > DEADLINE_SECONDS for _, deadline in client.calls)
+
+
+def test_a_stream_that_fails() -> None:
+    """Before its first line the failure is the status; later it is the last line, after what had come."""
+
+    def failing(after: int, body: Body) -> Answer:
+        assert isinstance(body, ListEvents)
+        if body.after == after:
+            raise Unavailable("the plugin is stopping")
+        return EventList((event(1),), 1)
+
+    result = http_over(FakeClient(partial(failing, 0))).simulate_get("/v1/events?follow=1&since=0")
+    assert (result.status_code, result.json) == (503, {"Err": "the plugin is stopping"})
+    shown = lines(http_over(FakeClient(partial(failing, 1))).simulate_get("/v1/events?follow=1&since=0"))
+    assert [line.get("id") for line in shown] == [1, None]
+    assert shown[-1] == {"Err": "the plugin is stopping"}
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("/v1/endpoints?nework=lan", "unknown parameter 'nework'; known are network, "),
+        ("/v1/endpoints?network=", "network must be a non-empty string of printable characters"),
+        ("/v1/endpoints?network=a%00b", "network must be a non-empty string of printable characters"),
+        ("/v1/endpoints?container=a&container=b", "container must be given once"),
+        ("/v1/endpoints?limit=0", "limit must be a whole number from 1, got '0'"),
+        ("/v1/endpoints?limit=-1", "limit must be a whole number"),
+        ("/v1/endpoints?limit=ten", "limit must be a whole number"),
+        ("/v1/endpoints?limit=%D9%A3", "limit must be a whole number"),
+        ("/v1/endpoints?limit=1" + "0" * 5000, "limit must be a whole number"),
+        ("/v1/endpoints/web?limit=1", "unknown parameter 'limit'; there are none here"),
+        ("/v1/workers?x", "unknown parameter 'x'; there are none here"),
+        ("/v1/events?since=x", "since must be a whole number from 0, got 'x'"),
+        ("/v1/events?follow=yes", "follow must be true or false, got 'yes'"),
+    ],
+)
+def test_malformed_parameters(path: str, text: str) -> None:
+    """Each is refused with a short text that names it, and nothing reaches the supervisor."""
+    client = FakeClient()
+    result = http_over(client).simulate_get(path)
+    assert (result.status_code, list(result.json)) == (400, ["Err"])
+    assert result.json["Err"].startswith(text)
+    assert len(result.json["Err"]) < 200
+    assert client.calls == []
+
+
+@pytest.mark.parametrize("path", ["/v1/endpoints", "/v1/events", "/v1/workers"])
+def test_as_many_as_may_be(path: str) -> None:
+    """So many answers are under way and no more; each end makes room, also an end before anything was sent."""
+
+    refusals = [NotFound("no")] * 20
+
+    def answer(body: Body) -> Answer:
+        if refusals:
+            raise refusals.pop()
+        return WorkerList(()) if isinstance(body, ListWorkers) else Many(1)(body)
+
+    http = http_over(FakeClient(answer))
+    assert {http.simulate_get(path).status_code for _ in range(20)} == {404}
+    limit = ops.PATHS[path].at_once
+    assert limit
+    ignore: Any = lambda *_: None  # noqa: E731
+    begun: list[Any] = [http.app(create_environ(path), ignore) for _ in range(limit)]
+    result = http.simulate_get(path)
+    assert (result.status_code, result.json["Err"].split(" are ")[0]) == (503, f"{limit} answers of {path}")
+    next(iter(begun[0]))
+    for body in begun[:2]:
+        body.close()
+    assert [http.simulate_get(path).status_code for _ in range(3)] == [200] * 3

@@ -85,7 +85,20 @@ class Reaction:
     @property
     def json(self) -> Any:  # noqa: ANN401 whatever JSON holds
         """The body."""
-        return json.loads(self.raw.partition(b"\r\n\r\n")[2])
+        return json.loads(self.body)
+
+    @property
+    def body(self) -> bytes:
+        """In one piece."""
+        rest = self.raw.partition(b"\r\n\r\n")[2]
+        if "transfer-encoding: chunked" not in self.head:
+            return rest
+        body = bytearray()
+        while rest:
+            size, _, rest = rest.partition(b"\r\n")
+            body += rest[: int(size, 16)]
+            rest = rest[int(size, 16) + 2 :]
+        return bytes(body)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.contract.messages import Cost, EndpointView, Health, WorkerView
+from supervisor.contract.messages import Cost, EndpointView, EventView, Health, WorkerView
 from tests.lab.build import PLUGIN, ROOT
 from tests.lab.command import run
 from tests.lab.images import BUSYBOX
@@ -87,11 +87,12 @@ def test_the_option_tables_are_those_of_the_code() -> None:
     assert with_tables(README) == README
 
 
-@pytest.mark.parametrize("view", [EndpointView, Health, WorkerView, Cost])
+@pytest.mark.parametrize("view", [EndpointView, EventView, Health, WorkerView, Cost])
 def test_the_manual_explains_every_field(view: type) -> None:
     """docs/operations.md has a table for each answer, with exactly the fields that the answer has."""
     headings = {
         EndpointView: "GET /v1/endpoints",
+        EventView: "GET /v1/events",
         Health: "GET /healthz",
         WorkerView: "GET /v1/workers",
         Cost: "What a process costs",

@@ -1,5 +1,6 @@
 """The plugin's own start and stop, many endpoints at once, and requests that must change nothing."""
 
+import json
 import signal
 import time
 from collections import Counter
@@ -98,6 +99,25 @@ def test_many_joined(rig: Rig, server: DhcpServer) -> None:
     assert len(clients) == 10
     for container in containers:
         assert rig.capture.kinds(container.mac).count(Kind.RELEASE) == 1
+
+
+def test_what_operators_see_of_a_life(rig: Rig, server: DhcpServer) -> None:
+    """A stream tells of a container's events as they come; afterwards the history has the same ones."""
+    with rig.engine.connect() as stream, stream.makefile("rb") as received:
+        stream.sendall(b"GET /v1/events?follow=true&limit=4 HTTP/1.1\r\nHost: plugin\r\n\r\n")
+        assert received.readline() == b"HTTP/1.1 200 OK\r\n"
+        container = rig.joined()
+        network = rig.engine.get(f"/v1/endpoints?network={container.network_id}&phase=joined&limit=1")
+        assert network["endpoints"] == [rig.engine.get(f"/v1/endpoints/{container.endpoint_id[:12]}")]
+        container.stop()
+        rig.containers.clear()
+        events = [json.loads(line) for line in received if line.startswith(b"{")]
+
+    assert [event["kind"] for event in events] == ["bound", "renewed", "left", "deleted"]
+    assert {event["endpoint_id"] for event in events} == {container.endpoint_id}
+    with rig.engine.connect() as history:
+        history.sendall(f"GET /v1/events?since={events[0]['id'] - 1} HTTP/1.1\r\nHost: plugin\r\n\r\n".encode())
+        assert [json.loads(line) for line in reaction(history).body.splitlines()] == events
 
 
 def test_malformed_requests_change_nothing(rig: Rig, server: DhcpServer) -> None:

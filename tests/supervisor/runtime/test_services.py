@@ -11,16 +11,23 @@ from signal import SIGKILL, SIGSTOP
 import pytest
 
 from supervisor.contract.errors import NotFound
-from supervisor.contract.messages import DeleteNetwork, Done, GetHealth, OperValues, Reply, Request, Respond
+from supervisor.contract.messages import (
+    DeleteNetwork,
+    Done,
+    GetHealth,
+    OperValues,
+    Reply,
+    Request,
+    Respond,
+)
 from supervisor.listener import listen
-from supervisor.runtime import services
+from supervisor.runtime import outbox, services
 from supervisor.runtime.child_states import ChildState
 from supervisor.runtime.queues import reader, writer
 from supervisor.runtime.services import Api, Watcher
 from tests.supervisor.children import Home, descriptors
 
-BIG = OperValues({"big": "x" * 500_000})  # as much as a list of 1,000 endpoints
-TOO_BIG = OperValues({"big": "x" * 3_000_000})
+BIG = OperValues({"big": "x" * 500_000})  # as much as a list of 1,000 endpoints, and more than a pipe holds
 
 
 def _serve(listener: int, requests: "SimpleQueue[Request]", replies: "SimpleQueue[Reply]") -> None:
@@ -88,10 +95,14 @@ def _unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Unit]:
 )
 def test_a_request(unit: Unit, result: Done, shown: bytes | str) -> None:
     """A request comes through the inherited socket, and its answer goes back with the same id."""
+    came: list[bool] = []
     with unit.request(b"n1") as caller:
         request, respond = unit.asked[0]
         assert request == Request(1, DeleteNetwork("n1"))
         respond(result)
+        unit.home.loop.watch(caller, lambda: came.append(True))
+        unit.home.wait_for(lambda: came)
+        unit.home.loop.forget(caller)
         assert caller.recv(200) == (shown if isinstance(shown, bytes) else f"1 {shown}".encode())
 
 
@@ -114,13 +125,14 @@ def test_restart(unit: Unit) -> None:
     assert unit.api.child.restarts == 1
 
 
-def test_replies_that_are_not_taken(unit: Unit) -> None:
-    """The supervisor never waits for an API that does not read: that one is killed and a new one started."""
+def test_replies_that_are_not_taken(unit: Unit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The supervisor never waits for an API that has hung: that one is killed and a new one started."""
+    monkeypatch.setattr(outbox, "STALL_SECONDS", 0.2)
     first = unit.api.child.pid
     with unit.request(b"n1"):
         _, respond = unit.asked[0]
         unit.home.process_manager.kill(unit.api.child, SIGSTOP)
-        respond(TOO_BIG)
+        respond(BIG)
         unit.home.wait_for(lambda: unit.api.child.restarts == 1)
     with unit.request(b"n2") as caller:
         unit.asked[1][1](Done())

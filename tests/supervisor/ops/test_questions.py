@@ -1,0 +1,234 @@
+"""What operators ask: pages, filters, one endpoint, and the history of leases as it is written."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from supervisor.contract.errors import Conflict, InvalidRequest, NotFound, Unavailable
+from supervisor.contract.messages import (
+    EVENT_WAIT_SECONDS,
+    PAGE_ROWS,
+    EndpointList,
+    EndpointView,
+    EventList,
+    GetEndpoint,
+    ListEndpoints,
+    ListEvents,
+)
+from supervisor.driver.networks import Networks
+from supervisor.driver.registry import Registry
+from supervisor.engine.container_files import Identity
+from supervisor.engine.facts import Engine, NetworkSeen
+from supervisor.ops.questions import GATHER_SECONDS, Questions
+from supervisor.state.records import LeaseRecord
+from supervisor.state.store import Store
+from supervisor.state.tables import LeaseEvent, Snapshot
+from tests.supervisor.puppet import LEASE, Answers, PlayedLoop, PlayedNursery, Puppet
+from workers.contract.lease import Family
+from workers.system.clock import boottime
+
+LAN, OTHER = "a" * 64, "b" * 64
+
+
+def endpoint_id(number: int) -> str:
+    """Ids that are ordered as their numbers are."""
+    return f"{number:04x}" * 16
+
+
+@dataclass
+class Plugin:
+    """Questions over a store on disk and endpoints that the test made."""
+
+    directory: Path
+    loop: PlayedLoop = field(default_factory=PlayedLoop)
+    engine: Engine = field(default_factory=Engine)
+    puppets: list[Puppet] = field(default_factory=list)
+    questions: Questions = field(init=False)
+    store: Store = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.store = Store(self.directory, Snapshot, self.loop.call_later)
+        self.store.load()
+        self.engine.learn(NetworkSeen(LAN, "lan", None))
+        endpoints = cast(Registry, _Endpoints(self.puppets))
+        nobody = cast(Networks, ())
+        self.questions = Questions(
+            PlayedNursery(self.loop), self.loop, self.engine, self.store, nobody, endpoints, lambda: ()
+        )
+
+    def endpoint(self, number: int, network_id: str = LAN, container: str | None = None) -> None:
+        """One more; its container's id is made of its name."""
+        identity = None if container is None else Identity(container[0] * 64, container, container)
+        puppet = Puppet(identity=identity)
+        puppet.endpoint.spec = replace(puppet.spec, endpoint_id=endpoint_id(number), network_id=network_id)
+        self.puppets.append(puppet)
+
+    def ask(self, question: GetEndpoint | ListEndpoints | ListEvents) -> Answers:
+        """The answers so far: one, or none yet. Raises RequestError."""
+        answers = Answers()
+        self.questions.handlers[type(question)](question, answers)
+        return answers
+
+    def found(self, question: ListEndpoints) -> list[str]:
+        """The ids in the answer."""
+        (answer,) = self.ask(question)
+        assert isinstance(answer, EndpointList)
+        return [view.endpoint_id for view in answer.endpoints]
+
+    def happen(self, *kinds: str) -> None:
+        """Events."""
+        for kind in kinds:
+            self.store.add_event(LeaseEvent(time.time(), endpoint_id(1), LAN, "web", kind, "192.0.2.10/24", "text"))
+
+
+@dataclass
+class _Endpoints:
+    puppets: list[Puppet]
+
+    def __iter__(self) -> Iterator[object]:
+        return (puppet.endpoint for puppet in self.puppets)
+
+
+@pytest.fixture(name="plugin")
+def _plugin(tmp_path: Path) -> Iterator[Plugin]:
+    plugin = Plugin(tmp_path)
+    yield plugin
+    for puppet in plugin.puppets:
+        puppet.close()
+
+
+def kinds(answers: Answers) -> list[str]:
+    """Of the events in the one answer."""
+    (answer,) = answers
+    assert isinstance(answer, EventList)
+    return [event.kind for event in answer.events]
+
+
+def test_pages(plugin: Plugin) -> None:
+    """Pages by the last id hold each endpoint once, in order, and are never larger than the supervisor allows."""
+    for number in reversed(range(PAGE_ROWS + 3)):
+        plugin.endpoint(number)
+    first = plugin.found(ListEndpoints(limit=10_000))
+    second = plugin.found(ListEndpoints(after=first[-1]))
+    assert first + second == [endpoint_id(number) for number in range(PAGE_ROWS + 3)]
+    assert len(first) == PAGE_ROWS
+    assert plugin.found(ListEndpoints(after=second[-1])) == []
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        (ListEndpoints(network="lan"), [1, 2]),
+        (ListEndpoints(network=LAN), [1, 2]),
+        (ListEndpoints(network=OTHER[:12]), [3]),
+        (ListEndpoints(network=OTHER[:11]), []),
+        (ListEndpoints(container="web"), [1, 3]),
+        (ListEndpoints(container="w" * 12), [1, 3]),
+        (ListEndpoints(container="we"), []),
+        (ListEndpoints(container="web", network="lan"), [1]),
+        (ListEndpoints(phase="absent"), [1, 2, 3]),
+        (ListEndpoints(phase="joined"), []),
+        (ListEndpoints(lease_state="bound"), [2]),
+    ],
+)
+def test_filters(plugin: Plugin, question: ListEndpoints, expected: list[int]) -> None:
+    """Networks and containers are found by name or by an id of twelve characters at least; filters add up."""
+    plugin.endpoint(1, LAN, "web")
+    plugin.endpoint(2, LAN)
+    plugin.endpoint(3, OTHER, "web")
+    lease = replace(LEASE, obtained=boottime())
+    plugin.puppets[1].endpoint.leases[Family.IPV4] = LeaseRecord(lease, True, time.time(), time.time())
+    assert plugin.found(question) == [endpoint_id(number) for number in expected]
+
+
+@pytest.mark.parametrize(
+    ("question", "text"),
+    [
+        (ListEndpoints(phase="dead"), r"^phase must be one of .*joined.*, got 'dead'$"),
+        (ListEndpoints(lease_state="held"), r"^lease_state must be one of bound, .*, got 'held'$"),
+    ],
+)
+def test_words_that_do_not_exist(plugin: Plugin, question: ListEndpoints, text: str) -> None:
+    """A phase or state that does not exist is refused with those that do, not answered with an empty list."""
+    with pytest.raises(InvalidRequest, match=text):
+        plugin.ask(question)
+
+
+def test_one_endpoint(plugin: Plugin) -> None:
+    """It is found by its id, short or long, and by its container; two are a conflict, none is not found."""
+    plugin.endpoint(1, LAN, "web")
+    plugin.endpoint(2, LAN, "db")
+    plugin.endpoint(3, OTHER, "db")
+    for name in (endpoint_id(1), endpoint_id(1)[:12], "web", "w" * 64):
+        (answer,) = plugin.ask(GetEndpoint(name))
+        assert isinstance(answer, EndpointView)
+        assert answer.endpoint_id == endpoint_id(1)
+    with pytest.raises(Conflict, match="'db' stands for 2 endpoints"):
+        plugin.ask(GetEndpoint("db"))
+    with pytest.raises(NotFound, match="'cache'"):
+        plugin.ask(GetEndpoint("cache"))
+
+
+def test_history(plugin: Plugin) -> None:
+    """Pages of it go on from the id of the last event; what is older than asked for stays out."""
+    plugin.happen("bound", "renewed", "nak", "left")
+    (answer,) = plugin.ask(ListEvents(1, limit=2))
+    assert isinstance(answer, EventList)
+    assert [(event.id, event.kind, event.network, event.container) for event in answer.events] == [
+        (2, "renewed", "lan", "web"),
+        (3, "nak", "lan", "web"),
+    ]
+    assert kinds(plugin.ask(ListEvents(answer.last))) == ["left"]
+    assert kinds(plugin.ask(ListEvents(4))) == []
+
+
+def test_history_that_has_begun_anew(plugin: Plugin) -> None:
+    """Who waits for events after one that does not exist would wait for ever, and is told."""
+    plugin.happen("bound")
+    with pytest.raises(InvalidRequest, match=r"^since must be at most 1, "):
+        plugin.ask(ListEvents(2, wait=True))
+
+
+def test_followers(plugin: Plugin) -> None:
+    """Each one is told once of what comes after its event, all events that come at once in one answer."""
+    plugin.happen("bound")
+    newest = plugin.ask(ListEvents(None))
+    waiting = [plugin.ask(ListEvents(1, limit=limit, wait=True)) for limit in (1, 10)]
+    behind = plugin.ask(ListEvents(0, wait=True))
+    assert (kinds(newest), kinds(behind), waiting) == ([], ["bound"], [[], []])
+    assert [answer.last for answer in newest if isinstance(answer, EventList)] == [1]
+    plugin.store.put_data_root("/elsewhere")
+    plugin.loop.pass_time(GATHER_SECONDS)
+    assert waiting == [[], []]
+    plugin.happen("renewed", "nak")
+    plugin.loop.pass_time(GATHER_SECONDS)
+    assert [kinds(answers) for answers in waiting] == [["renewed"], ["renewed", "nak"]]
+    plugin.happen("left")
+    plugin.loop.pass_time(EVENT_WAIT_SECONDS)
+    assert [len(answers) for answers in waiting] == [1, 1]
+
+
+def test_follower_in_vain(plugin: Plugin) -> None:
+    """An empty answer comes in time, with the event to go on from."""
+    plugin.happen("bound")
+    waiting = plugin.ask(ListEvents(1, wait=True))
+    plugin.loop.pass_time(EVENT_WAIT_SECONDS)
+    assert waiting == [EventList((), 1)]
+
+
+@pytest.mark.parametrize("why", ["stop", "disk"])
+def test_followers_that_cannot_be_answered(plugin: Plugin, why: str) -> None:
+    """A stop of the plugin and a history that cannot be read any more end the wait with the reason."""
+    waiting = plugin.ask(ListEvents(0, wait=True))
+    if why == "stop":
+        plugin.questions.stop()
+    else:
+        plugin.store._waiting.append(("DROP TABLE event", ()))
+        plugin.store.settle()
+        plugin.loop.pass_time(GATHER_SECONDS)
+    plugin.loop.pass_time(EVENT_WAIT_SECONDS)
+    assert [type(answer) for answer in waiting] == [Unavailable]
