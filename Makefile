@@ -78,7 +78,7 @@ check: lint ## lint and the unit tests
 	@$(BIN)/python -m pytest -m "not netns and not plugin"
 
 test: setup lint $(PLUGIN) ## everything
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations=30
 
 bench: $(VENV) $(PLUGIN) ## measure what it costs, beside the drivers of Docker
 	@$(BIN)/python -m benchmarks

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.netns.lan import BRIDGE, run
+from tests.lab.network import BRIDGE
+from tests.netns.lan import run
 from workers.diagnosis.bridge_report import BridgeReport, probe_bridge
 
 pytestmark = [pytest.mark.netns, pytest.mark.usefixtures("machine")]

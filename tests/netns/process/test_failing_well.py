@@ -94,6 +94,7 @@ def test_spanning_tree(rig: Rig, own_bridge: str) -> None:
     assert rig.plugin.log.count("STP is on for") == 2
 
 
+@pytest.mark.usefixtures("alone")
 def test_packet_filter(rig: Rig, server: DhcpServer) -> None:
     """FORWARD DROP with bridge-nf-call-iptables is the cause, and what the error says to do helps."""
     rig.machine.on_host("sysctl", "-q", f"net.bridge.{FILTER}=1")

@@ -6,9 +6,8 @@ from typing import Any
 
 from tests.api.test_malformed import IDS, MALFORMED
 from tests.lab.lab import Lab
-from tests.lab.leaks import Belongings
 from tests.lab.plugin import Plugin
-from tests.plugin.conftest import Run
+from tests.plugin.conftest import Run, belongings
 from tests.plugin.judge import assert_leased, await_client
 
 UNKNOWN = json.dumps(IDS | {"Interface": {}, "SandboxKey": "/var/run/docker/netns/0123456789ab"}).encode()
@@ -28,7 +27,7 @@ def test_nothing_is_changed(run: Run, lab: Lab, plugin: Plugin, network: str) ->
     """Each of the API's table, 10 MB, ids that nobody has, no HTTP: refused in JSON; endpoints and processes stay."""
     container = run()
     await_client(plugin, assert_leased(container, network, lab.dhcp))
-    before, endpoints = Belongings.of(lab, plugin), _endpoints(plugin)
+    before, endpoints = belongings(lab, plugin), _endpoints(plugin)
 
     for method, body, text in MALFORMED:
         status, answer = plugin.post(f"/NetworkDriver.{method}", body)
@@ -42,7 +41,7 @@ def test_nothing_is_changed(run: Run, lab: Lab, plugin: Plugin, network: str) ->
     assert reactions[-1] == b""
 
     assert _endpoints(plugin) == endpoints
-    assert Belongings.of(lab, plugin).more_than(before) == []
+    assert belongings(lab, plugin).more_than(before) == []
 
 
 def _endpoints(plugin: Plugin) -> Any:  # noqa: ANN401  (JSON)
