@@ -120,7 +120,7 @@ def test_bridge_removed_meanwhile(rig: Rig, own_bridge: str) -> None:
     assert own_bridge in answer.error
 
 
-@pytest.mark.parametrize("bridge", ["absent", "lo"])
+@pytest.mark.parametrize("bridge", ["absent", "lo", "uplink"])
 def test_network_on_no_bridge(rig: Rig, bridge: str) -> None:
     """CreateNetwork names the option and what is wrong with its value; the network does not exist then."""
     answer = rig.engine.call("CreateNetwork", network_request("a" * 64, {"bridge": bridge}))

@@ -1,4 +1,4 @@
-"""The plugin's own start and stop, and many endpoints at once."""
+"""The plugin's own start and stop, and a link that comes up late."""
 
 import signal
 import time
@@ -12,10 +12,9 @@ from tests.lab.dhcp import DhcpServer
 from tests.lab.rootfs import SOCKET
 from tests.netns.process.instances import kill_supervisor
 from tests.netns.process.plugin import started_plugin
-from tests.netns.process.rig import Rig, at_once, machine_of
+from tests.netns.process.rig import Rig, machine_of
 from tests.netns.process.wire import Kind
 
-MANY = 30
 LISTENING_SECONDS = 0.5
 
 
@@ -69,39 +68,6 @@ def test_supervisor_killed(rig: Rig, server: DhcpServer) -> None:
     wait_until(lambda: not any(p.is_running() and p.status() != "zombie" for p in tree), "the end of the tree", 5)
     assert not rig.capture.frames(kind=Kind.RELEASE)
     assert f"inet {container.address} " in container.inside("ip", "-4", "-o", "addr")
-
-
-def test_many_at_once(rig: Rig, server: DhcpServer) -> None:
-    """Thirty endpoints made at the same time have thirty addresses and MACs; deleted, each gives one RELEASE."""
-    network = rig.network()
-    containers = [rig.container(network) for _ in range(MANY)]
-
-    answers = at_once(*(container.create for container in containers))
-
-    assert [answer.status for answer in answers] == [200] * MANY
-    assert len({container.address for container in containers}) == MANY
-    assert {lease.mac for lease in server.leases()} == {container.mac for container in containers}
-    at_once(*(container.delete for container in containers))
-    rig.containers.clear()
-    assert len(rig.capture.frames(kind=Kind.RELEASE)) == MANY
-    assert not server.leases()
-
-
-def test_many_joined(rig: Rig, server: DhcpServer) -> None:
-    """Ten containers run at the same time, each with its own client; their ends leave nothing (checked by the rig)."""
-    network = rig.network()
-    containers = [rig.container(network) for _ in range(10)]
-    at_once(*(container.start for container in containers))
-    for container in containers:
-        rig.wait_for_bound(container)
-
-    clients = {container.view["udhcpc_pid"] for container in containers}
-    at_once(*(container.stop for container in containers))
-    rig.containers.clear()
-
-    assert len(clients) == 10
-    for container in containers:
-        assert rig.capture.kinds(container.mac).count(Kind.RELEASE) == 1
 
 
 def test_link_that_the_kernel_has_not_noticed(rig: Rig, server: DhcpServer) -> None:
