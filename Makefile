@@ -8,6 +8,7 @@ SHELL := /bin/bash
 # Root's tools (dockerd, dnsmasq, ip) are not on the PATH of every shell.
 export PATH := $(PATH):/usr/sbin:/sbin
 export PYTHONDONTWRITEBYTECODE := 1
+unexport FROM_SOURCE # tests test what ships
 PYTHON ?= python3
 NAME ?= net-dhcp:dev
 VENV := build/venv

@@ -1,6 +1,6 @@
-"""The plugin's own root file system, run as the image's entry point says but without an engine around it.
+"""The plugin in its own root file system, as the image's entry point says but without an engine around it.
 
-Owns mounts in a namespace of their own, which end with the process. Must not know who calls the plugin.
+Must not know who calls the plugin.
 """
 
 import json
@@ -14,19 +14,10 @@ import psutil
 from tests.lab.command import wait_until
 from tests.lab.network import Network, inside
 from tests.lab.process import Process
+from tests.lab.rootfs import ENGINE_DIRECTORY, SOCKET, in_rootfs, plugin_mounts
 
-WORK = "/tmp"  # noqa: S108  (in the root file system: where `directory` is mounted)
 # Everything is ready before the line comes that starts it, so that the clock begins at exec.
-SCRIPT = f"""
-cd "$0"
-mount --bind . .; cd "$0"
-mount -t proc proc proc
-mount --rbind /dev dev
-mount --bind "$1" .{WORK}
-: > .{WORK}/ready
-shift; read -r go
-exec chroot . "$@"
-"""
+WHEN_TOLD = f': > {ENGINE_DIRECTORY}/ready; read -r go; exec "$@"'
 STOP_SECONDS = 10.0
 
 
@@ -37,12 +28,13 @@ class RootfsPlugin:
     """
 
     def __init__(self, machine: Network, directory: Path, definition: Path) -> None:
-        self.socket = directory / "plugin.sock"
+        self.socket = directory / SOCKET
         self._ready = directory / "ready"
+        entry_point = json.loads((definition / "config.json").read_text())["entrypoint"]
+        command = ["/usr/bin/busybox", "sh", "-ec", WHEN_TOLD, "sh", *entry_point]
         with (directory / "plugin.log").open("ab") as log:
-            unshared = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", SCRIPT]
             self._process = subprocess.Popen(
-                inside(machine.host, *unshared, str(definition / "rootfs"), str(directory), *_command(definition)),
+                inside(machine.host, *in_rootfs(*command, mounts=plugin_mounts(directory), definition=definition)),
                 env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
                 stdin=subprocess.PIPE,
                 stdout=log,
@@ -77,10 +69,3 @@ class RootfsPlugin:
     def _listens(self) -> bool:
         with socket.socket(socket.AF_UNIX) as probe:
             return probe.connect_ex(str(self.socket)) == 0
-
-
-def _command(definition: Path) -> list[str]:
-    """The entry point of config.json, told where its files are here."""
-    entry_point = json.loads((definition / "config.json").read_text())["entrypoint"]
-    files = {"--socket": "plugin.sock", "--engine": "docker.sock", "--state": "state"}
-    return [*entry_point, *(word for option, name in files.items() for word in (option, f"{WORK}/{name}"))]

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.lab.lab import Lab, keep_logs
+from tests.lab.rootfs import missing
 
 DIRECTORY = Path(__file__).parent
 MARKED = ("plugin", "netns")
 # Most of their time is one long wait for renewals: begun first, it overlaps with all that the other process runs.
-PATIENT = ("test_kinds.py", "test_scale.py", "test_recovery.py")
+PATIENT = ("test_kinds.py", "test_scale.py", "test_crash_and_boot.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -20,6 +21,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if (kind := _kind(item)) in MARKED:
             item.add_marker(kind)
     items.sort(key=_place)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests of what ships fail where nothing was built."""
+    if _kind(item) in MARKED and (words := missing()):
+        pytest.fail(words, pytrace=False)
 
 
 def _place(item: pytest.Item) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
+MACHINE = "/run/machine"  # its root, where a test runs in the plugin's root file system
 POLL_INTERVAL = 0.02  # seconds; a file or a socket of another process cannot be waited for otherwise
 
 
@@ -28,6 +29,11 @@ def run(
         output = (done.stdout + done.stderr).decode(errors="replace").strip()
         raise CommandFailed(f"{' '.join(words)}: exit status {done.returncode}: {output}")
     return done.stdout.decode(errors="replace").rstrip("\n")
+
+
+def on_machine(*argv: str) -> list[str]:
+    """The command line that runs `argv` with the machine's tools, wherever the test runs."""
+    return [*(("busybox", "chroot", MACHINE) if Path(MACHINE).is_dir() else ()), *argv]
 
 
 def wait_until(predicate: Callable[[], T], what: str, timeout: float, interval: float = POLL_INTERVAL) -> T:

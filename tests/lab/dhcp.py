@@ -7,8 +7,8 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from tests.lab.command import wait_until
-from tests.lab.network import LAN, LAN_BRIDGE, SERVER, inside
-from tests.lab.process import Process, spawn
+from tests.lab.daemon import Daemon
+from tests.lab.network import LAN, LAN_BRIDGE, SERVER
 
 LINE = re.compile(
     r"^(?P<time>\w{3} [ \d]\d [\d:]{8}) dnsmasq-dhcp\[\d+\]: (?:\d+ )?DHCP(?P<kind>[A-Z]+)\(\S+\)"
@@ -64,55 +64,36 @@ class ServerLease:
 
 
 @dataclass(frozen=True, slots=True)
-class DhcpServer:
-    """dnsmasq in a network namespace; `directory` holds its log and its leases, which outlive a restart."""
+class DhcpServer(Daemon):
+    """dnsmasq."""
 
-    directory: Path
-    netns: str
+    name = "dnsmasq"
+    started = "DHCP, IP range"
+
     interface: str = LAN_BRIDGE
-
-    @property
-    def log_file(self) -> Path:
-        """Everything since the first start."""
-        return self.directory / "dnsmasq.log"
 
     @property
     def lease_file(self) -> Path:
         """dnsmasq's own format; see `leases`."""
         return self.directory / "dnsmasq.leases"
 
-    @property
-    def process(self) -> Process | None:
-        """dnsmasq, if it runs."""
-        return Process.recorded(self._record)
-
     def start(self, options: ServerOptions | None = None) -> None:
         """Returns when the server listens."""
-        self.directory.mkdir(parents=True, exist_ok=True)
-        before = len(self.log())
-        process = spawn(inside(self.netns, *self._argv(options or ServerOptions())), self.directory / "dnsmasq.err")
-        process.record(self._record)
-        wait_until(lambda: "DHCP, IP range" in self.log()[before:], "dnsmasq's first log lines", 10)
-
-    def stop(self) -> None:
-        """The LAN has no DHCP server any more."""
-        if process := self.process:
-            process.stop()
-        self._record.unlink(missing_ok=True)
+        self.launch(*self._argv(options or ServerOptions()), output=self.directory / "dnsmasq.err")
 
     def restart(self, options: ServerOptions | None = None) -> None:
         """The same leases, other options."""
         self.stop()
         self.start(options)
 
-    def log(self) -> str:
-        """The whole log."""
-        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
-
     def messages(self, mac: str | None = None, kind: str | None = None) -> list[Message]:
         """The DHCP messages in order, of one client and one kind where these are given."""
         found = (message for message in map(message_of, self.log().splitlines()) if message)
         return [m for m in found if mac in (None, m.mac) and kind in (None, m.kind)]
+
+    def kinds(self, mac: str) -> list[str]:
+        """The DHCP messages from and to this client in order, in RFC 2131's words: DISCOVER, OFFER."""
+        return [message.kind for message in self.messages(mac)]
 
     def leases(self) -> list[ServerLease]:
         """What the server has leased out now."""
@@ -144,10 +125,6 @@ class DhcpServer:
             f"--log-facility={self.log_file}",
             *options.argv(),
         ]
-
-    @property
-    def _record(self) -> Path:
-        return self.directory / "dnsmasq.pid"
 
 
 def _lease(line: str) -> ServerLease:

@@ -3,17 +3,14 @@
 import csv
 import json
 import re
-import signal
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from tests.lab.command import wait_until
-from tests.lab.network import LAN, LAN_BRIDGE, SERVER, inside
-from tests.lab.process import Process, spawn
+from tests.lab.daemon import Daemon
+from tests.lab.network import LAN, LAN_BRIDGE, SERVER
 
 LINE = re.compile(r" DHCP4_PACKET_(?:RECEIVED|SEND) \[hwtype=1 (?P<mac>[0-9a-f:]{17})\].* DHCP(?P<kind>[A-Z]+) \(type ")
-STARTED = "DHCP4_STARTED"
 RELEASED, DECLINED = "0", "1"  # in the lease file: a lifetime, a state
 
 
@@ -40,16 +37,11 @@ class KeaLease:
 
 
 @dataclass(frozen=True, slots=True)
-class Kea:
-    """kea-dhcp4 in a network namespace; `directory` holds its log and its leases, which outlive a restart."""
+class Kea(Daemon):
+    """kea-dhcp4."""
 
-    directory: Path
-    netns: str
-
-    @property
-    def log_file(self) -> Path:
-        """Everything since the first start."""
-        return self.directory / "kea.log"
+    name = "kea"
+    started = "DHCP4_STARTED"
 
     @property
     def lease_file(self) -> Path:
@@ -59,38 +51,18 @@ class Kea:
     def start(self, options: KeaOptions | None = None) -> None:
         """Returns when the server listens."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        config = self.directory / "kea.json"
-        config.write_text(json.dumps({"Dhcp4": self._config(options or KeaOptions())}))
-        before = self.log().count(STARTED)
-        # Newer versions write nowhere else than where these say, and take a lock file that all of them share.
-        places = [f"KEA_{what}_DIR={self.directory}" for what in ("PIDFILE", "LOG_FILE", "DHCP_DATA")]
-        command = ["env", *places, "KEA_LOCKFILE_DIR=none", "kea-dhcp4", "-c", str(config)]
-        process = spawn(inside(self.netns, *command), self.log_file)
-        process.record(self._record)
-        wait_until(lambda: self.log().count(STARTED) > before, "Kea's start", 10)
-
-    def stop(self) -> None:
-        """The LAN has no DHCP server any more."""
-        if process := Process.recorded(self._record):
-            process.stop()
-        self._record.unlink(missing_ok=True)
-
-    def kill(self) -> None:
-        """As a power failure would."""
-        if process := Process.recorded(self._record):
-            process.kill(signal.SIGKILL)
-            wait_until(lambda: not process.alive, "the end of Kea", 5)
         # Kea does not start while a process has the number in there, be it a zombie or somebody else.
         (self.directory / "kea.kea-dhcp4.pid").unlink(missing_ok=True)
+        config = self.directory / "kea.json"
+        config.write_text(json.dumps({"Dhcp4": self._config(options or KeaOptions())}))
+        # Newer versions write nowhere else than where these say, and take a lock file that all of them share.
+        places = [f"KEA_{what}_DIR={self.directory}" for what in ("PIDFILE", "LOG_FILE", "DHCP_DATA")]
+        self.launch("env", *places, "KEA_LOCKFILE_DIR=none", "kea-dhcp4", "-c", str(config))
 
     def restart(self, options: KeaOptions | None = None) -> None:
         """The same leases, other options."""
         self.stop()
         self.start(options)
-
-    def log(self) -> str:
-        """The whole log."""
-        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
     def kinds(self, mac: str) -> list[str]:
         """The DHCP messages from and to this client in order, in RFC 2131's words: DISCOVER, OFFER."""
@@ -127,7 +99,3 @@ class Kea:
             "subnet4": [subnet],
             "loggers": [{"name": "kea-dhcp4", **logger, "severity": "INFO"}, {"name": "kea-dhcp4.packets", **logger}],
         }
-
-    @property
-    def _record(self) -> Path:
-        return self.directory / "kea.pid"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
-from tests.lab.command import run
+from tests.lab.command import on_machine, run
 
 LAN = IPv4Network("192.168.77.0/24")
 SERVER = IPv4Address("192.168.77.1")
@@ -72,9 +72,12 @@ class Network:
         self.on_host("iptables", "-I", "DOCKER-USER", "-i", BRIDGE, "-o", BRIDGE, "-j", "ACCEPT")
 
 
-def inside(namespace: str, *argv: str) -> list[str]:
-    """The command line that runs `argv` in the network namespace; unlike `ip netns exec` it leaves the mounts alone."""
-    return ["nsenter", f"--net=/run/netns/{namespace}", *argv]
+def inside(namespace: str | None, *argv: str) -> list[str]:
+    """The command line that runs `argv` in the network namespace, or where the test is, with the machine's tools.
+
+    Unlike `ip netns exec` it leaves the mounts alone.
+    """
+    return ["nsenter", f"--net=/run/netns/{namespace}", *argv] if namespace else on_machine(*argv)
 
 
 def _bridge(namespace: str, name: str, address: IPv4Address) -> None:

@@ -102,6 +102,18 @@ def spawn(argv: list[str], log: Path) -> Process:
     return process
 
 
+def tree(pid: int) -> Iterator[Process]:
+    """It and its descendants, each after its parent."""
+    if process := Process.of(pid):
+        yield process
+    try:
+        children = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    except (FileNotFoundError, ProcessLookupError):
+        return  # it has just gone
+    for child in " ".join(children).split():
+        yield from tree(int(child))
+
+
 def processes() -> Iterator[Process]:
     """Every process that runs now."""
     for entry in Path("/proc").iterdir():

@@ -8,7 +8,8 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 import pytest
 
-from tests.netns.lan import BRIDGE, MAC, SERVER, addresses, routes, run
+from tests.lab.network import BRIDGE, SERVER
+from tests.netns.lan import MAC, addresses, routes, run
 from workers.contract.lease import Lease, Route
 from workers.link.configure import configure
 from workers.netlink.operations import NetlinkError

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.netns.lan import BRIDGE, create_pair, run
+from tests.lab.network import BRIDGE
+from tests.netns.lan import create_pair, run
 from workers.diagnosis.causes import NO_CAUSE, likely_cause, warnings
 from workers.netlink.operations import NetlinkError
 

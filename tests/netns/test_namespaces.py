@@ -14,10 +14,10 @@ from workers.system.namespaces import current, is_abandoned, new_namespace, open
 pytestmark = pytest.mark.netns
 
 READ_ONLY_SYSCTLS = """
-mount --bind /proc/sys /proc/sys
-mount -o remount,bind,ro,nosuid,nodev,noexec /proc/sys
-unshare --net "$@"
-! test -w /proc/sys/net/ipv4/conf/lo/promote_secondaries
+busybox mount --bind /proc/sys /proc/sys
+busybox mount -o remount,bind,ro,nosuid,nodev,noexec /proc/sys
+busybox unshare --net "$@"
+! (echo 1 > /proc/sys/net/ipv4/conf/lo/promote_secondaries)
 """
 WRITE_ONE = """
 from pathlib import Path
@@ -88,7 +88,7 @@ def test_sysctls_become_writable_for_us_alone() -> None:
 
 def test_abandoned(tmp_path: Path) -> None:
     """A namespace is abandoned when no file leads to it and only we and our children are in it."""
-    elsewhere, forked = tmp_path / "nothing", "sleep 60 & echo; wait"
+    elsewhere, forked = tmp_path / "nothing", "busybox sleep 60 & echo; wait"
     with new_namespace() as namespace, namespace.visit():
         assert is_abandoned(str(elsewhere))
         assert not is_abandoned("/proc/self/ns/net")

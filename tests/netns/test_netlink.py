@@ -6,7 +6,8 @@ from ipaddress import IPv4Interface
 
 import pytest
 
-from tests.netns.lan import BRIDGE, HOST_LINK, link, readable, run
+from tests.lab.network import BRIDGE
+from tests.netns.lan import HOST_LINK, link, readable, run
 from workers.netlink.changes import change_feed, drain
 from workers.netlink.operations import Netlink
 from workers.system.namespaces import new_namespace

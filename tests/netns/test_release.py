@@ -7,18 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.netns.lan import (
-    BRIDGE,
-    CONTAINER_LINK,
-    HOST_LINK,
-    MAC,
-    SERVER,
-    DhcpServer,
-    addresses,
-    create_pair,
-    obtain_lease,
-    run,
-)
+from tests.lab.command import wait_until
+from tests.lab.dhcp import DhcpServer
+from tests.lab.network import BRIDGE, SERVER
+from tests.netns.lan import CONTAINER_LINK, HOST_LINK, MAC, addresses, create_pair, obtain_lease, run
 from workers.contract.lease import Lease
 from workers.dhcp4.release import ReleaseError, release, release_by_broadcast, release_detached
 from workers.netlink.operations import Netlink
@@ -35,6 +27,13 @@ def granted_by(server: IPv4Address) -> Lease:
     return Lease(IPv4Interface("192.168.77.50/24"), server, 120, 0.0, routers=(SERVER,))
 
 
+def assert_given_back(server: DhcpServer, lease: Lease) -> None:
+    """The server has one RELEASE, of just that lease, and no lease any more."""
+    wait_until(lambda: server.messages(MAC, "RELEASE"), "the RELEASE", 5)
+    assert [message.address for message in server.messages(MAC, "RELEASE")] == [lease.address.ip]
+    assert not server.leases()
+
+
 def exists(name: str) -> bool:
     with Netlink() as netlink:
         return netlink.link(name) is not None
@@ -45,12 +44,11 @@ def test_release_from_the_container(server: DhcpServer, tmp_path: Path, sandbox:
     with sandbox.visit():
         lease = obtain_lease("eth0", tmp_path)
         run(f"ip addr add {lease.address} dev eth0")
-        assert MAC in server.leases
+        assert [granted.mac for granted in server.leases()] == [MAC]
         release("eth0", lease, MAC)
         run("ip link del eth0")
 
-    server.wait_for(f"DHCPRELEASE({BRIDGE}) {lease.address.ip} {MAC}")
-    assert server.leases == ""
+    assert_given_back(server, lease)
 
 
 def test_forgone(server: DhcpServer, tmp_path: Path, sandbox: Namespace) -> None:
@@ -59,8 +57,7 @@ def test_forgone(server: DhcpServer, tmp_path: Path, sandbox: Namespace) -> None
         lease = obtain_lease("eth0", tmp_path)
         release_by_broadcast("eth0", lease, MAC)
 
-    server.wait_for(f"DHCPRELEASE({BRIDGE}) {lease.address.ip} {MAC}")
-    assert server.leases == ""
+    assert_given_back(server, lease)
 
 
 def test_detached_release(server: DhcpServer, tmp_path: Path) -> None:
@@ -70,8 +67,7 @@ def test_detached_release(server: DhcpServer, tmp_path: Path) -> None:
 
     release_detached(CONTAINER_LINK, lease, MAC)
 
-    server.wait_for(f"DHCPRELEASE({BRIDGE}) {lease.address.ip} {MAC}")
-    assert server.leases == ""
+    assert_given_back(server, lease)
     assert inode() == home
     assert not exists(CONTAINER_LINK)
     assert not exists(HOST_LINK)
@@ -86,7 +82,7 @@ def test_detached_release_puts_nothing_on_the_host(server: DhcpServer, tmp_path:
 
     release_detached(CONTAINER_LINK, lease, MAC)
 
-    server.wait_for("DHCPRELEASE")
+    assert_given_back(server, lease)
     assert addresses(BRIDGE) == [f"{SERVER}/24"]
     assert host.read_text() == seen_before
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.netns.lan import BRIDGE, CONTAINER_LINK, HOST_LINK, MAC, SPEC, create_pair, link, readable, run, shell
+from tests.lab.network import BRIDGE
+from tests.netns.lan import CONTAINER_LINK, HOST_LINK, MAC, SPEC, create_pair, link, readable, run, shell
 from workers.contract.lease import Route
 from workers.link.veth_bridge import VethOnBridge, host_mac
 from workers.netlink.operations import Netlink, NetlinkError
@@ -41,7 +42,7 @@ def test_addresses_count_as_chosen() -> None:
     create_pair()
 
     files = " ".join(f"/sys/class/net/{name}/addr_assign_type" for name in (HOST_LINK, CONTAINER_LINK))
-    shown = shell(f"mount -t sysfs sysfs /sys && cat {files}")
+    shown = shell(f"busybox mount -t sysfs sysfs /sys && busybox cat {files}")
     assert shown.split() == ["3", "3"]
 
 

@@ -2,24 +2,22 @@
 
 import itertools
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 
 import pytest
 
-from api.server import THREADS
 from tests.lab.build import PLUGIN
 from tests.lab.command import wait_until
 from tests.lab.containers import Container
 from tests.lab.dhcp import DhcpServer
 from tests.lab.engine import Docker
 from tests.lab.images import BUSYBOX
+from tests.lab.kea import Kea
 from tests.lab.lab import Lab
 from tests.lab.leaks import Belongings, assert_no_more
 from tests.lab.network import BRIDGE
 from tests.lab.plugin import Plugin
 
 NETWORK = "lan"
-OTHERS = 3  # threads of the API: its first one, that of the channel, that of the replies
 Run = Callable[..., Container]
 
 
@@ -54,13 +52,28 @@ def dhcp(lab: Lab) -> Iterator[DhcpServer]:
 
 
 @pytest.fixture
+def kea(lab: Lab, dhcp: DhcpServer) -> Iterator[Kea]:
+    """Kea in place of dnsmasq; unlike that it leases for less than two minutes."""
+    dhcp.stop()
+    kea = Kea(lab.directory / "kea", lab.network.lan)
+    kea.start()
+    yield kea
+    kea.stop()
+
+
+@pytest.fixture
 def no_leaks(lab: Lab, plugin: Plugin) -> Iterator[None]:
     """Fails the test after whose end the machine, the server or the plugin holds more than before."""
-    fill_thread_pool(plugin)
     wait_until(lambda: _has_spare(plugin), "the spare worker and its turn", 10)
-    before = Belongings.of(lab, plugin)
+    before = belongings(lab, plugin)
     yield
-    assert_no_more(before, lab, plugin)
+    assert_no_more(before, lambda: belongings(lab, plugin))
+
+
+def belongings(lab: Lab, plugin: Plugin) -> Belongings:
+    """The machine's links, the server's leases and what the plugin's processes hold now."""
+    leases = [lease.address for lease in lab.dhcp.leases()]
+    return Belongings.of(plugin.processes(), lab.network.links(), leases)
 
 
 def _has_spare(plugin: Plugin) -> bool:
@@ -90,21 +103,6 @@ def run(network: str, docker: Docker) -> Iterator[Run]:
     yield start
     for container in started:
         container.remove()
-
-
-def fill_thread_pool(plugin: Plugin) -> None:
-    """The API's threads grow up to THREADS with the calls at one time, and stay: once all are there, more is a leak.
-
-    Each takes a connection on which a request has been begun.
-    """
-
-    def filled() -> bool:
-        return any(process.threads >= THREADS + OTHERS for process in plugin.processes())
-
-    with ExitStack() as connections:
-        for _ in range(0 if filled() else THREADS):
-            connections.enter_context(plugin.connect()).sendall(b"G")
-        wait_until(filled, "all threads of the API", 10)
 
 
 def create_network(plugin: Plugin, name: str, *options: str, bridge: str = BRIDGE) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from tests.lab.command import wait_until
 from tests.lab.containers import Attachment, Container
 from tests.lab.dhcp import DhcpServer, ServerLease
+from tests.lab.kea import Kea
 from tests.lab.lab import Lab
 from tests.lab.plugin import Plugin
 from tests.plugin.sandbox import Sandbox
@@ -27,12 +28,12 @@ class Named:
     name: str | None
 
 
-def assert_leased(container: Container, network: str, dhcp: DhcpServer) -> Attachment:
+def assert_leased(container: Container, network: str, dhcp: DhcpServer | Kea) -> Attachment:
     """The engine's address is the container's only one there, and the server has leased it to the container's MAC."""
     attachment = container.attachment(network)
     assert attachment.address is not None
     assert Sandbox.of(container).addresses(attachment.mac) == [attachment.address]
-    assert lease_of(dhcp, attachment.mac).address == attachment.address.ip
+    assert leased(dhcp, attachment.mac) == [attachment.address.ip]
     return attachment
 
 
@@ -42,14 +43,14 @@ def lease_of(dhcp: DhcpServer, mac: str) -> ServerLease:
     return lease
 
 
-def leased(dhcp: DhcpServer, mac: str) -> list[IPv4Address]:
+def leased(dhcp: DhcpServer | Kea, mac: str) -> list[IPv4Address]:
     """What the server has leased to this MAC now."""
     return [lease.address for lease in dhcp.leases() if lease.mac == mac]
 
 
-def assert_released(dhcp: DhcpServer, mac: str, times: int = 1) -> None:
+def assert_released(dhcp: DhcpServer | Kea, mac: str, times: int = 1) -> None:
     """The server has got just that many RELEASEs from this MAC, and has taken the address back."""
-    assert len(dhcp.messages(mac, "RELEASE")) == times
+    assert dhcp.kinds(mac).count("RELEASE") == times
     assert leased(dhcp, mac) == []
 
 

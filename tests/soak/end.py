@@ -15,7 +15,7 @@ from tests.lab.dhcp import DhcpServer
 from tests.lab.lab import Lab
 from tests.lab.leaks import Belongings, assert_no_more
 from tests.lab.plugin import Plugin
-from tests.plugin.conftest import fill_thread_pool
+from tests.plugin.conftest import belongings
 from tests.plugin.sandbox import Sandbox
 from tests.soak.members import Member
 from tests.soak.records import Gap, Kind, Span
@@ -58,9 +58,8 @@ def left_behind(before: Belongings, lab: Lab, plugin: Plugin) -> list[Gap]:
         wait_until(lambda: not (lab.dhcp.leases() or any(_rows(plugin).values())), "the rest", PATIENCE, interval=1)
     except NotReached:
         found = [f"{number} rows of {name}" for name, number in _rows(plugin).items() if number]
-    fill_thread_pool(plugin)
     try:
-        assert_no_more(before, lab, plugin)
+        assert_no_more(before, lambda: belongings(lab, plugin))
     except AssertionError as left:
         found.append(str(left))
     return [_gap("all", Kind.LEFT, words) for words in found]

@@ -11,9 +11,8 @@ from threading import Event
 from tests.lab.command import CommandFailed, NotReached, wait_until
 from tests.lab.engine import EngineFailed
 from tests.lab.lab import Lab
-from tests.lab.leaks import Belongings
 from tests.lab.plugin import Plugin
-from tests.plugin.conftest import create_network, fill_thread_pool
+from tests.plugin.conftest import belongings, create_network
 from tests.soak import plan
 from tests.soak.diary import Diary
 from tests.soak.end import left_behind, unsettled
@@ -55,8 +54,7 @@ class Soak:
         self._lab.engine.reload(LIVE_RESTORE)
         self._lab.dhcp.restart(self._injector.options)
         self._plugin.get("/v1/workers")  # what is loaded late is no leak
-        fill_thread_pool(self._plugin)
-        before, seen = Belongings.of(self._lab, self._plugin), len(self._lab.dhcp.messages())
+        before, seen = belongings(self._lab, self._plugin), len(self._lab.dhcp.messages())
         create_network(self._plugin, NETWORK)
         with Prober(self._lab, self.diary):
             for member in self._members:

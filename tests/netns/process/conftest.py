@@ -10,22 +10,43 @@ from tests.lab.command import run, wait_until
 from tests.lab.dhcp import DhcpServer
 from tests.lab.network import LAN, LAN_BRIDGE, SERVER, inside
 from tests.netns.process.hurried import ENGINE_IS_SILENT, with_constants
+from tests.netns.process.instances import Instances, instances_of
 from tests.netns.process.rig import Rig, rig_in
+from tests.netns.process.shared import Shared, shared
 
 Squat = Callable[[IPv4Address], None]
 
 
 @pytest.fixture
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The plugin waits for the engine for seconds only: to be asked for before `rig`."""
-    monkeypatch.setattr("tests.netns.process.plugin.COMMAND", with_constants(ENGINE_IS_SILENT))
+def alone() -> None:
+    """For a test that ends the plugin, starts it otherwise or changes the machine: it has a rig of its own."""
 
 
 @pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Rig]:
-    """The plugin, an engine and a LAN without a server; at the end nothing may have leaked."""
-    with rig_in(tmp_path) as running:
-        yield running
+def hurried(alone: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plugin waits for the engine for seconds only: to be asked for before `rig`."""
+    monkeypatch.setattr("tests.netns.process.plugin.PROGRAM", with_constants(ENGINE_IS_SILENT))
+
+
+@pytest.fixture(name="rigs", scope="module")
+def _rigs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared[Rig]]:
+    with shared(lambda: rig_in(tmp_path_factory.mktemp("rig"))) as rigs:
+        yield rigs
+
+
+@pytest.fixture
+def rig(rigs: Shared[Rig], request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
+    """The plugin, an engine and a LAN without a server, for all tests of a module; after each nothing may be left."""
+    own = "alone" in request.fixturenames
+    with rig_in(tmp_path) if own else rigs.lend(request.session) as rig, rig.turn():
+        yield rig
+
+
+@pytest.fixture
+def instances(alone: None, rig: Rig) -> Iterator[Instances]:
+    """The plugin may be ended and started again."""
+    with instances_of(rig) as instances:
+        yield instances
 
 
 @pytest.fixture

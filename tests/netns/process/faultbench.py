@@ -14,10 +14,12 @@ import psutil
 import pytest
 
 from tests.lab.command import NotReached, run, wait_until
+from tests.lab.leaks import Belongings
 from tests.lab.network import BRIDGE, LAN, MACHINE
 from tests.netns.process.hurried import JOIN_SECONDS, with_constants
+from tests.netns.process.instances import kill_supervisor
 from tests.netns.process.leasepool import LeasePool
-from tests.netns.process.plugin import NAMES, Holdings, PluginProcess, settled
+from tests.netns.process.plugin import NAMES, PluginProcess, settled
 from tests.netns.process.rig import Rig, rig_in
 from tests.netns.process.scripted import scripted_server
 
@@ -38,7 +40,7 @@ class Bench:
     rig: Rig
     pool: LeasePool
     directory: Path
-    before: Holdings
+    before: Belongings
     read: int = field(default=0)
 
     @property
@@ -53,9 +55,9 @@ class Bench:
     def restart(self) -> None:
         """`kill -9` of the supervisor, which takes its children along, and the next instance on the same state."""
         tree = self.rig.plugin.tree()
-        self.rig.plugin.process.kill()
+        kill_supervisor(self.rig.plugin)
         self.rig.plugin.process.wait()
-        _, left = psutil.wait_procs(tree[1:], timeout=5)
+        _, left = psutil.wait_procs(tree, timeout=5)
         assert not left, left
         self.rig.plugin = plugin = PluginProcess(self.rig.machine, self.directory)
         wait_until(plugin.connectable, "the plugin's socket", 5)
@@ -114,12 +116,7 @@ class Bench:
         found += [f"{health[what]} {what}" for what in ("endpoints", "networks") if health[what]]
         found += [f"problem: {problem}" for problem in health["problems"]]  # type: ignore[attr-defined]  # a list
         found += self._rows()
-        with suppress(psutil.NoSuchProcess):  # it is just ending
-            now = self.rig.plugin.holdings()
-            if now != self.before:
-                found.append(f"before: {self.before}\nnow: {now}")
-            return found
-        return [*found, "a process that ends"]
+        return found + self.rig.plugin.belongings().more_than(self.before)
 
     def _rows(self) -> list[str]:
         with closing(sqlite3.connect(f"file:{self.directory}/state/state.db?mode=ro", uri=True)) as database:
@@ -144,7 +141,7 @@ def bench_in(directory: Path) -> Iterator[Bench]:
     run("mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=700", "tmpfs", state)
     try:
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr("tests.netns.process.plugin.COMMAND", with_constants(HURRIED))
+            patched.setattr("tests.netns.process.plugin.PROGRAM", with_constants(HURRIED))
             with rig_in(directory) as rig, scripted_server(rig.machine.lan, pool := LeasePool()):
                 assert len(rig.plugin.pids(NAMES["api"])) == 2
                 yield Bench(rig, pool, directory, settled(rig.plugin, rig.engine))

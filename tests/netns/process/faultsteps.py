@@ -19,7 +19,7 @@ Step = Callable[[Case], None]
 
 def create_asked(case: Case) -> None:
     """CreateEndpoint has reached the API only."""
-    case.stop(case.bench.rig.plugin.process.pid)
+    case.stop(case.bench.rig.plugin.supervisor)
     case.send("CreateEndpoint")
 
 
@@ -55,7 +55,7 @@ def join_asked(case: Case) -> None:
     """Join has reached the API only."""
     case.send("CreateEndpoint")
     assert case.take(case.receive())
-    case.stop(case.bench.rig.plugin.process.pid)
+    case.stop(case.bench.rig.plugin.supervisor)
     case.send("Join")
 
 
@@ -96,7 +96,7 @@ def confirmed(case: Case) -> None:
 def leave_asked(case: Case) -> None:
     """Leave has reached the API only."""
     confirmed(case)
-    case.stop(case.bench.rig.plugin.process.pid)
+    case.stop(case.bench.rig.plugin.supervisor)
     case.send("Leave")
 
 
@@ -119,7 +119,7 @@ def left(case: Case) -> None:
 def delete_asked(case: Case) -> None:
     """DeleteEndpoint has reached the API only."""
     _gone_home(case)
-    case.stop(case.bench.rig.plugin.process.pid)
+    case.stop(case.bench.rig.plugin.supervisor)
     case.send("DeleteEndpoint")
 
 

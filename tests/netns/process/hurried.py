@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping
 
-from tests.netns.process.plugin import COMMAND
-
 JOIN_SECONDS = 2.0
 SURE_SECONDS = 2.0
 GONE_SECONDS = 0.5
@@ -16,8 +14,8 @@ ENGINE_IS_SILENT = {
 
 
 def with_constants(constants: Mapping[str, float]) -> tuple[str, ...]:
-    """The plugin's command with these, by their full names."""
+    """The program of a plugin with these, by their full names."""
     modules = sorted({f"import {name.rpartition('.')[0]}" for name in constants})
     values = [f"{name} = {value}" for name, value in constants.items()]
-    program = "\n".join([*modules, *values, "from supervisor.__main__ import main", "main()"])
-    return (*COMMAND[:-2], "-c", program)
+    program = "\n".join([*modules, *values, "from supervisor.init import main", "main()"])
+    return ("-c", program)

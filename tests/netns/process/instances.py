@@ -18,8 +18,8 @@ from tests.netns.process.rig import Rig
 
 
 def kill_supervisor(plugin: PluginProcess) -> None:
-    """`kill -9` of the first process; all others follow it."""
-    os.kill(plugin.process.pid, signal.SIGKILL)
+    """`kill -9` of the supervisor; all others follow it."""
+    os.kill(plugin.supervisor, signal.SIGKILL)
 
 
 def kill_all(plugin: PluginProcess) -> None:
@@ -88,10 +88,10 @@ def history(directory: Path, container: Container) -> list[str]:
 
 
 @contextmanager
-def instances_of(rig: Rig, directory: Path) -> Iterator[Instances]:
+def instances_of(rig: Rig) -> Iterator[Instances]:
     """For a fixture; with the check that the last instance leaves no link behind."""
     links = rig.machine.links()
-    yield Instances(rig, directory)
+    yield Instances(rig, rig.directory)
     if rig.plugin.running:
         rig.clean()
         wait_until(lambda: rig.machine.links() == links, f"the links of before: {links}", 5)

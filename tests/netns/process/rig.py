@@ -1,5 +1,6 @@
 """A machine and its LAN, an engine and the plugin, put together and taken down."""
 
+import itertools
 import os
 import re
 import signal
@@ -14,7 +15,8 @@ from typing import TypeVar
 import psutil
 
 from tests.lab.command import run, wait_until
-from tests.lab.network import Network
+from tests.lab.leaks import Belongings
+from tests.lab.network import LAN_BRIDGE, Network
 from tests.lab.process import spawn
 from tests.netns.process.fakeengine import ENDED, Container, FakeEngine, callers
 from tests.netns.process.plugin import NAMES, REPOSITORY, PluginProcess, assert_nothing_leaked, settled, started_plugin
@@ -22,6 +24,7 @@ from tests.netns.process.wire import Capture
 
 T = TypeVar("T")
 PATIENCE_SECONDS = 15.0
+NUMBERS = itertools.count(1)
 
 
 class EngineDaemon:
@@ -49,13 +52,19 @@ class EngineDaemon:
 class Rig:
     """A machine and its LAN, an engine, the plugin, the wire."""
 
+    directory: Path
     machine: Network
     plugin: PluginProcess
     engine: FakeEngine
     daemon: EngineDaemon
     capture: Capture
+    before: Belongings
     containers: list[Container] = field(default_factory=list)
     networks: list[str] = field(default_factory=list)
+    first: PluginProcess = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.first = self.plugin
 
     def network(self, **options: str) -> str:
         """A network on the LAN's bridge unless `bridge` says otherwise."""
@@ -114,6 +123,25 @@ class Rig:
             if self.plugin.running:
                 self.engine.delete_network(network_id)
 
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """For one test: capture and log begin with it, and nothing is left of it."""
+        run("ip", "-n", self.machine.lan, "neigh", "flush", "dev", LAN_BRIDGE)
+        self.capture.forget()
+        self.plugin.forget()
+        yield
+        self.assert_nothing_left()
+
+    def assert_nothing_left(self) -> None:
+        """Containers and networks go, and the plugin, where it runs, holds what it held before there were any."""
+        self.clean()
+        if self.plugin.running:
+            assert_nothing_leaked(self.plugin, self.engine, self.before)
+        assert "Traceback" not in self.plugin.log, self.plugin.log
+        killed = self.plugin is not self.first or not self.plugin.running  # while it was about to connect
+        gone = {ENDED} if killed else set()
+        assert callers(self.daemon.log) <= {NAMES["watcher"], *gone}
+
 
 def at_once(*calls: Callable[[], T]) -> list[T]:
     """The results of calls that are made at the same time."""
@@ -136,7 +164,7 @@ def machine_of(name: str) -> Iterator[Network]:
 def rig_in(directory: Path) -> Iterator[Rig]:
     """The whole, with the check that the plugin holds at the end what it held at the start."""
     with ExitStack() as stack:
-        machine = stack.enter_context(machine_of(f"p{os.getpid()}"))
+        machine = stack.enter_context(machine_of(f"p{os.getpid()}-{next(NUMBERS)}"))
         daemon = EngineDaemon(directory)
         stack.callback(daemon.stop)
         plugin = stack.enter_context(started_plugin(machine, directory))
@@ -145,15 +173,10 @@ def rig_in(directory: Path) -> Iterator[Rig]:
         engine = FakeEngine(plugin.socket)
         wait_until(lambda: _plugged(machine), "the cable between machine and LAN", 10)
         before = settled(plugin, engine)
-        rig = Rig(machine, plugin, engine, daemon, capture)
+        rig = Rig(directory, machine, plugin, engine, daemon, capture, before)
         stack.callback(rig.clean)
         yield rig
-        rig.clean()
-        if plugin.running:
-            assert_nothing_leaked(plugin, engine, before)
-        assert "Traceback" not in plugin.log, plugin.log
-        gone = set() if rig.plugin is plugin and plugin.running else {ENDED}  # with an instance that was killed
-        assert callers(daemon.log) <= {NAMES["watcher"], *gone}
+        rig.assert_nothing_left()
 
 
 def _plugged(machine: Network) -> bool:

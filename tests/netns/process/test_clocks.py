@@ -5,8 +5,6 @@ says, as they are after a suspend or a step. What the kernel does at a suspend's
 clock, is played by a change that the worker is told of.
 """
 
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +13,8 @@ import pytest
 from tests.lab.command import wait_until
 from tests.lab.dhcp import DhcpServer
 from tests.netns.process.fakeengine import Container
-from tests.netns.process.instances import Instances, instances_of
+from tests.netns.process.instances import Instances
+from tests.netns.process.plugin import seen_by_plugin
 from tests.netns.process.rig import Rig
 from tests.netns.process.wire import Kind
 
@@ -24,7 +23,7 @@ LEASE_SECONDS = 120  # the lab's server's
 CLOCKS = """
 import time
 from pathlib import Path
-from workers import alarm
+from workers.system import alarm
 
 ahead, real_clock, real_time, real_set = Path({ahead!r}), time.clock_gettime, time.time, alarm.Alarm.set
 
@@ -37,7 +36,7 @@ def put_off(self, at):
 time.clock_gettime = lambda clock: real_clock(clock) + (seconds(0) if clock == time.CLOCK_BOOTTIME else 0)
 time.time = lambda: real_time() + seconds(1)
 alarm.Alarm.set = put_off
-from supervisor.__main__ import main
+from supervisor.init import main
 main()
 """
 
@@ -61,18 +60,12 @@ class Clocks:
 
 
 @pytest.fixture(name="clocks", autouse=True)
-def _clocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clocks:
+def _clocks(alone: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clocks:
     clocks = Clocks(tmp_path / "ahead")
     clocks.set()
-    program = CLOCKS.format(ahead=str(clocks.ahead))
-    monkeypatch.setattr("tests.netns.process.plugin.COMMAND", (sys.executable, "-E", "-s", "-c", program))
+    program = CLOCKS.format(ahead=seen_by_plugin(clocks.ahead))
+    monkeypatch.setattr("tests.netns.process.plugin.PROGRAM", ("-c", program))
     return clocks
-
-
-@pytest.fixture(name="instances")
-def _instances(clocks: Clocks, rig: Rig, tmp_path: Path) -> Iterator[Instances]:
-    with instances_of(rig, tmp_path) as instances:
-        yield instances
 
 
 @pytest.fixture(name="container")

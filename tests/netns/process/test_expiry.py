@@ -1,8 +1,6 @@
 """Leases that run out, that are kept, that could not be given back: judged at the server and in the kernel."""
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -11,7 +9,7 @@ from tests.lab.dhcp import DhcpServer
 from tests.lab.network import LAN
 from tests.netns.process.fakeengine import Answer, Container
 from tests.netns.process.hurried import with_constants
-from tests.netns.process.instances import Instances, instances_of
+from tests.netns.process.instances import Instances
 from tests.netns.process.rig import Rig
 from tests.netns.process.scripted import Grant, scripted_server
 from tests.netns.process.wire import Kind, Packet
@@ -21,15 +19,12 @@ BACK_SECONDS = 30.0
 IMPATIENT = {"supervisor.state.bindings.COMEBACK_SECONDS": 2.0, "supervisor.core.TICK_SECONDS": 0.2}
 
 
-@pytest.fixture(name="instances", autouse=True)
-def _instances(rig: Rig, tmp_path: Path) -> Iterator[Instances]:
-    with instances_of(rig, tmp_path) as instances:
-        yield instances
+pytestmark = pytest.mark.usefixtures("instances")
 
 
 @pytest.fixture(name="impatient")
 def _impatient(instances: Instances, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.netns.process.plugin.COMMAND", with_constants(IMPATIENT))
+    monkeypatch.setattr("tests.netns.process.plugin.PROGRAM", with_constants(IMPATIENT))
     instances.again()
 
 

@@ -94,6 +94,7 @@ def test_spanning_tree(rig: Rig, own_bridge: str) -> None:
     assert rig.plugin.log.count("STP is on for") == 2
 
 
+@pytest.mark.usefixtures("alone")
 def test_packet_filter(rig: Rig, server: DhcpServer) -> None:
     """FORWARD DROP with bridge-nf-call-iptables is the cause, and what the error says to do helps."""
     rig.machine.on_host("sysctl", "-q", f"net.bridge.{FILTER}=1")
@@ -119,7 +120,7 @@ def test_bridge_removed_meanwhile(rig: Rig, own_bridge: str) -> None:
     assert own_bridge in answer.error
 
 
-@pytest.mark.parametrize("bridge", ["absent", "lo"])
+@pytest.mark.parametrize("bridge", ["absent", "lo", "uplink"])
 def test_network_on_no_bridge(rig: Rig, bridge: str) -> None:
     """CreateNetwork names the option and what is wrong with its value; the network does not exist then."""
     answer = rig.engine.call("CreateNetwork", network_request("a" * 64, {"bridge": bridge}))

@@ -4,9 +4,7 @@ A supervisor that is stopped while a call is sent stands for every moment before
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from itertools import product
-from pathlib import Path
 
 import pytest
 
@@ -28,6 +26,7 @@ from tests.netns.process.networkfaults import (
     silence_server,
     struck,
 )
+from tests.netns.process.shared import Shared, shared
 
 CELLS = [cell for cell in product(STEPS, FAULTS) if cell not in IMPOSSIBLE]
 CALLS = ("CreateNetwork", "DeleteNetwork")
@@ -38,47 +37,18 @@ NETWORK_ID = "f" * 64
 SHORT, LONG = "1500ms", "12s"
 
 
-class Benches:
-    """One bench for many cells; a cell that fails takes it along."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._number = 0
-        self._stack = ExitStack()
-        self._bench: Bench | None = None
-
-    def get(self) -> Bench:
-        """The present one, or a new one."""
-        if self._bench is None:
-            self._number += 1
-            directory = self._directory / str(self._number)
-            directory.mkdir()
-            self._bench = self._stack.enter_context(bench_in(directory))
-        return self._bench
-
-    def drop(self) -> None:
-        """The next cell gets another one."""
-        self._bench = None
-        self._stack.close()
-
-
-@pytest.fixture(scope="module")
-def benches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Benches]:
-    """Made when a cell needs one."""
-    made = Benches(tmp_path_factory.mktemp("bench"))
-    yield made
-    made.drop()
+@pytest.fixture(name="benches", scope="module")
+def _benches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared[Bench]]:
+    with shared(lambda: bench_in(tmp_path_factory.mktemp("bench"))) as benches:
+        yield benches
 
 
 @pytest.fixture
-def bench(benches: Benches, request: pytest.FixtureRequest) -> Iterator[Bench]:
+def bench(benches: Shared[Bench], request: pytest.FixtureRequest) -> Iterator[Bench]:
     """A plugin of which nothing has been asked."""
-    failed = request.session.testsfailed
-    bench = benches.get()
-    bench.begin()
-    yield bench
-    if request.session.testsfailed > failed:
-        benches.drop()
+    with benches.lend(request.session) as bench:
+        bench.begin()
+        yield bench
 
 
 @pytest.mark.parametrize(("step", "fault"), CELLS, ids=[f"{s.__name__}-{f.__name__}" for s, f in CELLS])

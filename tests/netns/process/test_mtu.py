@@ -4,6 +4,8 @@ import json
 import os
 import signal
 
+import pytest
+
 from tests.lab.network import BRIDGE
 from tests.netns.process.fakeengine import INTERFACE, Container
 from tests.netns.process.rig import Rig
@@ -50,6 +52,7 @@ def test_mtu_follows_the_server(rig: Rig) -> None:
         rig.clean()
 
 
+@pytest.mark.usefixtures("alone")
 def test_mtu_of_the_bridge(rig: Rig) -> None:
     """The bridge's own is where a worker's successor goes back to, although it has not seen the link with it."""
     rig.machine.on_host("ip", "link", "set", BRIDGE, "mtu", "1450")

@@ -51,7 +51,7 @@ def test_server_that_dies_and_returns(rig: Rig, tmp_path: Path) -> None:
         kea.start(KeaOptions(lease_time=LEASE_SECONDS))
         for container in containers:
             wait_until(lambda c=container: said_back(rig, c), "the server's return", BACK_SECONDS)  # type: ignore[misc]
-            wait_until(lambda c=container: history(tmp_path, c)[-3:] == TOLD, "the same in the history", 5)  # type: ignore[misc]
+            wait_until(lambda c=container: history(rig.directory, c)[-3:] == TOLD, "the same in the history", 5)  # type: ignore[misc]
             assert len(lines(rig, container, "no answer")) == 1
         assert rig.engine.get("/healthz")["healthy"]
         rig.clean()

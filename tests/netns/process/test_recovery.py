@@ -4,7 +4,7 @@ import re
 import signal
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from tests.lab.command import run, wait_until
 from tests.lab.dhcp import DhcpServer
 from tests.lab.network import LAN, SERVER
 from tests.netns.process.fakeengine import INTERFACE, Answer, Container, FakeEngine
-from tests.netns.process.instances import Instances, history, instances_of, kill_all, kill_supervisor, terminate
+from tests.netns.process.instances import Instances, history, kill_all, kill_supervisor, terminate
 from tests.netns.process.plugin import PluginProcess
 from tests.netns.process.rig import Rig, at_once
 from tests.netns.process.scripted import Grant, scripted_server
@@ -27,10 +27,7 @@ RECOVERY_SECONDS = 2.0  # at most, before the first request is taken
 ENDS = pytest.mark.parametrize("how", [kill_supervisor, kill_all, terminate])
 
 
-@pytest.fixture(name="instances", autouse=True)
-def _instances(rig: Rig, tmp_path: Path) -> Iterator[Instances]:
-    with instances_of(rig, tmp_path) as instances:
-        yield instances
+pytestmark = pytest.mark.usefixtures("instances")
 
 
 def network_inside(container: Container) -> str:

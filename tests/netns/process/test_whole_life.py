@@ -1,26 +1,27 @@
-"""The plugin's own start and stop, many endpoints at once, and requests that must change nothing."""
+"""The plugin's own start and stop, and a link that comes up late."""
 
 import json
 import signal
 import time
-from collections import Counter
 from pathlib import Path
 
-from tests.api.test_malformed import MALFORMED
+import pytest
+
 from tests.api.unit import reaction
 from tests.lab.command import run, wait_until
 from tests.lab.dhcp import DhcpServer
-from tests.netns.process.plugin import quiet, started_plugin
-from tests.netns.process.rig import Rig, at_once, machine_of
+from tests.lab.rootfs import SOCKET
+from tests.netns.process.instances import kill_supervisor
+from tests.netns.process.plugin import started_plugin
+from tests.netns.process.rig import Rig, machine_of
 from tests.netns.process.wire import Kind
 
-MANY = 30
 LISTENING_SECONDS = 0.5
 
 
 def test_listening_at_once(tmp_path: Path) -> None:
     """Before half a second after exec a connection is accepted, with a stale socket in the way and no engine at all."""
-    (tmp_path / "plugin.sock").write_text("stale")
+    (tmp_path / SOCKET).write_text("stale")
     seconds = []
     with machine_of("start") as machine:
         for _ in range(3):
@@ -31,6 +32,7 @@ def test_listening_at_once(tmp_path: Path) -> None:
     assert min(seconds) < LISTENING_SECONDS
 
 
+@pytest.mark.usefixtures("alone")
 def test_stop(rig: Rig, server: DhcpServer) -> None:
     """SIGTERM: exit status 0 in time, what is being made is undone, who has a lease keeps it, unreleased."""
     joined = rig.joined()
@@ -55,50 +57,18 @@ def test_stop(rig: Rig, server: DhcpServer) -> None:
     assert run("ip", "netns", "pids", joined.sandbox) == ""
 
 
+@pytest.mark.usefixtures("alone")
 def test_supervisor_killed(rig: Rig, server: DhcpServer) -> None:
     """`kill -9` of the root takes the whole tree along: a new one finds no competitors. Nothing is released."""
     container = rig.joined()
     tree = rig.plugin.tree()
 
-    rig.plugin.process.kill()
+    kill_supervisor(rig.plugin)
     rig.plugin.process.wait()
 
     wait_until(lambda: not any(p.is_running() and p.status() != "zombie" for p in tree), "the end of the tree", 5)
     assert not rig.capture.frames(kind=Kind.RELEASE)
     assert f"inet {container.address} " in container.inside("ip", "-4", "-o", "addr")
-
-
-def test_many_at_once(rig: Rig, server: DhcpServer) -> None:
-    """Thirty endpoints made at the same time have thirty addresses and MACs; deleted, each gives one RELEASE."""
-    network = rig.network()
-    containers = [rig.container(network) for _ in range(MANY)]
-
-    answers = at_once(*(container.create for container in containers))
-
-    assert [answer.status for answer in answers] == [200] * MANY
-    assert len({container.address for container in containers}) == MANY
-    assert {lease.mac for lease in server.leases()} == {container.mac for container in containers}
-    at_once(*(container.delete for container in containers))
-    rig.containers.clear()
-    assert len(rig.capture.frames(kind=Kind.RELEASE)) == MANY
-    assert not server.leases()
-
-
-def test_many_joined(rig: Rig, server: DhcpServer) -> None:
-    """Ten containers run at the same time, each with its own client; their ends leave nothing (checked by the rig)."""
-    network = rig.network()
-    containers = [rig.container(network) for _ in range(10)]
-    at_once(*(container.start for container in containers))
-    for container in containers:
-        rig.wait_for_bound(container)
-
-    clients = {container.view["udhcpc_pid"] for container in containers}
-    at_once(*(container.stop for container in containers))
-    rig.containers.clear()
-
-    assert len(clients) == 10
-    for container in containers:
-        assert rig.capture.kinds(container.mac).count(Kind.RELEASE) == 1
 
 
 def test_what_operators_see_of_a_life(rig: Rig, server: DhcpServer) -> None:
@@ -118,29 +88,6 @@ def test_what_operators_see_of_a_life(rig: Rig, server: DhcpServer) -> None:
     with rig.engine.connect() as history:
         history.sendall(f"GET /v1/events?since={events[0]['id'] - 1} HTTP/1.1\r\nHost: plugin\r\n\r\n".encode())
         assert [json.loads(line) for line in reaction(history).body.splitlines()] == events
-
-
-def test_malformed_requests_change_nothing(rig: Rig, server: DhcpServer) -> None:
-    """Every malformed request that there is, sent to the living plugin: JSON errors, nothing made, nothing sent."""
-    container = rig.joined()
-    worker = f"nd-{container.view['endpoint_id'][:12]}"
-    at_rest = {"nd-spare": 2, worker: 1}  # the next worker with its turn, and the endpoint's without one
-
-    def is_at_rest() -> bool:
-        holdings = quiet(rig.plugin)
-        return holdings is not None and at_rest.items() <= Counter(holdings.processes).items()
-
-    wait_until(is_at_rest, "a plugin at rest", 10)
-    before, frames = rig.plugin.holdings(), len(rig.capture.frames())
-
-    answers = [rig.engine.call(method, body) for method, body, _ in MALFORMED]
-    answers.append(rig.engine.call("CreateEndpoint", b"{" + b" " * 10_000_000))
-
-    assert {answer.status for answer in answers} == {400, 413}
-    assert all(answer.error for answer in answers)
-    assert len(rig.capture.frames()) == frames
-    assert container.view["phase"] == "joined"
-    wait_until(lambda: quiet(rig.plugin) == before, f"the holdings of before, {before}", 5)
 
 
 def test_link_that_the_kernel_has_not_noticed(rig: Rig, server: DhcpServer) -> None:

@@ -147,6 +147,11 @@ class Capture:
         self._read()
         return [f for f in self._frames if mac in (None, f.packet.chaddr) and kind in (None, f.packet.kind)]
 
+    def forget(self) -> None:
+        """What was sent until now."""
+        self._read()
+        self._frames.clear()
+
     def kinds(self, mac: str) -> list[Kind]:
         """The kinds of one client's messages, in order."""
         return [f.packet.kind for f in self.frames(mac)]

@@ -27,7 +27,7 @@ from supervisor.ops.questions import GATHER_SECONDS, Questions
 from supervisor.state.records import LeaseRecord
 from supervisor.state.store import Store
 from supervisor.state.tables import LeaseEvent, Snapshot
-from tests.supervisor.puppet import LEASE, Answers, PlayedLoop, PlayedNursery, Puppet
+from tests.supervisor.puppet import LEASE, Answers, PlayedLoop, PlayedProcessManager, Puppet
 from workers.contract.lease import Family
 from workers.system.clock import boottime
 
@@ -57,7 +57,7 @@ class Plugin:
         endpoints = cast(Registry, _Endpoints(self.puppets))
         nobody = cast(Networks, ())
         self.questions = Questions(
-            PlayedNursery(self.loop), self.loop, self.engine, self.store, nobody, endpoints, lambda: ()
+            PlayedProcessManager(self.loop), self.loop, self.engine, self.store, nobody, endpoints, lambda: ()
         )
 
     def endpoint(self, number: int, network_id: str = LAN, container: str | None = None) -> None:

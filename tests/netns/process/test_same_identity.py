@@ -8,7 +8,7 @@ import pytest
 from tests.lab.dhcp import DhcpServer
 from tests.netns.process.enginefiles import EngineFiles, engine_files
 from tests.netns.process.fakeengine import Answer, Container
-from tests.netns.process.instances import Instances, instances_of
+from tests.netns.process.instances import Instances
 from tests.netns.process.rig import Rig
 from tests.netns.process.wire import Kind
 
@@ -17,10 +17,7 @@ GIVEN = "02:42:ac:11:00:99"
 ROUNDS = 3
 
 
-@pytest.fixture(name="instances", autouse=True)
-def _instances(rig: Rig, tmp_path: Path) -> Iterator[Instances]:
-    with instances_of(rig, tmp_path) as instances:
-        yield instances
+pytestmark = pytest.mark.usefixtures("instances")
 
 
 @pytest.fixture(name="engine")

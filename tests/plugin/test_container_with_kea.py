@@ -1,12 +1,8 @@
 """Kea instead of dnsmasq, with the real engine: one lease from the start to the stop of a container."""
 
-from collections.abc import Iterator
-
 import pytest
 
-from tests.lab.dhcp import DhcpServer
 from tests.lab.kea import Kea
-from tests.lab.lab import Lab
 from tests.lab.network import SERVER
 from tests.lab.plugin import Plugin
 from tests.plugin.conftest import NETWORK, Run
@@ -14,15 +10,6 @@ from tests.plugin.judge import await_client
 from tests.plugin.sandbox import Sandbox
 
 pytestmark = pytest.mark.plugin
-
-
-@pytest.fixture(name="kea")
-def _kea(lab: Lab, dhcp: DhcpServer) -> Iterator[Kea]:
-    dhcp.stop()
-    kea = Kea(lab.directory / "kea", lab.network.lan)
-    kea.start()
-    yield kea
-    kea.stop()
 
 
 def test_container(kea: Kea, run: Run, plugin: Plugin) -> None:

@@ -1,7 +1,6 @@
 """What the engine or an earlier instance has left behind goes by itself, and nothing else does."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,18 +9,12 @@ from tests.lab.command import run, wait_until
 from tests.lab.dhcp import DhcpServer
 from tests.netns.process.fakeengine import Container, FakeEngine
 from tests.netns.process.hurried import JOIN_SECONDS, SURE_SECONDS
-from tests.netns.process.instances import Instances, instances_of
+from tests.netns.process.instances import Instances
 from tests.netns.process.plugin import started_plugin
 from tests.netns.process.rig import Rig
 from tests.netns.process.wire import Kind
 
 OBSERVED_SECONDS, BUSY_LIMIT = 1.0, 0.3  # its ticks are five a second here
-
-
-@pytest.fixture(name="instances")
-def _instances(rig: Rig, tmp_path: Path) -> Iterator[Instances]:
-    with instances_of(rig, tmp_path) as instances:
-        yield instances
 
 
 def pair_in(rig: Rig, name: str, *more: str) -> set[str]:
@@ -40,7 +33,7 @@ def test_links_of_a_state_that_was_wiped(rig: Rig, server: DhcpServer, instances
     waiting.create()
     foreign = pair_in(rig, "0" * 12) | pair_in(rig, "1" * 12, "group", "77")
     (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "docker.sock").symlink_to(tmp_path / "docker.sock")
+    (tmp_path / "other" / "docker.sock").hardlink_to(tmp_path / "docker.sock")
     with started_plugin(rig.machine, tmp_path / "other") as plugin:
         other = FakeEngine(plugin.socket)
         theirs = Container(other, rig.machine, other.create_network(ignore_conflicts="true"))

@@ -1,0 +1,60 @@
+"""A server of the laboratory: one process in a network namespace, with a directory for its log and what it keeps."""
+
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from tests.lab.command import wait_until
+from tests.lab.network import inside
+from tests.lab.process import Process, spawn
+
+START_SECONDS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """`directory` outlives a restart; `netns` is None for the namespace that the test is in."""
+
+    name: ClassVar[str]
+    started: ClassVar[str]  # what its log says when it listens
+
+    directory: Path
+    netns: str | None
+
+    @property
+    def log_file(self) -> Path:
+        """Everything since the first start."""
+        return self.directory / f"{self.name}.log"
+
+    @property
+    def process(self) -> Process | None:
+        """It, if it runs."""
+        return Process.recorded(self._record)
+
+    def log(self) -> str:
+        """The whole log."""
+        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+
+    def launch(self, *argv: str, output: Path | None = None) -> None:
+        """Returns when it listens; its output is its log unless that is written otherwise."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        before = len(self.log())
+        spawn(inside(self.netns, *argv), output or self.log_file).record(self._record)
+        wait_until(lambda: self.started in self.log()[before:], f"the start of {self.name}", START_SECONDS)
+
+    def stop(self) -> None:
+        """Nobody serves any more; what it keeps stays until the directory goes."""
+        if process := self.process:
+            process.stop()
+        self._record.unlink(missing_ok=True)
+
+    def kill(self) -> None:
+        """As a power failure would."""
+        if process := self.process:
+            process.kill(signal.SIGKILL)
+            wait_until(lambda: not process.alive, f"the end of {self.name}", 5)
+
+    @property
+    def _record(self) -> Path:
+        return self.directory / f"{self.name}.pid"
