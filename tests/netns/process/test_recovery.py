@@ -1,5 +1,6 @@
 """The plugin ends in every way and at every moment, and starts again: the server and the kernel say what was lost."""
 
+import os
 import re
 import signal
 import socket
@@ -163,10 +164,10 @@ class Deadly(FakeEngine):
 
     def call(self, method: str, request: Mapping[str, object] | bytes) -> Answer:
         """Returns when the next instance runs."""
-        supervisor = self.instances.rig.plugin.process
+        supervisor = self.instances.rig.plugin.supervisor
         with self.send(method, request) as connection:
             connection.recv(1, socket.MSG_PEEK)
-            supervisor.send_signal(signal.SIGSTOP)
+            os.kill(supervisor, signal.SIGSTOP)
             seen = reaction(connection)
         self.instances.again()
         return Answer(seen.status, seen.json, 0)
