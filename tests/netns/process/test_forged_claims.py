@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
-from pathlib import Path
 
 import psutil
 import pytest
@@ -78,7 +77,7 @@ def mac_of(number: int) -> bytes:
     return bytes((2, 0xBA, 0xD0, 0, number // 256, number % 256))
 
 
-def assert_kept(rig: Rig, forger: Forger, directory: Path) -> None:
+def assert_kept(rig: Rig, forger: Forger) -> None:
     """The container has its address, the server was told nothing, and what was seen is one line."""
     container = forger.victim
     allowed = 1 + (time.monotonic() - forger.begun) / DEFEND_SECONDS
@@ -86,12 +85,12 @@ def assert_kept(rig: Rig, forger: Forger, directory: Path) -> None:
     assert not rig.capture.frames(kind=Kind.DECLINE)
     assert len(rig.capture.frames(kind=Kind.DISCOVER)) == 2  # the start's and udhcpc's
     assert rig.plugin.log.count("conflict: ") - rig.plugin.log.count("had been said of it: conflict: ") == 1
-    assert history(directory, container).count("conflict") == 1
+    assert history(rig.directory, container).count("conflict") == 1
     assert 1 <= forger.announcements() <= allowed
 
 
 @pytest.mark.parametrize("crowd", [1, CROWD], ids=["one MAC", "many MACs"])
-def test_claims_after_each_renewal(rig: Rig, forger: Forger, tmp_path: Path, crowd: int) -> None:
+def test_claims_after_each_renewal(rig: Rig, forger: Forger, crowd: int) -> None:
     """Whoever claims the address right after a renewal does not get it, and is reported once."""
     for renewal in range(RENEWALS):
         rig.renew(forger.victim)
@@ -99,11 +98,11 @@ def test_claims_after_each_renewal(rig: Rig, forger: Forger, tmp_path: Path, cro
             forger.claim_in_each_way(mac_of(renewal * crowd + number))
     rig.renew(forger.victim)
 
-    assert_kept(rig, forger, tmp_path)
+    assert_kept(rig, forger)
 
 
 @pytest.mark.parametrize("crowd", [1, CROWD], ids=["one MAC", "many MACs"])
-def test_flood(rig: Rig, forger: Forger, tmp_path: Path, crowd: int) -> None:
+def test_flood(rig: Rig, forger: Forger, crowd: int) -> None:
     """A thousand claims a second cost neither the address nor the processor."""
     worker = psutil.Process(forger.victim.view["worker_pid"])
     before, sent = spent(worker), 0
@@ -115,7 +114,7 @@ def test_flood(rig: Rig, forger: Forger, tmp_path: Path, crowd: int) -> None:
     rig.renew(forger.victim)
 
     assert spent(worker) - before < FLOOD_SECONDS * CPU_SHARE
-    assert_kept(rig, forger, tmp_path)
+    assert_kept(rig, forger)
 
 
 def spent(worker: psutil.Process) -> float:

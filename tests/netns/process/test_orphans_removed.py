@@ -150,3 +150,5 @@ def test_networks_that_the_engine_does_not_have(rig: Rig, server: DhcpServer, tm
     assert rig.engine.call("CreateEndpoint", {**container.request, "NetworkID": phantom}).error
     assert rig.container(known).create().status == 200
     assert container.view["phase"] == "joined"
+    rig.daemon.stop()
+    rig.daemon.start()  # to the connections of before
