@@ -8,7 +8,7 @@ written page by page, so that the API never holds a long one. Must not know the 
 import itertools
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 from ipaddress import IPv4Address
@@ -23,9 +23,11 @@ from supervisor.contract.messages import (
     PAGE_ROWS,
     Answer,
     Body,
+    Cost,
     EndpointList,
     EndpointView,
     EventList,
+    EventView,
     GetEndpoint,
     GetHealth,
     Health,
@@ -33,11 +35,13 @@ from supervisor.contract.messages import (
     ListEvents,
     ListWorkers,
     WorkerList,
+    WorkerView,
 )
 
 # An operator, or a health check, waits less patiently than the engine: these are answered from memory.
 DEADLINE_SECONDS = 5.0
 
+View = EndpointView | EventView | WorkerView | Cost | Health
 _T = TypeVar("_T", bound=Answer)
 _PRECISIONS = {"obtained": "seconds", "renewed": "seconds", "expires": "seconds", "started": "seconds"}
 _PRECISIONS |= {"time": "milliseconds"}
@@ -66,19 +70,19 @@ class Path:
 
 def endpoint(client: Caller, name: str) -> Reply:
     """That of this id, or of this container."""
-    return Reply(_whole(_view(asdict(_ask(client, GetEndpoint(name), EndpointView)))))
+    return Reply(_whole(_view(_ask(client, GetEndpoint(name), EndpointView))))
 
 
 def _health(client: Caller, _: Query) -> Reply:
     """503 tells a health check that the plugin is not well."""
     health = _ask(client, GetHealth(), Health)
     status = HTTPStatus.OK if health.healthy else HTTPStatus.SERVICE_UNAVAILABLE
-    return Reply(_whole(_view(asdict(health))), status)
+    return Reply(_whole(_view(health)), status)
 
 
 def _workers(client: Caller, _: Query) -> Reply:
     workers = _ask(client, ListWorkers(), WorkerList).workers
-    return Reply(_whole({"workers": [_view(asdict(worker)) for worker in workers]}))
+    return Reply(_whole({"workers": [_view(worker) for worker in workers]}))
 
 
 def _endpoints(client: Caller, query: Query) -> Reply:
@@ -117,7 +121,7 @@ def _event_lines(client: Caller, question: ListEvents, limit: int | None, *, fol
     while limit is None or limit > 0:
         size = PAGE_ROWS if limit is None else min(limit, PAGE_ROWS)
         page = _ask(client, replace(question, limit=size), EventList, DEADLINE_SECONDS + EVENT_WAIT_SECONDS)
-        lines = b"".join(json.dumps(_view(asdict(event))).encode() + b"\n" for event in page.events)
+        lines = b"".join(json.dumps(_view(event)).encode() + b"\n" for event in page.events)
         yield lines or (b"\n" if question.wait else b"")
         if len(page.events) < size and not follow:
             return
@@ -162,19 +166,20 @@ def _array(name: str, pages: Iterator[tuple[EndpointView, ...]]) -> Iterator[byt
     """`{name: [views]}`, a part for each page."""
     ahead, between = f'{{"{name}": [', ""
     for page in pages:
-        views = ", ".join(json.dumps(_view(asdict(view))) for view in page)
+        views = ", ".join(json.dumps(_view(view)) for view in page)
         yield (ahead + (between if views else "") + views).encode()
         ahead, between = "", ", "
     yield b"]}"
 
 
-def _view(view: Json) -> Json:
-    return {key: _value(key, value) for key, value in view.items()}
+def _view(view: View) -> Json:
+    """Its fields; `asdict` would copy each address."""
+    return {name: _value(name, getattr(view, name)) for name in type(view).__slots__}
 
 
 def _value(key: str, value: object) -> object:
     if key in _PRECISIONS and isinstance(value, int | float):
         return datetime.fromtimestamp(value, UTC).isoformat(timespec=_PRECISIONS[key])
-    if isinstance(value, dict):
+    if isinstance(value, Cost):
         return _view(value)
     return str(value) if isinstance(value, IPv4Address) else value

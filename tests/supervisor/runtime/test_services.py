@@ -15,10 +15,12 @@ from supervisor.contract.messages import (
     DeleteNetwork,
     Done,
     GetHealth,
+    ListWorkers,
     OperValues,
     Reply,
     Request,
     Respond,
+    WorkerList,
 )
 from supervisor.listener import listen
 from supervisor.runtime import outbox, services
@@ -40,7 +42,8 @@ def _serve(listener: int, requests: "SimpleQueue[Request]", replies: "SimpleQueu
         for number in range(1, 100):
             connection, _ = server.accept()
             with connection:
-                requests.put(Request(number, DeleteNetwork(connection.recv(100).decode())))
+                words = connection.recv(100).decode()
+                requests.put(Request(number, ListWorkers() if words == "list" else DeleteNetwork(words)))
                 reply = replies.get()
                 connection.sendall(f"{reply.id} {reply.result!r}"[:100].encode())
 
@@ -138,6 +141,17 @@ def test_replies_that_are_not_taken(unit: Unit, monkeypatch: pytest.MonkeyPatch)
         unit.asked[1][1](Done())
         assert caller.recv(100) == b"1 Done()"
     assert unit.api.child.pid != first
+
+
+def test_lists_that_nobody_reads(unit: Unit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list for which there is no room is refused; what the engine asks is answered all the same."""
+    monkeypatch.setattr(outbox, "LONG_BYTES", 0)
+    with unit.request(b"list") as caller:
+        unit.asked[0][1](WorkerList(()))
+        assert caller.recv(100).startswith(b"1 Unavailable('too many long answers wait")
+    with unit.request(b"n1") as caller:
+        unit.asked[1][1](Done())
+        assert caller.recv(100) == b"2 Done()"
 
 
 def test_nothing_is_left(unit: Unit) -> None:
