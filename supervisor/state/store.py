@@ -73,6 +73,8 @@ class Store:
             self._set_aside(str(error))
             return Snapshot()
         self._do(*self._quarantine())
+        if self.problem is None:
+            self._unreadable = []
         return found
 
     def heal(self) -> bool:
@@ -175,8 +177,8 @@ class Store:
 
     def _open(self) -> sqlite3.Connection:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        migrations.refuse_newer(self._path)
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        migrations.refuse_newer(self._path)
         self._database = database = _connect(self._path.absolute().as_uri())
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")

@@ -353,6 +353,20 @@ def test_row_that_cannot_be_read(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     assert again.problems == ()
 
 
+def test_row_that_cannot_be_read_on_a_disk_that_cannot_be_written(disk: Path) -> None:
+    """It is told of at once, and is in quarantine once the disk can be written."""
+    filled(disk, Snapshot((Samples(8).network(), Samples(9).network())))._close()
+    query(disk, "UPDATE network SET record = '{' WHERE rowid = 1")
+    run("mount", "-o", "remount,ro", disk)
+    store = kept_in(disk)
+    assert len(store.load().networks) == 1
+    assert [str(disk) in text for text in store.problems] == [True, True]
+    run("mount", "-o", "remount,rw", disk)
+    assert store.heal()
+    assert query(disk, "SELECT record FROM quarantine") == [("{",)]
+    assert len(store.problems) == 1
+
+
 def test_file_that_becomes_unreadable(tmp_path: Path) -> None:
     """Damage under a running service is said, set aside, and all that is in memory is written anew."""
     snapshot = Samples(8).snapshot()
