@@ -102,10 +102,10 @@ class Supervisor:
         kept = self._store.load()
         self._engine.data_root = kept.data_root or self._engine.data_root
         self._networks.load(kept.networks)
-        self._bindings.load(kept.remembered)
+        self._bindings.load(kept.bindings)
         recovery = Recovery(self._loop, self._endpoints, self._orphans, lambda: self._watcher_spoke)
         self._endpoints.restore(kept.endpoints)
-        recovery.sweep(state_known=self._store.problem is None)
+        recovery.sweep(state_known=not self._store.problems)
         recovery.wait()
         self._recovered = True
         for request, respond in self._held_back:

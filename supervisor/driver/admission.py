@@ -16,6 +16,7 @@ from supervisor.engine.identity import Identifier
 from supervisor.state.bindings import Bindings, key_of, local_mac, mac_of_name
 from supervisor.state.records import Origin
 from workers.contract.hostname import legal_hostname
+from workers.contract.lease import Family
 from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import EndpointSpec
 
@@ -41,7 +42,7 @@ def admit(
     identity, key = _identify(body, chosen.id, options.mac_by_name, others, identifier)
     remembered = bindings.recall(body.network_id, key)
     wanted = body.address.ip if body.address else chosen.requested
-    lease = bindings.claim(remembered)
+    lease = bindings.claim(remembered).get(Family.IPV4)
     named = mac_of_name(body.network_id, identity.name) if identity and key == f"name:{identity.name}" else None
     spec = EndpointSpec(
         network_id=body.network_id,
@@ -49,7 +50,7 @@ def admit(
         link=LinkSpec(LinkKind.BRIDGE, options.bridge),
         mac=body.mac or named or (remembered.mac if remembered else local_mac(secrets.token_bytes(5))),
         lease_timeout=options.lease_timeout,
-        requested=wanted or (remembered.address if remembered else None),
+        requested=wanted or (remembered.addresses.get(Family.IPV4) if remembered else None),
         hostname=legal_hostname(identity.hostname) if identity else None,
         skip_routes=options.skip_routes,
         drop_expired=options.drop_expired,

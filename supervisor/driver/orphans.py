@@ -59,19 +59,21 @@ class Orphans:
         ask(self._process_manager, self._loop, "nd-remove", remove, endpoint_id, deadline=deadline, answer=removed)
 
     def _release(self, one: Binding) -> None:
-        lease = self._bindings.claim(one)
-        if lease is None:
-            return  # it has expired
+        leases = self._bindings.claim(one)
+        if not leases:
+            return  # they have expired
         left = self._bindings.recall(one.network_id, one.key)
         spec = EndpointSpec(one.network_id, secrets.token_hex(32), one.link, one.mac, lease_timeout=0, mark=self._mark)
 
         def done(report: object | None) -> None:
-            if isinstance(report, Deleted) and not report.unreleased:
-                log.info(
-                    "lease of %s released: nobody came for it", lease.address.ip, extra={"network": one.network_id}
-                )
-            elif self._bindings.recall(one.network_id, one.key) == left:  # else its container came back meanwhile
-                self._bindings.set_aside(one.network_id, one.key, one.mac, one.link, lease, give_back=True)
+            unreleased = report.unreleased if isinstance(report, Deleted) else leases.keys()
+            came = self._bindings.recall(one.network_id, one.key) != left
+            for family, lease in leases.items():
+                if family not in unreleased:
+                    text = "lease of %s released: nobody came for it"
+                    log.info(text, lease.address.ip, extra={"network": one.network_id})
+                elif not came:
+                    self._bindings.set_aside(one.network_id, one.key, one.mac, one.link, lease, give_back=True)
 
         deadline = RELEASE_DEADLINE_SECONDS
-        ask(self._process_manager, self._loop, "nd-release", give_back, spec, lease, deadline=deadline, answer=done)
+        ask(self._process_manager, self._loop, "nd-release", give_back, spec, leases, deadline=deadline, answer=done)

@@ -100,9 +100,7 @@ class Questions:
             follower.respond(Unavailable("the plugin is stopping"))
 
     def _health(self, _: GetHealth, respond: Respond) -> None:
-        found = problems(self._endpoints)
-        if self._store.problem is not None:
-            found = (self._store.problem, *found)
+        found = (*self._store.problems, *problems(self._endpoints))
         uptime = time.monotonic() - self._started
         counts = len(self._networks), len(self._endpoints)
         respond(Health(not found, found, self.instance, uptime, *counts, self._engine.connected))

@@ -1,13 +1,13 @@
-"""Who had which MAC, address and lease: what makes a container the same machine on the LAN over its restarts.
+"""Who had which MAC, addresses and leases: a container stays the same machine on the LAN over its restarts.
 
-A key names whoever an identity belongs to, on one network: a container, an id or a name that the user chose, a MAC
-that the user gave. An identity is handed to nobody else. A lease that is still held although no endpoint has it any
-more (its container is to come back) waits here, and is given back when nobody came for it.
+A key names the owner of an identity on one network: a container, an id or a name that the user chose, or a MAC that
+the user gave. Nobody else gets the identity. When a container ends that will come back, its leases wait here; if it
+does not come, they are released.
 """
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from supervisor.contract.messages import CreateEndpoint
@@ -15,7 +15,7 @@ from supervisor.engine.container_files import Identity
 from supervisor.engine.identity import COMEBACK_SECONDS
 from supervisor.state.records import Binding
 from supervisor.state.store import Store
-from workers.contract.lease import Lease
+from workers.contract.lease import Family, Lease
 from workers.contract.link import LinkSpec
 from workers.system.clock import boottime
 
@@ -24,7 +24,7 @@ LOCAL_MAC_PREFIX = "02"  # locally administered, unicast: IEEE 802, clause 8
 
 
 def key_of(request: CreateEndpoint, chosen_id: str | None, by_name: bool, identity: Identity | None) -> str | None:
-    """Whose identity an endpoint gets: what the user said before what was found; None where nothing is sure."""
+    """Whose identity an endpoint gets. What the user said goes before what was found; None where nothing is sure."""
     if request.mac is not None:
         return f"mac:{request.mac}"
     if chosen_id is not None:
@@ -35,12 +35,12 @@ def key_of(request: CreateEndpoint, chosen_id: str | None, by_name: bool, identi
 
 
 def key_of_container(container_id: str) -> str:
-    """What is remembered under it goes when the container does."""
+    """A binding with such a key goes when the container does."""
     return f"container:{container_id}"
 
 
 def is_found(key: str | None) -> bool:
-    """Whether it says what was found in the engine's files, not what the user said."""
+    """Whether the key comes from the engine's files, not from the user."""
     return key is not None and key.partition(":")[0] in ("container", "name")
 
 
@@ -56,76 +56,95 @@ def mac_of_name(network_id: str, name: str) -> str:
 
 
 class Bindings:
-    """All remembered identities, on disk as well."""
+    """All bindings, on disk as well."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._remembered: dict[tuple[str, str], Binding] = {}
+        self._bindings: dict[tuple[str, str], Binding] = {}
 
     def __iter__(self) -> Iterator[Binding]:
-        return iter(self._remembered.values())
+        return iter(self._bindings.values())
 
-    def load(self, remembered: tuple[Binding, ...]) -> None:
-        """At the start. Containers that are to come back get their time anew: the engine is starting, too."""
-        for one in remembered:
-            lease = one.lease if one.lease is not None and one.lease.runs(boottime()) else None
-            release_at = None if lease is None or one.release_at is None else boottime() + COMEBACK_SECONDS
-            if lease is not None or time.time() - one.updated < FORGET_SECONDS:
-                self._remembered[one.network_id, one.key] = replace(one, lease=lease, release_at=release_at)
+    def load(self, bindings: tuple[Binding, ...]) -> None:
+        """At the start. Containers that will come back get their time anew: the engine is starting, too."""
+        now = boottime()
+        for one in bindings:
+            leases = {family: lease for family, lease in one.leases.items() if lease.runs(now)}
+            release_at = now + COMEBACK_SECONDS if leases and one.release_at is not None else None
+            if leases or time.time() - one.updated < FORGET_SECONDS:
+                self._bindings[one.network_id, one.key] = replace(one, leases=leases, release_at=release_at)
             else:
                 self._store.drop_binding(one.network_id, one.key)
 
     def recall(self, network_id: str, key: str | None) -> Binding | None:
-        """What it had when it was last here."""
-        return self._remembered.get((network_id, key)) if key is not None else None
+        """What the owner of the key had when it was last here."""
+        return self._bindings.get((network_id, key)) if key is not None else None
 
-    def claim(self, remembered: Binding | None) -> Lease | None:
-        """The lease that waits for whoever this is, if it still runs; it does not wait any more."""
-        if remembered is None or remembered.lease is None:
-            return None
-        self.given_back(remembered)
-        return remembered.lease if remembered.lease.runs(boottime()) else None
+    def claim(self, binding: Binding | None) -> dict[Family, Lease]:
+        """The leases that wait for the owner and still run. They wait no longer."""
+        if binding is None or not binding.leases:
+            return {}
+        self.given_back(binding)
+        return {family: lease for family, lease in binding.leases.items() if lease.runs(boottime())}
 
     def keep(self, network_id: str, key: str | None, mac: str, link: LinkSpec, lease: Lease) -> None:
-        """An endpoint has this now. A lease that waits under the key for another MAC goes on waiting, for nobody."""
+        """An endpoint has this lease now. Leases that wait under the key for another MAC go on waiting, for nobody."""
         if key is None:
             return
-        waiting = self.recall(network_id, key)
-        if waiting is not None and waiting.lease is not None and waiting.mac != mac:
-            self._put(replace(waiting, key=f"left:{waiting.lease.address.ip}"))
-        self._put(Binding(network_id, key, mac, lease.address.ip, link, time.time()))
+        known = self.recall(network_id, key)
+        if known is not None and known.leases and known.mac != mac:
+            self._put(replace(known, key=f"left:{next(iter(known.leases.values())).address.ip}"))
+        self._put(self._with(network_id, key, mac, link, lease))
 
     def set_aside(self, network_id: str, key: str, mac: str, link: LinkSpec, lease: Lease, *, give_back: bool) -> None:
-        """An endpoint has ended without giving its lease back; whoever has the key may come for it.
+        """An endpoint has ended without releasing its lease, which waits for the owner of the key.
 
-        `give_back`: after a while it is, else it is left to run out.
+        `give_back`: it is released if the owner does not come in time; else it runs out.
         """
         if lease.runs(boottime()):
             until = boottime() + COMEBACK_SECONDS if give_back else None
-            self._put(Binding(network_id, key, mac, lease.address.ip, link, time.time(), lease, until))
+            binding = self._with(network_id, key, mac, link, lease)
+            self._put(replace(binding, leases=binding.leases | {lease.family: lease}, release_at=until))
 
-    def given_back(self, waiting: Binding) -> None:
-        """Its lease is none any more; MAC and address are still known."""
-        self._put(replace(waiting, lease=None, release_at=None))
+    def given_back(self, binding: Binding) -> None:
+        """Its leases wait no longer; MAC and addresses are still known."""
+        self._put(replace(binding, leases={}, release_at=None))
 
     def overdue(self) -> tuple[Binding, ...]:
-        """Those whose lease nobody came for."""
+        """Those whose owner did not come in time for the leases that wait."""
         now = boottime()
         return tuple(one for one in self if one.release_at is not None and one.release_at <= now)
 
     def forget_container(self, container_id: str) -> None:
-        """It was removed; a lease that waits for it stays until it is due."""
-        for place, one in tuple(self._remembered.items()):
-            if one.key == key_of_container(container_id) and one.lease is None:
-                del self._remembered[place]
-                self._store.drop_binding(*place)
+        """The container was removed. Leases that wait for it stay until they are due."""
+        self._forget(lambda one: one.key == key_of_container(container_id))
 
     def forget_network(self, network_id: str) -> None:
-        """It was removed; leases that wait stay until they are due."""
-        for place, one in tuple(self._remembered.items()):
-            if one.network_id == network_id and one.lease is None:
-                del self._remembered[place]
+        """The network was removed. Leases that wait stay until they are due."""
+        self._forget(lambda one: one.network_id == network_id)
+
+    def _forget(self, concerned: Callable[[Binding], bool]) -> None:
+        gone = [place for place, one in self._bindings.items() if concerned(one) and not one.leases]
+        with self._store.together():
+            for place in gone:
+                del self._bindings[place]
+                self._store.drop_binding(*place)
+
+    def _with(self, network_id: str, key: str, mac: str, link: LinkSpec, lease: Lease) -> Binding:
+        """The binding of the key with this lease's address. For the same MAC, the other family's part stays."""
+        known = self.recall(network_id, key)
+        if known is None or known.mac != mac:
+            known = Binding(network_id, key, mac, link, 0.0)
+        leases = {family: other for family, other in known.leases.items() if family is not lease.family}
+        return replace(
+            known,
+            link=link,
+            updated=time.time(),
+            addresses=known.addresses | {lease.family: lease.address.ip},
+            leases=leases,
+            release_at=known.release_at if leases else None,
+        )
 
     def _put(self, one: Binding) -> None:
-        self._remembered[one.network_id, one.key] = one
+        self._bindings[one.network_id, one.key] = one
         self._store.put_binding(one)

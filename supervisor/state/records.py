@@ -1,22 +1,27 @@
-"""What is kept on disk of networks, endpoints and identities, as typed records, and their form as JSON.
+"""The records that go to disk: networks, endpoints with their leases, bindings. msgspec turns them into JSON and back.
 
-A lease's times are `boottime()` seconds. On disk they go with the id of that boot, and with Unix times beside them for
-the next one: a step of the wall clock changes nothing until the machine boots.
+A missing field gets its default and an unknown one is ignored. Everything else that does not fit raises ValueError.
+
+The times of a lease are seconds of `boottime()`, which begins anew with each boot. So each record is stored with the id
+of the boot and the Unix time at which that boot began. A step of the wall clock changes nothing until the next boot.
 """
 
-import json
 import time
-from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
-from typing import Any
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address
+from typing import Any, Generic, TypeVar, cast
+
+from msgspec import json
 
 from supervisor.domain.options import NetworkOptions
 from supervisor.domain.phases import Phase
 from supervisor.engine.container_files import Identity
 from workers.contract.lease import Family, Lease, Route
-from workers.contract.link import LinkKind, LinkSpec
-from workers.contract.messages import ConflictCheck, EndpointSpec
+from workers.contract.link import LinkSpec
+from workers.contract.messages import EndpointSpec
 from workers.system.clock import boot_id, boottime
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +34,7 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """How an endpoint came about: what Docker gave and is not to be told, whose identity it has.
+    """How an endpoint came about: what Docker gave and must not be told, and whose identity the endpoint has.
 
     `keep_lease`: the network's option `release=keep`.
     """
@@ -44,13 +49,13 @@ class Origin:
 class LeaseRecord:
     """A lease of an endpoint: `obtained` when its address was new, `renewed` when a server last confirmed it.
 
-    `held`: it has not been given back yet.
+    Both are Unix times. `held`: nobody has released it yet.
     """
 
     lease: Lease
-    held: bool
-    obtained: float
-    renewed: float
+    held: bool = True
+    obtained: float = 0.0
+    renewed: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,163 +67,77 @@ class EndpointRecord:
 
     spec: EndpointSpec
     phase: Phase
-    origin: Origin
-    identity: Identity | None
-    sandbox_key: str | None
-    leases: tuple[LeaseRecord, ...]
-    routes: tuple[Route, ...]
-    gateway: IPv4Address | None
-
-    @property
-    def ipv4(self) -> LeaseRecord | None:
-        """Its IPv4 lease."""
-        return next((one for one in self.leases if one.lease.family is Family.IPV4), None)
+    origin: Origin = Origin()
+    identity: Identity | None = None
+    sandbox_key: str | None = None
+    leases: tuple[LeaseRecord, ...] = ()
+    routes: tuple[Route, ...] = ()
+    gateway: IPv4Address | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """What `key` (supervisor.state.bindings) had on a network when it was last there.
+    """What `key` (supervisor.state.bindings) had on a network when it was last there; `updated` is a Unix time.
 
-    `lease` is set while it is still held although no endpoint has it; it is given back at `release_at`,
-    a `boottime()` that the next instance sets anew.
+    `leases` are those that no endpoint has and that are not released yet. They are released at `release_at`, a
+    `boottime()` that the next instance sets anew.
     """
 
     network_id: str
     key: str
     mac: str
-    address: IPv4Address | None
     link: LinkSpec
     updated: float
-    lease: Lease | None = None
+    addresses: dict[Family, IPv4Address] = field(default_factory=dict)
+    leases: dict[Family, Lease] = field(default_factory=dict)
     release_at: float | None = None
 
 
-def options_to_json(options: NetworkOptions) -> str:
-    """One object with NetworkOptions' fields."""
-    return json.dumps({name: getattr(options, name) for name in NetworkOptions.__slots__})
+@dataclass(frozen=True, slots=True)
+class Stored(Generic[T]):
+    """A record as it lies on disk; `booted` is the Unix time at which the boot began."""
+
+    record: T
+    boot: str = ""
+    booted: float = 0.0
+
+    def age(self, lease: Lease) -> Lease:
+        """The lease in the `boottime()` of now. A wall clock that went back never makes it younger."""
+        age = max(0.0, time.time() - self.booted - lease.obtained)
+        return replace(lease, obtained=boottime() - age)
 
 
-def options_from_json(text: str) -> NetworkOptions:
-    """Raises ValueError or TypeError for another form."""
-    seen = json.loads(text)
-    return NetworkOptions(**seen | {"conflict": ConflictCheck(seen["conflict"])})
+def to_json(record: object) -> str:
+    """The text to store."""
+    return _ENCODER.encode(Stored(record, boot_id(), time.time() - boottime())).decode()
 
 
-def lease_to_json(lease: Lease | None) -> str | None:
-    """One object with Lease's fields."""
-    if lease is None:
-        return None
-    return json.dumps(
-        {
-            "address": str(lease.address),
-            "server": _text(lease.server),
-            "duration": lease.duration,
-            "obtained": time.time() - (boottime() - lease.obtained),
-            "boot": boot_id(),
-            "boottime": lease.obtained,
-            "routers": [str(a) for a in lease.routers],
-            "classless": _routes(lease.classless),
-            "static": _routes(lease.static),
-            "dns": [str(a) for a in lease.dns],
-            "domain": lease.domain,
-            "mtu": lease.mtu,
-        }
+def from_json(kind: type[T], text: str) -> T:
+    """A record of this kind. Raises ValueError for a text of another form."""
+    stored: Stored[T] = _DECODERS[kind].decode(text)
+    return stored.record if stored.boot == boot_id() else cast(T, _aged(stored))
+
+
+def _aged(stored: Stored[Any]) -> Any:  # noqa: ANN401  the kind of record that came
+    record = stored.record
+    match record:
+        case LeaseRecord():
+            return replace(record, lease=stored.age(record.lease))
+        case Binding():
+            return replace(record, leases={family: stored.age(lease) for family, lease in record.leases.items()})
+        case EndpointRecord(spec) if spec.remembered is not None:
+            return replace(record, spec=replace(spec, remembered=stored.age(spec.remembered)))
+    return record
+
+
+_ENCODER = json.Encoder(enc_hook=str)  # for addresses and networks of `ipaddress`
+
+_DECODERS: dict[Any, json.Decoder[Any]] = {
+    kind: json.Decoder(stored, dec_hook=lambda wanted, text: wanted(text))
+    for kind, stored in (
+        (Network, Stored[Network]),
+        (EndpointRecord, Stored[EndpointRecord]),
+        (LeaseRecord, Stored[LeaseRecord]),
+        (Binding, Stored[Binding]),
     )
-
-
-def lease_from_json(text: str | None) -> Lease | None:
-    """Raises ValueError, KeyError or TypeError for another form."""
-    if text is None:
-        return None
-    seen = json.loads(text)
-    return Lease(
-        address=IPv4Interface(seen["address"]),
-        server=_address(seen["server"]),
-        duration=seen["duration"],
-        obtained=_obtained(seen),
-        routers=tuple(IPv4Address(a) for a in seen["routers"]),
-        classless=_parsed(seen["classless"]),
-        static=_parsed(seen["static"]),
-        dns=tuple(IPv4Address(a) for a in seen["dns"]),
-        domain=seen["domain"],
-        mtu=seen["mtu"],
-    )
-
-
-def _obtained(seen: dict[str, Any]) -> float:
-    """The `boottime()` of now; another boot's ended with it, and only the wall clock knows how long ago that was."""
-    if seen["boot"] == boot_id():
-        return float(seen["boottime"])
-    return boottime() - max(0.0, time.time() - float(seen["obtained"]))
-
-
-def endpoint_to_json(record: EndpointRecord) -> str:
-    """Everything but the phase and the lease that it has, which have columns of their own."""
-    spec, identity, origin, ipv4 = record.spec, record.identity, record.origin, record.ipv4
-    return json.dumps(
-        {
-            "network_id": spec.network_id,
-            "endpoint_id": spec.endpoint_id,
-            "bridge": spec.link.parent,
-            "mac": spec.mac,
-            "lease_timeout": spec.lease_timeout,
-            "requested": _text(spec.requested),
-            "hostname": spec.hostname,
-            "skip_routes": spec.skip_routes,
-            "drop_expired": spec.drop_expired,
-            "remembered": lease_to_json(spec.remembered),
-            "conflict": spec.conflict,
-            "origin": [origin.given_mac, origin.given_address, origin.key, origin.keep_lease],
-            "identity": [identity.id, identity.name, identity.hostname] if identity else None,
-            "sandbox_key": record.sandbox_key,
-            "routes": _routes(record.routes),
-            "gateway": _text(record.gateway),
-            "obtained": ipv4.obtained if ipv4 else None,
-            "renewed": ipv4.renewed if ipv4 else None,
-        }
-    )
-
-
-def endpoint_from_json(text: str, phase: str, held: bool, lease: str | None) -> EndpointRecord:
-    """Raises ValueError, KeyError or TypeError for another form."""
-    seen = json.loads(text)
-    ipv4 = lease_from_json(lease)
-    spec = EndpointSpec(
-        network_id=seen["network_id"],
-        endpoint_id=seen["endpoint_id"],
-        link=LinkSpec(LinkKind.BRIDGE, seen["bridge"]),
-        mac=seen["mac"],
-        lease_timeout=seen["lease_timeout"],
-        requested=_address(seen["requested"]),
-        hostname=seen["hostname"],
-        skip_routes=seen["skip_routes"],
-        drop_expired=seen["drop_expired"],
-        remembered=lease_from_json(seen["remembered"]),
-        conflict=ConflictCheck(seen["conflict"]),
-    )
-    return EndpointRecord(
-        spec=spec,
-        phase=Phase(phase),
-        origin=Origin(*seen["origin"]),
-        identity=Identity(*seen["identity"]) if seen["identity"] else None,
-        sandbox_key=seen["sandbox_key"],
-        leases=() if ipv4 is None else (LeaseRecord(ipv4, held, seen["obtained"], seen["renewed"]),),
-        routes=_parsed(seen["routes"]),
-        gateway=_address(seen["gateway"]),
-    )
-
-
-def _text(address: IPv4Address | None) -> str | None:
-    return None if address is None else str(address)
-
-
-def _address(text: str | None) -> IPv4Address | None:
-    return None if text is None else IPv4Address(text)
-
-
-def _routes(routes: tuple[Route, ...]) -> list[list[str | None]]:
-    return [[str(route.destination), _text(route.next_hop)] for route in routes]
-
-
-def _parsed(pairs: list[list[Any]]) -> tuple[Route, ...]:
-    return tuple(Route(IPv4Network(destination), _address(hop)) for destination, hop in pairs)
+}

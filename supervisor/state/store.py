@@ -1,9 +1,10 @@
 """State on disk: networks, endpoints, bindings and the history of leases, in SQLite.
 
-The process that holds the instance lock writes it. Each change is on disk when its method returns, except one that
-may come `soon`. A disk that fails costs the persistence, not the service: `problem` says what is wrong, the
-state lives on in memory, and `heal` writes all of it anew. A disk that can only be read is read. A file that cannot be
-read is set aside under its date, never overwritten.
+The process that holds the instance lock writes it. A change is on disk when its method returns, unless it is made
+within `soon`. A disk that fails costs the persistence, not the service: the state lives on in memory, `problems` says
+so, and `heal` writes all of it anew. From a disk that can only be read the state is read. A row that cannot be read
+goes into quarantine; a file that cannot be read is set aside under its date. A file that a newer version of the plugin
+wrote stays as it is.
 """
 
 import logging
@@ -12,12 +13,14 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from supervisor.contract.errors import Unavailable
-from supervisor.state import tables
+from supervisor.state import migrations, tables
+from supervisor.state.migrations import NewerVersion
 from supervisor.state.records import Binding, EndpointRecord, Network
-from supervisor.state.tables import LeaseEvent, Snapshot, Statement
+from supervisor.state.tables import LeaseEvent, Snapshot, Statement, Unreadable
 
 PRUNE_EVERY = 1000  # events
 SOON_SECONDS = 1.0
@@ -26,9 +29,9 @@ log = logging.getLogger(__name__)
 
 
 class Store:
-    """The database in `directory`; `snapshot` gives all state in memory when it has to be written anew.
+    """The database in `directory`. `snapshot` gives all state in memory when it has to be written anew.
 
-    `call_later` calls back once, after so many seconds.
+    `call_later` calls back once, after so many seconds. `problem` says why nothing can be written.
     """
 
     def __init__(
@@ -43,23 +46,35 @@ class Store:
         self._snapshot = snapshot
         self._database: sqlite3.Connection | None = None
         self._known = False  # what is in the file, so that it may be replaced
+        self._unreadable: list[Unreadable] = []  # rows that are not in quarantine yet
+        self._lost: tuple[str, ...] = ()
         self._events = 0
         self._call_later = call_later
         self._waiting: list[Statement] = []
         self._collecting = False
         self._armed = False
 
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong with the state, for operators. A row that was lost is told until the next start."""
+        return self._lost if self.problem is None else (self.problem, *self._lost)
+
     def load(self) -> Snapshot:
-        """What the last instance left; empty where nothing can be read, with `problem` or a log line to say why."""
+        """What the last instance left; nothing where it cannot be read. `problems` or the log then says why."""
         try:
-            found = tables.read(self._open())
+            found = self._read(self._open())
+        except NewerVersion as error:
+            self._fail(error)
+            return Snapshot()
         except (sqlite3.OperationalError, OSError) as error:  # the disk, not the file: what is there stays
             self._fail(error)
             return self._look()
-        except (sqlite3.DatabaseError, ValueError, KeyError, TypeError) as error:
+        except sqlite3.DatabaseError as error:
             self._set_aside(str(error))
             return Snapshot()
-        self._known = True
+        self._do(*self._quarantine())
+        if self.problem is None:
+            self._unreadable = []
         return found
 
     def heal(self) -> bool:
@@ -69,10 +84,11 @@ class Store:
         try:
             self._close()
             if not self._known:
+                migrations.refuse_newer(self._path)
                 self._set_aside("it could not be read at the start")
             self._open()
-            self._carry_out(tables.put_all(self._snapshot()))
-        except (sqlite3.OperationalError, OSError) as error:
+            self._carry_out((*self._quarantine(), *tables.put_all(self._snapshot())))
+        except (sqlite3.OperationalError, OSError, NewerVersion) as error:
             self._fail(error)
             return False
         except sqlite3.DatabaseError as error:  # the file, not the disk: the next try writes another one
@@ -80,15 +96,16 @@ class Store:
             return False
         log.info("state is on disk again")
         self.problem = None
+        self._unreadable = []
         return True
 
     def put_network(self, network: Network) -> None:
         """Adds or replaces it."""
-        self._do(tables.put_network(network))
+        self._do(*tables.put(network))
 
     def drop_network(self, network_id: str) -> None:
-        """With what was remembered on it."""
-        self._do(*tables.drop_network(network_id))
+        """Removes it. Its bindings are their owner's."""
+        self._do(tables.drop("network", network_id))
 
     def put_data_root(self, path: str) -> None:
         """Where the engine keeps its containers."""
@@ -96,22 +113,22 @@ class Store:
 
     def put_endpoint(self, record: EndpointRecord) -> None:
         """Adds or replaces it."""
-        self._do(tables.put_endpoint(record))
+        self._do(*tables.put(record))
 
     def drop_endpoint(self, endpoint_id: str) -> None:
-        """It has ended."""
-        self._do(tables.drop_endpoint(endpoint_id))
+        """Removes it with its leases."""
+        self._do(tables.drop("endpoint", endpoint_id), tables.drop("lease", endpoint_id))
 
-    def put_binding(self, remembered: Binding) -> None:
+    def put_binding(self, binding: Binding) -> None:
         """Adds or replaces it."""
-        self._do(tables.put_binding(remembered))
+        self._do(*tables.put(binding))
 
     def drop_binding(self, network_id: str, key: str) -> None:
-        """Nothing is to be known of it any more."""
-        self._do(tables.drop_binding(network_id, key))
+        """Removes it."""
+        self._do(tables.drop("binding", network_id, key))
 
     def add_event(self, event: LeaseEvent) -> None:
-        """One line of the history; old ones go."""
+        """Adds a line to the history, and drops old ones from time to time."""
         self._do(tables.add_event(event))
         self._events += 1
         if self._events % PRUNE_EVERY == 1:
@@ -135,28 +152,43 @@ class Store:
             self._database = None
 
     def _look(self) -> Snapshot:
-        """What can be read where nothing can be written: a memory card that has failed still holds the state."""
+        """Reads what cannot be written: a memory card that has failed still holds the state."""
         for how in ("mode=ro", "immutable=1"):  # without its log a database can be opened by the second one only
-            with suppress(sqlite3.Error, ValueError, KeyError, TypeError):  # `problem` has been told already
-                with closing(sqlite3.connect(f"{self._path.absolute().as_uri()}?{how}", uri=True)) as database:
-                    found = tables.read(database)
-                self._known = True
-                return found
+            with suppress(sqlite3.Error):  # `problem` has been told already
+                uri = f"{self._path.absolute().as_uri()}?{how}"
+                with closing(_connect(uri)) as database, closing(_connect(":memory:")) as copy:
+                    database.backup(copy)
+                    migrations.migrate(copy)
+                    return self._read(copy)
         return Snapshot()
+
+    def _read(self, database: sqlite3.Connection) -> Snapshot:
+        """Tells which rows cannot be read."""
+        found, self._unreadable = tables.read(database)
+        self._known = True
+        for row in self._unreadable:
+            log.error("%s in %s is quarantined: %s", row, self._path, row.reason)
+        self._lost = tuple(f"{row} in {self._path} could not be read and is quarantined" for row in self._unreadable)
+        return found
+
+    def _quarantine(self) -> Iterator[Statement]:
+        for row in self._unreadable:
+            yield from tables.quarantine(row)
 
     def _open(self) -> sqlite3.Connection:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        self._database = database = sqlite3.connect(self._path, isolation_level=None)
+        migrations.refuse_newer(self._path)
+        self._database = database = _connect(self._path.absolute().as_uri())
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
-        database.execute("PRAGMA cache_size = -64")  # kB; of 2 MB that it would take, nothing is read again
-        tables.migrate(database)
+        database.execute("PRAGMA cache_size = -64")  # kB; SQLite would take 2 MB, and nothing is read again
+        migrations.migrate(database)
         return database
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """What is changed within goes to the disk at its end, at once: one wait for it instead of several."""
+        """The changes within go to the disk at its end, all at once: one wait for the disk instead of several."""
         with self._collected():
             yield
         if not self._collecting:
@@ -164,9 +196,9 @@ class Store:
 
     @contextmanager
     def soon(self) -> Iterator[None]:
-        """What is changed within goes to the disk with the next change, after SOON_SECONDS at the latest.
+        """The changes within go to the disk with the next change, after SOON_SECONDS at the latest.
 
-        For what a crash may forget, as it is learnt again, or only tells that a lease runs for longer.
+        For changes that a crash may lose: the next instance learns them again, or only misses that a lease runs longer.
         """
         with self._collected():
             yield
@@ -175,7 +207,7 @@ class Store:
             self._call_later(SOON_SECONDS, self._due)
 
     def settle(self) -> None:
-        """Nothing waits any more."""
+        """Writes the changes that wait."""
         changes, self._waiting = self._waiting, []
         if not changes:
             return
@@ -206,18 +238,12 @@ class Store:
             self.settle()
 
     def _carry_out(self, changes: Iterable[Statement]) -> None:
-        database = self._database
-        if database is None:
+        if self._database is None:
             raise sqlite3.OperationalError("the database is not open")
-        database.execute("BEGIN IMMEDIATE")
-        try:
+        with self._database as database:
+            database.execute("BEGIN IMMEDIATE")
             for query, values in changes:
                 database.execute(query, values)
-        except BaseException:
-            if database.in_transaction:  # a full disk has ended it already
-                database.execute("ROLLBACK")
-            raise
-        database.execute("COMMIT")
 
     def _fail(self, error: Exception) -> None:
         text = f"state cannot be kept in {self._path}: {error}"
@@ -226,7 +252,7 @@ class Store:
         self.problem = text
 
     def _set_aside(self, reason: str) -> None:
-        """The file is kept, and a new one begun. Nothing to keep is nothing to tell of."""
+        """Renames the file and begins a new one. An empty file is not worth keeping."""
         self._close()
         try:
             if self._path.exists() and self._path.stat().st_size > 0:
@@ -241,3 +267,10 @@ class Store:
             self._known = True
         except (sqlite3.Error, OSError) as failure:
             self._fail(failure)
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    """A byte that is no UTF-8 becomes text that is no JSON, so that it costs no more than its row."""
+    database = sqlite3.connect(uri, uri=True, isolation_level=None)
+    database.text_factory = partial(str, encoding="utf-8", errors="backslashreplace")
+    return database

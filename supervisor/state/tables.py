@@ -1,55 +1,34 @@
-"""The database's tables: the schema, how it came about, and what is kept as rows. The only file that knows them.
+"""The rows of the database: which tables there are, and which statements change them.
 
-Changes are statements, which whoever has the database carries out. Must not know where it is, nor what a failure means.
+Changes are statements, which the owner of the database carries out. Must not know where the database is, nor what a
+failure means.
 """
 
 import sqlite3
 import time
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass
-from ipaddress import IPv4Address
+from dataclasses import astuple, dataclass, replace
+from typing import TypeVar
 
-from supervisor.state.records import (
-    Binding,
-    EndpointRecord,
-    Network,
-    endpoint_from_json,
-    endpoint_to_json,
-    lease_from_json,
-    lease_to_json,
-    options_from_json,
-    options_to_json,
-)
-from workers.contract.link import LinkKind, LinkSpec
+from supervisor.state.records import Binding, EndpointRecord, LeaseRecord, Network, from_json, to_json
+
+T = TypeVar("T")
 
 EVENT_DAYS = 30
 EVENT_ROWS = 100_000
-# Each released schema leads to the next by one script; the version is the number of scripts that have run.
-MIGRATIONS = (
-    """
-    CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-    CREATE TABLE network (id TEXT PRIMARY KEY, options TEXT NOT NULL) STRICT;
-    CREATE TABLE endpoint (id TEXT PRIMARY KEY, phase TEXT NOT NULL, held INTEGER NOT NULL, lease TEXT,
-                           record TEXT NOT NULL) STRICT;
-    CREATE TABLE remembered (network TEXT NOT NULL, key TEXT NOT NULL, mac TEXT NOT NULL, address TEXT,
-                             bridge TEXT NOT NULL, updated REAL NOT NULL, lease TEXT, release_at REAL,
-                             PRIMARY KEY (network, key)) STRICT;
-    CREATE TABLE event (id INTEGER PRIMARY KEY, time REAL NOT NULL, endpoint TEXT NOT NULL, network TEXT NOT NULL,
-                        container TEXT, kind TEXT NOT NULL, address TEXT, detail TEXT NOT NULL) STRICT;
-    CREATE INDEX event_by_time ON event (time);
-    """,
-)
-Statement = tuple[str, tuple[str | float | None, ...]]  # with the values of its parameters
-REMEMBERED = "network, key, mac, address, bridge, updated, lease, release_at"
+KEYS = {"network": ("id",), "endpoint": ("id",), "lease": ("endpoint", "family"), "binding": ("network", "key")}
+Record = Network | EndpointRecord | Binding
+Values = tuple[str | float | None, ...]
+Statement = tuple[str, Values]  # with the values of its parameters
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All that is kept, but for the history. `data_root` is the engine's, needed before its API can be asked."""
+    """All that is kept, except the history. `data_root` is the engine's; it is needed before the engine answers."""
 
     networks: tuple[Network, ...] = ()
     endpoints: tuple[EndpointRecord, ...] = ()
-    remembered: tuple[Binding, ...] = ()
+    bindings: tuple[Binding, ...] = ()
     data_root: str | None = None
 
 
@@ -66,84 +45,92 @@ class LeaseEvent:
     detail: str
 
 
-def migrate(database: sqlite3.Connection) -> None:
-    """Brings the schema up to date, from none as well. Raises sqlite3.Error, also if it is newer than this plugin."""
-    version = database.execute("PRAGMA user_version").fetchone()[0]
-    if version > len(MIGRATIONS):
-        raise sqlite3.DatabaseError(f"schema {version} is of a newer version of the plugin")
-    for number, script in enumerate(MIGRATIONS[version:], version + 1):
-        database.executescript(f"BEGIN; {script} PRAGMA user_version = {number}; COMMIT;")
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A row that this version cannot read."""
+
+    table: str
+    key: tuple[str, ...]
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.table} {' '.join(self.key)}"
+
+
+def read(database: sqlite3.Connection) -> tuple[Snapshot, list[Unreadable]]:
+    """What is there, and which rows cannot be read. Raises sqlite3.Error.
+
+    An endpoint cannot go on without its leases, so they are read together or not at all.
+    """
+    bad: list[Unreadable] = []
+
+    def rows(table: str, kind: type[T]) -> dict[tuple[str, ...], T]:
+        found = {}
+        for *key, text in database.execute(f"SELECT * FROM {table}"):  # noqa: S608  names of ours
+            try:
+                found[tuple(key)] = from_json(kind, text)
+            except ValueError as error:
+                bad.append(Unreadable(table, tuple(key), str(error)))
+        return found
+
+    endpoints, leases = rows("endpoint", EndpointRecord), rows("lease", LeaseRecord)
+    lost = {one.key[0]: f"belongs to {one}" for one in bad}
+    for table, keys in (("endpoint", endpoints), ("lease", leases)):
+        bad += [Unreadable(table, key, lost[key[0]]) for key in keys if key[0] in lost]
+    of_endpoint: dict[str, list[LeaseRecord]] = {}
+    for (owner, _), lease in leases.items():
+        of_endpoint.setdefault(owner, []).append(lease)
+    found = Snapshot(
+        networks=tuple(rows("network", Network).values()),
+        endpoints=tuple(
+            replace(record, leases=tuple(of_endpoint.get(key, ())))
+            for (key,), record in endpoints.items()
+            if key not in lost
+        ),
+        bindings=tuple(rows("binding", Binding).values()),
+        data_root=dict(database.execute("SELECT name, value FROM setting")).get("data_root"),
+    )
+    return found, bad
+
+
+def quarantine(row: Unreadable) -> tuple[Statement, Statement]:
+    """Moves the row to where nobody reads it, as it is."""
+    query = "INSERT INTO quarantine (time, origin, record, reason) SELECT ?, ?, record, ?"
+    values: Values = (time.time(), str(row), row.reason, *row.key)
+    return (f"{query} FROM {row.table} WHERE {_where(row.table, row.key)}", values), drop(row.table, *row.key)
+
+
+def put(record: Record) -> Iterator[Statement]:
+    """Adds or replaces it."""
+    match record:
+        case Network():
+            yield _put("network", record.id, to_json(record))
+        case Binding():
+            yield _put("binding", record.network_id, record.key, to_json(record))
+        case EndpointRecord(spec):
+            yield _put("endpoint", spec.endpoint_id, to_json(replace(record, leases=())))
+            for one in record.leases:
+                yield _put("lease", spec.endpoint_id, one.lease.family, to_json(one))
 
 
 def put_data_root(path: str) -> Statement:
     """The engine's."""
-    return "INSERT OR REPLACE INTO setting (name, value) VALUES ('data_root', ?)", (path,)
-
-
-def put_network(network: Network) -> Statement:
-    """Adds or replaces it, as all of these."""
-    return "INSERT OR REPLACE INTO network (id, options) VALUES (?, ?)", (network.id, options_to_json(network.options))
-
-
-def put_endpoint(record: EndpointRecord) -> Statement:
-    query = "INSERT OR REPLACE INTO endpoint (id, phase, held, lease, record) VALUES (?, ?, ?, ?, ?)"
-    ipv4 = record.ipv4
-    held, lease = int(ipv4 is not None and ipv4.held), lease_to_json(ipv4.lease if ipv4 else None)
-    return query, (record.spec.endpoint_id, record.phase, held, lease, endpoint_to_json(record))
-
-
-def put_binding(r: Binding) -> Statement:
-    query = f"INSERT OR REPLACE INTO remembered ({REMEMBERED}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
-    address = None if r.address is None else str(r.address)
-    return query, (r.network_id, r.key, r.mac, address, r.link.parent, r.updated, lease_to_json(r.lease), r.release_at)
+    return _put("setting", "data_root", path)
 
 
 def put_all(snapshot: Snapshot) -> Iterator[Statement]:
-    """Instead of what there is, but for the history."""
-    for table in ("network", "endpoint", "remembered"):
-        yield f"DELETE FROM {table}", ()  # noqa: S608  names of ours
+    """Instead of what there is, except the history."""
+    yield from map(drop, KEYS)
     if snapshot.data_root is not None:
         yield put_data_root(snapshot.data_root)
-    yield from map(put_network, snapshot.networks)
-    yield from map(put_endpoint, snapshot.endpoints)
-    yield from map(put_binding, snapshot.remembered)
+    records: tuple[Record, ...] = (*snapshot.networks, *snapshot.endpoints, *snapshot.bindings)
+    for record in records:
+        yield from put(record)
 
 
-def read(database: sqlite3.Connection) -> Snapshot:
-    """Raises sqlite3.Error, and ValueError, KeyError or TypeError for rows of another form."""
-    settings = dict(database.execute("SELECT name, value FROM setting"))
-    networks = database.execute("SELECT id, options FROM network")
-    endpoints = database.execute("SELECT record, phase, held, lease FROM endpoint")
-    remembered = database.execute(f"SELECT {REMEMBERED} FROM remembered")  # noqa: S608  names of ours
-    return Snapshot(
-        networks=tuple(Network(key, options_from_json(options)) for key, options in networks),
-        endpoints=tuple(endpoint_from_json(text, phase, bool(held), lease) for text, phase, held, lease in endpoints),
-        remembered=tuple(map(_remembered, remembered)),
-        data_root=settings.get("data_root"),
-    )
-
-
-def _remembered(row: tuple[str, str, str, str | None, str, float, str | None, float | None]) -> Binding:
-    network_id, key, mac, address, bridge, updated, lease, release_at = row
-    known = None if address is None else IPv4Address(address)
-    link = LinkSpec(LinkKind.BRIDGE, bridge)
-    return Binding(network_id, key, mac, known, link, updated, lease_from_json(lease), release_at)
-
-
-def drop_network(network_id: str) -> tuple[Statement, ...]:
-    """With what was remembered on it, but for leases that wait."""
-    return (
-        ("DELETE FROM network WHERE id = ?", (network_id,)),
-        ("DELETE FROM remembered WHERE network = ? AND lease IS NULL", (network_id,)),
-    )
-
-
-def drop_endpoint(endpoint_id: str) -> Statement:
-    return "DELETE FROM endpoint WHERE id = ?", (endpoint_id,)
-
-
-def drop_binding(network_id: str, key: str) -> Statement:
-    return "DELETE FROM remembered WHERE network = ? AND key = ?", (network_id, key)
+def drop(table: str, *key: str) -> Statement:
+    """Removes all rows whose key begins so."""
+    return f"DELETE FROM {table} WHERE {_where(table, key)}", key  # noqa: S608  names of ours
 
 
 def add_event(event: LeaseEvent) -> Statement:
@@ -162,8 +149,16 @@ def read_events(database: sqlite3.Connection, after: int | None, limit: int) -> 
 
 
 def prune_events() -> tuple[Statement, ...]:
-    """Those that are too old, and the oldest of those that are too many."""
+    """Drops events that are too old, and the oldest of those that are too many."""
     return (
         ("DELETE FROM event WHERE time < ?", (time.time() - EVENT_DAYS * 86400,)),
         ("DELETE FROM event WHERE id <= (SELECT max(id) FROM event) - ?", (EVENT_ROWS,)),
     )
+
+
+def _put(table: str, *values: str) -> Statement:
+    return f"INSERT OR REPLACE INTO {table} VALUES ({', '.join('?' * len(values))})", values  # noqa: S608
+
+
+def _where(table: str, key: tuple[str, ...]) -> str:
+    return " AND ".join(("true", *(f"{column} = ?" for column in KEYS[table][: len(key)])))

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-from tests.lab.build import PLUGIN, build_plugin
+from tests.lab.build import PLUGIN, build_before, build_plugin
 from tests.lab.command import CommandFailed, NotReached
 from tests.lab.demo import demo
 from tests.lab.engine import Docker, EngineFailed
@@ -43,6 +43,7 @@ def down() -> None:
 COMMANDS: dict[str, Callable[[], None]] = {
     "setup": install_missing,
     "plugin": build_plugin,
+    "plugin-before": build_before,
     "up": up,
     "down": down,
     "demo": demo,

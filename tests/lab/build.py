@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tests.lab.base import ensure_base
 from tests.lab.command import CommandFailed, run
@@ -21,6 +22,8 @@ from tests.lab.settings import write_settings
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build"
 PLUGIN = BUILD / "plugin"
+BEFORE = BUILD / "plugin-before"
+BEFORE_COMMIT = "94ec67d6ba50c3c780e0f695f6a92e8195ed4f04"  # the last one whose state file is of schema 1
 IMAGE = "net-dhcp-rootfs"
 SIZE_LIMIT = 120  # MB
 NETWORKLESS = {"bridge": "none", "iptables": False, "ip-forward": False}
@@ -29,13 +32,35 @@ PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy",
 
 def build_plugin() -> None:
     """Make build/plugin/{config.json,rootfs}; prints the size of the root file system."""
+    _build(ROOT, PLUGIN, IMAGE)
+
+
+def build_before() -> None:
+    """Make build/plugin-before, from the commit that upgrades are tested from."""
+    BUILD.mkdir(exist_ok=True)
+    with TemporaryDirectory(dir=BUILD) as directory:
+        archive = Path(directory) / "sources.tar"
+        try:
+            run("git", "-C", ROOT, "archive", f"--output={archive}", BEFORE_COMMIT)
+        except CommandFailed as error:
+            raise CommandFailed(
+                f"{error}\nUpgrades are tested from commit {BEFORE_COMMIT[:7]}, which this clone does not have: "
+                "a shallow clone gets it by `git fetch --unshallow`"
+            ) from None
+        sources = Path(directory) / "sources"
+        sources.mkdir()
+        run("tar", "-xf", archive, "-C", sources)
+        _build(sources, BEFORE, f"{IMAGE}-before")
+
+
+def _build(sources: Path, target: Path, image: str) -> None:
     BUILD.mkdir(exist_ok=True)
     with (BUILD / "plugin.lock").open("w") as lock, _engine() as docker:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        _build_image(docker)
-        _export(docker)
-    size = sum(path.lstat().st_size for path in (PLUGIN / "rootfs").rglob("*") if path.is_file()) / 1e6
-    print(f"==> {PLUGIN.relative_to(ROOT)}: root file system of {size:.1f} MB", flush=True)
+        _build_image(docker, sources, image)
+        _export(docker, sources, target, image)
+    size = sum(path.lstat().st_size for path in (target / "rootfs").rglob("*") if path.is_file()) / 1e6
+    print(f"==> {target.relative_to(ROOT)}: root file system of {size:.1f} MB", flush=True)
     if size > SIZE_LIMIT:
         raise CommandFailed(f"the root file system has {size:.1f} MB, more than {SIZE_LIMIT}")
 
@@ -65,32 +90,32 @@ def _exclusive(engine: Engine) -> Iterator[None]:
             engine.stop()
 
 
-def _build_image(docker: Docker) -> None:
+def _build_image(docker: Docker, sources: Path, image: str) -> None:
     """docker build, its output shown as it comes."""
-    write_settings(BUILD / "host")
+    write_settings(sources / "build" / "host")
     base = os.environ.get("BASE_IMAGE") or ensure_base(docker, BUILD)
     proxies = [f"--build-arg={name}" for name in PROXIES if name in os.environ]
-    print("==> the plugin's image (docker build)", flush=True)
-    argv = docker.argv("build", "--network=host", f"--build-arg=BASE_IMAGE={base}", *proxies, "--tag", IMAGE, ROOT)
-    previous = docker("images", "--quiet", IMAGE)
+    print(f"==> the image {image} (docker build)", flush=True)
+    argv = docker.argv("build", "--network=host", f"--build-arg=BASE_IMAGE={base}", *proxies, "--tag", image, sources)
+    previous = docker("images", "--quiet", image)
     done = subprocess.run(argv, env=os.environ | {"DOCKER_BUILDKIT": "0"}, stdin=subprocess.DEVNULL, check=False)
     if done.returncode:
         raise CommandFailed(f"docker build: exit status {done.returncode}")
-    if previous not in ("", docker("images", "--quiet", IMAGE)):
+    if previous not in ("", docker("images", "--quiet", image)):
         docker("rmi", previous)  # it has lost its name; the build stage's layers, the cache, stay
 
 
-def _export(docker: Docker) -> None:
-    """Replace build/plugin as a whole, so that a half-made one is never taken for good."""
-    fresh = BUILD / "plugin.new"
+def _export(docker: Docker, sources: Path, target: Path, image: str) -> None:
+    """Replace the target as a whole, so that a half-made one is never taken for good."""
+    fresh = target.with_name(f"{target.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     (fresh / "rootfs").mkdir(parents=True)
-    container = docker("create", IMAGE)
+    container = docker("create", image)
     try:
         run("sh", "-ec", '"$@" | tar -xC "$0"', fresh / "rootfs", *docker.argv("export", container))
     finally:
         docker("rm", container)
     (fresh / "rootfs" / ".dockerenv").unlink(missing_ok=True)
-    shutil.copyfile(ROOT / "config.json", fresh / "config.json")
-    shutil.rmtree(PLUGIN, ignore_errors=True)
-    fresh.rename(PLUGIN)
+    shutil.copyfile(sources / "config.json", fresh / "config.json")
+    shutil.rmtree(target, ignore_errors=True)
+    fresh.rename(target)

@@ -1,6 +1,7 @@
 """Whatever is killed, stopped, upgraded or booted anew: no container loses its lease, its address or its MAC.
 
-A laboratory of its own, as its engine is killed; the plugin comes from a registry, so that it can be upgraded.
+A laboratory of its own, as its engine is killed; the plugin comes from a registry, so that it can be upgraded. The
+containers start on a version of before, whose state this version takes over.
 Containers that the engine itself stops for good, as they have no restart policy, give their leases back, and get the
 same ones when they are started again: the verdict is the server's log.
 """
@@ -17,7 +18,7 @@ from signal import SIGKILL
 
 import pytest
 
-from tests.lab.build import PLUGIN
+from tests.lab.build import BEFORE, PLUGIN
 from tests.lab.command import CommandFailed, wait_until
 from tests.lab.containers import Container
 from tests.lab.lab import Lab
@@ -32,6 +33,7 @@ from tests.plugin.fleet import NETWORK, Fleet
 
 ROUNDS = int(os.environ.get("ROUNDS", "1"))
 NAME = "net-dhcp:recovery"
+OLD = f"{ADDRESS}/net-dhcp:before"
 PUBLISHED = [f"{ADDRESS}/net-dhcp:{tag}" for tag in ("one", "other")]
 THE_MACHINES_OWN = {"lo", BRIDGE, "uplink"}
 LIVE_RESTORE = {"live-restore": True}
@@ -51,18 +53,18 @@ def lab() -> Iterator[Lab]:
 
 @pytest.fixture(scope="module")
 def plugin(lab: Lab) -> Plugin:
-    """Installed from the registry, where it is in two versions: equal but for their digests."""
+    """The old version, installed from the registry, where this one is twice: equal but for the digests."""
     docker = lab.engine.docker
-    for reference in PUBLISHED:
-        create(docker, reference, PLUGIN)
+    for reference in (OLD, *PUBLISHED):
+        create(docker, reference, BEFORE if reference == OLD else PLUGIN)
         docker("plugin", "push", reference)
         docker("plugin", "rm", reference)
-    docker("plugin", "install", "--grant-all-permissions", "--alias", NAME, PUBLISHED[0])
+    docker("plugin", "install", "--grant-all-permissions", "--alias", NAME, OLD)
     return Plugin.installed(lab.engine, NAME)
 
 
 @pytest.fixture(scope="module")
-def fleet(lab: Lab, plugin: Plugin) -> Iterator[Fleet]:
+def old_fleet(lab: Lab, plugin: Plugin) -> Iterator[Fleet]:
     """Ten running containers; when they have gone, nothing of them is left on the machine or at the server."""
     before = lab.network.links()
     fleet = Fleet.launch(lab, plugin)
@@ -70,6 +72,20 @@ def fleet(lab: Lab, plugin: Plugin) -> Iterator[Fleet]:
     fleet.sink()
     assert lab.dhcp.leases() == []
     wait_until(lambda: lab.network.links() <= before, "the end of the containers' links", 10)
+
+
+@pytest.fixture
+def fleet(old_fleet: Fleet) -> Fleet:
+    """The containers, on this version."""
+    if _version(old_fleet) == OLD:
+        seen = len(old_fleet.lab.dhcp.messages())
+        _plugin_upgraded(old_fleet)
+        old_fleet.settle(seen)
+    return old_fleet
+
+
+def _version(fleet: Fleet) -> str:
+    return fleet.docker("plugin", "inspect", "--format", "{{.PluginReference}}", fleet.plugin.name)
 
 
 def _supervisor_killed(fleet: Fleet) -> None:
@@ -89,9 +105,8 @@ def _plugin_disabled_and_enabled(fleet: Fleet) -> None:
 
 
 def _plugin_upgraded(fleet: Fleet) -> None:
-    """And back, the next time."""
-    now = fleet.docker("plugin", "inspect", "--format", "{{.PluginReference}}", fleet.plugin.name)
-    (other,) = {reference for reference in PUBLISHED if reference != now}
+    """To this version, and to the same under another digest the next time."""
+    other = PUBLISHED[_version(fleet) == PUBLISHED[0]]
     fleet.docker("plugin", "disable", "--force", fleet.plugin.name)
     fleet.docker("plugin", "upgrade", "--grant-all-permissions", "--skip-remote-check", fleet.plugin.name, other)
     fleet.docker("plugin", "enable", fleet.plugin.name)
@@ -152,6 +167,20 @@ EVENTS: dict[str, tuple[Callable[[Fleet], None], bool]] = {
     "dockerd killed": (_dockerd_killed, True),
     "reboot": (_reboot, True),
 }
+
+
+@pytest.mark.timeout(180)
+def test_upgrade_from_a_version_of_before(old_fleet: Fleet) -> None:
+    """Ten containers keep MAC, address and lease over it, and stay the same machines when restarted."""
+    assert _version(old_fleet) == OLD
+    before, seen = old_fleet.places(), len(old_fleet.lab.dhcp.messages())
+    _plugin_upgraded(old_fleet)
+    old_fleet.settle(seen)
+    old_fleet.assert_nothing_lost(before, seen, stopped=set(), renewed=set())
+    assert old_fleet.plugin.get("/healthz")[1]["problems"] == []
+
+    old_fleet.docker("restart", "--time=0", *old_fleet.containers)
+    old_fleet.assert_places(before)
 
 
 @pytest.mark.parametrize("event", EVENTS)

@@ -72,7 +72,7 @@ def _rows(plugin: Plugin) -> dict[str, int]:
     """
     _, view = plugin.get("/v1/workers")
     (pid,) = {worker["pid"] for worker in view["workers"] if worker["role"] == "supervisor"}
-    tables = {"endpoints": "endpoint", "waiting leases": "remembered WHERE lease IS NOT NULL"}
+    tables = {"endpoints": "endpoint", "waiting leases": "binding WHERE record -> '$.record.leases' <> '{}'"}
     with TemporaryDirectory() as directory:
         for file in Path(f"/proc/{pid}/root/{STATE}").glob("state.db*"):
             shutil.copy(file, directory)

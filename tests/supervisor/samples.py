@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from supervisor.domain.options import NetworkOptions
@@ -10,12 +9,10 @@ from supervisor.domain.phases import Phase
 from supervisor.engine.container_files import Identity
 from supervisor.state.records import Binding, EndpointRecord, LeaseRecord, Network, Origin
 from supervisor.state.tables import Snapshot
-from workers.contract.lease import Lease, Route
+from workers.contract.lease import Family, Lease, Route
 from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import ConflictCheck, EndpointSpec
 from workers.system.clock import boottime
-
-CLOCK_SECONDS = 0.5  # by which a lease's times may differ after a way over two clocks
 
 
 def never(_seconds: float, _callback: Callable[[], None]) -> None:
@@ -108,19 +105,19 @@ class Samples(random.Random):
         )
 
     def lease_record(self) -> LeaseRecord:
-        """Given back or not."""
+        """Held or not any more."""
         return LeaseRecord(self.lease(), self.coin(), self.uniform(1, 2e9), self.uniform(1, 2e9))
 
-    def remembered(self) -> Binding:
+    def binding(self) -> Binding:
         """With and without a lease that waits."""
         return Binding(
             network_id=self.id(),
             key=f"id:{self.id()[:8]}",
             mac=self.mac(),
-            address=self.address() if self.coin() else None,
             link=LinkSpec(LinkKind.BRIDGE, f"br{self.randrange(99)}"),
             updated=self.uniform(1, 2e9),
-            lease=self.lease() if self.coin() else None,
+            addresses={Family.IPV4: self.address()} if self.coin() else {},
+            leases={Family.IPV4: self.lease()} if self.coin() else {},
             release_at=self.uniform(1, 2e9) if self.coin() else None,
         )
 
@@ -129,35 +126,14 @@ class Samples(random.Random):
         return Snapshot(
             networks=tuple(self.network() for _ in range(self.randrange(4))),
             endpoints=tuple(self.endpoint() for _ in range(self.randrange(4))),
-            remembered=tuple(self.remembered() for _ in range(self.randrange(4))),
+            bindings=tuple(self.binding() for _ in range(self.randrange(4))),
             data_root=f"/srv/{self.id()[:8]}" if self.coin() else None,
         )
 
 
-def timeless(lease: Lease | None, expected: Lease | None) -> Lease | None:
-    """`lease` with the times of the `expected` one, if they are the same but for the clocks."""
-    if lease is None or expected is None:
-        return lease
-    assert abs(lease.obtained - expected.obtained) < CLOCK_SECONDS
-    return replace(lease, obtained=expected.obtained)
-
-
-def same_endpoint(seen: EndpointRecord, expected: EndpointRecord) -> EndpointRecord:
-    """`seen` with the times of the `expected` one."""
-    spec = replace(seen.spec, remembered=timeless(seen.spec.remembered, expected.spec.remembered))
-    both = zip(seen.leases, expected.leases, strict=True)
-    leases = tuple(replace(one, lease=timeless(one.lease, other.lease) or one.lease) for one, other in both)
-    return replace(seen, spec=spec, leases=leases)
-
-
 def assert_same(seen: Snapshot, expected: Snapshot) -> None:
-    """Everything, in whatever order, but for what two clocks may differ by."""
-    endpoints = {record.spec.endpoint_id: record for record in expected.endpoints}
-    remembered = {(one.network_id, one.key): one for one in expected.remembered}
+    """Everything, in whatever order."""
     assert {n.id: n for n in seen.networks} == {n.id: n for n in expected.networks}
-    assert {r.spec.endpoint_id: same_endpoint(r, endpoints[r.spec.endpoint_id]) for r in seen.endpoints} == endpoints
-    assert {
-        (one.network_id, one.key): replace(one, lease=timeless(one.lease, remembered[one.network_id, one.key].lease))
-        for one in seen.remembered
-    } == remembered
+    assert {r.spec.endpoint_id: r for r in seen.endpoints} == {r.spec.endpoint_id: r for r in expected.endpoints}
+    assert {(b.network_id, b.key): b for b in seen.bindings} == {(b.network_id, b.key): b for b in expected.bindings}
     assert seen.data_root == expected.data_root

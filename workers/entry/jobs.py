@@ -1,9 +1,10 @@
 """What the supervisor has a process for that knows endpoints: the beginning of a worker, and three short jobs."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from multiprocessing.connection import Connection
 
-from workers.contract.lease import Lease
+from workers.contract.lease import Family, Lease
 from workers.contract.messages import Begin, ConflictCheck, Deleted, EndpointSpec
 from workers.endpoint.creation import Creation
 from workers.endpoint.worker import Worker
@@ -42,6 +43,6 @@ def remove(endpoint_id: str, channel: Connection) -> None:
     channel.send(Deleted())
 
 
-def give_back(spec: EndpointSpec, lease: Lease, channel: Connection) -> None:
-    """Releases a lease that no endpoint has any more, over a link made for that; sends a `Deleted`."""
-    Worker(spec, channel, (lease,), frozenset({lease.family})).discard()
+def give_back(spec: EndpointSpec, leases: Mapping[Family, Lease], channel: Connection) -> None:
+    """Releases leases that no endpoint has any more, over a link made for that; sends a `Deleted`."""
+    Worker(spec, channel, leases.values(), leases.keys()).discard()

@@ -120,7 +120,7 @@ class Bench:
 
     def _rows(self) -> list[str]:
         with closing(sqlite3.connect(f"file:{self.directory}/state/state.db?mode=ro", uri=True)) as database:
-            tables = ("endpoint", "network", "remembered WHERE lease IS NOT NULL")
+            tables = ("endpoint", "network", "binding WHERE record -> '$.record.leases' <> '{}'")
             counts = {table: database.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}  # noqa: S608
         return [f"{count} rows in {table}" for table, count in counts.items() if count]
 

@@ -18,7 +18,7 @@ from supervisor.state.store import Store
 from supervisor.state.tables import Snapshot
 from tests.supervisor.puppet import IPV4, LEASE, MAC, NETWORK, PlayedLoop, PlayedProcessManager
 from tests.supervisor.samples import never
-from workers.contract.lease import Lease
+from workers.contract.lease import Family, Lease
 from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import Deleted, EndpointSpec
 from workers.entry.jobs import give_back
@@ -34,7 +34,7 @@ class Release:
     """A process that was asked for."""
 
     spec: EndpointSpec
-    lease: Lease
+    leases: dict[Family, Lease]
     answer: Callable[[object | None], None]
 
 
@@ -57,14 +57,14 @@ class Played:
         name: str,
         target: Callable[..., None],
         spec: EndpointSpec,
-        lease: Lease,
+        leases: dict[Family, Lease],
         *,
         deadline: float,
         answer: Callable[[object | None], None],
     ) -> None:
         """Notes it."""
         assert target is give_back
-        self.asked.append(Release(spec, lease, answer))
+        self.asked.append(Release(spec, leases, answer))
 
     def pass_time(self, seconds: float) -> None:
         """The clock goes on, and it is looked at what is due."""
@@ -97,11 +97,11 @@ def test_given_back_once(played: Played) -> None:
     played.pass_time(1)
     (release,) = played.asked
     assert (release.spec.mac, release.spec.link, release.spec.network_id) == (MAC, BR0, NETWORK)
-    assert release.lease == LIVE
+    assert release.leases == {Family.IPV4: LIVE}
     release.answer(Deleted())
     played.pass_time(COMEBACK_SECONDS + 1)
     assert len(played.asked) == 1
-    assert (played.seen.mac, played.seen.address, played.seen.lease) == (MAC, LIVE.address.ip, None)
+    assert (played.seen.mac, played.seen.addresses, played.seen.leases) == (MAC, {Family.IPV4: LIVE.address.ip}, {})
 
 
 @pytest.mark.parametrize("report", [None, Deleted(IPV4)], ids=["process died", "server silent"])
@@ -109,7 +109,7 @@ def test_tried_again(played: Played, report: Deleted | None) -> None:
     """A lease that could not be given back is tried again later, over another link."""
     played.pass_time(COMEBACK_SECONDS + 1)
     played.asked[0].answer(report)
-    assert played.seen.lease == LIVE
+    assert played.seen.leases == {Family.IPV4: LIVE}
     played.pass_time(COMEBACK_SECONDS + 1)
     assert len(played.asked) == 2
     assert len({release.spec.container_link for release in played.asked}) == 2
@@ -117,7 +117,7 @@ def test_tried_again(played: Played, report: Deleted | None) -> None:
 
 def test_owner_came_in_time(played: Played) -> None:
     """A lease that its owner has come for is not given back."""
-    assert played.memory.claim(played.memory.recall(NETWORK, KEY)) == LIVE
+    assert played.memory.claim(played.memory.recall(NETWORK, KEY)) == {Family.IPV4: LIVE}
     played.pass_time(COMEBACK_SECONDS + 1)
     assert not played.asked
 
@@ -127,7 +127,7 @@ def test_owner_came_during_a_try_that_failed(played: Played) -> None:
     played.pass_time(COMEBACK_SECONDS + 1)
     played.memory.keep(NETWORK, KEY, MAC, BR0, LIVE)
     played.asked[0].answer(Deleted(IPV4))
-    assert played.seen.lease is None
+    assert played.seen.leases == {}
     played.pass_time(COMEBACK_SECONDS + 1)
     assert len(played.asked) == 1
 
@@ -136,4 +136,4 @@ def test_run_out(played: Played) -> None:
     """A lease that has run out meanwhile costs no process and no packet."""
     played.pass_time(601)
     assert not played.asked
-    assert played.seen.lease is None
+    assert played.seen.leases == {}

@@ -24,7 +24,7 @@ from tests.supervisor.puppet import (
     attach_path,
     bring_to,
 )
-from workers.contract.lease import Route
+from workers.contract.lease import Family, Route
 from workers.contract.messages import (
     Attach,
     Created,
@@ -110,7 +110,7 @@ def test_create_failed_with_an_unreleased_lease(puppet: Puppet) -> None:
     lease = replace(LEASE, obtained=boottime())
     puppet.report(CreateFailed("no DHCPACK on br0", unreleased=(lease,)))
     (waiting,) = puppet.bindings
-    assert (waiting.lease, waiting.release_at is not None) == (lease, True)
+    assert (waiting.leases, waiting.release_at is not None) == ({Family.IPV4: lease}, True)
 
 
 def test_join(puppet: Puppet) -> None:
@@ -175,7 +175,7 @@ def test_join_of_a_stranger(key: str) -> None:
     assert puppet.worker.told() == [Delete()]
     kept = puppet.bindings.recall(puppet.spec.network_id, key)
     assert kept is not None
-    assert (kept.mac, kept.address) == (puppet.spec.mac, LEASE.address.ip)
+    assert (kept.mac, kept.addresses) == (puppet.spec.mac, {Family.IPV4: LEASE.address.ip})
     puppet.close()
 
 

@@ -15,7 +15,7 @@ from supervisor.state.tables import Snapshot
 from tests.supervisor.dockerfiles import create_endpoint
 from tests.supervisor.puppet import IDENTITY, LEASE, MAC
 from tests.supervisor.samples import never
-from workers.contract.lease import Lease
+from workers.contract.lease import Family, Lease
 from workers.contract.link import LinkKind, LinkSpec
 from workers.system.clock import boottime
 
@@ -42,7 +42,7 @@ def again(store: Store, tmp_path: Path) -> Bindings:
     """What the next instance of the plugin remembers."""
     assert store.problem is None
     memory = Bindings(store)
-    memory.load(Store(tmp_path, Snapshot, never).load().remembered)
+    memory.load(Store(tmp_path, Snapshot, never).load().bindings)
     return memory
 
 
@@ -93,7 +93,7 @@ def test_known_again_after_a_restart(memory: Bindings, store: Store, tmp_path: P
     memory.keep(NETWORK, KEY, MAC, BR0, LIVE)
     seen = again(store, tmp_path).recall(NETWORK, KEY)
     assert seen is not None
-    assert (seen.mac, seen.address, seen.lease) == (MAC, LIVE.address.ip, None)
+    assert (seen.mac, seen.addresses, seen.leases) == (MAC, {Family.IPV4: LIVE.address.ip}, {})
 
 
 def test_waiting_lease_of_another_mac(memory: Bindings) -> None:
@@ -102,26 +102,26 @@ def test_waiting_lease_of_another_mac(memory: Bindings) -> None:
     memory.keep(NETWORK, KEY, "02:00:00:00:00:99", BR0, LIVE)
     seen = memory.recall(NETWORK, KEY)
     assert seen is not None
-    assert (seen.mac, seen.lease) == ("02:00:00:00:00:99", None)
-    assert [(one.mac, one.lease) for one in memory if one.release_at is not None] == [(MAC, LIVE)]
+    assert (seen.mac, seen.leases) == ("02:00:00:00:00:99", {})
+    assert [(one.mac, one.leases) for one in memory if one.release_at is not None] == [(MAC, {Family.IPV4: LIVE})]
 
 
 def test_waiting_lease_is_claimed_once(memory: Bindings, store: Store, tmp_path: Path) -> None:
     """Its owner gets it, the second one who asks does not, nor does anybody after a restart."""
     set_aside(memory)
-    assert memory.claim(memory.recall(NETWORK, KEY)) == LIVE
-    assert memory.claim(memory.recall(NETWORK, KEY)) is None
+    assert memory.claim(memory.recall(NETWORK, KEY)) == {Family.IPV4: LIVE}
+    assert memory.claim(memory.recall(NETWORK, KEY)) == {}
     later = again(store, tmp_path)
-    assert later.claim(later.recall(NETWORK, KEY)) is None
-    assert memory.claim(None) is None
+    assert later.claim(later.recall(NETWORK, KEY)) == {}
+    assert memory.claim(None) == {}
 
 
 def test_lease_that_has_run_out(memory: Bindings) -> None:
     """It is neither set aside nor handed out."""
     set_aside(memory, OVER)
     assert memory.recall(NETWORK, KEY) is None
-    waiting = Binding(NETWORK, KEY, MAC, None, BR0, time.time(), OVER, boottime())
-    assert memory.claim(waiting) is None
+    waiting = Binding(NETWORK, KEY, MAC, BR0, time.time(), {}, {Family.IPV4: OVER}, boottime())
+    assert memory.claim(waiting) == {}
 
 
 @pytest.mark.parametrize("give_back", [False, True], ids=["keep", "leave"])
@@ -151,7 +151,7 @@ def test_wall_clock_that_steps(memory: Bindings, monkeypatch: pytest.MonkeyPatch
 def test_time_begins_anew_at_the_start(memory: Bindings, store: Store, tmp_path: Path) -> None:
     """A container that comes back with the engine has its whole time from the plugin's start on."""
     long_ago = boottime() - COMEBACK_SECONDS - 1
-    store.put_binding(Binding(NETWORK, KEY, MAC, None, BR0, long_ago, LIVE, long_ago))
+    store.put_binding(Binding(NETWORK, KEY, MAC, BR0, long_ago, {}, {Family.IPV4: LIVE}, long_ago))
     later = again(store, tmp_path)
     assert later.overdue() == ()
     seen = later.recall(NETWORK, KEY)
@@ -163,13 +163,13 @@ def test_time_begins_anew_at_the_start(memory: Bindings, store: Store, tmp_path:
 @pytest.mark.parametrize("release_at", [None, boottime()], ids=["kept", "to be given back"])
 def test_expired_while_the_plugin_was_away(store: Store, tmp_path: Path, release_at: float | None) -> None:
     """A lease that has run out does not wait any more; its owner is known until it is forgotten for good."""
-    store.put_binding(Binding(NETWORK, KEY, MAC, None, BR0, time.time(), OVER, release_at))
+    store.put_binding(Binding(NETWORK, KEY, MAC, BR0, time.time(), {}, {Family.IPV4: OVER}, release_at))
     ancient = time.time() - FORGET_SECONDS - 1
-    store.put_binding(Binding(NETWORK, "id:old", MAC, None, BR0, ancient, OVER, release_at))
+    store.put_binding(Binding(NETWORK, "id:old", MAC, BR0, ancient, {}, {Family.IPV4: OVER}, release_at))
     later = again(store, tmp_path)
     (seen,) = later
-    assert (seen.key, seen.mac, seen.lease, seen.release_at) == (KEY, MAC, None, None)
-    assert [one.key for one in Store(tmp_path, Snapshot, never).load().remembered] == [KEY]
+    assert (seen.key, seen.mac, seen.leases, seen.release_at) == (KEY, MAC, {}, None)
+    assert [one.key for one in Store(tmp_path, Snapshot, never).load().bindings] == [KEY]
 
 
 def test_removed_container(memory: Bindings, store: Store, tmp_path: Path) -> None:
@@ -188,7 +188,6 @@ def test_removed_network(memory: Bindings, store: Store, tmp_path: Path) -> None
     memory.keep(NETWORK, "id:a", MAC, BR0, LIVE)
     memory.keep(OTHER, "id:b", MAC, BR0, LIVE)
     set_aside(memory, key="id:c")
-    store.drop_network(NETWORK)
     memory.forget_network(NETWORK)
     for seen in (memory, again(store, tmp_path)):
         assert {one.key for one in seen} == {"id:b", "id:c"}
