@@ -95,7 +95,7 @@ EngineRequest = CreateNetwork | DeleteNetwork | CreateEndpoint | DeleteEndpoint 
 # Requests of operators. Answers that grow with the number of containers come in pages.
 
 PAGE_ROWS = 200
-EVENT_WAIT_SECONDS = 5.0
+EVENT_WAIT_SECONDS = 2.0  # as soon a stream notices that its client has gone
 
 
 @dataclass(frozen=True, slots=True)
