@@ -2,14 +2,14 @@
 # these load. It is put together file by file in the build stage, so nothing has to be removed afterwards.
 #
 # The build context may hold build/host/{pip.conf,ca-certificates.crt,apt.conf}: how this machine reaches its package
-# registries. They stay in the build stage.
+# registries. They stay in the build stage. LICENSE comes along, as a COPY that finds nothing fails.
 ARG BASE_IMAGE=debian:trixie-slim
 FROM ${BASE_IMAGE} AS build
 WORKDIR /build
 # Code without the columns of its lines is smaller; a traceback shows the line without marks below it. So is code without
 # docstrings and assertions, the only one that there is: the entry point and `compileall` say so both.
 ENV PYTHONNODEBUGRANGES=1
-COPY requirements.lock build/host* ./
+COPY LICENSE build/host* ./
 
 RUN export DEBIAN_FRONTEND=noninteractive; \
     if [ -e apt.conf ]; then cp apt.conf /etc/apt/apt.conf.d/99host; fi; \
@@ -37,6 +37,7 @@ RUN set -eu; version=$(python3 -c 'import sys; print("python%d.%d" % sys.version
       lib-dynload/_hashlib* lib-dynload/_ssl* lib-dynload/_bz2* lib-dynload/_lzma* lib-dynload/*test*; \
     python3 -I -m compileall -q -o 2 -j 0 --invalidation-mode unchecked-hash -s /rootfs /rootfs/usr/lib
 
+COPY requirements.lock ./
 # What would be imported for nothing goes: the __init__ of pyroute2 and of the docker SDK, as they import all of their
 # modules, 11 MB in the supervisor, and charset_normalizer, by which requests would guess an encoding, 3 MB in the watcher.
 RUN set -eu; site=$(echo /rootfs/usr/local/lib/python3*/dist-packages); \
@@ -49,7 +50,7 @@ RUN set -eu; site=$(echo /rootfs/usr/local/lib/python3*/dist-packages); \
     find /rootfs -type f \( -name '*.so*' -o -path /rootfs/usr/bin/\* \) -exec ldd {} + \
       | sed -nE 's,^(.*=>)?[[:space:]]*(/lib[^ ]+) .*,\2,p' | sort -u | xargs cp -L --parents -t /rootfs
 
-COPY pyproject.toml LICENSE ./
+COPY pyproject.toml ./
 COPY api api
 COPY supervisor supervisor
 COPY workers workers
