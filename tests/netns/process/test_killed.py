@@ -75,7 +75,7 @@ def test_worker_while_dockerd_is_away(rig: Rig, server: DhcpServer) -> None:
     confirmed, former = rig.confirmations(container), container.view["worker_pid"]
     rig.daemon.stop()
     kill(former)
-    wait_until(lambda: "the next dockerd is waited for" in rig.plugin.log, "its successor's look for the sandbox", 10)
+    wait_until(lambda: "waiting for the next dockerd" in rig.plugin.log, "its successor's look for the sandbox", 10)
     time.sleep(2 * GONE_SECONDS)  # in which it would be given up
     assert container.view["worker_pid"] not in (None, former)
 
