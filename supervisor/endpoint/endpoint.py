@@ -4,7 +4,7 @@
     ABSENT ─────► CREATING ───► CREATED ───► JOINING ───► JOINED ───► LEAVING ───► LEFT
       ▲ ▲           │ │            │            │           │            │           │
       │ └── failed ─┘ └────────────┴────────────┴─ delete ──┴────────────┴───────────┘
-      │                                               │
+      │                                               ▼
       └────────── deleted, failed ──────────────── DELETING
 
 Leave may also come while JOINING. An event that TABLE does not have for a phase is refused and changes nothing. The
