@@ -156,15 +156,14 @@ def test_removing_twice() -> None:
 
 @pytest.mark.usefixtures("machine")
 def test_link_is_found_in_its_sandbox_by_its_other_end(sandbox: Namespace) -> None:
-    """Neither a second link with its MAC nor a VLAN on it is taken for it; nor is it found where it is not."""
+    """Neither another endpoint's link with its MAC is taken for it, nor one of the container's own."""
     pair, other = VethOnBridge(SPEC), create_pair(MAC.upper(), endpoint="other")
     with Netlink() as netlink:
         netlink.move_link(netlink.require_link("dc-other"), sandbox)
         pair.recognise(netlink)
         assert pair.find(netlink) is None
     with sandbox.visit(), Netlink() as netlink:
-        run("ip link add link eth0 name eth0.7 type macvlan")
-        run(f"ip link set eth0.7 address {MAC}")
+        run(f"ip link add br0 address {MAC} type bridge")
         assert [found and found.name for found in (pair.find(netlink), other.find(netlink))] == ["eth0", "dc-other"]
         run("ip link set dc-other address 02:00:00:00:00:99 name dc-0")
         assert other.find(netlink) is None
