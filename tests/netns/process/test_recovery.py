@@ -322,7 +322,7 @@ def test_second_instance(rig: Rig, server: DhcpServer, instances: Instances) -> 
 
     assert second.process.wait(5) != 0
 
-    assert f"another instance of this plugin uses {instances.state}" in rig.plugin.log
+    assert "another instance of this plugin uses /" in rig.plugin.log
     assert container.view["phase"] == "joined"
     assert len(rig.capture.frames()) == frames
     container.stop()
