@@ -14,7 +14,7 @@ from typing import Any
 
 from supervisor.contract.errors import InvalidRequest
 from supervisor.contract.messages import IpamPool
-from workers.contract.messages import ConflictCheck
+from workers.contract.messages import ClientKind, ConflictCheck
 
 MIN_LEASE_TIMEOUT = 1.0
 MAX_LEASE_TIMEOUT = 20.0  # the engine gives a plugin 30 s, and clean-up comes after the last packet
@@ -62,6 +62,7 @@ class NetworkOptions:
     keep_lease: bool = False
     mac_by_name: bool = False
     conflict: ConflictCheck = ConflictCheck.DETECT
+    client: ClientKind = ClientKind.UDHCPC
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,15 @@ def _requested(text: str) -> IPv4Address:
 NETWORK, ENDPOINT = (Scope.NETWORK,), (Scope.ENDPOINT,)
 OPTIONS = (
     Option("bridge", "bridge", NETWORK, _interface, "none, required", "the bridge that the LAN is on"),
+    Option(
+        "client",
+        "client",
+        NETWORK,
+        _choice({kind.value: kind for kind in ClientKind}),
+        "`udhcpc`",
+        "who renews a running container's lease. `udhcpc` is BusyBox's client, a process for each container. `native` "
+        "is the plugin's own: no process, no second DHCPDISCOVER at a start, and the server's renewal times are kept",
+    ),
     Option(
         "conflict",
         "conflict",

@@ -55,6 +55,7 @@ def admit(
         skip_routes=options.skip_routes,
         drop_expired=options.drop_expired,
         conflict=options.conflict,
+        client=options.client,
         remembered=lease if lease and wanted in (None, lease.address.ip) else None,
     )
     return spec, Origin(body.mac is not None, body.address is not None, key, options.keep_lease), identity

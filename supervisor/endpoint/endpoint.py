@@ -524,7 +524,7 @@ class Endpoint:
         """The worker has undone everything."""
         self._journal.note("failed", f"not created: {report.reason}", (), logging.ERROR)
         self._advance(EndpointEvent.FAILED)
-        for lease in (*report.unreleased, *self._unclaimed([lease.family for lease in report.unreleased])):
+        for lease in report.unreleased:
             self._journal.set_aside(lease, self.origin)
         self._end()
         self._pending.answer(Phase.CREATING, Failed(report.reason))

@@ -82,6 +82,9 @@ class Journal:
     def set_aside(self, lease: Lease, origin: Origin) -> None:
         """The endpoint ends without giving its lease back: it waits for its container, or for a later release."""
         spec = self._spec
-        key = origin.key or f"endpoint:{spec.endpoint_id}"
-        give_back = not origin.keep_lease
+        key, give_back = origin.key, not origin.keep_lease
+        binding = self._bindings.recall(spec.network_id, key)
+        waiting = None if binding is None else binding.leases.get(lease.family)
+        if key is None or (waiting is not None and waiting.address.ip != lease.address.ip):  # one of a family for a key
+            key, give_back = f"endpoint:{spec.endpoint_id}:{lease.address.ip}", True
         self._bindings.set_aside(spec.network_id, key, spec.mac, spec.link, lease, give_back=give_back)

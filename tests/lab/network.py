@@ -81,7 +81,9 @@ def inside(namespace: str | None, *argv: str) -> list[str]:
 
 
 def _bridge(namespace: str, name: str, address: IPv4Address) -> None:
-    run("ip", "-n", namespace, "link", "add", name, "type", "bridge", "stp_state", "0")
+    """With a MAC of its own: the kernel would change it with its ports, and packets on their way would be lost."""
+    mac = f"02:00:{address.packed.hex(':')}"
+    run("ip", "-n", namespace, "link", "add", name, "address", mac, "type", "bridge", "stp_state", "0")
     run("ip", "-n", namespace, "address", "add", f"{address}/{LAN.prefixlen}", "dev", name)
     run("ip", "-n", namespace, "link", "set", name, "up")
 

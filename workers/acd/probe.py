@@ -7,15 +7,7 @@ from workers.acd.arp import ArpWatch
 from workers.system.clock import boottime
 
 PROBE_SECONDS = 0.25  # for a neighbour's answer
-
-
-class AddressInUse(Exception):
-    """Somebody else has the address."""
-
-    def __init__(self, address: IPv4Address, mac: str) -> None:
-        super().__init__(address, mac)
-        self.address = address
-        self.mac = mac
+MAX_HEARD = 64
 
 
 class AddressProbe:
@@ -28,14 +20,17 @@ class AddressProbe:
 
     def __init__(self, mac: str, *, enabled: bool) -> None:
         self.watch: ArpWatch | None = None
+        self.address: IPv4Address | None = None
         self.router = ""
         self.settled_at = 0.0
         self._mac = mac
         self._enabled = enabled
+        self._heard: list[str] = []
 
     def probe(self, interface: str, address: IPv4Address) -> None:
         """Asks who has `address`, in place of the one before. Raises OSError."""
         self.forget()
+        self.address = address
         if self._enabled:
             self.watch = ArpWatch(interface, self._mac, address)
             self.watch.probe()
@@ -45,19 +40,20 @@ class AddressProbe:
         """Readable when somebody has claimed the address."""
         return [] if self.watch is None else [self.watch.fileno()]
 
+    def hear(self) -> None:
+        """Takes what has been claimed, for `claimant` to judge."""
+        found = self.watch.claims() if self.watch is not None else []
+        self._heard = list(dict.fromkeys([*self._heard, *found]))[:MAX_HEARD]
+
     def claimant(self, trusted: Collection[str] = ()) -> str | None:
         """The MAC of somebody else who has the address; neither the router's nor one of the `trusted`."""
-        found = self.watch.claims() if self.watch is not None else []
-        return next((mac for mac in found if mac != self.router and mac not in trusted), None)
-
-    def refuse(self) -> None:
-        """Raises AddressInUse where somebody has the address."""
-        mac = self.claimant()
-        if mac is not None and self.watch is not None:
-            raise AddressInUse(self.watch.address, mac)
+        self.hear()
+        return next((mac for mac in self._heard if mac != self.router and mac not in trusted), None)
 
     def forget(self) -> None:
         """Nothing is asked or heard any more."""
+        self.address = None
+        self._heard = []
         if self.watch is not None:
             self.watch.close()
             self.watch = None

@@ -32,8 +32,9 @@ class Route:
 class Lease:
     """What one DHCPACK granted.
 
-    `duration` is in seconds, None for an infinite lease (option 51 = 0xffffffff); `obtained` is `boottime()` at the
-    ACK. `classless` holds option 121 (or 249, its private twin), `static` option 33, `routers` option 3.
+    `duration` is in seconds, None for an infinite lease (option 51 = 0xffffffff); `obtained` is the `boottime()` from
+    which it runs. `renewal` and `rebinding` are the server's T1 and T2 in seconds. `classless` holds option 121 (or
+    249, its private twin), `static` option 33, `routers` option 3.
     """
 
     address: IPv4Interface
@@ -46,6 +47,8 @@ class Lease:
     dns: tuple[IPv4Address, ...] = ()
     domain: str | None = None
     mtu: int | None = None
+    renewal: int | None = None
+    rebinding: int | None = None
 
     @property
     def family(self) -> Family:
@@ -60,12 +63,12 @@ class Lease:
     @property
     def t1(self) -> float | None:
         """`boottime()` at which its server is asked to renew it; None for an infinite lease."""
-        return None if self.duration is None else self.obtained + T1 * self.duration
+        return None if self.duration is None else self.obtained + (self.renewal or T1 * self.duration)
 
     @property
     def t2(self) -> float | None:
         """`boottime()` from which every server is asked; None for an infinite lease."""
-        return None if self.duration is None else self.obtained + T2 * self.duration
+        return None if self.duration is None else self.obtained + (self.rebinding or T2 * self.duration)
 
     def overdue_at(self, now: float) -> float | None:
         """`boottime()` from which a server that has not renewed it is called silent, from `now` on; None for never."""

@@ -21,6 +21,13 @@ class ConflictCheck(StrEnum):
     OFF = "off"
 
 
+class ClientKind(StrEnum):
+    """Who keeps a lease while its container runs."""
+
+    UDHCPC = "udhcpc"  # BusyBox's client, a process of its own
+    NATIVE = "native"  # the worker's own client
+
+
 @dataclass(frozen=True, slots=True)
 class EndpointSpec:
     """All that a worker needs to know to make an endpoint; fixed for the endpoint's life.
@@ -42,6 +49,7 @@ class EndpointSpec:
     skip_routes: bool = False
     drop_expired: bool = False
     conflict: ConflictCheck = ConflictCheck.DETECT
+    client: ClientKind = ClientKind.UDHCPC
     remembered: Lease | None = None
     mark: int = 0
 
@@ -142,7 +150,8 @@ class Created:
 class CreateFailed:
     """The endpoint could not be made; everything was rolled back. `reason` is for the user.
 
-    `unreleased` are leases that a server may have granted and that could not be released.
+    `unreleased` are a remembered lease that may still be the container's, and then those that a server may have granted
+    and that could not be released.
     """
 
     reason: str

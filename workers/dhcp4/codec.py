@@ -76,7 +76,7 @@ class Answer:
         for name, code in (("subnet", 1), ("router", 3), ("dns", 6), ("serverid", 54)):
             words[name] = " ".join(map(str, _addresses(self.options.get(code, b""))))
         words["mask"] = _prefix_length(self.options.get(1, b""))
-        for name, code, size in (("lease", 51, 4), ("mtu", 26, 2)):
+        for name, code, size in (("lease", 51, 4), ("renewal", 58, 4), ("rebinding", 59, 4), ("mtu", 26, 2)):
             raw = self.options.get(code, b"")
             words[name] = str(int.from_bytes(raw, "big")) if len(raw) == size else ""
         for name, code in (("domain", 15), ("message", 56)):
@@ -98,18 +98,25 @@ def encode(
     server: IPv4Address | None = None,
     requested: IPv4Address | None = None,
     hostname: str | None = None,
+    words: str = "",
 ) -> bytes:
-    """The UDP payload of a client's message. The client identifier is 01 and the MAC in each of them (option 61)."""
+    """The UDP payload of a client's message, with the options of RFC 2131, table 5.
+
+    The client identifier is 01 and the MAC in each of them (option 61). `words` tell the server's operator why a lease
+    is declined (option 56).
+    """
     hardware = bytes.fromhex(mac.replace(":", ""))
     options = [(53, bytes([kind]))]
     if server is not None:
         options.append((54, server.packed))
     if requested is not None:
         options.append((50, requested.packed))
-    if hostname is not None:
-        options.append((12, hostname.encode("ascii")))
+    if words:
+        options.append((56, words.encode("ascii")))
     options.append((61, bytes([ETHERNET]) + hardware))
     if kind in (MessageType.DISCOVER, MessageType.REQUEST):
+        if hostname is not None:
+            options.append((12, hostname.encode("ascii")))
         options.append((57, MAX_MESSAGE.to_bytes(2, "big")))
         options.append((60, VENDOR_CLASS.encode("ascii")))
         options.append((55, bytes(REQUESTED_OPTIONS)))

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
-from workers.contract.lease import Lease, Route
+from workers.contract.lease import T1, T2, Lease, Route
 
 INFINITE_SECONDS = 0xFFFFFFFF  # RFC 2131 section 3.3
 DEFAULT_SECONDS = 3600  # what udhcpc assumes without option 51
@@ -23,15 +23,16 @@ class InvalidLease(ValueError):
 
 
 def parse_lease(values: Mapping[str, str], obtained: float) -> Lease:
-    """The lease in udhcpc's variables, acknowledged at `obtained` (`boottime()` seconds). Raises InvalidLease."""
-    address = _unicast(values.get("ip", ""))
-    if address is None:
-        raise InvalidLease(f"the server granted {values.get('ip', '')!r}, which is no unicast address")
+    """The lease in udhcpc's variables, which runs from `obtained` on (`boottime()` seconds). Raises InvalidLease."""
+    duration = _duration(values.get("lease", ""))
+    renewal, rebinding = _renewal_times(values, duration)
     return Lease(
-        address=IPv4Interface((address, _prefix_length(values, address))),
+        address=_address(values),
         server=_unicast(values.get("serverid", "")),
-        duration=_duration(values.get("lease", "")),
+        duration=duration,
         obtained=obtained,
+        renewal=renewal,
+        rebinding=rebinding,
         routers=_addresses(values.get("router", "")),
         classless=_classless(values.get("staticroutes", "") or values.get("msstaticroutes", "")),
         static=_static(values.get("routes", "")),
@@ -39,6 +40,19 @@ def parse_lease(values: Mapping[str, str], obtained: float) -> Lease:
         domain=_domain(values.get("domain", "")),
         mtu=_number(values.get("mtu", ""), MIN_MTU, MAX_MTU),
     )
+
+
+def _address(values: Mapping[str, str]) -> IPv4Interface:
+    """One that a host can have (RFC 1122 section 3.2.1.3)."""
+    text = values.get("ip", "")
+    address = _unicast(text)
+    if address is None:
+        raise InvalidLease(f"the server granted {text!r}, which is no unicast address")
+    interface = IPv4Interface((address, _prefix_length(values, address)))
+    network = interface.network
+    if network.prefixlen < 31 and address in (network.network_address, network.broadcast_address):
+        raise InvalidLease(f"the server granted {interface}, which is no host's address in its subnet")
+    return interface
 
 
 def _unicast(text: str) -> IPv4Address | None:
@@ -59,10 +73,21 @@ def _number(text: str, low: int, high: int) -> int | None:
 
 
 def _duration(text: str) -> int | None:
-    seconds = _number(text, 1, INFINITE_SECONDS)
+    seconds = _number(text, 0, INFINITE_SECONDS)
+    if seconds == 0:
+        raise InvalidLease("the server granted a lease of 0 s")
     if seconds == INFINITE_SECONDS:
         return None
     return DEFAULT_SECONDS if seconds is None else seconds
+
+
+def _renewal_times(values: Mapping[str, str], duration: int | None) -> tuple[int | None, int | None]:
+    """The server's T1 and T2 (options 58 and 59), one of which may be missing; None for both unless T1 < T2 < lease."""
+    if duration is None:
+        return None, None
+    renewal, rebinding = (_number(values.get(name, ""), 1, INFINITE_SECONDS) for name in ("renewal", "rebinding"))
+    t1, t2 = renewal or T1 * duration, rebinding or T2 * duration
+    return (renewal, rebinding) if t1 < t2 < duration else (None, None)
 
 
 def _prefix_length(values: Mapping[str, str], address: IPv4Address) -> int:

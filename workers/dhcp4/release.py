@@ -11,6 +11,7 @@ from ipaddress import IPv4Address
 
 from workers.contract.lease import Lease
 from workers.dhcp4.codec import CLIENT_PORT, SERVER_PORT, MessageType, encode
+from workers.dhcp4.machine import declination
 from workers.dhcp4.packet_socket import PacketSocket
 from workers.link.configure import configure
 from workers.netlink.operations import Netlink, NetlinkError
@@ -40,7 +41,7 @@ def release(interface: str, lease: Lease, mac: str, timeout: float = 2.0) -> Non
     try:
         with _client_socket(interface, lease.address.ip) as client:
             client.connect((str(server), SERVER_PORT))
-            client.send(encode(MessageType.RELEASE, _xid(), mac, ciaddr=lease.address.ip, server=server))
+            client.send(release_message(lease, mac))
             left = _has_left(client, timeout)
     except OSError as error:
         raise ReleaseError(f"releasing {lease.address.ip} to {server} over {interface}: {error.strerror}") from error
@@ -66,19 +67,22 @@ def release_detached(container_link: str, lease: Lease, mac: str, timeout: float
         raise ReleaseError(f"releasing {lease.address.ip} over {container_link}: {error}") from error
 
 
-def decline(interface: str, lease: Lease, mac: str) -> None:
-    """Tells the server that somebody else has the address (RFC 2131 section 4.4.4); what fails is logged.
+def decline(interface: str, lease: Lease, mac: str, claimant: str) -> None:
+    """Tells the server that `claimant` has the address (RFC 2131 section 4.4.4); what fails is logged.
 
     The server notices by itself sooner or later; until then it may offer the address again.
     """
-    message = encode(MessageType.DECLINE, _xid(), mac, server=lease.server, requested=lease.address.ip)
-    _broadcast(interface, message, "DHCPDECLINE")
+    _broadcast(interface, declination(lease, mac, claimant), "DHCPDECLINE")
 
 
 def release_by_broadcast(interface: str, lease: Lease, mac: str) -> None:
     """Releases a lease whose address is not put on the link, hence by broadcast; what fails is logged."""
-    message = encode(MessageType.RELEASE, _xid(), mac, ciaddr=lease.address.ip, server=lease.server)
-    _broadcast(interface, message, "DHCPRELEASE")
+    _broadcast(interface, release_message(lease, mac), "DHCPRELEASE")
+
+
+def release_message(lease: Lease, mac: str) -> bytes:
+    """A DHCPRELEASE with the fields of RFC 2131, table 5."""
+    return encode(MessageType.RELEASE, _xid(), mac, ciaddr=lease.address.ip, server=lease.server)
 
 
 def _broadcast(interface: str, message: bytes, name: str) -> None:
@@ -103,7 +107,7 @@ def _release_and_remove(container_link: str, lease: Lease, mac: str, timeout: fl
         try:
             disable_ipv6(container_link)
             netlink.raise_link(container_link)
-            configure(container_link, None, lease, skip_routes=False)
+            configure(container_link, None, lease, skip_routes=False, announced=False)
             release(container_link, lease, mac, timeout)
         finally:
             netlink.delete_link(container_link)

@@ -17,6 +17,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from workers.dhcp4.codec import REQUESTED_OPTIONS, VENDOR_CLASS
+from workers.dhcp4.lease_parser import InvalidLease, parse_lease
+from workers.dhcp4.machine import Granted, Refused, Unanswered, Unusable
+from workers.system.clock import boottime
 from workers.system.libc import follow_parent
 from workers.system.poll import ready
 
@@ -24,7 +27,7 @@ SCRIPT = Path(__file__).with_name("udhcpc-event.sh")
 RETRY_SECONDS = 3
 ROUND_PAUSE_SECONDS = 5  # a server that comes back is asked within one round and one pause: 14 s
 STOP_SECONDS = 1.0
-MIN_LEASE_SECONDS = 16  # it takes shorter ones for this long
+MIN_LEASE_SECONDS = 30  # it takes shorter ones for this long, and renews them too late or never
 READ_BYTES = 65536
 
 log = logging.getLogger(__name__)
@@ -46,6 +49,30 @@ class Event:
 
     kind: EventKind
     values: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class GaveUp:
+    """udhcpc has given its lease up, and asks for another one."""
+
+
+ClientEvent = Granted | Refused | Unusable | Unanswered | GaveUp
+
+
+def understood(event: Event, now: float) -> ClientEvent:
+    """What udhcpc has reported, in the words of our own client."""
+    match event.kind:
+        case EventKind.BOUND | EventKind.RENEW:
+            try:
+                return Granted(parse_lease(event.values, now), fresh=event.kind is EventKind.BOUND)
+            except InvalidLease as error:
+                return Unusable(str(error))
+        case EventKind.NAK:
+            return Refused(event.values.get("message", "")[:100])
+        case EventKind.LEASEFAIL:
+            return Unanswered()
+        case EventKind.DECONFIG:
+            return GaveUp()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +159,7 @@ class Client:
         self.errors, errors = _pipe()
         self.start: Start | None = Start(busybox, ["busybox", *options.arguments()], output, errors)
         self.last_words = ""
-        self.rest: list[Event] = []
+        self.rest: list[ClientEvent] = []
         self._records = Records()
         self._begun = False
         self._log_rest = b""
@@ -142,7 +169,7 @@ class Client:
         start, self.start = self.start, None
         return start
 
-    def read_events(self) -> list[Event] | None:
+    def read_events(self) -> list[ClientEvent] | None:
         """What has happened since the last call; None when udhcpc has ended.
 
         Each udhcpc begins with a DECONFIG, before any packet, which says nothing.
@@ -150,10 +177,10 @@ class Client:
         data = _read(self.events)
         return None if data is None else self._events(data)
 
-    def _events(self, data: bytes) -> list[Event]:
+    def _events(self, data: bytes) -> list[ClientEvent]:
         events = list(self._records.feed(data))
         begins, self._begun = bool(events) and not self._begun, self._begun or bool(events)
-        return events[1:] if begins else events
+        return [understood(event, boottime()) for event in (events[1:] if begins else events)]
 
     def read_log(self) -> bool:
         """Takes in udhcpc's own log; False when udhcpc has ended."""

@@ -1,4 +1,4 @@
-"""Who renews a lease in the sandbox: a udhcpc, or the renewer; one of them at a time, or none.
+"""Who renews a lease in the sandbox: a udhcpc or our own client; one of them at a time, or none.
 
 Owns their start, their end and the restart of a udhcpc that died. Must not know what their events mean.
 """
@@ -7,26 +7,31 @@ from collections.abc import Callable, Iterable
 
 from workers.contract.lease import Family, Lease
 from workers.contract.messages import ClientStarted, LeaseTrouble, Report, Trouble
-from workers.dhcp4.renewer import Renewer
-from workers.dhcp4.udhcpc import Client, ClientOptions, Event, Start
+from workers.dhcp4.machine import Machine
+from workers.dhcp4.native import NativeClient
+from workers.dhcp4.udhcpc import Client, ClientEvent, ClientOptions, Start
 from workers.system.backoff import Backoff
 from workers.system.clock import boottime, slept
 from workers.system.deadlines import Deadlines
 
 LATE_SECONDS = 1.0  # after which udhcpc is late
+RETRY_SECONDS = 5.0
 
 
 class Clients:
-    """`options` says how a udhcpc is started at that moment, `take` is given each event of whoever renews."""
+    """`options` says how a udhcpc is started at that moment, `take` is given each event of the present client."""
 
     def __init__(
-        self, options: Callable[[], ClientOptions], take: Callable[[Event], None], report: Callable[[Report], None]
+        self,
+        options: Callable[[], ClientOptions],
+        take: Callable[[ClientEvent], None],
+        report: Callable[[Report], None],
     ) -> None:
         self._options = options
         self._take = take
         self._report = report
         self._client: Client | None = None
-        self._renewer: Renewer | None = None
+        self._native: NativeClient | None = None
         self._ended: list[int] = []
         self._started = 0.0
         self._backoff = Backoff()
@@ -36,8 +41,8 @@ class Clients:
 
     @property
     def running(self) -> bool:
-        """Is there one? A udhcpc that has died and is to be started again is none."""
-        return self._client is not None or self._renewer is not None
+        """Is there one? A udhcpc that is to be started later is none."""
+        return self._client is not None or self._native is not None
 
     @property
     def starting(self) -> bool:
@@ -56,15 +61,14 @@ class Clients:
     @property
     def next_at(self) -> float | None:
         """`boottime()` at which `due` is to be called."""
-        return self._deadlines.next_at
+        native = None if self._native is None else self._native.next_at
+        return min((t for t in (native, self._deadlines.next_at) if t is not None), default=None)
 
     def sources(self) -> dict[int, Callable[[], None]]:
-        """Descriptors to be waited on, with what to call when one is readable."""
+        """Descriptors to wait for, with what to call when one is readable."""
         if self._client is not None:
             return {self._client.events.fileno(): self._on_events, self._client.errors.fileno(): self._on_log}
-        if self._renewer is not None:
-            return {self._renewer.fileno(): self._on_answer}
-        return {}
+        return {} if self._native is None else dict.fromkeys(self._native.sources(), self._on_answer)
 
     def start_udhcpc(self, at: float = 0.0) -> None:
         """In place of the present client, at that `boottime()`, or now where that has passed."""
@@ -77,45 +81,48 @@ class Clients:
         self._client = Client(self._options())
         self._report(ClientStarted(self._client.pid, Family.IPV4))
 
-    def start_renewer(self, interface: str, mac: str, lease: Lease, hostname: str | None) -> None:
-        """In place of whoever renewed so far. Raises OSError where the interface is gone."""
+    def start_native(self, interface: str, machine: Machine) -> None:
+        """In place of the present client."""
         self.stop()
         self._report(ClientStarted(None, Family.IPV4))
-        self._renewer = Renewer(interface, mac, lease, hostname)
-        self._deadlines.set(self._ask, self._renewer.next_at)
+        self._native = NativeClient(interface, machine)
 
     def accept(self, lease: Lease, asleep: float) -> None:
         """What was answered is the lease from now on; the host had `slept()` for `asleep` seconds by then."""
-        if self._renewer is not None:
-            self._renewer.accept(lease)
-            self._deadlines.set(self._ask, self._renewer.next_at)
-        else:
+        if self._native is None:
             self._lease, self._slept = lease, asleep
             self._look_later(lease.obtained)
 
     def reject(self) -> None:
-        """What was answered is no lease, although udhcpc rests on it: it asks once more. The renewer does anyway."""
+        """What was granted cannot be used, although the client rests on it: it asks once more."""
         if self._client is not None:
             self._restart_later()
+        elif self._native is not None:
+            self._native.retry(RETRY_SECONDS)
 
     def due(self, now: float) -> None:
         """To be called at `next_at`."""
         self._deadlines.due(now)
+        if self._native is not None and self._native.next_at is not None and self._native.next_at <= now:
+            self._dispatch(self._native.due())
 
     def stop(self) -> None:
-        """Ends whoever renews; the lease stays held."""
+        """Ends the present client; the lease stays held."""
         self._deadlines.clear()
         if self._client is not None:
             self._end(self._client)
-        if self._renewer is not None:
-            self._renewer.close()
-            self._renewer = None
+        if self._native is not None:
+            self._native.close()
+            self._native = None
 
     def finish(self) -> None:
-        """The same, but that what a udhcpc has said to its end is taken: it may just have been granted a lease."""
-        client = self._client
-        self.stop()
-        self._dispatch(client.rest if client is not None else [])
+        """The same, but takes what the client has to say at its end: it may just have been granted a lease."""
+        if self._client is not None:
+            client = self._client
+            self.stop()
+            self._dispatch(client.rest)
+        elif self._native is not None:
+            self._dispatch(self._native.read())
         self.stop()
 
     def _look_later(self, after: float) -> None:
@@ -135,13 +142,8 @@ class Clients:
             else:
                 self.start_udhcpc()
 
-    def _ask(self) -> None:
-        if self._renewer is not None:
-            self._renewer.ask()
-            self._deadlines.set(self._ask, self._renewer.next_at)
-
     def _on_answer(self) -> None:
-        self._dispatch(self._renewer.read_events() if self._renewer else [])
+        self._dispatch(self._native.read() if self._native else [])
 
     def _on_log(self) -> None:
         if self._client and not self._client.read_log():
@@ -153,7 +155,7 @@ class Clients:
             self._on_death()
         self._dispatch(events or [])
 
-    def _dispatch(self, events: Iterable[Event]) -> None:
+    def _dispatch(self, events: Iterable[ClientEvent]) -> None:
         for event in events:
             self._take(event)
 

@@ -6,14 +6,15 @@ takes the link, and who keeps the lease.
 
 import logging
 from contextlib import suppress
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
 from workers.contract.lease import Family, Lease
 from workers.contract.messages import Created, CreateFailed, Deleted, EndpointSpec, Report
-from workers.dhcp4.acquire import Acquired, Cancelled, acquire
+from workers.dhcp4.first_lease import Acquired, Cancelled, NoLease, acquire, machine_for
 from workers.dhcp4.packet_socket import PacketSocket
-from workers.dhcp4.tally import NoLease
+from workers.dhcp4.release import release_message
 from workers.endpoint.host_release import release_from_host
 from workers.link.kind import EndpointLink, discard, link_of
 from workers.link.mtu import follow_mtu
@@ -36,7 +37,8 @@ class Creation:
         self._spec = spec
         self._channel = channel
         self._link = link_of(spec)
-        self._unreleased: Lease | None = None
+        self._machine = machine_for(spec)
+        self._acquired: Acquired | None = None
 
     def make(self) -> Made | None:
         """Makes the link and obtains the first lease; None after a failure, when everything is as before."""
@@ -45,47 +47,59 @@ class Creation:
                 self._link.make(netlink)
                 routes = () if self._spec.skip_routes else self._link.parent_routes(netlink)
             with PacketSocket(self._spec.container_link) as packet_socket:
-                acquired = acquire(self._spec, self._channel, packet_socket, self._note_unreleased)
-                self._note_unreleased(acquired.lease)
+                self._acquired = acquired = acquire(self._spec, self._machine, self._channel, packet_socket)
+                self._release_others(packet_socket)
                 follow_mtu(self._spec.container_link, None, acquired.lease)
-                # Before the wire is closed, which takes 15 ms.
+                # Before the packet socket is closed, which takes 15 ms.
                 unconfirmed = frozenset[Family]() if acquired.confirmed else frozenset({acquired.lease.family})
                 self._report(Created((acquired.lease,), routes, unconfirmed))
         except (NetlinkError, NoLease, Cancelled, OSError) as error:
-            self._roll_back()
             reason = str(error) or "the endpoint was deleted while it was being made"
-            self._report(CreateFailed(reason, self._unreleased_leases))
+            self._report(CreateFailed(reason, self._roll_back()))
             return None
         return Made(self._link, acquired)
 
     def reclaim(self) -> None:
-        """What the server has for this MAC is asked for, to be given back; the endpoint is gone afterwards."""
+        """Asks what the server has leased to this MAC, to give it back; the endpoint is gone afterwards.
+
+        The lease that is remembered stays: it goes on waiting for its owner.
+        """
+        remembered = self._spec.remembered
         try:
             self._channel.recv()  # the Delete that this is for: once more, and it would end the search
             with Netlink() as netlink:
                 self._link.remove(netlink)
-                if self._spec.remembered is None:
-                    self._link.make(netlink)
-            if self._spec.remembered is None:
-                with PacketSocket(self._spec.container_link) as packet_socket:
-                    acquire(self._spec, self._channel, packet_socket, self._note_unreleased)
+                self._link.make(netlink)
+            with PacketSocket(self._spec.container_link) as packet_socket:
+                anew = replace(self._spec, remembered=None, requested=None)
+                self._machine = machine_for(anew)
+                self._acquired = acquire(anew, self._machine, self._channel, packet_socket)
         except (NetlinkError, NoLease, Cancelled, OSError, EOFError) as error:
             log.debug("%s has no lease that could be given back: %s", self._spec.mac, error)
-        self._roll_back()
-        self._report(Deleted(frozenset(lease.family for lease in self._unreleased_leases)))
+        self._machine.remembered = remembered
+        waiting = self._roll_back()
+        if waiting in ((), (remembered,)):
+            self._report(Deleted())
+        else:
+            self._report(CreateFailed("a lease of the worker that died could not be given back", waiting))
 
-    @property
-    def _unreleased_leases(self) -> tuple[Lease, ...]:
-        return () if self._unreleased is None else (self._unreleased,)
+    def _release_others(self, packet_socket: PacketSocket) -> None:
+        """What another server may have granted, whose answer was lost, is not needed."""
+        for lease in self._machine.unreleased.values():
+            packet_socket.broadcast(release_message(lease, self._spec.mac))
+        self._machine.unreleased.clear()
 
-    def _note_unreleased(self, lease: Lease | None) -> None:
-        self._unreleased = lease
-
-    def _roll_back(self) -> None:
-        """The lease is given back, the link removed."""
-        if self._unreleased is not None and release_from_host(self._spec, self._link, self._unreleased):
-            self._unreleased = None
+    def _roll_back(self) -> tuple[Lease, ...]:
+        """Gives back what was leased and removes the link; the leases that could not be given back, or are to wait."""
+        remembered = self._machine.remembered
+        leases = list(self._machine.unreleased.values())
+        if self._acquired is not None and self._acquired.confirmed:
+            leases.append(self._acquired.lease)
+        if remembered is not None:
+            leases = [lease for lease in leases if lease.address.ip != remembered.address.ip]
+        kept = tuple(lease for lease in leases if not release_from_host(self._spec, self._link, lease))
         discard(self._spec, self._link)
+        return kept if remembered is None else (remembered, *kept)
 
     def _report(self, report: Report) -> None:
         with suppress(OSError):  # the supervisor is gone, as the end of the channel will tell

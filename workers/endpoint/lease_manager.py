@@ -7,15 +7,25 @@ has it; one in use is defended and kept. Runs in the sandbox's network namespace
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from ipaddress import IPv4Address
 
 from workers.acd.defence import Defence
 from workers.acd.neighbours import macs_of
 from workers.acd.probe import AddressProbe
 from workers.contract.lease import Lease
-from workers.contract.messages import Attach, ConflictCheck, EndpointSpec, LeaseObtained, LeaseTrouble, Report, Trouble
-from workers.dhcp4.lease_parser import InvalidLease, parse_lease
+from workers.contract.messages import (
+    Attach,
+    ClientKind,
+    ConflictCheck,
+    EndpointSpec,
+    LeaseObtained,
+    LeaseTrouble,
+    Report,
+    Trouble,
+)
+from workers.dhcp4.machine import Granted, Machine, Refused, Unanswered, Unusable
 from workers.dhcp4.release import decline, release_by_broadcast
-from workers.dhcp4.udhcpc import MIN_LEASE_SECONDS, ClientOptions, Event, EventKind
+from workers.dhcp4.udhcpc import MIN_LEASE_SECONDS, ClientEvent, ClientOptions, GaveUp
 from workers.endpoint.clients import Clients
 from workers.endpoint.lease_timers import LeaseTimers
 from workers.link.placement import Placement
@@ -30,10 +40,10 @@ log = logging.getLogger(__name__)
 class LeaseManager:
     """One lease on one interface. `lease` is what the server last acknowledged.
 
-    `clients` are who renews it: a udhcpc's process is between them and whoever starts it.
+    `confirmed`: it was, just now, by its server. `clients` are who renews it.
     """
 
-    def __init__(self, spec: EndpointSpec, lease: Lease, report: Callable[[Report], None]) -> None:
+    def __init__(self, spec: EndpointSpec, lease: Lease, report: Callable[[Report], None], *, confirmed: bool) -> None:
         self.lease = lease
         self.clients = Clients(self._options, self._on_event, report)
         self._placement = Placement(report, skip_routes=spec.skip_routes)
@@ -49,9 +59,11 @@ class LeaseManager:
         self._candidate: Lease | None = None
         self._claimant: str | None = None
         self._paused_until = 0.0
+        self._confirmed = confirmed
         self._bound = False
+        self._dropped = False
         self._refused = False
-        self._renewing = False
+        self._native = False
 
     @property
     def next_at(self) -> float | None:
@@ -70,11 +82,13 @@ class LeaseManager:
         Where it had arrived before, another process kept the lease and is gone: it is renewed without a DISCOVER.
         """
         self._interface = interface
-        self._hostname = attach.hostname or self._hostname
+        if attach.hostname not in (None, self._hostname):
+            self._hostname, self._confirmed = attach.hostname, False  # the server does not know it yet
         self._placement.joined, self._placement.mtu_limit = attach.gateway, mtu_limit
-        self._renewing = attach.arrived and self.lease.runs(boottime())
-        if self._renewing:
+        taken_over = attach.arrived and self.lease.runs(boottime())
+        if taken_over:
             self._apply(self.lease)  # its former lease manager may have died over a change
+        self._native = taken_over or self._stays_native
         if self._claimant is not None:
             self._decline(self.lease, self._claimant)
             return
@@ -86,16 +100,16 @@ class LeaseManager:
         self._claimant = mac
 
     def rename(self, hostname: str) -> None:
-        """Makes the server learn a host name: udhcpc takes it only at its start."""
+        """Makes the server learn a host name: a client takes it only at its start."""
         if hostname != self._hostname:
             self._hostname = hostname
             if self.clients.running:
-                self._run()
+                self._restart()
 
     def move(self, interface: str) -> None:
         """The link has another name now: udhcpc would end at its next packet."""
         self._interface = interface
-        self._run()
+        self._restart()
         if self._is_ours():
             self._defend()
 
@@ -126,20 +140,43 @@ class LeaseManager:
         self._interface = ""
         self._defence.end()
 
+    def _restart(self) -> None:
+        """Begins anew with what the client was granted last, which it may not have told yet."""
+        self.clients.finish()
+        self._run()
+
     def _run(self) -> None:
         """Renews from now on, or anew, by whichever client it is time for."""
-        self.clients.stop()
-        self._forget_candidate()
         self._timers.begin(self.lease, boottime())
-        if self._renewing:
-            self.clients.start_renewer(self._interface, self._spec.mac, self.lease, self._hostname)
+        if self._native:
+            self.clients.start_native(self._interface, self._machine())
         else:
             self.clients.start_udhcpc(self._paused_until)
+        self._confirmed = False
+
+    @property
+    def _stays_native(self) -> bool:
+        """Whether our own client is never replaced by a udhcpc, which renews a short lease too late."""
+        duration = self.lease.duration
+        return self._spec.client is ClientKind.NATIVE or (duration is not None and duration < MIN_LEASE_SECONDS)
+
+    def _machine(self) -> Machine:
+        """Holds the lease, if that is still ours; else it asks for one."""
+        machine = Machine(self._spec.mac, self._hostname, self._requested)
+        now = boottime()
+        if self._is_ours():
+            machine.hold(self.lease, now, confirm=not self._confirmed)
+        if not self._confirmed:
+            machine.next_at = max(now, self._paused_until)
+        return machine
 
     def _options(self) -> ClientOptions:
-        """udhcpc asks for the address that is held, unless that has been declined."""
-        requested = self.lease.address.ip if self._claimant is None else None
-        return ClientOptions(self._interface, self._spec.mac, requested=requested, hostname=self._hostname)
+        return ClientOptions(self._interface, self._spec.mac, requested=self._requested, hostname=self._hostname)
+
+    @property
+    def _requested(self) -> IPv4Address | None:
+        """What a client asks for: the address of the lease, unless that has been declined."""
+        return None if self._claimant is not None else (self._candidate or self.lease).address.ip
 
     def _defend(self) -> None:
         """The address is in use from now on."""
@@ -151,12 +188,15 @@ class LeaseManager:
         return self._claimant is None and not self._refused and self.lease.runs(boottime())
 
     def _report_claim(self, what: str) -> None:
-        self._report(LeaseTrouble(Trouble.CONFLICT, what, self.lease.family))
+        self._tell(Trouble.CONFLICT, what)
+
+    def _tell(self, trouble: Trouble, what: str) -> None:
+        self._report(LeaseTrouble(trouble, what, self.lease.family))
 
     def _ask_anew(self) -> None:
         """The lease cannot be renewed any more: the rest is udhcpc's; one that still thinks it is bound may hang."""
-        if self._renewing or self._bound:
-            self._renewing = self._bound = False
+        if not self._stays_native and (self._native or self._bound):
+            self._native = self._bound = False
             self._run()
 
     def _on_expiry(self) -> None:
@@ -164,22 +204,28 @@ class LeaseManager:
         if self._spec.drop_expired:
             self._defence.end()
             self._placement.drop(self._interface, self.lease)
+            self._dropped = True
         self._ask_anew()
 
-    def _on_event(self, event: Event) -> None:
-        ON_EVENT[event.kind](self, event)
+    def _on_event(self, event: ClientEvent) -> None:
+        match event:
+            case Granted(lease, fresh):
+                self._on_granted(lease, fresh=fresh)
+            case Unusable(reason):
+                self._tell(Trouble.INVALID, reason)
+                if not self._native:
+                    self.clients.reject()
+            case Refused(words):
+                self._on_refused(words)
+            case GaveUp():
+                self._on_given_up()
+            case Unanswered():
+                self._timers.tell_silence("no server answered a round of DISCOVERs; asking on")
 
-    def _on_ack(self, event: Event) -> None:
-        try:
-            lease = parse_lease(event.values, boottime())
-        except InvalidLease as error:
-            self._report(LeaseTrouble(Trouble.INVALID, str(error), self.lease.family))
-            self.clients.reject()
-            return
-        if event.kind is EventKind.BOUND and self._is_strange(lease):
+    def _on_granted(self, lease: Lease, *, fresh: bool) -> None:
+        if fresh and self._is_strange(lease):
             self._insist(lease)
-            return
-        if self._claimant is not None or lease.address.ip != self.lease.address.ip:
+        elif self._claimant is not None or self._dropped or lease.address.ip != self.lease.address.ip:
             self._examine(lease)
         else:
             self._adopt(lease)
@@ -218,8 +264,9 @@ class LeaseManager:
         """Tells the server that `mac` has the address, and asks for another one after a pause."""
         what = f"{mac} has {lease.address.ip} as well; it is declined, and another one asked for"
         self._report_claim(what)
-        decline(self._interface, lease, self._spec.mac)
-        self._renewing = self._bound = False
+        decline(self._interface, lease, self._spec.mac, mac)
+        self._forget_candidate()
+        self._bound, self._confirmed, self._native = False, False, self._stays_native
         self._paused_until = boottime() + DECLINED_PAUSE_SECONDS
         self._run()
 
@@ -230,14 +277,14 @@ class LeaseManager:
             self.clients.reject()
             return
         self._bound, self._refused, self._timers.silent = True, False, False
-        self._claimant = None
+        self._claimant, self._dropped = None, False
         self.lease = lease
         self._timers.begin(lease, lease.obtained)
         self.clients.accept(lease, slept())
         self._defend()
         self._report(LeaseObtained(lease))
-        if lease.duration is not None and lease.duration < MIN_LEASE_SECONDS and not self._renewing:
-            self._renewing = True  # udhcpc would come too late
+        if self._stays_native and not self._native:
+            self._native = self._confirmed = True
             self._run()
 
     def _is_strange(self, lease: Lease) -> bool:
@@ -254,33 +301,19 @@ class LeaseManager:
         what = f"{lease.server} gave {lease.address.ip}; it is given back, and {self.lease.address.ip} renewed"
         log.warning(what, extra={"interface": self._interface})
         release_by_broadcast(self._interface, lease, self._spec.mac)
-        self._renewing = True
+        self._native = True
         self._run()
 
     def _apply(self, lease: Lease) -> bool:
         return self._placement.put(self._interface, self.lease, lease)
 
-    def _on_nak(self, event: Event) -> None:
+    def _on_refused(self, words: str) -> None:
         self._bound, self._refused = False, True  # the deconfig that follows is no news
-        words = event.values.get("message", "")[:100]
-        what = f"the server refused {self.lease.address.ip}: {words!r}"
-        self._report(LeaseTrouble(Trouble.NAK, what, self.lease.family))
+        self._tell(Trouble.NAK, f"the server refused {self.lease.address.ip}: {words!r}")
         self._ask_anew()
 
-    def _on_deconfig(self, _: Event) -> None:
-        """udhcpc gave the lease up. The address stays: a router that reboots must not cost a container its network."""
+    def _on_given_up(self) -> None:
+        """The address stays: a router that reboots must not cost a container its network."""
         if self._bound:
             self._bound = False
             self._timers.give_up()
-
-    def _on_leasefail(self, _: Event) -> None:
-        self._timers.tell_silence("no server answered a round of DISCOVERs; asking on")
-
-
-ON_EVENT: dict[EventKind, Callable[[LeaseManager, Event], None]] = {
-    EventKind.DECONFIG: LeaseManager._on_deconfig,
-    EventKind.BOUND: LeaseManager._on_ack,
-    EventKind.RENEW: LeaseManager._on_ack,
-    EventKind.NAK: LeaseManager._on_nak,
-    EventKind.LEASEFAIL: LeaseManager._on_leasefail,
-}

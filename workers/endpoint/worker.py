@@ -16,7 +16,6 @@ import logging
 from collections.abc import Callable, Iterable, Set
 from multiprocessing.connection import Connection
 
-from workers.acd.arp import ArpWatch
 from workers.contract.lease import Family, Lease
 from workers.contract.messages import (
     Attach,
@@ -73,9 +72,10 @@ class Worker:
         self._channel = channel
         self._alarm = Alarm()
         self._link = made.link if made else link_of(spec)
-        self._managers = {lease.family: LeaseManager(spec, lease, self._report) for lease in leases}
+        confirmed = made is not None and made.acquired.confirmed
+        self._managers = {le.family: LeaseManager(spec, le, self._report, confirmed=confirmed) for le in leases}
         self._sandbox = Sandbox(spec.container_link, self._link)
-        self._probe: ArpWatch | None = made.acquired.watch if made else None
+        self._probe = made.acquired.probe if made else None
         self._takeover = made is None
         self._attach: Attach | None = None
         self._interface: str | None = None
@@ -110,7 +110,7 @@ class Worker:
             sources |= manager.sources()
         sources |= dict.fromkeys(self._sandbox.sources(), self._on_change)
         if self._probe is not None:
-            sources[self._probe.fileno()] = self._on_claim
+            sources |= dict.fromkeys(self._probe.sources(), self._on_claim)
         return sources
 
     @property
@@ -282,11 +282,11 @@ class Worker:
         """A neighbour answered our probe after Docker was told the address: mended once the link is in the sandbox."""
         if self._probe is None:
             return
-        claims = self._probe.claims()
-        self._probe.close()  # a link that is moved ends it, too
+        mac = self._probe.claimant()
+        self._probe.forget()  # a link that is moved ends it, too
         self._probe = None
-        if claims:
-            self._managers[Family.IPV4].on_conflict(claims[0])
+        if mac is not None:
+            self._managers[Family.IPV4].on_conflict(mac)
 
     def _on_link_gone(self) -> None:
         self._end_managers()

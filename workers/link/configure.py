@@ -20,20 +20,29 @@ DEFAULT_METRIC = 100  # of a default route; Docker's have none, and win
 
 
 def configure(
-    interface: str, previous: Lease | None, lease: Lease, *, skip_routes: bool, joined: IPv4Address | None = None
+    interface: str,
+    previous: Lease | None,
+    lease: Lease,
+    *,
+    skip_routes: bool,
+    joined: IPv4Address | None = None,
+    announced: bool = True,
 ) -> tuple[str, ...]:
     """Applies `lease` to `interface`, in the present namespace; returns one sentence for each change.
 
     `previous` is the lease that was applied before: what it named is ours to replace, all other addresses and routes
-    stay. `joined` is the gateway that Docker was told at Join. If the kernel refuses one of the lease's routes, only
-    that route is missing, and gets a sentence too.
+    stay. `joined` is the gateway that Docker was told at Join. A new address is `announced` if it is going to be used.
+    If the kernel refuses one of the lease's routes, only that route is missing, and gets a sentence too.
     Raises NetlinkError if the link is gone or its address cannot be changed.
     """
     with Netlink() as netlink:
         link = netlink.require_link(interface)
         before = _state(netlink, link)
         changes = difference(before, previous, lease, skip_routes=skip_routes, joined=joined)
-        return tuple(_apply(netlink, link, before, changes, lease, joined=joined))
+        made = tuple(_apply(netlink, link, before, changes, lease, joined=joined))
+        if changes.add_address is not None and announced:
+            made += (_announced(link, changes.add_address.ip),)
+        return made
 
 
 def unconfigure(interface: str, lease: Lease, *, skip_routes: bool) -> tuple[str, ...]:
@@ -74,8 +83,6 @@ def _apply(
         yield f"address {changes.delete_address} removed"
         for found in lost(before, _state(netlink, link), changes):
             yield _add(netlink, link, _moved(found, changes.delete_address.ip, lease.address.ip))
-    if changes.add_address is not None:
-        yield _announced(link, changes.add_address.ip)
 
 
 def _lease_route(route: Route, lease: Lease, joined: IPv4Address | None) -> KernelRoute:

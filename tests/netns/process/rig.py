@@ -61,6 +61,7 @@ class Rig:
     before: Belongings
     containers: list[Container] = field(default_factory=list)
     networks: list[str] = field(default_factory=list)
+    native: set[str] = field(default_factory=set)
     first: PluginProcess = field(init=False)
 
     def __post_init__(self) -> None:
@@ -70,6 +71,8 @@ class Rig:
         """A network on the LAN's bridge unless `bridge` says otherwise."""
         network_id = self.engine.create_network(**options)
         self.networks.append(network_id)
+        if options.get("client") == "native":
+            self.native.add(network_id)
         return network_id
 
     def container(self, network_id: str | None = None, *, early_sandbox: bool = False) -> Container:
@@ -101,14 +104,24 @@ class Rig:
         wait_until(lambda: len(self.capture.frames()) >= number, f"{number} DHCP messages", timeout)
 
     def confirmations(self, container: Container) -> int:
-        """How often the plugin has said that the persistent client's lease was acknowledged."""
-        pattern = rf"(confirmed by|address changed).* endpoint={container.endpoint_id[:12]}"
+        """How often the plugin has said that the persistent client's lease was acknowledged.
+
+        The native client keeps the first lease without asking once more.
+        """
+        first = "first lease|" if container.network_id in self.native else ""
+        pattern = rf"({first}confirmed by|address changed).* endpoint={container.endpoint_id[:12]}"
         return len(re.findall(pattern, self.plugin.log))
 
     def renew(self, container: Container) -> None:
-        """Makes udhcpc renew now, as at half of its lease; returns when the server's answer was carried out."""
-        before = self.confirmations(container)
-        os.kill(container.view["udhcpc_pid"], signal.SIGUSR1)
+        """Makes the client renew now, as at half of its lease; returns when the server's answer was carried out.
+
+        udhcpc does so at a signal, a native client when its worker dies.
+        """
+        before, view = self.confirmations(container), container.view
+        if view["udhcpc_pid"] is None:
+            os.kill(view["worker_pid"], signal.SIGKILL)
+        else:
+            os.kill(view["udhcpc_pid"], signal.SIGUSR1)
         wait_until(lambda: self.confirmations(container) > before, "the answer to a renewal", PATIENCE_SECONDS)
 
     def clean(self) -> None:

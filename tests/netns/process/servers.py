@@ -137,7 +137,8 @@ CASES = {
     "unicast only": Case(grants(USUAL), way=lambda _: str(USUAL.address)),
     "broadcast only": Case(grants(USUAL), way=lambda _: EVERYONE),
     "behind a relay": Case(grants(Grant(relay=SERVER, more={Option.SERVER_ID: BEYOND.packed})), server=str(BEYOND)),
-    "no time at all": Case(grants(Grant(lease_time=0)), lease_seconds=3600),
+    "no time at all": Case(grants(Grant(lease_time=0)), error="a lease of 0 s"),
+    "network address": Case(grants(Grant(LAN[0])), error="no host's address in its subnet"),
     "for ever": Case(grants(Grant(lease_time=FOR_EVER)), lease_seconds=None),
     "T1 behind T2": Case(
         grants(Grant(more={Option.RENEWAL_TIME: bytes((0, 0, 0, 100)), Option.REBINDING_TIME: bytes((0, 0, 0, 10))}))

@@ -14,7 +14,7 @@ from tests.netns.process.fakeengine import Container
 from tests.netns.process.instances import history
 from tests.netns.process.rig import Rig
 
-LEASE_SECONDS = int(os.environ.get("LEASE", "16"))
+LEASE_SECONDS = int(os.environ.get("LEASE", "30"))
 T2_SECONDS = LEASE_SECONDS * 7 / 8
 TOLERANCE = 1.0  # seconds: what the list of endpoints shows is whole ones
 BACK_SECONDS = 30.0

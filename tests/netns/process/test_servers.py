@@ -7,9 +7,12 @@ import os
 import signal
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from dataclasses import replace
+from ipaddress import IPv4Address
 
+import psutil
 import pytest
 
 from tests.lab.command import run, wait_until
@@ -23,6 +26,8 @@ from workers.system.namespaces import open_namespace
 
 MAC = "02:42:ac:11:00:42"
 SHORT_SECONDS = 5
+T1, T2 = 3, 6  # seconds, of a lease of minutes
+EVERYWHERE = IPv4Address("255.255.255.255")
 
 
 @pytest.fixture(name="shared", scope="module")
@@ -38,12 +43,13 @@ def _shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Rig, Scr
             yield rig, server
 
 
+@pytest.mark.parametrize("client", ["udhcpc", "native"])
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_server(shared: tuple[Rig, ScriptedServer], case: Case) -> None:
+def test_server(shared: tuple[Rig, ScriptedServer], case: Case, client: str) -> None:
     """The container has what was granted, keeps it over a renewal, and gives it back; or fails and says why."""
     rig, server = shared
     server.behaviour, server.way = case.script(), case.way
-    container = known(rig, lease_timeout="2s" if case.error else "6s")
+    container = known(rig, lease_timeout="2s" if case.error else "6s", client=client)
     try:
         if case.error:
             assert case.error in container.create().error
@@ -95,6 +101,32 @@ def test_short_lease(shared: tuple[Rig, ScriptedServer]) -> None:
         assert container.view["udhcpc_pid"] is None
         assert "expired: " not in rig.plugin.log
         assert container.inet == [container.address]
+    finally:
+        rig.clean()
+
+
+def test_native_client(shared: tuple[Rig, ScriptedServer]) -> None:
+    """One DISCOVER, no further process, and the server's T1 and T2: unicast from T1 on, broadcast from T2 on."""
+    rig, server = shared
+    times: dict[int, bytes | None] = {58: bytes((0, 0, 0, T1)), 59: bytes((0, 0, 0, T2))}
+    server.behaviour, server.way = Grant(more=times).answer, usual_way
+    container, before = known(rig, client="native"), len(rig.capture.frames())
+    try:
+        bind(rig, container)
+        begun = time.monotonic()
+        worker = psutil.Process(container.view["worker_pid"])
+        wait_until(lambda: not worker.children(), "a worker that sleeps alone", 5)
+        assert container.view["udhcpc_pid"] is None
+        rig.wait_for_frames(before + 3)
+        assert T1 - 1 < time.monotonic() - begun < T1 + 1
+        wait_until(lambda: rig.confirmations(container) == 2, "the answer to the renewal", 5)
+
+        server.behaviour = lambda _: []
+        wait_until(lambda: rig.capture.frames()[-1].destination == EVERYWHERE, "the REQUEST to everyone", T2 + 3)
+        first, *others = rig.capture.frames()[before:]
+        assert first.packet.kind is Kind.DISCOVER
+        assert {frame.packet.kind for frame in others} == {Kind.REQUEST}
+        assert [f.destination for f in others[1:3]] == [SERVER, SERVER]
     finally:
         rig.clean()
 

@@ -94,7 +94,7 @@ def test_refused_network_options(options: dict[str, str], named: str) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"brigde": "br0"}, "unknown option 'brigde'; did you mean bridge?; a network takes bridge, conflict, expired"),
+        ({"brigde": "br0"}, "unknown option 'brigde'; did you mean bridge?; a network takes bridge, client, conflict"),
         ({"bridge": "br0", "Conflict": "off"}, "did you mean conflict?"),
         ({"bridge": "br0", "zebra": "1"}, "unknown option 'zebra'; a network takes"),
         ({"bridge": "br0", "ip": "192.0.2.7"}, "it is an option of a container"),

@@ -108,9 +108,10 @@ def test_create_failed_with_an_unreleased_lease(puppet: Puppet) -> None:
     """A lease that the worker could not release waits to be released later."""
     puppet.ask(puppet.endpoint.create)
     lease = replace(LEASE, obtained=boottime())
-    puppet.report(CreateFailed("no DHCPACK on br0", unreleased=(lease,)))
-    (waiting,) = puppet.bindings
-    assert (waiting.leases, waiting.release_at is not None) == ({Family.IPV4: lease}, True)
+    other = replace(lease, address=IPv4Interface("192.0.2.99/24"))
+    puppet.report(CreateFailed("no DHCPACK on br0", unreleased=(lease, other)))
+    assert [waiting.leases[Family.IPV4] for waiting in puppet.bindings] == [lease, other]
+    assert all(waiting.release_at is not None for waiting in puppet.bindings)
 
 
 def test_join(puppet: Puppet) -> None:

@@ -1,4 +1,4 @@
-"""INIT-REBOOT: how a first lease begins with a remembered one. The wire is played, packet by packet."""
+"""The first lease, with or without a remembered one. The wire is played, packet by packet."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -7,27 +7,28 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from typing import cast
+from typing import ClassVar, cast
 
 import pytest
 
 from tests.netns.process.wire import Kind, Option, Packet
+from workers.acd.probe import AddressProbe
 from workers.contract.lease import Lease
 from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import ConflictCheck, EndpointSpec
-from workers.dhcp4 import acquire as module
-from workers.dhcp4 import tally
-from workers.dhcp4.acquire import Acquired, Cancelled, acquire
+from workers.dhcp4 import first_lease, machine
 from workers.dhcp4.codec import Answer, decode
+from workers.dhcp4.first_lease import Acquired, Cancelled, NoLease, acquire, machine_for
+from workers.dhcp4.machine import Machine
 from workers.dhcp4.packet_socket import PacketSocket
-from workers.dhcp4.tally import NoLease
 from workers.system.clock import boottime
 
 BR0 = LinkSpec(LinkKind.BRIDGE, "br0")
 MAC = "02:00:00:00:00:01"
 SERVER = IPv4Address("192.0.2.1")
+ROUTER, STRANGER = "02:00:00:00:00:fe", "02:00:00:00:00:99"
 FORMER, FRESH = IPv4Interface("192.0.2.10/24"), IPv4Interface("192.0.2.20/24")
-REBOOT_SECONDS = 0.1
+REBOOT_WAIT_SECONDS = 0.15
 Behaviour = Callable[[Packet], list[Packet]]
 
 
@@ -49,7 +50,7 @@ class PlayedWire:
         packet = Packet.decode(payload)
         self.sent.append(packet)
         for answer in self.behaviour(packet):
-            self.answers.append(decode(answer.encode()))
+            self.answers.append(replace(decode(answer.encode()), sender=ROUTER))
             os.eventfd_write(self.event, 1)
 
     def receive(self) -> list[Answer]:
@@ -92,6 +93,18 @@ def silent(_: Packet) -> list[Packet]:
     return []
 
 
+class PlayedProbe(AddressProbe):
+    """Neighbours that have answered as soon as they are asked."""
+
+    owners: ClassVar[dict[IPv4Address, str]] = {}
+
+    def probe(self, interface: str, address: IPv4Address) -> None:
+        """Their MAC is there before any server's answer."""
+        self.forget()
+        self.address = address
+        self._heard = [self.owners[address]] if address in self.owners else []
+
+
 @dataclass
 class Client:
     """An endpoint that remembers a lease, or not."""
@@ -100,7 +113,13 @@ class Client:
     timeout: float = 5.0
     wires: list[PlayedWire] = field(default_factory=list)
     ends: tuple[Connection, Connection] = field(default_factory=Pipe)
-    unreleased: list[Lease | None] = field(default_factory=list)
+    machine: Machine | None = None
+
+    @property
+    def unreleased(self) -> list[tuple[IPv4Address | None, IPv4Address]]:
+        """Server and address of what may have been leased besides."""
+        assert self.machine is not None
+        return list(self.machine.unreleased)
 
     def run(self, behaviour: Behaviour) -> tuple[Acquired, list[Packet]]:
         """The lease, and what was sent for it."""
@@ -109,7 +128,8 @@ class Client:
         requested = self.remembered.address.ip if self.remembered else None
         spec = EndpointSpec("n", "e", BR0, MAC, self.timeout, requested, "web", remembered=self.remembered)
         spec = replace(spec, conflict=ConflictCheck.OFF)
-        return acquire(spec, self.ends[1], cast(PacketSocket, wire), self.unreleased.append), wire.sent
+        self.machine = machine_for(spec)
+        return acquire(spec, self.machine, self.ends[1], cast(PacketSocket, wire)), wire.sent
 
     def close(self) -> None:
         """Gives the descriptors back."""
@@ -121,8 +141,9 @@ class Client:
 
 @pytest.fixture(name="client")
 def _client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
-    monkeypatch.setattr(module, "REBOOT_SECONDS", REBOOT_SECONDS)
-    monkeypatch.setattr(tally, "likely_cause", lambda _: "none of this test's")
+    monkeypatch.setattr(machine, "REBOOT_WAIT_SECONDS", REBOOT_WAIT_SECONDS)
+    monkeypatch.setattr(machine, "FIRST_WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(first_lease, "likely_cause", lambda _: "none of this test's")
     client = Client()
     yield client
     client.close()
@@ -156,9 +177,9 @@ def test_silence(client: Client) -> None:
     """Where no server answers, what is remembered is used, unconfirmed, after a moment and without a DISCOVER."""
     begun = boottime()
     acquired, sent = client.run(silent)
-    assert acquired == Acquired(cast(Lease, client.remembered), confirmed=False, watch=None)
-    assert kinds(sent) == [Kind.REQUEST] * module.REBOOT_TRIES
-    assert REBOOT_SECONDS <= boottime() - begun < REBOOT_SECONDS + 0.5
+    assert (acquired.lease, acquired.confirmed) == (client.remembered, False)
+    assert kinds(sent) == [Kind.REQUEST] * machine.REBOOT_TRIES
+    assert machine.REBOOT_TRIES * REBOOT_WAIT_SECONDS <= boottime() - begun < 1
 
 
 @pytest.mark.parametrize("remembered", [None, Lease(FORMER, SERVER, 600, boottime() - 601)], ids=["none", "run out"])
@@ -167,24 +188,75 @@ def test_nothing_to_begin_with(client: Client, remembered: Lease | None) -> None
     client.remembered = remembered
     assert kinds(client.run(willing)[1]) == [Kind.DISCOVER, Kind.REQUEST]
     client.timeout = 0.1
-    with pytest.raises(NoLease, match="1 DISCOVER sent, 0 answers"):
+    with pytest.raises(NoLease, match="DISCOVER sent, 0 answers"):
         client.run(silent)
 
 
 def test_what_a_request_may_have_brought(client: Client) -> None:
-    """From its REQUEST on an offered lease is owed, though no answer is heard."""
+    """From its REQUEST on an offered lease may be ours, though no answer is heard."""
     client.remembered, client.timeout = None, 0.1
     with pytest.raises(NoLease, match="none answered"):
         client.run(lambda packet: willing(packet) if packet.kind is Kind.DISCOVER else [])
-    assert [(lease.address, lease.server) for lease in client.unreleased if lease] == [(FRESH, SERVER)]
+    assert client.unreleased == [(SERVER, FRESH.ip)]
 
 
 def test_what_a_refusal_leaves(client: Client) -> None:
-    """After a NAK nothing is owed."""
+    """After a NAK there is nothing to be given back."""
     client.remembered, client.timeout = None, 0.1
     with pytest.raises(NoLease, match="refused"):
         client.run(lambda packet: [reply(packet, Kind.OFFER if packet.kind is Kind.DISCOVER else Kind.NAK, FRESH)])
-    assert client.unreleased[-1] is None
+    assert not client.unreleased
+
+
+def test_two_servers_that_fall_silent(client: Client) -> None:
+    """What either of them may have leased is remembered, although a later OFFER was asked for."""
+    client.remembered, client.timeout = None, 5.0
+    offers = iter((FORMER, FRESH))
+
+    def fickle(packet: Packet) -> list[Packet]:
+        if packet.kind is Kind.DISCOVER:
+            return [reply(packet, Kind.OFFER, next(offers))]
+        asked = IPv4Address(packet.options[Option.REQUESTED_ADDRESS])
+        return [reply(packet, Kind.ACK, FRESH)] if asked == FRESH.ip else []
+
+    acquired, _ = client.run(fickle)
+    assert acquired.lease.address == FRESH
+    assert client.unreleased == [(SERVER, FORMER.ip)]
+
+
+@pytest.mark.parametrize("owner", [ROUTER, STRANGER])
+def test_remembered_address_that_somebody_answers_for(
+    client: Client, monkeypatch: pytest.MonkeyPatch, owner: str
+) -> None:
+    """A router that answers for everybody is known by the ACK; anybody else has the address: it is declined."""
+    monkeypatch.setattr(first_lease, "AddressProbe", PlayedProbe)
+    monkeypatch.setattr(PlayedProbe, "owners", {FORMER.ip: owner})
+
+    acquired, sent = client.run(willing)
+
+    if owner == ROUTER:
+        assert (kinds(sent), acquired.lease.address) == ([Kind.REQUEST], FORMER)
+    else:
+        assert (kinds(sent)[:3], acquired.lease.address) == ([Kind.REQUEST, Kind.DECLINE, Kind.DISCOVER], FRESH)
+        assert Option.REQUESTED_ADDRESS not in sent[2].options
+
+
+def test_ack_for_another_address(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is probed for like one that was offered, and declined where somebody has it."""
+    monkeypatch.setattr(first_lease, "AddressProbe", PlayedProbe)
+    monkeypatch.setattr(PlayedProbe, "owners", {FORMER.ip: STRANGER})
+    client.remembered = None
+    first = iter((FORMER,))
+
+    def fickle(packet: Packet) -> list[Packet]:
+        kind = Kind.OFFER if packet.kind is Kind.DISCOVER else Kind.ACK
+        return [reply(packet, kind, next(first, FRESH) if kind is Kind.ACK else FRESH)]
+
+    acquired, sent = client.run(fickle)
+
+    assert kinds(sent) == [Kind.DISCOVER, Kind.REQUEST, Kind.DECLINE, Kind.DISCOVER, Kind.REQUEST]
+    assert IPv4Address(sent[2].options[Option.REQUESTED_ADDRESS]) == FORMER.ip
+    assert acquired.lease.address == FRESH
 
 
 def test_infinite_lease(client: Client) -> None:

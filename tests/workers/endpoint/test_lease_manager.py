@@ -1,0 +1,158 @@
+"""What a lease manager makes of its client's words; the client, the link and the wire are played."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address, IPv4Interface
+
+import pytest
+
+from workers.contract.lease import Family, Lease
+from workers.contract.link import LinkKind, LinkSpec
+from workers.contract.messages import Attach, ClientKind, ConflictCheck, EndpointSpec, LeaseObtained, Report
+from workers.dhcp4.machine import Granted, Machine, Refused, State
+from workers.dhcp4.udhcpc import ClientEvent, ClientOptions
+from workers.endpoint import lease_manager as module
+from workers.endpoint.lease_manager import DECLINED_PAUSE_SECONDS, LeaseManager
+from workers.system.clock import boottime
+
+MAC, STRANGER = "02:00:00:00:00:01", "02:00:00:00:00:99"
+SERVER = IPv4Address("192.0.2.1")
+SPEC = EndpointSpec("n", "e", LinkSpec(LinkKind.BRIDGE, "br0"), MAC, 5.0, conflict=ConflictCheck.OFF)
+ATTACH = Attach("/run/netns/x", None, None)
+
+
+@dataclass
+class PlayedClients:
+    """Whatever is started; `last_words` are those of the present client, which it says when it is ended."""
+
+    options: Callable[[], ClientOptions]
+    take: Callable[[ClientEvent], None]
+    report: Callable[[Report], None]
+    machines: list[Machine] = field(default_factory=list)
+    udhcpcs: list[tuple[float, ClientOptions]] = field(default_factory=list)
+    last_words: list[ClientEvent] = field(default_factory=list)
+    running: bool = True
+    next_at: float | None = None
+
+    def start_native(self, _: str, machine: Machine) -> None:
+        self.machines.append(machine)
+
+    def start_udhcpc(self, at: float = 0.0) -> None:
+        self.udhcpcs.append((at, self.options()))
+
+    def finish(self) -> None:
+        for event in self.last_words:
+            self.take(event)
+
+    def stop(self) -> None:
+        """Nothing is to be ended."""
+
+    def accept(self, lease: Lease, asleep: float) -> None:
+        """It rests."""
+
+
+@pytest.fixture(autouse=True)
+def _played(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "Clients", PlayedClients)
+    monkeypatch.setattr(module, "decline", lambda *_: None)
+    monkeypatch.setattr("workers.link.placement.Placement.put", lambda *_: True)
+
+
+def lease(host: int = 10, duration: int = 600) -> Lease:
+    """One that runs from now on."""
+    return Lease(IPv4Interface(f"192.0.2.{host}/24"), SERVER, duration, boottime())
+
+
+def begun(reports: list[Report], claimant: str | None = None, **changes: object) -> tuple[LeaseManager, PlayedClients]:
+    """A manager whose container has just started; `claimant` has answered the start's probe."""
+    held = changes.pop("lease", lease())
+    assert isinstance(held, Lease)
+    manager = LeaseManager(replace(SPEC, **changes), held, reports.append, confirmed=True)  # type: ignore[arg-type]
+    if claimant is not None:
+        manager.on_conflict(claimant)
+    manager.begin("eth0", ATTACH, 1500)
+    clients = manager.clients
+    assert isinstance(clients, PlayedClients)
+    return manager, clients
+
+
+def restart_by_name(manager: LeaseManager) -> None:
+    """The host name becomes known."""
+    manager.rename("web")
+
+
+def restart_by_move(manager: LeaseManager) -> None:
+    """The container renames its link."""
+    manager.move("lan7")
+
+
+@pytest.mark.parametrize("restart", [restart_by_name, restart_by_move])
+def test_last_words_count(restart: Callable[[LeaseManager], None]) -> None:
+    """A client that is replaced may just have been granted another lease: it is the one that is kept."""
+    reports: list[Report] = []
+    manager, clients = begun(reports)
+    granted = lease(20)
+    clients.last_words = [Refused("no"), Granted(granted, fresh=True)]
+
+    restart(manager)
+
+    assert manager.lease == granted
+    assert reports[-1] == LeaseObtained(granted)
+    assert clients.udhcpcs[-1][1].requested == granted.address.ip
+    manager.end()
+
+
+def test_declined_at_the_start() -> None:
+    """Another address is asked for ten seconds later, and not the one that was declined (RFC 2131 section 3.1)."""
+    _, clients = begun([], STRANGER)
+    ((at, options),) = clients.udhcpcs
+    assert DECLINED_PAUSE_SECONDS - 1 < at - boottime() <= DECLINED_PAUSE_SECONDS
+    assert options.requested is None
+
+
+def test_declined_with_the_native_client() -> None:
+    """It begins anew then."""
+    _, clients = begun([], STRANGER, client=ClientKind.NATIVE)
+    (machine,) = clients.machines
+    assert (machine.state, machine.requested) == (State.INIT, None)
+    assert machine.next_at is not None
+    assert DECLINED_PAUSE_SECONDS - 1 < machine.next_at - boottime() <= DECLINED_PAUSE_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("client", "duration", "native"),
+    [
+        (ClientKind.UDHCPC, 600, False),
+        (ClientKind.UDHCPC, 30, False),
+        (ClientKind.UDHCPC, 29, True),
+        (ClientKind.NATIVE, 600, True),
+    ],
+)
+def test_who_renews(client: ClientKind, duration: int, native: bool) -> None:
+    """udhcpc, unless the network says otherwise or the lease is too short for it. The native client rests at first."""
+    held = lease(duration=duration)
+    _, clients = begun([], client=client, lease=held)
+    assert (len(clients.machines), len(clients.udhcpcs)) == ((1, 0) if native else (0, 1))
+    for machine in clients.machines:
+        assert machine.state is State.BOUND
+        assert machine.next_at is not None
+        assert machine.next_at >= held.obtained + duration / 2
+
+
+def test_name_that_became_known_before_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The native client tells it to the server at once."""
+    monkeypatch.setattr(f"{__name__}.ATTACH", replace(ATTACH, hostname="web"))
+    _, clients = begun([], client=ClientKind.NATIVE)
+    (machine,) = clients.machines
+    assert machine.hostname == "web"
+    assert machine.next_at is not None
+    assert machine.next_at <= boottime()
+
+
+def test_family() -> None:
+    """What is told names the lease's family."""
+    reports: list[Report] = []
+    manager, clients = begun(reports)
+    clients.take(Refused("no"))
+    assert [getattr(report, "family", None) for report in reports] == [Family.IPV4]
+    manager.end()

@@ -1,0 +1,138 @@
+"""The machine in the sandbox: keeps a lease over sockets that are open only while an answer is awaited.
+
+Where the address is held it is asked for over UDP, from that address; without one, over a packet socket. Must not know
+who else has an address, nor what follows from what it reports.
+"""
+
+import logging
+import socket
+import struct
+
+from workers.dhcp4.codec import CLIENT_PORT, SERVER_PORT, Answer, Malformed, decode
+from workers.dhcp4.machine import Effect, Granted, Machine, Offered, Refused, Send, State, Unanswered, Unusable
+from workers.dhcp4.packet_socket import PacketSocket
+from workers.dhcp4.release import release_by_broadcast
+from workers.system.clock import boottime
+
+PKTINFO = struct.Struct("=I4s4s")  # ip(7), struct in_pktinfo: the interface, the source, unused
+IP_PKTINFO = 8
+BROADCAST = "255.255.255.255"
+MAX_DATAGRAM = 65536
+MAX_DATAGRAMS = 64  # that are read at a time: a flood must not keep the worker from all else
+ASKING = (State.RENEWING, State.REBINDING, State.SELECTING, State.REQUESTING)
+Report = Granted | Refused | Unusable | Unanswered
+
+log = logging.getLogger(__name__)
+
+
+class NativeClient:
+    """Drives `machine` on `interface`, in the present namespace."""
+
+    def __init__(self, interface: str, machine: Machine) -> None:
+        self._interface = interface
+        self._machine = machine
+        self._udp: socket.socket | None = None
+        self._packets: PacketSocket | None = None
+
+    @property
+    def next_at(self) -> float | None:
+        """`boottime()` at which `due` is to be called."""
+        return self._machine.next_at
+
+    def sources(self) -> list[int]:
+        """Readable when something has come."""
+        return [s.fileno() for s in (self._udp, self._packets) if s is not None]
+
+    def due(self) -> list[Report]:
+        """Sends what it is time for."""
+        return self._carry_out(self._machine.due(boottime()))
+
+    def read(self) -> list[Report]:
+        """What servers have answered."""
+        reports: list[Report] = []
+        for answer in self._answers():
+            reports += self._carry_out(self._machine.receive(answer, boottime()))
+        return reports
+
+    def retry(self, seconds: float) -> None:
+        """What was granted could not be used: it is asked for once more."""
+        self._machine.next_at = boottime() + seconds
+
+    def close(self) -> None:
+        """The lease stays held; what a server may have granted besides goes back."""
+        self._close_sockets()
+        self._release_others()
+
+    def _release_others(self) -> None:
+        for lease in self._machine.unreleased.values():
+            release_by_broadcast(self._interface, lease, self._machine.mac)
+        self._machine.unreleased.clear()
+
+    def _carry_out(self, effects: list[Effect]) -> list[Report]:
+        reports: list[Report] = []
+        for effect in effects:
+            if isinstance(effect, Send):
+                self._send(effect)
+            elif isinstance(effect, Report):
+                reports.append(effect)
+            else:
+                assert isinstance(effect, Offered)  # probed for when it has been granted
+        if self._machine.state not in ASKING:
+            self._close_sockets()
+        if self._machine.state is State.BOUND:
+            self._release_others()
+        return reports
+
+    def _send(self, message: Send) -> None:
+        """What cannot be sent is tried again like what was not answered."""
+        try:
+            if message.source is None:
+                self._packet_socket().broadcast(message.payload)
+            else:
+                source = (socket.IPPROTO_IP, IP_PKTINFO, PKTINFO.pack(0, message.source.packed, bytes(4)))
+                to = BROADCAST if message.to is None else str(message.to)
+                self._udp_socket().sendmsg([message.payload], [source], 0, (to, SERVER_PORT))
+        except OSError as error:
+            log.debug("%s not sent: %s", self._machine.state, error, extra={"interface": self._interface})
+
+    def _packet_socket(self) -> PacketSocket:
+        if self._packets is None:
+            self._close_sockets()
+            self._packets = PacketSocket(self._interface)
+        return self._packets
+
+    def _udp_socket(self) -> socket.socket:
+        """Not bound to the address: a NAK is broadcast."""
+        if self._udp is None:
+            self._close_sockets()
+            self._udp = udp = socket.socket(
+                socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+            )
+            udp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            udp.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            udp.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, self._interface.encode())
+            udp.bind(("", CLIENT_PORT))
+        return self._udp
+
+    def _answers(self) -> list[Answer]:
+        if self._packets is not None:
+            try:
+                return self._packets.receive()
+            except OSError:  # the link has gone, or is down
+                self._close_sockets()
+        answers = []
+        for _ in range(MAX_DATAGRAMS if self._udp is not None else 0):
+            assert self._udp is not None
+            try:
+                answers.append(decode(self._udp.recv(MAX_DATAGRAM)))
+            except BlockingIOError:
+                break
+            except (Malformed, OSError):
+                continue  # not from the server that is asked, or an ICMP error about an earlier packet
+        return answers
+
+    def _close_sockets(self) -> None:
+        for one in (self._udp, self._packets):
+            if one is not None:
+                one.close()
+        self._udp = self._packets = None
