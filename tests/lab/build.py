@@ -44,7 +44,8 @@ def build_before() -> None:
     with TemporaryDirectory(dir=BUILD) as directory:
         archive = Path(directory) / "sources.tar"
         try:
-            run("git", "-C", ROOT, "archive", f"--output={archive}", BEFORE_COMMIT)
+            umask = "tar.umask=0022"  # as a checkout has it: another mode is another layer
+            run("git", "-C", ROOT, "-c", umask, "archive", f"--output={archive}", BEFORE_COMMIT)
         except CommandFailed as error:
             raise CommandFailed(
                 f"{error}\nUpgrades are tested from commit {BEFORE_COMMIT[:7]}, which this clone does not have: "
