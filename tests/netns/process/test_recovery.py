@@ -80,7 +80,7 @@ def test_many_before_the_first_answer(rig: Rig, server: DhcpServer, instances: I
     """The next instance is in all sandboxes before it answers a request, unless that takes more than two seconds; the
     server then acknowledges each lease again, and no DISCOVER is sent."""
     idle = instances.again()
-    network = rig.network()
+    network = rig.network(lease_timeout="20s")
     containers = [rig.container(network) for _ in range(MANY)]
     at_once(*(c.start for c in containers))
     for container in containers:
