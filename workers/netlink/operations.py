@@ -109,7 +109,7 @@ class Netlink:
         if link is None:
             raise NetlinkError(f"using the link {name}", errno.ENODEV, "there is none of that name")
         if kind not in (None, link.kind):
-            raise NetlinkError(f"using {name} as the {kind}", errno.EINVAL, f"{name} is {link.described_kind}")
+            raise NetlinkError(f"using {name}", errno.EINVAL, f"{name} is {link.described_kind} and not a {kind}")
         return link
 
     def settings(self, bridge: Link) -> Bridge:
