@@ -29,6 +29,7 @@ IP_HEADER = struct.Struct("!BBHHHBBH4s4s")
 UDP_HEADER = struct.Struct("!HHHH")
 TTL = 64
 MAX_FRAME = 65536
+MAX_FRAMES = 64  # that are read at a time: a flood must not keep the worker from all else
 # UDP, no fragment, and the destination port behind the header's own length.
 FILTER = (
     (LOAD_BYTE, 0, 0, 9),
@@ -85,20 +86,23 @@ class PacketSocket:
         self._socket.sendto(header + udp, (self._interface, ETH_P_IP, 0, 0, BROADCAST_MAC))
 
     def receive(self) -> list[Answer]:
-        """What servers have sent since the last call; all else is dropped. Raises OSError where the link is gone.
+        """What servers have sent since the last call, or some of a flood; all else is dropped.
+
+        Raises OSError where the link is gone.
 
         UDP checksums are not looked at: a server on this host leaves them unfinished to its network card.
         """
         answers: list[Answer] = []
-        while True:
+        for _ in range(MAX_FRAMES):
             try:
                 packet, source = self._socket.recvfrom(MAX_FRAME)
             except BlockingIOError:
-                return answers
+                break
             try:
                 answers.append(replace(decode(_payload(packet)), sender=source[4].hex(":")))
             except Malformed:
                 continue  # not for us to complain about what else is on the wire
+        return answers
 
 
 def _payload(packet: bytes) -> bytes:
