@@ -15,7 +15,7 @@ from supervisor.engine.container_files import Identity
 from supervisor.engine.identity import Identifier
 from supervisor.state.bindings import Bindings, key_of, local_mac, mac_of_name
 from supervisor.state.records import Origin
-from workers.contract.hostname import legal_hostname
+from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import Family
 from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import EndpointSpec
@@ -44,14 +44,15 @@ def admit(
     wanted = body.address.ip if body.address else chosen.requested
     lease = bindings.claim(remembered).get(Family.IPV4)
     named = mac_of_name(body.network_id, identity.name) if identity and key == f"name:{identity.name}" else None
+    mac = body.mac or named or (remembered.mac if remembered else local_mac(secrets.token_bytes(5)))
     spec = EndpointSpec(
         network_id=body.network_id,
         endpoint_id=body.endpoint_id,
         link=LinkSpec(LinkKind.BRIDGE, options.bridge),
-        mac=body.mac or named or (remembered.mac if remembered else local_mac(secrets.token_bytes(5))),
+        mac=mac,
+        client_identity=ClientIdentity.of_mac(mac, identity.hostname if identity else None),
         lease_timeout=options.lease_timeout,
         requested=wanted or (remembered.addresses.get(Family.IPV4) if remembered else None),
-        hostname=legal_hostname(identity.hostname) if identity else None,
         skip_routes=options.skip_routes,
         drop_expired=options.drop_expired,
         conflict=options.conflict,

@@ -63,7 +63,8 @@ class Orphans:
         if not leases:
             return  # they have expired
         left = self._bindings.recall(one.network_id, one.key)
-        spec = EndpointSpec(one.network_id, secrets.token_hex(32), one.link, one.mac, lease_timeout=0, mark=self._mark)
+        owner = (one.network_id, secrets.token_hex(32), one.link, one.mac, one.client_identity)
+        spec = EndpointSpec(*owner, lease_timeout=0, mark=self._mark)
 
         def done(report: object | None) -> None:
             unreleased = report.unreleased if isinstance(report, Deleted) else leases.keys()
@@ -73,7 +74,7 @@ class Orphans:
                     text = "lease of %s released: nobody came for it"
                     log.info(text, lease.address.ip, extra={"network": one.network_id})
                 elif not came:
-                    self._bindings.set_aside(one.network_id, one.key, one.mac, one.link, lease, give_back=True)
+                    self._bindings.set_aside(spec, one.key, lease, give_back=True)
 
         deadline = RELEASE_DEADLINE_SECONDS
         ask(self._process_manager, self._loop, "nd-release", give_back, spec, leases, deadline=deadline, answer=done)

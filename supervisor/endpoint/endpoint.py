@@ -34,7 +34,7 @@ from supervisor.runtime.loop import Timer
 from supervisor.state.bindings import is_found, key_of_container
 from supervisor.state.records import EndpointRecord, LeaseRecord, Origin
 from workers.contract import messages as w
-from workers.contract.hostname import legal_hostname
+from workers.contract.client_identity import legal_hostname
 from workers.contract.lease import Family, Lease, Route
 
 CLEAN_UP_SECONDS = 4.0  # the worker's, after the time for its first lease

@@ -76,8 +76,7 @@ class Journal:
 
     def remember(self, lease: Lease, origin: Origin) -> None:
         """Binds the endpoint's MAC and this address to its container, or to the key that the user chose."""
-        spec = self._spec
-        self._bindings.keep(spec.network_id, origin.key, spec.mac, spec.link, lease)
+        self._bindings.keep(self._spec, origin.key, lease)
 
     def set_aside(self, lease: Lease, origin: Origin) -> None:
         """The endpoint ends without giving its lease back: it waits for its container, or for a later release."""
@@ -87,4 +86,4 @@ class Journal:
         waiting = None if binding is None else binding.leases.get(lease.family)
         if key is None or (waiting is not None and waiting.address.ip != lease.address.ip):  # one of a family for a key
             key, give_back = f"endpoint:{spec.endpoint_id}:{lease.address.ip}", True
-        self._bindings.set_aside(spec.network_id, key, spec.mac, spec.link, lease, give_back=give_back)
+        self._bindings.set_aside(spec, key, lease, give_back=give_back)

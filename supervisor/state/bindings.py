@@ -16,7 +16,7 @@ from supervisor.engine.identity import COMEBACK_SECONDS
 from supervisor.state.records import Binding
 from supervisor.state.store import Store
 from workers.contract.lease import Family, Lease
-from workers.contract.link import LinkSpec
+from workers.contract.messages import EndpointSpec
 from workers.system.clock import boottime
 
 FORGET_SECONDS = 90 * 86400.0
@@ -87,23 +87,23 @@ class Bindings:
         self.given_back(binding)
         return {family: lease for family, lease in binding.leases.items() if lease.runs(boottime())}
 
-    def keep(self, network_id: str, key: str | None, mac: str, link: LinkSpec, lease: Lease) -> None:
+    def keep(self, spec: EndpointSpec, key: str | None, lease: Lease) -> None:
         """An endpoint has this lease now. Leases that wait under the key for another MAC go on waiting, for nobody."""
         if key is None:
             return
-        known = self.recall(network_id, key)
-        if known is not None and known.leases and known.mac != mac:
+        known = self.recall(spec.network_id, key)
+        if known is not None and known.leases and known.mac != spec.mac:
             self._put(replace(known, key=f"left:{next(iter(known.leases.values())).address.ip}"))
-        self._put(self._with(network_id, key, mac, link, lease))
+        self._put(self._with(spec, key, lease))
 
-    def set_aside(self, network_id: str, key: str, mac: str, link: LinkSpec, lease: Lease, *, give_back: bool) -> None:
+    def set_aside(self, spec: EndpointSpec, key: str, lease: Lease, *, give_back: bool) -> None:
         """An endpoint has ended without releasing its lease, which waits for the owner of the key.
 
         `give_back`: it is released if the owner does not come in time; else it runs out.
         """
         if lease.runs(boottime()):
             until = boottime() + COMEBACK_SECONDS if give_back else None
-            binding = self._with(network_id, key, mac, link, lease)
+            binding = self._with(spec, key, lease)
             self._put(replace(binding, leases=binding.leases | {lease.family: lease}, release_at=until))
 
     def given_back(self, binding: Binding) -> None:
@@ -130,15 +130,16 @@ class Bindings:
                 del self._bindings[place]
                 self._store.drop_binding(*place)
 
-    def _with(self, network_id: str, key: str, mac: str, link: LinkSpec, lease: Lease) -> Binding:
+    def _with(self, spec: EndpointSpec, key: str, lease: Lease) -> Binding:
         """The binding of the key with this lease's address. For the same MAC, the other family's part stays."""
-        known = self.recall(network_id, key)
-        if known is None or known.mac != mac:
-            known = Binding(network_id, key, mac, link, 0.0)
+        known = self.recall(spec.network_id, key)
+        if known is None or known.mac != spec.mac:
+            known = Binding(spec.network_id, key, spec.mac, spec.client_identity, spec.link, 0.0)
         leases = {family: other for family, other in known.leases.items() if family is not lease.family}
         return replace(
             known,
-            link=link,
+            client_identity=spec.client_identity,
+            link=spec.link,
             updated=time.time(),
             addresses=known.addresses | {lease.family: lease.address.ip},
             leases=leases,

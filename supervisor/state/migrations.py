@@ -6,6 +6,7 @@ is: the reader of the new tables quarantines it.
 
 import json
 import sqlite3
+from base64 import b64encode
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -109,7 +110,7 @@ def _endpoint_2(_id: str, phase: str, _held: int, _lease: str | None, text: str)
     old = json.loads(text)
     remembered = json.loads(old["remembered"] or "null")
     record = old | {
-        "spec": old | {"link": _link_2(old["bridge"]), "remembered": _lease_2(remembered)},
+        "spec": old | _client_and_link_2(old) | {"remembered": _lease_2(remembered)},
         "phase": phase,
         "origin": dict(zip(("given_mac", "given_address", "key", "keep_lease"), old["origin"], strict=True)),
         "identity": old["identity"] and dict(zip(("id", "name", "hostname"), old["identity"], strict=True)),
@@ -131,11 +132,13 @@ def _binding_2(*row: str | float | None) -> object:
         "addresses": {"ipv4": old["address"]} if old["address"] else {},
         "leases": {"ipv4": _lease_2(lease)} if lease else {},
     }
-    return _times_2(lease) | {"record": old | by_family | {"link": _link_2(old["bridge"])}}
+    return _times_2(lease) | {"record": old | by_family | _client_and_link_2(old)}
 
 
-def _link_2(bridge: object) -> object:
-    return {"kind": "bridge", "parent": bridge}
+def _client_and_link_2(old: dict[str, Any]) -> dict[str, object]:
+    client_id = b64encode(bytes.fromhex("01" + old["mac"].replace(":", ""))).decode()
+    client = {"client_id": client_id, "hostname": old.get("hostname")}
+    return {"client_identity": client, "link": {"kind": "bridge", "parent": old["bridge"]}}
 
 
 def _times_2(lease: Any) -> dict[str, object]:  # noqa: ANN401  JSON

@@ -16,6 +16,7 @@ from msgspec import json
 from supervisor.domain.options import NetworkOptions
 from supervisor.domain.phases import Phase
 from supervisor.engine.container_files import Identity
+from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import Family, Lease, Route
 from workers.contract.link import LinkSpec
 from workers.contract.messages import EndpointSpec
@@ -86,6 +87,7 @@ class Binding:
     network_id: str
     key: str
     mac: str
+    client_identity: ClientIdentity
     link: LinkSpec
     updated: float
     addresses: dict[Family, IPv4Address] = field(default_factory=dict)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.lab import command
 from tests.lab.network import BRIDGE, SERVER, inside
+from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import Lease
 from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import EndpointSpec
@@ -18,7 +19,7 @@ from workers.system.clock import boottime
 
 MAC = "02:42:c0:a8:4d:05"
 ENDPOINT = "0123456789ab"
-SPEC = EndpointSpec("", ENDPOINT, LinkSpec(LinkKind.BRIDGE, BRIDGE), MAC, lease_timeout=0)
+SPEC = EndpointSpec("", ENDPOINT, LinkSpec(LinkKind.BRIDGE, BRIDGE), MAC, ClientIdentity.of_mac(MAC), lease_timeout=0)
 HOST_LINK, CONTAINER_LINK = f"dh-{ENDPOINT}", f"dc-{ENDPOINT}"
 
 

@@ -11,11 +11,13 @@ from tests.lab.command import wait_until
 from tests.lab.dhcp import DhcpServer
 from tests.lab.network import BRIDGE, SERVER
 from tests.netns.lan import CONTAINER_LINK, HOST_LINK, MAC, addresses, create_pair, obtain_lease, run
+from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import Lease
 from workers.dhcp4.release import ReleaseError, release, release_by_broadcast, release_detached
 from workers.netlink.operations import Netlink
 from workers.system.namespaces import Namespace
 
+IDENTITY = ClientIdentity.of_mac(MAC)
 pytestmark = pytest.mark.netns
 
 
@@ -45,7 +47,7 @@ def test_release_from_the_container(server: DhcpServer, tmp_path: Path, sandbox:
         lease = obtain_lease("eth0", tmp_path)
         run(f"ip addr add {lease.address} dev eth0")
         assert [granted.mac for granted in server.leases()] == [MAC]
-        release("eth0", lease, MAC)
+        release("eth0", lease, MAC, IDENTITY)
         run("ip link del eth0")
 
     assert_given_back(server, lease)
@@ -55,7 +57,7 @@ def test_forgone(server: DhcpServer, tmp_path: Path, sandbox: Namespace) -> None
     """A lease whose address never came onto the link goes back by broadcast, which the server takes as well."""
     with sandbox.visit():
         lease = obtain_lease("eth0", tmp_path)
-        release_by_broadcast("eth0", lease, MAC)
+        release_by_broadcast("eth0", lease, MAC, IDENTITY)
 
     assert_given_back(server, lease)
 
@@ -65,7 +67,7 @@ def test_detached_release(server: DhcpServer, tmp_path: Path) -> None:
     create_pair()
     lease, home = obtain_lease(CONTAINER_LINK, tmp_path), inode()
 
-    release_detached(CONTAINER_LINK, lease, MAC)
+    release_detached(CONTAINER_LINK, lease, MAC, IDENTITY)
 
     assert_given_back(server, lease)
     assert inode() == home
@@ -80,7 +82,7 @@ def test_detached_release_puts_nothing_on_the_host(server: DhcpServer, tmp_path:
     host = Path("/proc/self/net/fib_trie")
     seen_before = host.read_text()
 
-    release_detached(CONTAINER_LINK, lease, MAC)
+    release_detached(CONTAINER_LINK, lease, MAC, IDENTITY)
 
     assert_given_back(server, lease)
     assert addresses(BRIDGE) == [f"{SERVER}/24"]
@@ -95,7 +97,7 @@ def test_detached_release_through_a_router() -> None:
     run(f"ip addr add {far}/32 dev {BRIDGE}")
     lease = granted_by(far)
 
-    release_detached(CONTAINER_LINK, lease, MAC)
+    release_detached(CONTAINER_LINK, lease, MAC, IDENTITY)
 
     neighbours = run(f"ip neigh show dev {BRIDGE}")
     assert f"{lease.address.ip} lladdr {MAC}" in neighbours
@@ -111,7 +113,7 @@ def test_server_that_is_gone() -> None:
     with pytest.raises(
         ReleaseError, match=r"to 192\.168\.77\.200 over .*: the next hop did not answer ARP within 0\.3 s"
     ):
-        release_detached(CONTAINER_LINK, granted_by(IPv4Address("192.168.77.200")), MAC, timeout=0.3)
+        release_detached(CONTAINER_LINK, granted_by(IPv4Address("192.168.77.200")), MAC, IDENTITY, timeout=0.3)
 
     assert 0.3 <= time.monotonic() - begun < 1.0
     assert inode() == home
@@ -122,7 +124,7 @@ def test_server_that_is_gone() -> None:
 def test_lease_without_a_server() -> None:
     """Without a server identifier there is nobody to tell."""
     with pytest.raises(ReleaseError, match="names no server"):
-        release(CONTAINER_LINK, replace(granted_by(SERVER), server=None), MAC)
+        release(CONTAINER_LINK, replace(granted_by(SERVER), server=None), MAC, IDENTITY)
 
 
 @pytest.mark.usefixtures("machine")
@@ -131,7 +133,7 @@ def test_address_that_is_not_on_the_link() -> None:
     create_pair()
 
     with pytest.raises(ReleaseError, match="Cannot assign requested address"):
-        release(CONTAINER_LINK, granted_by(SERVER), MAC)
+        release(CONTAINER_LINK, granted_by(SERVER), MAC, IDENTITY)
 
 
 @pytest.mark.usefixtures("machine")
@@ -140,6 +142,6 @@ def test_link_that_is_gone() -> None:
     home = inode()
 
     with pytest.raises(ReleaseError, match=f"{CONTAINER_LINK}: there is none"):
-        release_detached(CONTAINER_LINK, granted_by(SERVER), MAC)
+        release_detached(CONTAINER_LINK, granted_by(SERVER), MAC, IDENTITY)
 
     assert inode() == home

@@ -11,6 +11,7 @@ import pytest
 from tests.lab.build import BUILD, PLUGIN, SIZE_LIMIT
 from tests.lab.command import CommandFailed, run
 from tests.lab.plugin import Plugin
+from workers.contract.client_identity import ClientIdentity
 from workers.dhcp4.udhcpc import ClientOptions
 
 ROOTFS = PLUGIN / "rootfs"
@@ -123,7 +124,7 @@ def test_event_script() -> None:
 
 def test_udhcpc() -> None:
     """busybox has it, and it takes every option that the worker gives it: it ends at the interface's absence only."""
-    options = ClientOptions("absent", MAC, requested=IPv4Address("192.0.2.7"), hostname="name")
+    options = ClientOptions("absent", ClientIdentity.of_mac(MAC, "name"), IPv4Address("192.0.2.7"))
     with pytest.raises(CommandFailed, match=r"absent.*(No such device|not found)"):
         run("unshare", "--net", "chroot", ROOTFS, "/usr/bin/busybox", *options.arguments())
 

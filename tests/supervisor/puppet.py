@@ -31,6 +31,7 @@ from supervisor.state.records import LeaseRecord, Origin
 from supervisor.state.store import Store
 from supervisor.state.tables import Snapshot
 from tests.supervisor.samples import never
+from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import Family, Lease, Route
 from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import Attached, Begin, Command, Created, EndpointSpec, Left, Report
@@ -207,7 +208,7 @@ class Puppet:
             lambda _, status: self.exits.append(status),
         )
         origin = Origin(given_mac=mac is not None, given_address=address is not None, key=key)
-        self.spec = EndpointSpec(NETWORK, ENDPOINT, BR0, MAC, 10.0, requested)
+        self.spec = EndpointSpec(NETWORK, ENDPOINT, BR0, MAC, ClientIdentity.of_mac(MAC), 10.0, requested)
         self.endpoint = Endpoint(self.spec, origin, identity, context)
 
     @property

@@ -9,6 +9,7 @@ from supervisor.domain.phases import Phase
 from supervisor.engine.container_files import Identity
 from supervisor.state.records import Binding, EndpointRecord, LeaseRecord, Network, Origin
 from supervisor.state.tables import Snapshot
+from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import Family, Lease, Route
 from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import ConflictCheck, EndpointSpec
@@ -76,6 +77,11 @@ class Samples(random.Random):
         )
         return Network(self.id(), options)
 
+    def client_identity(self) -> ClientIdentity:
+        """With values that are not the defaults."""
+        parameters = tuple(self.randbytes(self.randrange(4)))
+        return ClientIdentity(self.randbytes(7), "web" if self.coin() else None, "vendor", parameters)
+
     def spec(self) -> EndpointSpec:
         """As an endpoint that asks for something or for nothing."""
         return EndpointSpec(
@@ -83,9 +89,9 @@ class Samples(random.Random):
             endpoint_id=self.id(),
             link=LinkSpec(LinkKind.BRIDGE, f"br{self.randrange(99)}"),
             mac=self.mac(),
+            client_identity=self.client_identity(),
             lease_timeout=self.uniform(1, 20),
             requested=self.address() if self.coin() else None,
-            hostname="web" if self.coin() else None,
             skip_routes=self.coin(),
             drop_expired=self.coin(),
             remembered=self.lease() if self.coin() else None,
@@ -114,6 +120,7 @@ class Samples(random.Random):
             network_id=self.id(),
             key=f"id:{self.id()[:8]}",
             mac=self.mac(),
+            client_identity=self.client_identity(),
             link=LinkSpec(LinkKind.BRIDGE, f"br{self.randrange(99)}"),
             updated=self.uniform(1, 2e9),
             addresses={Family.IPV4: self.address()} if self.coin() else {},

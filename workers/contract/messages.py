@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address
 
+from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import Family, Lease, Route
 from workers.contract.link import LINK_ID_LENGTH, LinkSpec, container_link
 
@@ -33,7 +34,7 @@ class EndpointSpec:
     """All that a worker needs to know to make an endpoint; fixed for the endpoint's life.
 
     `mac` is the container's hardware address in every packet; `lease_timeout` the budget of the first lease in seconds;
-    `requested` goes out as option 50 and `hostname` as option 12. `drop_expired`: an address whose lease has run out is
+    `requested` goes out as option 50. `drop_expired`: an address whose lease has run out is
     taken off the link (RFC 2131), instead of kept until a server answers. `remembered` is a lease that this MAC still
     holds from before: it is asked for first (RFC 2131 section 3.2), and used where no server answers. `mark` is the
     group (ip-link(8)) of the link while it is on the host: it tells which state the link belongs to; 0 marks nothing.
@@ -43,9 +44,9 @@ class EndpointSpec:
     endpoint_id: str
     link: LinkSpec
     mac: str
+    client_identity: ClientIdentity
     lease_timeout: float
     requested: IPv4Address | None = None
-    hostname: str | None = None
     skip_routes: bool = False
     drop_expired: bool = False
     conflict: ConflictCheck = ConflictCheck.DETECT
@@ -94,7 +95,7 @@ class Begin:
 class Attach:
     """Join was answered: wait for the link to arrive in the sandbox at `path`, enter it and keep the lease there.
 
-    `path` is as this process can open it; `hostname` replaces the one in the specification where it is known now.
+    `path` is as this process can open it; `hostname` replaces the one in the client identity where it is known now.
     `gateway` is what Docker was told and keeps for the container's life. `arrived`: the link had been seen in there
     before, or has had all the time it needs, so that a link which is not means that the sandbox has gone.
     """

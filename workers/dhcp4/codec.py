@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import IPv4Address
 
-VENDOR_CLASS = "docker-net-dhcp"
-# Subnet mask, router, DNS, host name, domain, MTU, broadcast, static routes, NTP, lease time, server id, T1, T2,
-# search list, classless routes and Microsoft's copy of them: servers send only what is asked for.
-REQUESTED_OPTIONS = (1, 3, 6, 12, 15, 26, 28, 33, 42, 51, 54, 58, 59, 119, 121, 249)
+from workers.contract.client_identity import ClientIdentity
+
 CLIENT_PORT, SERVER_PORT = 68, 67
 BOOTP_MINIMUM = 300  # octets; relays and servers may drop less (RFC 1542 section 2.1)
 MAX_MESSAGE = 1472  # what fits into an Ethernet frame
@@ -21,7 +19,7 @@ BROADCAST_FLAG = 0x8000
 HEADER = struct.Struct("!BBBBIHH4s4s4s4s16s64s128s4s")
 COOKIE = b"\x63\x82\x53\x63"
 BOOTREQUEST, BOOTREPLY = 1, 2
-ETHERNET, ETHERNET_LENGTH = 1, 6  # the hardware type, also within a client identifier (RFC 2132 section 9.14)
+ETHERNET, ETHERNET_LENGTH = 1, 6  # the hardware type and its addresses
 PAD, END, OVERLOAD = 0, 255, 52
 
 
@@ -91,19 +89,18 @@ def encode(
     kind: MessageType,
     xid: int,
     mac: str,
+    identity: ClientIdentity,
     *,
     ciaddr: IPv4Address | None = None,
     broadcast: bool = False,
     secs: int = 0,
     server: IPv4Address | None = None,
     requested: IPv4Address | None = None,
-    hostname: str | None = None,
     words: str = "",
 ) -> bytes:
     """The UDP payload of a client's message, with the options of RFC 2131, table 5.
 
-    The client identifier is 01 and the MAC in each of them (option 61). `words` tell the server's operator why a lease
-    is declined (option 56).
+    `mac` is the hardware address (chaddr). `words` tell the server's operator why a lease is declined (option 56).
     """
     hardware = bytes.fromhex(mac.replace(":", ""))
     options = [(53, bytes([kind]))]
@@ -113,13 +110,13 @@ def encode(
         options.append((50, requested.packed))
     if words:
         options.append((56, words.encode("ascii")))
-    options.append((61, bytes([ETHERNET]) + hardware))
+    options.append((61, identity.client_id))
     if kind in (MessageType.DISCOVER, MessageType.REQUEST):
-        if hostname is not None:
-            options.append((12, hostname.encode("ascii")))
+        if identity.hostname is not None:
+            options.append((12, identity.hostname.encode("ascii")))
         options.append((57, MAX_MESSAGE.to_bytes(2, "big")))
-        options.append((60, VENDOR_CLASS.encode("ascii")))
-        options.append((55, bytes(REQUESTED_OPTIONS)))
+        options.append((60, identity.vendor_class.encode("ascii")))
+        options.append((55, bytes(identity.parameters)))
     fields = (BOOTREQUEST, ETHERNET, ETHERNET_LENGTH, 0, xid, min(secs, 0xFFFF), BROADCAST_FLAG if broadcast else 0)
     addresses = (ciaddr.packed if ciaddr else b"", b"", b"", b"")
     header = HEADER.pack(*fields, *addresses, hardware, b"", b"", COOKIE)

@@ -50,7 +50,7 @@ class Acquired:
 
 def machine_for(spec: EndpointSpec) -> Machine:
     """The client of this endpoint; it asks for a remembered lease first."""
-    machine = Machine(spec.mac, spec.hostname, spec.requested, MAX_WAIT_SECONDS)
+    machine = Machine(spec.mac, spec.client_identity, spec.requested, MAX_WAIT_SECONDS)
     if spec.remembered is not None and spec.remembered.runs(boottime()):
         machine.reboot(spec.remembered)
     return machine

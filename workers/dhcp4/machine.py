@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from ipaddress import IPv4Address
 
+from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import Lease
 from workers.dhcp4.codec import Answer, Kind, MessageType, encode
 from workers.dhcp4.lease_parser import InvalidLease, parse_lease
@@ -137,7 +138,7 @@ class Machine:
     """
 
     mac: str
-    hostname: str | None = None
+    identity: ClientIdentity
     requested: IPv4Address | None = None
     longest_wait: float = PATIENT_WAIT_SECONDS
     state: State = State.INIT
@@ -195,7 +196,7 @@ class Machine:
         self._restart(now)
         if self.remembered is not None and self.remembered.address.ip == lease.address.ip:
             self.remembered = None
-        return [Send(declination(lease, self.mac, mac))]
+        return [Send(declination(lease, self.mac, self.identity, mac))]
 
     def _signal(self, now: float) -> Signal:
         """What it is time for."""
@@ -319,7 +320,7 @@ class Machine:
         self.next_at = self._next_renewal(lease, now)
         server = lease.server if self.state is State.RENEWING else None
         own = lease.address.ip
-        message = encode(MessageType.REQUEST, self._xid, self.mac, ciaddr=own, secs=self._secs, hostname=self.hostname)
+        message = encode(MessageType.REQUEST, self._xid, self.mac, self.identity, ciaddr=own, secs=self._secs)
         return [Send(message, own, server)]
 
     def _next_renewal(self, lease: Lease, now: float) -> float:
@@ -351,23 +352,14 @@ class Machine:
 
     def _message(self, kind: MessageType, requested: IPv4Address | None, server: IPv4Address | None = None) -> Send:
         """To everyone, to be answered to everyone: an address that is not on the link cannot be sent to by unicast."""
-        encoded = encode(
-            kind,
-            self._xid,
-            self.mac,
-            broadcast=True,
-            secs=self._secs,
-            server=server,
-            requested=requested,
-            hostname=self.hostname,
-        )
-        return Send(encoded)
+        xid, who, secs = self._xid, self.identity, self._secs
+        return Send(encode(kind, xid, self.mac, who, broadcast=True, secs=secs, server=server, requested=requested))
 
 
-def declination(lease: Lease, mac: str, claimant: str) -> bytes:
+def declination(lease: Lease, mac: str, identity: ClientIdentity, claimant: str) -> bytes:
     """A DHCPDECLINE with the fields of RFC 2131, table 5."""
     xid, words = random.getrandbits(32), f"in use by {claimant}"
-    return encode(MessageType.DECLINE, xid, mac, requested=lease.address.ip, server=lease.server, words=words)
+    return encode(MessageType.DECLINE, xid, mac, identity, requested=lease.address.ip, server=lease.server, words=words)
 
 
 def _jitter() -> float:

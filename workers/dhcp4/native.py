@@ -65,7 +65,7 @@ class NativeClient:
 
     def _release_others(self) -> None:
         for lease in self._machine.unreleased.values():
-            release_by_broadcast(self._interface, lease, self._machine.mac)
+            release_by_broadcast(self._interface, lease, self._machine.mac, self._machine.identity)
         self._machine.unreleased.clear()
 
     def _carry_out(self, effects: list[Effect]) -> list[Report]:

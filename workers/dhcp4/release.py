@@ -9,6 +9,7 @@ import select
 import socket
 from ipaddress import IPv4Address
 
+from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import Lease
 from workers.dhcp4.codec import CLIENT_PORT, SERVER_PORT, MessageType, encode
 from workers.dhcp4.machine import declination
@@ -28,10 +29,10 @@ class ReleaseError(Exception):
     """The lease could not be given back; the text says what was awaited."""
 
 
-def release(interface: str, lease: Lease, mac: str, timeout: float = 2.0) -> None:
+def release(interface: str, lease: Lease, mac: str, identity: ClientIdentity, timeout: float = 2.0) -> None:
     """Sends one DHCPRELEASE from the leased address, which must be on `interface`, in the present namespace.
 
-    `mac` is the client's hardware address and its identifier. Returns when the packet has been handed to the link,
+    `mac` and `identity` are those that obtained the lease. Returns when the packet has been handed to the link,
     hence after the next hop's address was resolved: a link removed right afterwards does not take it along.
     Raises ReleaseError, after `timeout` seconds at the latest.
     """
@@ -41,7 +42,7 @@ def release(interface: str, lease: Lease, mac: str, timeout: float = 2.0) -> Non
     try:
         with _client_socket(interface, lease.address.ip) as client:
             client.connect((str(server), SERVER_PORT))
-            client.send(release_message(lease, mac))
+            client.send(release_message(lease, mac, identity))
             left = _has_left(client, timeout)
     except OSError as error:
         raise ReleaseError(f"releasing {lease.address.ip} to {server} over {interface}: {error.strerror}") from error
@@ -52,7 +53,9 @@ def release(interface: str, lease: Lease, mac: str, timeout: float = 2.0) -> Non
         )
 
 
-def release_detached(container_link: str, lease: Lease, mac: str, timeout: float = 2.0) -> None:
+def release_detached(
+    container_link: str, lease: Lease, mac: str, identity: ClientIdentity, timeout: float = 2.0
+) -> None:
     """Sends the DHCPRELEASE for a link that lies without an address in the present namespace, and removes the link.
 
     The leased address is never put on the host: the link goes into a namespace of its own for it. The process is
@@ -62,27 +65,27 @@ def release_detached(container_link: str, lease: Lease, mac: str, timeout: float
         with new_namespace() as scratch:
             _move(container_link, scratch)
             with scratch.visit():
-                _release_and_remove(container_link, lease, mac, timeout)
+                _release_and_remove(container_link, lease, mac, identity, timeout)
     except (NetlinkError, OSError) as error:
         raise ReleaseError(f"releasing {lease.address.ip} over {container_link}: {error}") from error
 
 
-def decline(interface: str, lease: Lease, mac: str, claimant: str) -> None:
+def decline(interface: str, lease: Lease, mac: str, identity: ClientIdentity, claimant: str) -> None:
     """Tells the server that `claimant` has the address (RFC 2131 section 4.4.4); what fails is logged.
 
     The server notices by itself sooner or later; until then it may offer the address again.
     """
-    _broadcast(interface, declination(lease, mac, claimant), "DHCPDECLINE")
+    _broadcast(interface, declination(lease, mac, identity, claimant), "DHCPDECLINE")
 
 
-def release_by_broadcast(interface: str, lease: Lease, mac: str) -> None:
+def release_by_broadcast(interface: str, lease: Lease, mac: str, identity: ClientIdentity) -> None:
     """Releases a lease whose address is not put on the link, hence by broadcast; what fails is logged."""
-    _broadcast(interface, release_message(lease, mac), "DHCPRELEASE")
+    _broadcast(interface, release_message(lease, mac, identity), "DHCPRELEASE")
 
 
-def release_message(lease: Lease, mac: str) -> bytes:
+def release_message(lease: Lease, mac: str, identity: ClientIdentity) -> bytes:
     """A DHCPRELEASE with the fields of RFC 2131, table 5."""
-    return encode(MessageType.RELEASE, _xid(), mac, ciaddr=lease.address.ip, server=lease.server)
+    return encode(MessageType.RELEASE, _xid(), mac, identity, ciaddr=lease.address.ip, server=lease.server)
 
 
 def _broadcast(interface: str, message: bytes, name: str) -> None:
@@ -102,13 +105,13 @@ def _move(container_link: str, scratch: Namespace) -> None:
         netlink.move_link(netlink.require_link(container_link), scratch)
 
 
-def _release_and_remove(container_link: str, lease: Lease, mac: str, timeout: float) -> None:
+def _release_and_remove(container_link: str, lease: Lease, mac: str, identity: ClientIdentity, timeout: float) -> None:
     with Netlink() as netlink:
         try:
             disable_ipv6(container_link)
             netlink.raise_link(container_link)
             configure(container_link, None, lease, skip_routes=False, announced=False)
-            release(container_link, lease, mac, timeout)
+            release(container_link, lease, mac, identity, timeout)
         finally:
             netlink.delete_link(container_link)
 

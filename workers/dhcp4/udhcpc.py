@@ -16,7 +16,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import NoReturn
 
-from workers.dhcp4.codec import REQUESTED_OPTIONS, VENDOR_CLASS
+from workers.contract.client_identity import ClientIdentity
 from workers.dhcp4.lease_parser import InvalidLease, parse_lease
 from workers.dhcp4.machine import Granted, Refused, Unanswered, Unusable
 from workers.system.clock import boottime
@@ -77,21 +77,20 @@ def understood(event: Event, now: float) -> ClientEvent:
 
 @dataclass(frozen=True, slots=True)
 class ClientOptions:
-    """One udhcpc: `requested` goes out as option 50, `hostname` as option 12."""
+    """One udhcpc; `requested` goes out as option 50."""
 
     interface: str
-    mac: str
+    identity: ClientIdentity
     requested: IPv4Address | None = None
-    hostname: str | None = None
 
     def arguments(self) -> list[str]:
         """The command line. `-B`: an address that is not on the link yet cannot be sent to by unicast."""
-        client_id = "01" + self.mac.replace(":", "")  # hardware type 1 and the address: RFC 2132 section 9.14
-        words = ["udhcpc", "-f", "-i", self.interface, "-s", str(SCRIPT), "-B", "-o", "-V", VENDOR_CLASS]
-        words += ["-x", f"0x3d:{client_id}"]
-        words += [word for option in REQUESTED_OPTIONS for word in ("-O", str(option))]
-        if self.hostname:
-            words += ["-x", f"0x0c:{self.hostname.encode('ascii').hex()}"]
+        identity = self.identity
+        words = ["udhcpc", "-f", "-i", self.interface, "-s", str(SCRIPT), "-B", "-o", "-V", identity.vendor_class]
+        words += ["-x", f"0x3d:{identity.client_id.hex()}"]
+        words += [word for option in identity.parameters for word in ("-O", str(option))]
+        if identity.hostname:
+            words += ["-x", f"0x0c:{identity.hostname.encode('ascii').hex()}"]
         if self.requested:
             words += ["-r", str(self.requested)]
         return [*words, "-t", "3", "-T", str(RETRY_SECONDS), "-A", str(ROUND_PAUSE_SECONDS)]

@@ -86,7 +86,7 @@ class Creation:
     def _release_others(self, packet_socket: PacketSocket) -> None:
         """What another server may have granted, whose answer was lost, is not needed."""
         for lease in self._machine.unreleased.values():
-            packet_socket.broadcast(release_message(lease, self._spec.mac))
+            packet_socket.broadcast(release_message(lease, self._spec.mac, self._spec.client_identity))
         self._machine.unreleased.clear()
 
     def _roll_back(self) -> tuple[Lease, ...]:

@@ -21,7 +21,7 @@ def release_from_host(spec: EndpointSpec, link: EndpointLink, lease: Lease) -> b
             if netlink.link(spec.container_link) is None:
                 link.remove(netlink)
                 link.make(netlink)
-        release_detached(spec.container_link, lease, spec.mac)
+        release_detached(spec.container_link, lease, spec.mac, spec.client_identity)
     except (NetlinkError, ReleaseError, OSError) as error:
         log.warning("lease of %s not released: %s", spec.container_link, error)
         return False

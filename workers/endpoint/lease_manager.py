@@ -7,6 +7,7 @@ has it; one in use is defended and kept. Runs in the sandbox's network namespace
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from ipaddress import IPv4Address
 
 from workers.acd.defence import Defence
@@ -38,7 +39,7 @@ log = logging.getLogger(__name__)
 
 
 class LeaseManager:
-    """One lease on one interface. `lease` is what the server last acknowledged.
+    """One lease on one interface. `lease` is what the server last acknowledged to `client_identity`.
 
     `confirmed`: it was, just now, by its server. `clients` are who renews it.
     """
@@ -50,7 +51,7 @@ class LeaseManager:
         self._spec = spec
         self._report = report
         self._interface = ""
-        self._hostname = spec.hostname
+        self.client_identity = spec.client_identity
         self._timers = LeaseTimers(lease, report, self._on_expiry)
         self._checks = spec.conflict is not ConflictCheck.OFF
         self._probe = AddressProbe(spec.mac, enabled=self._checks)
@@ -82,8 +83,9 @@ class LeaseManager:
         Where it had arrived before, another process kept the lease and is gone: it is renewed without a DISCOVER.
         """
         self._interface = interface
-        if attach.hostname not in (None, self._hostname):
-            self._hostname, self._confirmed = attach.hostname, False  # the server does not know it yet
+        if attach.hostname not in (None, self.client_identity.hostname):
+            self.client_identity = replace(self.client_identity, hostname=attach.hostname)
+            self._confirmed = False  # the server does not know it yet
         self._placement.joined, self._placement.mtu_limit = attach.gateway, mtu_limit
         taken_over = attach.arrived and self.lease.runs(boottime())
         if taken_over:
@@ -101,8 +103,8 @@ class LeaseManager:
 
     def rename(self, hostname: str) -> None:
         """Makes the server learn a host name: a client takes it only at its start."""
-        if hostname != self._hostname:
-            self._hostname = hostname
+        if hostname != self.client_identity.hostname:
+            self.client_identity = replace(self.client_identity, hostname=hostname)
             if self.clients.running:
                 self._restart()
 
@@ -162,7 +164,7 @@ class LeaseManager:
 
     def _machine(self) -> Machine:
         """Holds the lease, if that is still ours; else it asks for one."""
-        machine = Machine(self._spec.mac, self._hostname, self._requested)
+        machine = Machine(self._spec.mac, self.client_identity, self._requested)
         now = boottime()
         if self._is_ours():
             machine.hold(self.lease, now, confirm=not self._confirmed)
@@ -171,7 +173,7 @@ class LeaseManager:
         return machine
 
     def _options(self) -> ClientOptions:
-        return ClientOptions(self._interface, self._spec.mac, requested=self._requested, hostname=self._hostname)
+        return ClientOptions(self._interface, self.client_identity, self._requested)
 
     @property
     def _requested(self) -> IPv4Address | None:
@@ -264,7 +266,7 @@ class LeaseManager:
         """Tells the server that `mac` has the address, and asks for another one after a pause."""
         what = f"{mac} has {lease.address.ip} as well; it is declined, and another one asked for"
         self._report_claim(what)
-        decline(self._interface, lease, self._spec.mac, mac)
+        decline(self._interface, lease, self._spec.mac, self.client_identity, mac)
         self._forget_candidate()
         self._bound, self._confirmed, self._native = False, False, self._stays_native
         self._paused_until = boottime() + DECLINED_PAUSE_SECONDS
@@ -300,7 +302,7 @@ class LeaseManager:
         """The container keeps the address that Docker knows; whoever gave it says if it is not its own any more."""
         what = f"{lease.server} gave {lease.address.ip}; it is given back, and {self.lease.address.ip} renewed"
         log.warning(what, extra={"interface": self._interface})
-        release_by_broadcast(self._interface, lease, self._spec.mac)
+        release_by_broadcast(self._interface, lease, self._spec.mac, self.client_identity)
         self._native = True
         self._run()
 

@@ -187,7 +187,7 @@ class Worker:
         for family, manager in self._managers.items():
             self._tried.add(family)  # a server that cannot be told now cannot be told a second later either
             try:
-                release(self._interface, manager.lease, self._spec.mac)
+                release(self._interface, manager.lease, self._spec.mac, manager.client_identity)
             except ReleaseError as error:
                 log.warning("lease not released: %s", error, extra={"interface": self._interface})
             else:

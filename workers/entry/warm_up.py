@@ -10,6 +10,7 @@ from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Interface
 from multiprocessing import Pipe
 
+from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import DEFAULT_DESTINATION, Lease, Route
 from workers.contract.messages import Attach, Created, LeaseObtained
 from workers.dhcp4.codec import MessageType, encode
@@ -44,7 +45,7 @@ def warm_up() -> None:
             _ask_kernel()
     for _ in range(ROUNDS):
         _make_messages()
-        encode(MessageType.DISCOVER, 1, MAC, broadcast=True, requested=ADDRESS.ip, hostname="h")
+        encode(MessageType.DISCOVER, 1, MAC, ClientIdentity.of_mac(MAC, "h"), broadcast=True, requested=ADDRESS.ip)
         lease = parse_lease(WORDS, boottime())
         _report(lease)
         with suppress(OSError):  # only root may enter a namespace

@@ -13,6 +13,7 @@ from tests.netns.process.conftest import Squat
 from tests.netns.process.fakeengine import INTERFACE
 from tests.netns.process.rig import Rig
 from tests.netns.process.wire import Kind
+from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import Lease
 from workers.dhcp4.release import release_by_broadcast
 from workers.system.clock import boottime
@@ -117,6 +118,6 @@ def test_forgone(rig: Rig, kea: Kea) -> None:
     container = rig.joined()
     lease = Lease(IPv4Interface(container.address), SERVER, 60, boottime())
     with open_namespace(f"/run/netns/{container.sandbox}") as sandbox, sandbox.visit():
-        release_by_broadcast(INTERFACE, lease, container.mac)
+        release_by_broadcast(INTERFACE, lease, container.mac, ClientIdentity.of_mac(container.mac))
 
     wait_until(lambda: not kea.leases(), "the release", 5)

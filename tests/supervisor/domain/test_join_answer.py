@@ -6,6 +6,7 @@ import pytest
 
 from supervisor.contract.messages import Joined
 from supervisor.domain.join_answer import join_answer
+from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import Lease, Route
 from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import EndpointSpec
@@ -29,7 +30,8 @@ def _answer(
     parent_routes: tuple[Route, ...] = (),
     skip_routes: bool = False,
 ) -> Joined:
-    spec = EndpointSpec("n" * 64, "e" * 64, BR0, "02:00:00:00:00:01", 10.0, skip_routes=skip_routes)
+    mac = "02:00:00:00:00:01"
+    spec = EndpointSpec("n" * 64, "e" * 64, BR0, mac, ClientIdentity.of_mac(mac), 10.0, skip_routes=skip_routes)
     lease = Lease(IPv4Interface("192.0.2.10/24"), ROUTER, 600, 0.0, routers=routers, classless=classless, static=static)
     return join_answer(spec, lease, parent_routes)
 

@@ -22,6 +22,7 @@ from supervisor.state.store import Store
 from supervisor.state.tables import Snapshot
 from tests.supervisor.puppet import LEASE, NETWORK
 from tests.supervisor.samples import never
+from workers.contract.client_identity import ClientIdentity
 from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import EndpointSpec
 from workers.system.clock import boottime
@@ -49,6 +50,11 @@ class Found(Identifier):
         return None if self.identity and self.identity.id in taken else self.identity
 
 
+def spec_of(mac: str) -> EndpointSpec:
+    """Of another endpoint on the network."""
+    return EndpointSpec(NETWORK, "f" * 64, BR0, mac, ClientIdentity.of_mac(mac), 10.0)
+
+
 @dataclass
 class Other:
     """Another endpoint on the network, as far as admission looks at it."""
@@ -57,7 +63,7 @@ class Other:
     identity: Identity | None
     may_be_forgotten: bool = False
     retired: bool = False
-    spec: EndpointSpec = field(default_factory=lambda: EndpointSpec(NETWORK, "f" * 64, BR0, GIVEN, 10.0))
+    spec: EndpointSpec = field(default_factory=lambda: spec_of(GIVEN))
 
     def retire(self) -> None:
         """Notes it."""
@@ -95,9 +101,9 @@ class Gate:
 
     def remember(self, key: str, *, waits: bool = False) -> None:
         """A container of this key was here before, with FORMER and ADDRESS."""
-        self.memory.keep(NETWORK, key, FORMER, BR0, LIVE)
+        self.memory.keep(spec_of(FORMER), key, LIVE)
         if waits:
-            self.memory.set_aside(NETWORK, key, FORMER, BR0, LIVE, give_back=True)
+            self.memory.set_aside(spec_of(FORMER), key, LIVE, give_back=True)
 
 
 def _nowhere() -> Store:
@@ -117,7 +123,7 @@ def test_unknown_container(gate: Gate) -> None:
     first, second = gate.admit()[0], gate.admit()[0]
     assert len({first.mac, second.mac, FORMER}) == 3
     assert first.mac.startswith("02:")
-    assert (first.requested, first.remembered, first.hostname) == (None, None, None)
+    assert (first.requested, first.remembered, first.client_identity.hostname) == (None, None, None)
     assert gate.admit()[1] == Origin()
 
 
@@ -125,7 +131,8 @@ def test_same_container_again(gate: Gate) -> None:
     """It has its MAC again, asks for its address, and tells its host name."""
     gate.remember("container:c1")
     spec, origin = gate.admit(WEB)
-    assert (spec.mac, spec.requested, spec.remembered, spec.hostname) == (FORMER, ADDRESS, None, "web-host")
+    assert (spec.mac, spec.requested, spec.remembered) == (FORMER, ADDRESS, None)
+    assert spec.client_identity == ClientIdentity.of_mac(FORMER, "web-host")
     assert origin == Origin(key="container:c1")
 
 

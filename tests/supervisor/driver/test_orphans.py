@@ -18,6 +18,7 @@ from supervisor.state.store import Store
 from supervisor.state.tables import Snapshot
 from tests.supervisor.puppet import IPV4, LEASE, MAC, NETWORK, PlayedLoop, PlayedProcessManager
 from tests.supervisor.samples import never
+from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import Family, Lease
 from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import Deleted, EndpointSpec
@@ -26,6 +27,8 @@ from workers.system.clock import boottime
 
 BR0 = LinkSpec(LinkKind.BRIDGE, "br0")
 KEY = "container:c1"
+IDENTITY = ClientIdentity(b"\0of an older version")
+SPEC = EndpointSpec(NETWORK, "e" * 64, BR0, MAC, IDENTITY, 10.0)
 LIVE = replace(LEASE, obtained=boottime())
 
 
@@ -85,18 +88,19 @@ def _played(monkeypatch: pytest.MonkeyPatch) -> Played:
     played = Played(Bindings(store))
     monkeypatch.setattr(module, "ask", played.ask)
     monkeypatch.setattr(memory_module, "boottime", lambda: boottime() + played.late)
-    played.memory.set_aside(NETWORK, KEY, MAC, BR0, LIVE, give_back=True)
+    played.memory.set_aside(SPEC, KEY, LIVE, give_back=True)
     return played
 
 
 def test_given_back_once(played: Played) -> None:
-    """When its time is up one process releases it, with its MAC over its bridge; MAC and address stay known."""
+    """When its time is up one process releases it, as the client that obtained it; MAC and address stay known."""
     played.pass_time(COMEBACK_SECONDS - 10)
     assert not played.asked
     played.pass_time(11)
     played.pass_time(1)
     (release,) = played.asked
-    assert (release.spec.mac, release.spec.link, release.spec.network_id) == (MAC, BR0, NETWORK)
+    seen = release.spec
+    assert (seen.mac, seen.client_identity, seen.link, seen.network_id) == (MAC, IDENTITY, BR0, NETWORK)
     assert release.leases == {Family.IPV4: LIVE}
     release.answer(Deleted())
     played.pass_time(COMEBACK_SECONDS + 1)
@@ -125,7 +129,7 @@ def test_owner_came_in_time(played: Played) -> None:
 def test_owner_came_during_a_try_that_failed(played: Played) -> None:
     """Who has the lease again keeps it: the failed try does not make it one that nobody has."""
     played.pass_time(COMEBACK_SECONDS + 1)
-    played.memory.keep(NETWORK, KEY, MAC, BR0, LIVE)
+    played.memory.keep(SPEC, KEY, LIVE)
     played.asked[0].answer(Deleted(IPV4))
     assert played.seen.leases == {}
     played.pass_time(COMEBACK_SECONDS + 1)

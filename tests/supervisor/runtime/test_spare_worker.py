@@ -13,11 +13,13 @@ from supervisor.runtime.process_manager import NOT_STARTED
 from supervisor.runtime.spare_worker import SpareWorker
 from tests.lab.command import wait_until
 from tests.supervisor.children import Home, descriptors
+from workers.contract.client_identity import ClientIdentity
 from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import Begin, Delete, Deleted, EndpointSpec
 
 NO_BRIDGE = LinkSpec(LinkKind.BRIDGE, "no-bridge")
-RECLAIM = Begin(EndpointSpec("n" * 64, "e" * 64, NO_BRIDGE, "02:00:00:00:00:01", 0.1), reclaims=True)
+MAC = "02:00:00:00:00:01"
+RECLAIM = Begin(EndpointSpec("n" * 64, "e" * 64, NO_BRIDGE, MAC, ClientIdentity.of_mac(MAC), 0.1), reclaims=True)
 
 
 @pytest.fixture(name="home")

@@ -15,12 +15,16 @@ from supervisor.state.tables import Snapshot
 from tests.supervisor.dockerfiles import create_endpoint
 from tests.supervisor.puppet import IDENTITY, LEASE, MAC
 from tests.supervisor.samples import never
+from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import Family, Lease
 from workers.contract.link import LinkKind, LinkSpec
+from workers.contract.messages import EndpointSpec
 from workers.system.clock import boottime
 
 BR0 = LinkSpec(LinkKind.BRIDGE, "br0")
 NETWORK, OTHER, KEY = "n" * 64, "o" * 64, "id:web"
+SPEC = EndpointSpec(NETWORK, "e" * 64, BR0, MAC, ClientIdentity.of_mac(MAC), 10.0)
+ANOTHER = replace(SPEC, mac="02:00:00:00:00:99")
 DAY = 86400.0
 LIVE = replace(LEASE, obtained=boottime())
 OVER = replace(LEASE, obtained=boottime() - 601)
@@ -47,7 +51,7 @@ def again(store: Store, tmp_path: Path) -> Bindings:
 
 
 def set_aside(memory: Bindings, lease: Lease = LIVE, *, give_back: bool = True, key: str = KEY) -> None:
-    memory.set_aside(NETWORK, key, MAC, BR0, lease, give_back=give_back)
+    memory.set_aside(SPEC, key, lease, give_back=give_back)
 
 
 @pytest.mark.parametrize(
@@ -80,8 +84,8 @@ def test_mac_of_name() -> None:
 
 def test_nobody_else(memory: Bindings) -> None:
     """What is remembered under a key is given to no other key, to no other network, and not to the unknown."""
-    memory.keep(NETWORK, KEY, MAC, BR0, LIVE)
-    memory.keep(NETWORK, None, "02:00:00:00:00:99", BR0, LIVE)
+    memory.keep(SPEC, KEY, LIVE)
+    memory.keep(ANOTHER, None, LIVE)
     assert memory.recall(NETWORK, KEY) is not None
     for network, key in ((NETWORK, "id:db"), (NETWORK, "name:web"), (OTHER, KEY), (NETWORK, None)):
         assert memory.recall(network, key) is None
@@ -89,8 +93,8 @@ def test_nobody_else(memory: Bindings) -> None:
 
 def test_known_again_after_a_restart(memory: Bindings, store: Store, tmp_path: Path) -> None:
     """MAC and latest address are the same for the next instance; a lease that an endpoint has does not wait."""
-    memory.keep(NETWORK, KEY, MAC, BR0, OVER)
-    memory.keep(NETWORK, KEY, MAC, BR0, LIVE)
+    memory.keep(SPEC, KEY, OVER)
+    memory.keep(SPEC, KEY, LIVE)
     seen = again(store, tmp_path).recall(NETWORK, KEY)
     assert seen is not None
     assert (seen.mac, seen.addresses, seen.leases) == (MAC, {Family.IPV4: LIVE.address.ip}, {})
@@ -99,7 +103,7 @@ def test_known_again_after_a_restart(memory: Bindings, store: Store, tmp_path: P
 def test_waiting_lease_of_another_mac(memory: Bindings) -> None:
     """Who came back as another machine leaves its former lease to be given back, under nobody's key."""
     set_aside(memory)
-    memory.keep(NETWORK, KEY, "02:00:00:00:00:99", BR0, LIVE)
+    memory.keep(ANOTHER, KEY, LIVE)
     seen = memory.recall(NETWORK, KEY)
     assert seen is not None
     assert (seen.mac, seen.leases) == ("02:00:00:00:00:99", {})
@@ -120,7 +124,7 @@ def test_lease_that_has_run_out(memory: Bindings) -> None:
     """It is neither set aside nor handed out."""
     set_aside(memory, OVER)
     assert memory.recall(NETWORK, KEY) is None
-    waiting = Binding(NETWORK, KEY, MAC, BR0, time.time(), {}, {Family.IPV4: OVER}, boottime())
+    waiting = Binding(NETWORK, KEY, MAC, SPEC.client_identity, BR0, time.time(), {}, {Family.IPV4: OVER}, boottime())
     assert memory.claim(waiting) == {}
 
 
@@ -151,7 +155,9 @@ def test_wall_clock_that_steps(memory: Bindings, monkeypatch: pytest.MonkeyPatch
 def test_time_begins_anew_at_the_start(memory: Bindings, store: Store, tmp_path: Path) -> None:
     """A container that comes back with the engine has its whole time from the plugin's start on."""
     long_ago = boottime() - COMEBACK_SECONDS - 1
-    store.put_binding(Binding(NETWORK, KEY, MAC, BR0, long_ago, {}, {Family.IPV4: LIVE}, long_ago))
+    store.put_binding(
+        Binding(NETWORK, KEY, MAC, SPEC.client_identity, BR0, long_ago, {}, {Family.IPV4: LIVE}, long_ago)
+    )
     later = again(store, tmp_path)
     assert later.overdue() == ()
     seen = later.recall(NETWORK, KEY)
@@ -163,9 +169,13 @@ def test_time_begins_anew_at_the_start(memory: Bindings, store: Store, tmp_path:
 @pytest.mark.parametrize("release_at", [None, boottime()], ids=["kept", "to be given back"])
 def test_expired_while_the_plugin_was_away(store: Store, tmp_path: Path, release_at: float | None) -> None:
     """A lease that has run out does not wait any more; its owner is known until it is forgotten for good."""
-    store.put_binding(Binding(NETWORK, KEY, MAC, BR0, time.time(), {}, {Family.IPV4: OVER}, release_at))
+    store.put_binding(
+        Binding(NETWORK, KEY, MAC, SPEC.client_identity, BR0, time.time(), {}, {Family.IPV4: OVER}, release_at)
+    )
     ancient = time.time() - FORGET_SECONDS - 1
-    store.put_binding(Binding(NETWORK, "id:old", MAC, BR0, ancient, {}, {Family.IPV4: OVER}, release_at))
+    store.put_binding(
+        Binding(NETWORK, "id:old", MAC, SPEC.client_identity, BR0, ancient, {}, {Family.IPV4: OVER}, release_at)
+    )
     later = again(store, tmp_path)
     (seen,) = later
     assert (seen.key, seen.mac, seen.leases, seen.release_at) == (KEY, MAC, {}, None)
@@ -175,7 +185,7 @@ def test_expired_while_the_plugin_was_away(store: Store, tmp_path: Path, release
 def test_removed_container(memory: Bindings, store: Store, tmp_path: Path) -> None:
     """It is forgotten, on disk too; not while its lease still has to be given back, and nobody else is."""
     for container in ("c1", "c2"):
-        memory.keep(NETWORK, f"container:{container}", MAC, BR0, LIVE)
+        memory.keep(SPEC, f"container:{container}", LIVE)
     set_aside(memory, key="container:c3")
     memory.forget_container("c1")
     memory.forget_container("c3")
@@ -185,8 +195,8 @@ def test_removed_container(memory: Bindings, store: Store, tmp_path: Path) -> No
 
 def test_removed_network(memory: Bindings, store: Store, tmp_path: Path) -> None:
     """What was known on it is forgotten, but for leases that still have to be given back."""
-    memory.keep(NETWORK, "id:a", MAC, BR0, LIVE)
-    memory.keep(OTHER, "id:b", MAC, BR0, LIVE)
+    memory.keep(SPEC, "id:a", LIVE)
+    memory.keep(replace(SPEC, network_id=OTHER), "id:b", LIVE)
     set_aside(memory, key="id:c")
     memory.forget_network(NETWORK)
     for seen in (memory, again(store, tmp_path)):

@@ -15,6 +15,7 @@ from supervisor.state.records import Binding, EndpointRecord, LeaseRecord, Netwo
 from supervisor.state.store import Store
 from supervisor.state.tables import Snapshot
 from tests.supervisor.samples import assert_same, never
+from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import Family, Lease, Route
 from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import ConflictCheck, EndpointSpec
@@ -38,9 +39,9 @@ JOINED = EndpointRecord(
         endpoint_id="e1",
         link=BR0,
         mac="02:00:00:00:00:01",
+        client_identity=ClientIdentity.of_mac("02:00:00:00:00:01", "web"),
         lease_timeout=10.0,
         requested=IPv4Address("192.0.2.10"),
-        hostname="web",
         skip_routes=True,
         conflict=ConflictCheck.WAIT,
     ),
@@ -58,16 +59,26 @@ CREATING = EndpointRecord(
         endpoint_id="e2",
         link=BR0,
         mac="02:00:00:00:00:02",
+        client_identity=ClientIdentity.of_mac("02:00:00:00:00:02"),
         lease_timeout=5.0,
         remembered=Lease(IPv4Interface("192.0.2.11/24"), server=None, duration=None, obtained=4000.0),
     ),
     Phase.CREATING,
 )
-IDLE = Binding("n1", "id:idle", "02:00:00:00:00:03", BR0, 1700001000.0, {Family.IPV4: IPv4Address("192.0.2.12")})
+IDLE = Binding(
+    "n1",
+    "id:idle",
+    "02:00:00:00:00:03",
+    ClientIdentity.of_mac("02:00:00:00:00:03"),
+    BR0,
+    1700001000.0,
+    {Family.IPV4: IPv4Address("192.0.2.12")},
+)
 AWAY = Binding(
     "n1",
     "name:away",
     "02:00:00:00:00:04",
+    ClientIdentity.of_mac("02:00:00:00:00:04"),
     BR0,
     1700002000.0,
     {Family.IPV4: IPv4Address("192.0.2.10")},

@@ -13,6 +13,7 @@ import pytest
 
 from tests.netns.process.wire import Kind, Option, Packet
 from workers.acd.probe import AddressProbe
+from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import Lease
 from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import ConflictCheck, EndpointSpec
@@ -126,7 +127,8 @@ class Client:
         wire = PlayedWire(behaviour)
         self.wires.append(wire)
         requested = self.remembered.address.ip if self.remembered else None
-        spec = EndpointSpec("n", "e", BR0, MAC, self.timeout, requested, "web", remembered=self.remembered)
+        identity = ClientIdentity.of_mac(MAC, "web")
+        spec = EndpointSpec("n", "e", BR0, MAC, identity, self.timeout, requested, remembered=self.remembered)
         spec = replace(spec, conflict=ConflictCheck.OFF)
         self.machine = machine_for(spec)
         return acquire(spec, self.machine, self.ends[1], cast(PacketSocket, wire)), wire.sent

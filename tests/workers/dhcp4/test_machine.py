@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 
 from tests.netns.process.wire import NOWHERE, Kind, Option, Packet
+from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import Lease
 from workers.dhcp4.codec import decode
 from workers.dhcp4.machine import (
@@ -32,6 +33,7 @@ SERVER, OTHER = IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2")
 ADDRESS, ANOTHER = IPv4Interface("192.0.2.10/24"), IPv4Interface("192.0.2.20/24")
 BEGUN, DURATION = 1000.0, 8000
 T1, T2, END = BEGUN + DURATION / 2, BEGUN + DURATION * 7 / 8, BEGUN + DURATION
+IDENTITY = ClientIdentity.of_mac(MAC, "web")
 LEASE = Lease(ADDRESS, SERVER, DURATION, BEGUN)
 
 
@@ -39,7 +41,7 @@ LEASE = Lease(ADDRESS, SERVER, DURATION, BEGUN)
 class Client:
     """A machine, what it has sent, and what it has said."""
 
-    machine: Machine = field(default_factory=lambda: Machine(MAC, "web"))
+    machine: Machine = field(default_factory=lambda: Machine(MAC, IDENTITY))
     sent: list[tuple[Packet, Send]] = field(default_factory=list)
     said: list[Effect] = field(default_factory=list)
 
@@ -142,7 +144,7 @@ def test_secs_of_the_request_is_the_discovers() -> None:
 
 def test_retransmission() -> None:
     """Twice as long each time, each time a little otherwise, up to the longest wait (section 4.1)."""
-    client = Client(Machine(MAC, longest_wait=4.0))
+    client = Client(Machine(MAC, IDENTITY, longest_wait=4.0))
     now, waits = BEGUN, []
     for _ in range(5):
         client.due(now)
@@ -247,7 +249,7 @@ def test_ack_for_another_address() -> None:
 
 def test_declined() -> None:
     """A DHCPDECLINE has the fields of table 5, and the next DISCOVER does not ask for that address."""
-    client = Client(Machine(MAC, "web", ADDRESS.ip))
+    client = Client(Machine(MAC, IDENTITY, ADDRESS.ip))
     client.due(BEGUN)
     client.hear(Kind.OFFER, BEGUN)
     client._take(client.machine.decline(LEASE, "02:00:00:00:00:99", BEGUN + 9))

@@ -2,6 +2,7 @@
 
 from ipaddress import IPv4Address
 
+from workers.contract.client_identity import ClientIdentity
 from workers.dhcp4.codec import MessageType, encode
 
 MAC = "02:42:c0:00:00:05"
@@ -9,7 +10,8 @@ MAGIC = bytes.fromhex("63825363")
 
 
 def message() -> bytes:
-    return encode(MessageType.RELEASE, 7, MAC, ciaddr=IPv4Address("192.0.2.5"), server=IPv4Address("192.0.2.1"))
+    address, server = IPv4Address("192.0.2.5"), IPv4Address("192.0.2.1")
+    return encode(MessageType.RELEASE, 7, MAC, ClientIdentity.of_mac(MAC), ciaddr=address, server=server)
 
 
 def test_header() -> None:

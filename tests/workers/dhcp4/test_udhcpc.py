@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 
 from tests.workers.dhcp4.hostile import texts
+from workers.contract.client_identity import ClientIdentity
 from workers.dhcp4.udhcpc import SCRIPT, ClientOptions, Event, EventKind, Records
 
 MAC = "02:00:5e:00:53:01"
@@ -116,7 +117,7 @@ def _pairs(words: list[str], option: str) -> list[str]:
 
 def test_arguments() -> None:
     """Nothing is left to a distribution's defaults, and the client is the same one whatever its interface is called."""
-    words = ClientOptions("eth0", MAC).arguments()
+    words = ClientOptions("eth0", ClientIdentity.of_mac(MAC)).arguments()
     assert words[0] == "udhcpc"
     assert _pairs(words, "-i") == ["eth0"]
     assert _pairs(words, "-s") == [str(SCRIPT)]
@@ -128,12 +129,13 @@ def test_arguments() -> None:
 
 def test_requested_options() -> None:
     """All that a lease is made of is asked for: what is not, a server does not send."""
-    asked = {int(option) for option in _pairs(ClientOptions("eth0", MAC).arguments(), "-O")}
+    asked = {int(option) for option in _pairs(ClientOptions("eth0", ClientIdentity.of_mac(MAC)).arguments(), "-O")}
     assert {1, 3, 6, 15, 26, 33, 51, 54, 121, 249} <= asked
 
 
 def test_requested_address_and_host_name() -> None:
     """Option 50 and option 12 go out where they are known; the name as hexadecimal, which needs no quoting."""
-    words = ClientOptions("eth0", MAC, requested=IPv4Address("192.0.2.10"), hostname="web-1").arguments()
+    identity = ClientIdentity.of_mac(MAC, "web-1")
+    words = ClientOptions("eth0", identity, IPv4Address("192.0.2.10")).arguments()
     assert _pairs(words, "-r") == ["192.0.2.10"]
     assert _pairs(words, "-x") == ["0x3d:0102005e005301", "0x0c:7765622d31"]

@@ -9,6 +9,7 @@ from unittest.mock import MagicMock
 import pytest
 
 from workers.acd.probe import AddressProbe
+from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import Lease
 from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import CreateFailed, Delete, Deleted, EndpointSpec
@@ -21,7 +22,9 @@ from workers.system.clock import boottime
 MAC = "02:00:00:00:00:01"
 SERVER = IPv4Address("192.0.2.1")
 REMEMBERED, OTHER = (Lease(IPv4Interface(f"192.0.2.{host}/24"), SERVER, 600, boottime()) for host in (10, 20))
-SPEC = EndpointSpec("n", "e", LinkSpec(LinkKind.BRIDGE, "br0"), MAC, 5.0, remembered=REMEMBERED)
+SPEC = EndpointSpec(
+    "n", "e", LinkSpec(LinkKind.BRIDGE, "br0"), MAC, ClientIdentity.of_mac(MAC), 5.0, remembered=REMEMBERED
+)
 
 
 class Server:

@@ -6,6 +6,7 @@ from ipaddress import IPv4Address, IPv4Interface
 
 import pytest
 
+from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import Family, Lease
 from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import Attach, ClientKind, ConflictCheck, EndpointSpec, LeaseObtained, Report
@@ -17,7 +18,9 @@ from workers.system.clock import boottime
 
 MAC, STRANGER = "02:00:00:00:00:01", "02:00:00:00:00:99"
 SERVER = IPv4Address("192.0.2.1")
-SPEC = EndpointSpec("n", "e", LinkSpec(LinkKind.BRIDGE, "br0"), MAC, 5.0, conflict=ConflictCheck.OFF)
+SPEC = EndpointSpec(
+    "n", "e", LinkSpec(LinkKind.BRIDGE, "br0"), MAC, ClientIdentity.of_mac(MAC), 5.0, conflict=ConflictCheck.OFF
+)
 ATTACH = Attach("/run/netns/x", None, None)
 
 
@@ -144,7 +147,7 @@ def test_name_that_became_known_before_the_start(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(f"{__name__}.ATTACH", replace(ATTACH, hostname="web"))
     _, clients = begun([], client=ClientKind.NATIVE)
     (machine,) = clients.machines
-    assert machine.hostname == "web"
+    assert machine.identity == ClientIdentity.of_mac(MAC, "web")
     assert machine.next_at is not None
     assert machine.next_at <= boottime()
 

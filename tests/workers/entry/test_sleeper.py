@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from tests.lab.command import wait_until
+from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import Family, Lease
 from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import Begin, Delete, Deleted, EndpointSpec, LeaveSandbox, Left, Resume
@@ -23,7 +24,8 @@ from workers.entry.sleeper import live
 from workers.system.clock import boottime
 
 BR0 = LinkSpec(LinkKind.BRIDGE, "br0")
-SPEC = EndpointSpec("n" * 64, "e" * 64, BR0, "02:00:00:00:00:01", 10.0)
+MAC = "02:00:00:00:00:01"
+SPEC = EndpointSpec("n" * 64, "e" * 64, BR0, MAC, ClientIdentity.of_mac(MAC), 10.0)
 PATIENCE_SECONDS = 10.0
 NAME = "nd-eeeeeeeeeeee"
 LEASE = Lease(IPv4Interface("192.0.2.10/24"), IPv4Address("192.0.2.1"), 600, boottime())

@@ -1,11 +1,11 @@
-"""Host names: legal ones stay, others become legal or nothing."""
+"""The client identity, and its host name: a legal one stays, others become legal or nothing."""
 
 import re
 
 import pytest
 
 from tests.workers.dhcp4.hostile import texts
-from workers.contract.hostname import legal_hostname
+from workers.contract.client_identity import ClientIdentity, legal_hostname
 
 LEGAL = re.compile(
     r"(?=.{1,253}\Z)([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
@@ -57,3 +57,9 @@ def test_any_text() -> None:
     assert [name for name in named if not LEGAL.fullmatch(name)] == []
     assert [legal_hostname(name) for name in named] == named
     assert 0 < len(named) < len(results)
+
+
+def test_identity_of_a_mac() -> None:
+    """The client identifier is the hardware type and the address (RFC 2132 section 9.14); the name is made legal."""
+    identity = ClientIdentity.of_mac("02:42:C0:00:00:05", "web_1")
+    assert (identity.client_id, identity.hostname) == (bytes.fromhex("010242c0000005"), "web-1")
