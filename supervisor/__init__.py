@@ -1,1 +1,1 @@
-"""The processes: owns every child and all state; knows no HTTP and no netlink."""
+"""The supervisor owns every child process and all state. Must not know HTTP or netlink."""

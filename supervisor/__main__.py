@@ -1,6 +1,7 @@
-"""The supervisor, by `python3 -m supervisor` without a first process. Binds the socket, then imports what is heavy.
+"""Starts the supervisor without a first process (`python3 -m supervisor`).
 
-Only the lock on the state comes before: a second instance must not take the first one's socket.
+It takes the lock on the state, because a second instance must not take the first one's socket. Then it binds the
+socket, and only then imports the heavy modules.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from supervisor.state.instance_lock import StateInUse, lock_state
 
 PLUGIN_SOCKET = Path("/run/docker/plugins/net-dhcp.sock")
 STATE = Path("/var/lib/net-dhcp")  # config.json's propagatedMount: dockerd keeps it over restarts and upgrades
-# In config.json's mount: of its directory, as a dockerd that starts anew below a running plugin makes another socket.
+# config.json mounts the socket's directory: a dockerd that starts anew below a running plugin makes another socket.
 ENGINE_SOCKET = "/run/host/docker.sock"
 
 
@@ -27,7 +28,7 @@ def main() -> None:
 
 
 def prepare() -> tuple[socket.socket, Callable[[], None]]:
-    """Takes the state and loads what all processes share; gives the listening socket, and what serves until SIGTERM."""
+    """Locks the state and loads what all processes share. Returns the listening socket, and a function that serves."""
     arguments = _arguments()
     log.configure(os.environ.get("LOG_LEVEL", "INFO"))
     try:

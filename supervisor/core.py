@@ -4,8 +4,8 @@
         ◄──replies─── │ supervisor │ ◄──reports───
     watcher ──facts─► └────────────┘ ◄── signals, deadlines, exit statuses
 
-One Loop waits for all of them. This module starts and stops the supervisor, runs what is due by the clock, and routes
-requests and facts. What a request, a network or an endpoint does is in its own module.
+One Loop waits for all of them. This module starts and stops the supervisor, runs periodic work, and passes requests and
+facts on. Requests, networks and endpoints have modules of their own.
 """
 
 import logging
@@ -98,7 +98,7 @@ class Supervisor:
         log.info("stopped")
 
     def _recover(self) -> None:
-        """Finds what the last instance left. Requests are held back meanwhile."""
+        """Finds the endpoints and links of the last instance. Requests wait meanwhile."""
         kept = self._store.load()
         self._engine.data_root = kept.data_root or self._engine.data_root
         self._networks.load(kept.networks)
@@ -124,7 +124,7 @@ class Supervisor:
         )
 
     def _tick(self) -> None:
-        """What is due by the clock: a failed disk is tried again, leases whose time is up are released, and so on."""
+        """Does periodic work: tries a failed disk again, releases leases whose time is up, and so on."""
         self._loop.call_later(TICK_SECONDS, self._tick)
         self._store.heal()
         self._orphans.release_overdue()
@@ -147,7 +147,7 @@ class Supervisor:
             self._stop()
 
     def _stop(self) -> None:
-        """Undoes what is being made. Running containers live on without the plugin, and keep their leases."""
+        """Undoes starts that are not complete. Running containers live on without the plugin, and keep their leases."""
         log.info("stopping; %d endpoints keep their leases", len(self._endpoints))
         self._stopping = True
         for endpoint in self._endpoints:

@@ -20,5 +20,5 @@ def listen(path: Path) -> socket.socket:
     listener.bind(str(temporary))
     temporary.chmod(0o600)
     listener.listen(BACKLOG)
-    temporary.rename(path)  # nobody can connect before the mode is right
+    temporary.rename(path)  # so that no connection comes before the mode is right
     return listener

@@ -1,4 +1,4 @@
-"""One line a phase on standard output: `key=value` words that a person reads and a program splits (logfmt)."""
+"""One line a phase on standard output: `key=value` words that people read and programs split (logfmt)."""
 
 import json
 import logging
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class LogfmtFormatter(logging.Formatter):
-    """Time, level, process, message, then those of FIELDS that the record has."""
+    """Time, level, process and message, then the FIELDS that the record has."""
 
     def format(self, record: logging.LogRecord) -> str:
         words = {
@@ -45,15 +45,15 @@ class LogfmtFormatter(logging.Formatter):
 
 
 def _quoted(text: str) -> str:
-    """As it is if it is one plain word, else as a JSON string: a line stays a line whatever a server sent."""
+    """A plain word as it is, any other value as a JSON string, so that a line stays one line."""
     return text if PLAIN.fullmatch(text) else json.dumps(text)
 
 
 class Output(logging.Handler):
     """Writes without ever waiting for the reader.
 
-    With live-restore dockerd, which reads, may be away for hours, and whoever has something to say would wait for it
-    once the pipe is full: leases would run out. What finds no room is lost, and counted.
+    dockerd reads the log. With live-restore it may be away for hours: once the pipe is full, each process that logs
+    would wait for it, and leases would run out. A line that finds no room is lost, and counted.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -67,9 +67,9 @@ class Output(logging.Handler):
         try:
             os.write(self._descriptor, f"{self.format(record)}\n".encode("ascii", "backslashreplace"))
         except OSError:
-            self._lost += 1  # no room, or nobody there any more
+            self._lost += 1  # no room, or the reader has gone
             return
-        except Exception:  # noqa: BLE001  as the standard handlers: a wrong format must not end a process
+        except Exception:  # noqa: BLE001  like the standard handlers: a wrong format must not end a process
             self.handleError(record)
         if self._lost:
             lost, self._lost = self._lost, 0
@@ -79,7 +79,7 @@ class Output(logging.Handler):
 def _never_wait(descriptor: int) -> None:
     flags = os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
     with suppress(OSError):  # a socket, which cannot be opened
-        own = os.open(f"/proc/self/fd/{descriptor}", flags)  # so that nobody else's becomes like that
+        own = os.open(f"/proc/self/fd/{descriptor}", flags)  # so that other processes' descriptors stay as they are
         os.dup2(own, descriptor)
         os.close(own)
 

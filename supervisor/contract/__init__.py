@@ -1,4 +1,4 @@
-"""What others ask the supervisor and how it answers: messages, errors, and the caller's end of the queues.
+"""The contract with those who ask the supervisor: messages, errors, and the caller's end of the queues.
 
-Must not know how anything is carried out.
+Must not know how the supervisor carries out a request.
 """

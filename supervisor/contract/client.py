@@ -18,7 +18,7 @@ CALL_DEADLINE_SECONDS = 28.0
 
 
 class Caller(Protocol):
-    """What answers as the supervisor does."""
+    """Anything that answers requests as the supervisor does."""
 
     def call(self, body: Body, deadline: float = CALL_DEADLINE_SECONDS) -> Answer:
         """The supervisor's answer; raises RequestError."""
@@ -28,7 +28,7 @@ class Client:
     """Calls the supervisor from any thread."""
 
     def __init__(self, requests: "SimpleQueue[Request]", replies: "SimpleQueue[Reply]") -> None:
-        """The queues must have been made before the fork, and nothing else may use them at this end."""
+        """The queues were made before the fork, and nothing else uses them at this end."""
         self._requests = requests
         self._replies = replies
         self._ids = itertools.count(1)
@@ -39,7 +39,7 @@ class Client:
     def start(self) -> threading.Thread:
         """Starts the reading thread, which ends when the channel breaks, and tells the supervisor that we are ready.
 
-        To be called after the last fork, as threads do not survive one.
+        Call it after the last fork, because threads do not survive a fork.
         """
         self._requests.put(Request(0, GetHealth()))
         thread = threading.Thread(target=self._read, name="replies", daemon=True)

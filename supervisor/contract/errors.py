@@ -1,8 +1,8 @@
-"""Why a request was refused. Each becomes one HTTP status and one `Err` text in the API; none carries a traceback."""
+"""The reasons for a refusal. Each becomes one HTTP status and one `Err` text in the API; none carries a traceback."""
 
 
 class RequestError(Exception):
-    """A request that was not carried out; its text is for the user and says what was seen and what to do."""
+    """A request was not carried out. The text tells the user what the plugin saw and what to do."""
 
 
 class InvalidRequest(RequestError):
@@ -14,11 +14,11 @@ class NotFound(RequestError):
 
 
 class Conflict(RequestError):
-    """The request is valid but not in this state, or what it asks for belongs to somebody else."""
+    """The request is valid, but not in this state, or it asks for something that belongs to another."""
 
 
 class Failed(RequestError):
-    """It was tried and did not work (no DHCP server answered, the bridge has gone); everything was rolled back."""
+    """The attempt failed (no DHCP server answered, the bridge has gone), and everything was rolled back."""
 
 
 class Unavailable(RequestError):

@@ -1,7 +1,7 @@
-"""What may be asked of the supervisor, and what it answers: the contract between it and its callers.
+"""The requests to the supervisor and its answers: the contract between it and its callers.
 
-Requests and replies are frozen dataclasses, pickled over a pair of queues, correlated by `Request.id`. Text from
-Docker has been parsed before it gets here: absent is None, never "".
+Requests and replies are frozen dataclasses. They travel as pickles over a pair of queues, and `Request.id` tells which
+reply belongs to which request. Text from Docker was parsed before it gets here: an absent value is None, never "".
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ class IpamPool:
 
 @dataclass(frozen=True, slots=True)
 class CreateNetwork:
-    """`options` are the user's `-o key=value` pairs; `pools` those of both families."""
+    """`options` are the user's `-o key=value` pairs; `pools` are those of both families."""
 
     network_id: str
     options: dict[str, str]
@@ -42,8 +42,8 @@ class DeleteNetwork:
 class CreateEndpoint:
     """`options` are the endpoint's driver options.
 
-    What helps to tell containers apart: `exposed_ports` (protocol, port), None where the request says nothing of ports;
-    those of them that are `published` with their port on the host, and the name servers.
+    Three fields help to tell containers apart: `exposed_ports` (protocol, port), which is None if the request says
+    nothing of ports; `published`, those of them with a port on the host; and the name servers.
     """
 
     network_id: str
@@ -66,7 +66,7 @@ class DeleteEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class OperInfo:
-    """What `docker network inspect -v` shows of an endpoint."""
+    """Asks for the values that `docker network inspect -v` shows of an endpoint."""
 
     network_id: str
     endpoint_id: str
@@ -95,7 +95,7 @@ EngineRequest = CreateNetwork | DeleteNetwork | CreateEndpoint | DeleteEndpoint 
 # Requests of operators. Answers that grow with the number of containers come in pages.
 
 PAGE_ROWS = 200
-EVENT_WAIT_SECONDS = 2.0  # as soon a stream notices that its client has gone
+EVENT_WAIT_SECONDS = 2.0  # after this time a stream notices that its client has gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class GetEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class ListEndpoints:
-    """A page of the endpoints that match, those whose ids come after `after`; it is the last one if it is not full.
+    """A page of the endpoints that match and whose ids follow `after`. A page that is not full is the last one.
 
     `network` and `container` are names or ids.
     """
@@ -129,7 +129,7 @@ class ListEndpoints:
 class ListEvents:
     """A page of the history of leases after the event with the id `after`; None stands for the newest.
 
-    With `wait` the answer comes when there is such an event, after EVENT_WAIT_SECONDS at the latest.
+    With `wait` the answer comes as soon as there is such an event, and after EVENT_WAIT_SECONDS at the latest.
     """
 
     after: int | None
@@ -142,7 +142,7 @@ class ListWorkers:
     """Every process of the plugin with what it costs."""
 
 
-ListQuestion = ListEndpoints | ListEvents | ListWorkers  # whose answers are long
+ListQuestion = ListEndpoints | ListEvents | ListWorkers  # their answers are long
 Question = GetHealth | GetEndpoint | ListQuestion
 Body = EngineRequest | Question
 
@@ -160,12 +160,12 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Carried out; there is nothing to tell."""
+    """The request was carried out; there is nothing else to tell."""
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointCreated:
-    """A field that Docker had filled in is None: echoing it is an error to the engine."""
+    """A field that Docker had filled in is None: the engine takes a repeated field for an error."""
 
     address: IPv4Interface | None
     mac: str | None
@@ -173,7 +173,7 @@ class EndpointCreated:
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """`source` is the link to be moved, `prefix` what its name begins with in the container."""
+    """`source` is the link that Docker moves; `prefix` is the beginning of its name in the container."""
 
     source: str
     prefix: str
@@ -253,7 +253,7 @@ class EventView:
 
 @dataclass(frozen=True, slots=True)
 class EventList:
-    """Sorted by id. `last` is that of the last event, or the one to ask after next where there is none."""
+    """Sorted by id. `last` is the id of the last event; without an event it is the id to ask after next."""
 
     events: tuple[EventView, ...]
     last: int
@@ -261,7 +261,7 @@ class EventList:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a process costs: `cpu` in seconds of both modes since its start, `rss` and `pss` in bytes."""
+    """The cost of a process: `cpu` in seconds of both modes since its start, `rss` and `pss` in bytes."""
 
     cpu: float
     rss: int
@@ -272,9 +272,10 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class WorkerView:
-    """One process of the plugin; `started` is in Unix seconds. `cost` is None where it has just gone.
+    """One process of the plugin; `started` is in Unix seconds. `cost` is None if it has just ended.
 
-    `role` is supervisor, api, watcher, worker, turn, spare, udhcpc or orphan; `restarts` is a supervisor's child's.
+    `role` is supervisor, api, watcher, worker, turn, spare, udhcpc or orphan. Only the supervisor's own children have
+    `restarts`.
     """
 
     name: str
@@ -289,7 +290,7 @@ class WorkerView:
 
 @dataclass(frozen=True, slots=True)
 class WorkerList:
-    """The supervisor first, then its children, each followed by its own."""
+    """The supervisor comes first, then its children, each followed by its own children."""
 
     workers: tuple[WorkerView, ...]
 
@@ -299,7 +300,7 @@ Answer = Done | EndpointCreated | Joined | OperValues | Health | EndpointView | 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The answer to the request with the same id, or why there is none."""
+    """The answer to the request with the same id, or the reason for a refusal."""
 
     id: int
     result: Answer | RequestError

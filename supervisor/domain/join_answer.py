@@ -1,4 +1,4 @@
-"""What Docker is told at Join: the gateway, and the routes that it will accept. Pure."""
+"""The answer to Join: the gateway, and the routes that Docker accepts. Pure."""
 
 from collections.abc import Iterable
 from ipaddress import IPv4Network
@@ -13,8 +13,8 @@ INTERFACE_PREFIX = "eth"
 def join_answer(spec: EndpointSpec, lease: Lease, parent_routes: Iterable[Route]) -> Joined:
     """The answer for a link with this lease.
 
-    The engine fails the whole start over a next hop that no connected route leads to, so a gateway outside of the
-    subnet gets a route to itself first, and other routes with such a hop are left out.
+    If no connected route leads to a next hop, the engine fails the whole start. So a gateway outside of the subnet
+    gets a route to itself first, and other routes with such a next hop are left out.
     """
     gateway = lease.gateway
     off_link = gateway is not None and gateway not in lease.address.network

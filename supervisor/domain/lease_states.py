@@ -9,7 +9,7 @@ from workers.contract.lease import Lease
 
 
 class LeaseState(StrEnum):
-    """RFC 2131's words, and EXPIRED for what it calls INIT with the address still in use."""
+    """RFC 2131's words, and EXPIRED for its INIT if the address is still in use."""
 
     BOUND = "bound"
     RENEWING = "renewing"

@@ -1,7 +1,7 @@
-"""The options that users give, as one table: what each takes, what it means, and what a refusal says.
+"""The options that users give, as one table: the values of each, their meaning, and the text of a refusal.
 
-The table makes the parser, the refusals and the tables of the README (tests/option_tables.py). An option of both
-scopes is a network's default, which a container's own value replaces.
+The parser, the refusals and the tables of the README (tests/option_tables.py) are made from it. If an option has both
+scopes, the network's value is the default, and a container's own value replaces it.
 """
 
 import logging
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 class Scope(StrEnum):
-    """Where an option is given."""
+    """The object that takes an option."""
 
     NETWORK = "network"  # docker network create -o KEY=VALUE
     ENDPOINT = "endpoint"  # docker run --network name=NET,driver-opt=KEY=VALUE
@@ -39,7 +39,7 @@ class Scope(StrEnum):
 class Option:
     """One row. `field` is the attribute of NetworkOptions or EndpointOptions that it sets.
 
-    `parse` raises ValueError, whose text says what is wrong with the value. `default` and `help` are the README's.
+    `parse` raises ValueError, whose text says why the value is wrong. `default` and `help` are for the README.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class NetworkOptions:
-    """What a network was made with. `lease_timeout` is in seconds."""
+    """The options of a network. `lease_timeout` is in seconds."""
 
     bridge: str
     lease_timeout: float = 10.0
@@ -67,7 +67,7 @@ class NetworkOptions:
 
 @dataclass(frozen=True, slots=True)
 class EndpointOptions:
-    """What a container's endpoint was asked for with; the network's value holds where a field is None."""
+    """The options of a container's endpoint. If a field is None, the network's value holds."""
 
     requested: IPv4Address | None = None
     id: str | None = None
@@ -233,13 +233,13 @@ def parse_endpoint_options(options: Mapping[str, str]) -> EndpointOptions:
 
 
 def for_endpoint(network: NetworkOptions, endpoint: EndpointOptions) -> NetworkOptions:
-    """The network's options, with those that the endpoint has values of its own for."""
+    """The network's options, in which the endpoint's own values replace the network's."""
     own = {option.field: getattr(endpoint, option.field) for option in OPTIONS if len(option.scopes) > 1}
     return replace(network, **{field: value for field, value in own.items() if value is not None})
 
 
 def require_null_ipam(pools: tuple[IpamPool, ...]) -> None:
-    """Raises InvalidRequest where Docker would hand out addresses itself."""
+    """Raises InvalidRequest if Docker would hand out addresses itself."""
     if any(pool.address_space != "null" for pool in pools):
         raise InvalidRequest(
             "addresses come from the LAN's DHCP server, so Docker must not assign any: "
@@ -276,7 +276,7 @@ OTHER = {
 
 
 def _did_you_mean(text: str, known: Mapping[str, object]) -> str:
-    from difflib import get_close_matches  # for a refusal only
+    from difflib import get_close_matches  # needed only for a refusal
 
     close = get_close_matches(text.lower(), known, n=1)
     return f"; did you mean {close[0]}?" if close else ""

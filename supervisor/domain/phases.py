@@ -1,10 +1,10 @@
-"""The phases of an endpoint in Docker's words. What leads from one to the next is in supervisor.endpoint.endpoint."""
+"""The phases of an endpoint in Docker's words. supervisor.endpoint.endpoint has the table that leads between them."""
 
 from enum import StrEnum
 
 
 class Phase(StrEnum):
-    """Where an endpoint is."""
+    """One phase in an endpoint's life."""
 
     ABSENT = "absent"
     CREATING = "creating"

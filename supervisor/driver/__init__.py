@@ -1,4 +1,4 @@
 """The network driver: the engine's requests, networks, the registry of endpoints, admission, recovery, orphans.
 
-Must not know HTTP, nor what an endpoint does with a request.
+Must not know HTTP, nor how an endpoint handles a request.
 """

@@ -1,6 +1,6 @@
-"""How a CreateEndpoint becomes an endpoint: which container it is for, and so which MAC, address and lease it gets.
+"""Turns a CreateEndpoint into an endpoint: finds its container, and with it the MAC, address and lease that it gets.
 
-The identifier's look into the engine's files is the only I/O.
+The only I/O is that the identifier reads the engine's files.
 """
 
 import logging
@@ -31,11 +31,11 @@ def admit(
     identifier: Identifier,
     bindings: Bindings,
 ) -> tuple[EndpointSpec, Origin, Identity | None]:
-    """The endpoint that the request asks for; `others` are those that the network has.
+    """The endpoint that the request asks for; `others` are the endpoints of the network.
 
-    A lease that waits for the container is claimed. Where the container has an endpoint already, the engine lost the
-    answer to the request for that one, and starts the container again: that endpoint is retired. Raises InvalidRequest,
-    and Conflict for an id that is in use.
+    The endpoint claims a lease that waits for its container. If the container has an endpoint already, the engine has
+    lost the answer to the request for that one, and starts the container again: that endpoint is retired. Raises
+    InvalidRequest, and Conflict for an id that is in use.
     """
     chosen = parse_endpoint_options(body.options)
     options = for_endpoint(options, chosen)
@@ -65,7 +65,7 @@ def admit(
 def _identify(
     body: CreateEndpoint, chosen_id: str | None, by_name: bool, others: Collection[Endpoint], identifier: Identifier
 ) -> tuple[Identity | None, str | None]:
-    """The container, if it is known, and the key of its identity, if there is one and no other endpoint has it."""
+    """The container if it is known, and the key of its identity if no other endpoint has it."""
     taken = {e.identity.id for e in others if e.identity and not e.may_be_forgotten}
     identity = identifier.at_create(body, taken)
     key = key_of(body, chosen_id, by_name, identity)
@@ -82,8 +82,8 @@ def _identify(
 def _refuse_second(owner: Endpoint) -> None:
     """Raises Conflict for an id or a name: one identity belongs to one endpoint at a time.
 
-    A MAC that the user gave twice is used twice. A container whose identity another one has got, as the engine's files
-    could not tell them apart, gets a fresh one.
+    If the user gave a MAC twice, two containers use it. If another container has got the identity of this one, because
+    the engine's files could not tell them apart, this one gets a fresh identity.
     """
     kind, _, value = (owner.origin.key or "").partition(":")
     name = owner.identity.name if owner.identity else owner.spec.endpoint_id[:12]

@@ -1,4 +1,4 @@
-"""The networks that Docker has made with this driver: the checks before one is accepted, and which are forgotten."""
+"""The networks that Docker has made with this driver. Checks one before accepting it, and forgets lost ones."""
 
 import logging
 import time
@@ -17,8 +17,8 @@ from supervisor.state.store import Store
 from workers.diagnosis.bridge_report import BridgeReport, probe_bridge
 
 PROBE_DEADLINE_SECONDS = 5.0
-REPORT_SECONDS = 30.0  # in which the watcher reports a network that the engine has made
-SURE_SECONDS = 60.0  # after its acceptance a network is in each list that the engine begins then
+REPORT_SECONDS = 30.0  # the watcher reports a network that the engine has made within this time
+SURE_SECONDS = 60.0  # a network is in each list that the engine begins this long after we accepted it
 DEFAULT_BRIDGES = ("docker0", "docker_gwbridge")  # the engine's own, until the watcher has reported them
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class Networks:
             ) from None
 
     def create(self, body: CreateNetwork, respond: Respond) -> None:
-        """Checks all that can be checked; a job looks at the bridge. Raises RequestError."""
+        """Checks the options at once, and has a job look at the bridge. Raises RequestError."""
         require_null_ipam(body.pools)
         network = Network(body.network_id, parse_network_options(body.options))
         if self._networks.get(network.id) == network:
@@ -78,7 +78,7 @@ class Networks:
         ask(self._process_manager, self._loop, "nd-probe", _probe, name, deadline=PROBE_DEADLINE_SECONDS, answer=probed)
 
     def delete(self, network_id: str) -> None:
-        """Does nothing where it is not known."""
+        """Does nothing if the network is not known."""
         if self._networks.pop(network_id, None):
             del self._since[network_id]
             self._reported_missing.discard(network_id)
@@ -88,8 +88,8 @@ class Networks:
     def drop_forgotten(self, used: Collection[str]) -> tuple[str, ...]:
         """Drops the networks that the engine does not have and that are not `used`; returns their ids.
 
-        The connection broke during their creation or removal. Only a complete list counts that the engine began well
-        after we had accepted the network.
+        The connection broke during their creation or removal. A list of networks counts only if it is complete and the
+        engine began it well after we had accepted the network.
         """
         listed = self._engine.listed
         forgotten = [
@@ -101,7 +101,7 @@ class Networks:
         return tuple(forgotten)
 
     def newly_missing(self, used: Collection[str]) -> bool:
-        """Whether another list could show that the engine has forgotten a network; True once for each."""
+        """Whether another list could show that the engine has forgotten a network. True once for each network."""
         if self._engine.listed is None:
             return False
         missing = {n.id for n in self._missing(used) if time.monotonic() - self._since[n.id] > SURE_SECONDS}

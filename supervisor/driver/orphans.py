@@ -15,23 +15,23 @@ from workers.link.sweep import Swept, sweep
 
 RELEASE_DEADLINE_SECONDS = 8.0
 REMOVE_DEADLINE_SECONDS = 4.0
-SWEEP_DEADLINE_SECONDS = 1.5  # less than the first request waits
+SWEEP_DEADLINE_SECONDS = 1.5  # shorter than the wait of the first request
 
 log = logging.getLogger(__name__)
 
 
 class Orphans:
-    """Releases leases and removes links, each by a job. A release that fails is tried again later."""
+    """Releases leases and removes links, each by a job. Tries again later if a release fails."""
 
     def __init__(self, process_manager: ProcessManager, loop: Loop, bindings: Bindings, mark: int) -> None:
-        """`mark` is the group of our links (supervisor.state.instance_lock), 0 where they have none."""
+        """`mark` is the group of our links (supervisor.state.instance_lock), 0 if they have none."""
         self._process_manager = process_manager
         self._loop = loop
         self._bindings = bindings
         self._mark = mark
 
     def sweep(self, owned: Collection[str], done: Callable[[], None]) -> None:
-        """Removes our links except the `owned` ones (containers' ends). No endpoint may be made before `done`."""
+        """Removes our links except the `owned` ones (containers' ends). Make no endpoint before `done` is called."""
 
         def swept(report: object | None) -> None:
             for name in report.links if isinstance(report, Swept) else ():
@@ -45,12 +45,12 @@ class Orphans:
         ask(self._process_manager, self._loop, "nd-sweep", sweep, self._mark, owned, deadline=deadline, answer=swept)
 
     def release_overdue(self) -> None:
-        """Releases the leases that have waited long enough for their container. To be called often."""
+        """Releases the leases that have waited long enough for their container. Call it often."""
         for waiting in self._bindings.overdue():
             self._release(waiting)
 
     def remove_link(self, endpoint_id: str, done: Callable[[], None]) -> None:
-        """Removes the link of an endpoint of which nothing else is known, if there is one."""
+        """Removes the link of an endpoint, if it has one; the id is all that is known of it."""
 
         def removed(_: object | None) -> None:
             done()

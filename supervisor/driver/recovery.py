@@ -1,4 +1,4 @@
-"""The start of an instance: it finds what the last one left, on disk and in the kernel, before it answers requests."""
+"""The start of an instance. It finds the last one's endpoints and links before it answers requests."""
 
 import logging
 import time
@@ -16,8 +16,8 @@ log = logging.getLogger(__name__)
 class Recovery:
     """Reconciles disk and kernel, for RECOVERY_SECONDS at most: the first request does not wait for the rest.
 
-    It waits for the watcher's first word on dockerd, too: without dockerd's pid nobody can tell which container the
-    first request at a boot is for.
+    It also waits for the watcher's first report on dockerd: without dockerd's pid the supervisor cannot tell for which
+    container the first request at a boot is.
     """
 
     def __init__(self, loop: Loop, registry: Registry, orphans: Orphans, watcher_spoke: Callable[[], bool]) -> None:
@@ -29,14 +29,14 @@ class Recovery:
         self._swept = False
 
     def sweep(self, *, state_known: bool) -> None:
-        """Removes links that no endpoint has. Where the state could not be read, nobody knows which these are."""
+        """Removes links that no endpoint has. If the state could not be read, it cannot tell which these are."""
         if state_known:
             self._orphans.sweep(frozenset(endpoint.spec.container_link for endpoint in self._registry), self._on_swept)
         else:
             self._on_swept()
 
     def wait(self) -> None:
-        """Runs the loop until every endpoint is found again, or the time is up; the rest is found later."""
+        """Runs the loop until every endpoint is found again, or the time is up; the search for the rest goes on."""
         found = len(self._registry)
         deadline = self._began + RECOVERY_SECONDS
         self._loop.call_later(max(0.0, deadline - time.monotonic()), lambda: None)  # wakes the loop

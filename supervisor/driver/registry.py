@@ -1,4 +1,4 @@
-"""All endpoints, by id: how one is added and forgotten. Must not know what an endpoint does."""
+"""All endpoints by id. Adds them and forgets them. Must not know how an endpoint works."""
 
 import logging
 from collections.abc import Iterable, Iterator
@@ -66,11 +66,11 @@ class Registry:
         return iter(tuple(self._endpoints.values()))
 
     def get(self, endpoint_id: str) -> Endpoint | None:
-        """None where it is not known."""
+        """None if the endpoint is not known."""
         return self._endpoints.get(endpoint_id)
 
     def known(self, endpoint_id: str) -> Endpoint:
-        """Raises NotFound."""
+        """The endpoint; raises NotFound."""
         try:
             return self._endpoints[endpoint_id]
         except KeyError:
@@ -85,7 +85,7 @@ class Registry:
         return [endpoint for endpoint in self if endpoint.spec.network_id == network_id]
 
     def restore(self, records: Iterable[EndpointRecord]) -> None:
-        """The endpoints of the last instance go on where they were."""
+        """Goes on with the endpoints of the last instance."""
         for record in records:
             self._add(record.spec, record.origin, record.identity).restore(record)
 
@@ -96,7 +96,7 @@ class Registry:
         return self._add(spec, origin, identity)
 
     def learn(self, fact: Fact) -> None:
-        """Tells every endpoint of another dockerd, the way to all sandboxes; else those that the fact names."""
+        """Passes the fact to the endpoints that it names. Another dockerd is another way to all sandboxes."""
         match fact:
             case EngineFound():
                 concerned = list(self)
@@ -116,7 +116,7 @@ class Registry:
         self._endpoints.pop(spec.endpoint_id, None)
 
     def _on_exit(self, spec: EndpointSpec, status: int) -> None:
-        """Drops the record once the link is gone, which a worker that died may have left behind."""
+        """Drops the record once the link is gone. A worker that died may have left its link behind."""
         forget = partial(self._store.drop_endpoint, spec.endpoint_id)
         if status == 0:
             forget()

@@ -1,7 +1,7 @@
-"""The engine's requests: which network or endpoint handles each.
+"""Passes each request of the engine to the network or endpoint that handles it.
 
-Must not know how requests come in. Leave, DeleteEndpoint and DeleteNetwork succeed in any case, also for an id that is
-not known.
+Must not know how requests come in. Leave, DeleteEndpoint and DeleteNetwork succeed in every case, also for an unknown
+id.
 """
 
 from collections.abc import Callable
@@ -47,7 +47,7 @@ class DriverRequests:
         }
 
     def _delete_network(self, body: DeleteNetwork, respond: Respond) -> None:
-        """The engine forgets the network whatever we answer, so its endpoints go too."""
+        """The engine forgets the network even if we refuse, so its endpoints go too."""
         for endpoint in self._endpoints.on_network(body.network_id):
             endpoint.delete()
         self._networks.delete(body.network_id)

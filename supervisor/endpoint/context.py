@@ -1,4 +1,4 @@
-"""What all endpoints share: the parts of the supervisor that they use, and whom they tell of their end."""
+"""The context that all endpoints share: the parts of the supervisor that they use, and the calls at their end."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,8 +15,9 @@ from workers.contract.messages import EndpointSpec
 
 @dataclass(frozen=True, slots=True)
 class EndpointContext:
-    """An endpoint calls `on_end` when it is over, before it answers the requests that wait for that, and then `on_exit`
-    with the exit status of its last worker process, which has removed the link if that is 0.
+    """An endpoint calls `on_end` when it has ended, before it answers the requests that wait for its end.
+
+    Then it calls `on_exit` with the exit status of its last worker process: 0 if the worker has removed the link.
     """
 
     process_manager: ProcessManager

@@ -1,4 +1,4 @@
-"""One endpoint: what it does on each request of the engine, each report of its worker, and each deadline.
+"""One endpoint: it handles each request of the engine, each report of its worker, and each deadline.
 
            create       created      join        attached     leave        left
     ABSENT ─────► CREATING ───► CREATED ───► JOINING ───► JOINED ───► LEAVING ───► LEFT
@@ -9,7 +9,7 @@
 
 Leave may also come while JOINING. An event that TABLE does not have for a phase is refused and changes nothing. The
 engine may repeat a request, and the worker may die, in any phase. The module follows an endpoint's life: create, join,
-renew, leave, delete, then what goes wrong, and the start and the stop of the plugin.
+renew, leave, delete; then come failures, and the start and the stop of the plugin.
 """
 
 import logging
@@ -48,7 +48,7 @@ EXIT_SECONDS = 2.0  # after the worker's last report: it has a link to remove
 
 
 class EndpointEvent(StrEnum):
-    """What happens to an endpoint: requests of the engine, reports of its worker."""
+    """An event of an endpoint: a request of the engine, or a report of its worker."""
 
     CREATE = "create"
     CREATED = "created"
@@ -105,7 +105,7 @@ def after(phase: Phase, event: EndpointEvent) -> Phase:
 class Endpoint:
     """An endpoint from CreateEndpoint to DeleteEndpoint.
 
-    `troubles` has what was last reported of each lease that no server has confirmed since. `recovering`: the plugin has
+    `troubles` has the last trouble of each lease, until a server confirms the lease. `recovering`: the plugin has
     started again, and the worker has not found the sandbox yet.
     """
 
@@ -144,7 +144,7 @@ class Endpoint:
 
     @property
     def interface(self) -> str | None:
-        """What the link is called in the sandbox, once it is there."""
+        """The link's name in the sandbox, once it is there."""
         return None if self._journal.interface == self.spec.container_link else self._journal.interface
 
     @property
@@ -153,7 +153,7 @@ class Endpoint:
         return self.phase in (Phase.JOINING, Phase.JOINED)
 
     def record(self) -> EndpointRecord:
-        """What the next instance of the plugin has to know."""
+        """The record from which the next instance of the plugin goes on."""
         return EndpointRecord(
             spec=self.spec,
             phase=self.phase,
@@ -169,7 +169,7 @@ class Endpoint:
         self._store.put_endpoint(self.record())
 
     def _advance(self, event: EndpointEvent) -> None:
-        """Enters the next phase; the last one's deadline ends. Raises RefusedEndpointEvent."""
+        """Enters the next phase and cancels the deadline of the last one. Raises RefusedEndpointEvent."""
         self.phase = after(self.phase, event)
         self._clear_deadline()
         if event in REQUESTS:
@@ -212,12 +212,12 @@ class Endpoint:
     # Create: the worker makes the link and obtains the first leases.
 
     def create(self, respond: Respond) -> None:
-        """Makes the endpoint. The same request again gets the same answer, and waits for it if need be."""
+        """Makes the endpoint. A repeated request gets the same answer, and waits for it if necessary."""
         if self.phase is Phase.ABSENT:
             self._advance(EndpointEvent.CREATE)
             self._set_deadline(self.spec.lease_timeout + CLEAN_UP_SECONDS, self._on_create_overdue)
             self.worker.start(None)
-            self._save()  # while the worker makes the link: should we die, the next instance knows what to look for
+            self._save()  # meanwhile the worker makes the link: if we die, the next instance knows of it
         if self.phase is Phase.CREATING:
             self._pending.add(Phase.CREATING, respond)
         elif self.phase is Phase.CREATED:
@@ -240,7 +240,7 @@ class Endpoint:
         self._pending.answer(Phase.CREATING, self._created_answer())
 
     def _created_answer(self) -> EndpointCreated:
-        """Leaves out what the engine has filled in: to the engine a repetition is an error."""
+        """Leaves out the fields that the engine has filled in: it takes a repetition for an error."""
         return EndpointCreated(
             address=None if self.origin.given_address else self.leases[Family.IPV4].lease.address,
             mac=None if self.origin.given_mac else self.spec.mac,
@@ -248,11 +248,11 @@ class Endpoint:
 
     @property
     def may_be_forgotten(self) -> bool:
-        """Whether the engine may have lost the answer to CreateEndpoint: else it joins the endpoint at once."""
+        """Whether the engine may have lost the answer to CreateEndpoint. As a rule it joins the endpoint at once."""
         return self.phase is Phase.CREATED and time.monotonic() - self._created_at > PROMPT_SECONDS
 
     def _on_join_overdue(self) -> None:
-        """Waits on for a container that only takes long. While dockerd is not found, any may be one."""
+        """Goes on waiting for a slow container. While dockerd is not found, any container may be slow."""
         if self._context.engine.pid is None or self._context.identifier.is_starting(self.identity):
             self._set_deadline(RECHECK_SECONDS, self._on_join_overdue)
         else:
@@ -282,10 +282,10 @@ class Endpoint:
         self._attach()
 
     def _refuse_stranger(self, respond: Respond) -> bool:
-        """Refuses Join where the endpoint was made for another container than it is for.
+        """Refuses Join if the endpoint was made with the identity of another container.
 
-        That container's MAC and address stay remembered. Its lease does not wait: its own request has come meanwhile,
-        as a rule, and got a fresh identity.
+        The binding of that container stays. Its lease does not wait for it: as a rule its own request has come
+        meanwhile, and it got a fresh identity.
         """
         if self.identity is None or not is_found(self.origin.key):
             return False
@@ -304,7 +304,7 @@ class Endpoint:
         return answer
 
     def _attach(self) -> None:
-        """Sends the worker to the sandbox, once for each way there: each dockerd is another one.
+        """Sends the worker to the sandbox, once for each dockerd, through which the way leads.
 
         dockerd's pid comes with the watcher's first message.
         """
@@ -323,7 +323,7 @@ class Endpoint:
         return legal_hostname(self.identity.hostname) if self.identity else None
 
     def _on_link_overdue(self) -> None:
-        """The engine does not say that a start broke off after Join: a link that is still at home has no container."""
+        """The engine does not tell us if a start breaks off after Join, but then the link is still on the host."""
         path = self._context.engine.path(self.sandbox_key or "")
         if path is None or self._context.identifier.is_starting(self.identity):
             self._set_deadline(RECHECK_SECONDS, self._on_link_overdue)
@@ -341,7 +341,7 @@ class Endpoint:
         self._journal.say("attached")
 
     def engine_changed(self) -> None:
-        """The watcher has new facts: the way to the sandbox, or which container this is."""
+        """The watcher has new facts: the way to the sandbox, or the container's identity."""
         if self.has_sandbox:
             self._attach()
         container = self._context.engine.container_of(self.spec.endpoint_id)
@@ -350,11 +350,11 @@ class Endpoint:
         identity = Identity(container.id, container.name, container.hostname)
         if identity != self.identity:
             self._journal.identity = identity
-            with self._store.soon():  # the watcher tells the next instance as well
+            with self._store.soon():  # the watcher tells the next instance, too
                 self._save()
             if self._hostname and self.has_sandbox:
                 self.worker.send(w.Rename(self._hostname))
-        if self.origin.key is None:  # several were started at once: from its next start on it is this container's
+        if self.origin.key is None:  # several were started at once: the MAC is this container's from its next start on
             self.origin = replace(self.origin, key=key_of_container(container.id))
             with self._store.soon():
                 self._save()
@@ -371,13 +371,13 @@ class Endpoint:
         else:
             record, changed = replace(previous, lease=lease, renewed=now), False
         self.leases[lease.family] = record
-        # An instance that was not told of the latest renewal knows that the lease runs, and renews it at once.
+        # A next instance that does not know of the latest renewal knows that the lease runs, and renews it at once.
         with self._store.together() if changed or trouble else self._store.soon():
             self._save()
             self._journal.lease(lease, self.origin, previous.lease if previous else None, trouble)
 
     def _on_trouble(self, report: w.LeaseTrouble) -> None:
-        """Tells it once, however often the worker reports it."""
+        """Logs a trouble once, however often the worker reports it."""
         families = tuple(Family) if report.family is None else (report.family,)
         if report.kind is w.Trouble.CLIENT_DIED:
             for family in families:
@@ -401,7 +401,7 @@ class Endpoint:
     # Leave: the worker releases the leases from inside the sandbox, unless they wait for the container.
 
     def leave(self, respond: Respond) -> None:
-        """Answers when the worker has left the sandbox, and at once where there is none to leave."""
+        """Answers when the worker has left the sandbox, and at once if it never entered one."""
         if self.has_sandbox:
             self._advance(EndpointEvent.LEAVE)
             self._set_deadline(LEAVE_SECONDS, self._on_leave_overdue)
@@ -434,9 +434,9 @@ class Endpoint:
         self._pending.answer(Phase.LEAVING, Done())
 
     def _on_sandbox_gone(self) -> None:
-        """Leave follows within moments if the engine knows that the container has ended; else it never comes.
+        """If the engine knows that the container has ended, Leave follows within moments; else it never comes.
 
-        The way to the sandbox leads through dockerd. The end of dockerd says nothing of the sandbox.
+        The way to the sandbox leads through dockerd, but the end of dockerd does not mean the end of the sandbox.
         """
         if not self._context.engine.is_there:
             self._journal.say("dockerd has ended, and with it the way to the sandbox; waiting for the next dockerd")
@@ -456,7 +456,7 @@ class Endpoint:
         self.delete()
 
     def _set_leases_aside(self) -> None:
-        """From now on they are not the endpoint's: they wait for the next one of the same container."""
+        """The leases wait for the next endpoint of the same container from now on."""
         held = self._held()
         for family in held:
             self._journal.set_aside(self.leases[family].lease, self.origin)
@@ -464,10 +464,10 @@ class Endpoint:
         if held:
             self.worker.send(w.LeaveSandbox(keep=True))
 
-    # Delete: the worker releases what is still held, removes the link, and ends.
+    # Delete: the worker releases the leases that are still held, removes the link, and ends.
 
     def delete(self, respond: Respond | None = None) -> None:
-        """In any phase; answers when the leases are released."""
+        """Comes in any phase; answers when the leases are released."""
         if respond is not None:
             self._pending.add(Phase.DELETING, respond)
         if self.phase is not Phase.DELETING:
@@ -476,20 +476,20 @@ class Endpoint:
             self.worker.send_now(w.Delete())
 
     def retire(self) -> None:
-        """The engine starts this container anew, and does not know of this endpoint: the next one gets its leases."""
+        """The engine starts this container anew and does not know this endpoint, so the next one gets its leases."""
         if self.phase is not Phase.DELETING:
             self._journal.say("never joined, and its container is started again: replaced", logging.WARNING)
             self._set_leases_aside()
             self.delete()
 
     def _begin_deletion(self, reason: str) -> None:
-        """Requests that wait for the creation are answered with the reason."""
+        """Answers the requests that wait for the creation with the reason."""
         self._advance(EndpointEvent.DELETE)
         self._pending.answer(Phase.CREATING, Failed(reason))
         self._set_deadline(DELETE_SECONDS, self._on_delete_overdue)
 
     def _on_deleted(self, unreleased: frozenset[Family]) -> None:
-        """The worker removes the link next. The record stays on disk until then, for the next instance to do it."""
+        """The worker removes the link next. Until then the record stays on disk, so the next instance can do it."""
         self._advance(EndpointEvent.DELETED)
         waiting = [record.lease for family, record in self.leases.items() if family in unreleased]
         waiting += self._unclaimed(self.leases)
@@ -503,12 +503,12 @@ class Endpoint:
         self._end()
 
     def _unclaimed(self, obtained: Iterable[Family]) -> list[Lease]:
-        """The remembered lease if none was obtained in its place: it goes on waiting for its container."""
+        """The remembered lease, if no other was obtained: it goes on waiting for its container."""
         remembered = self.spec.remembered
         return [] if remembered is None or remembered.family in obtained else [remembered]
 
     def _end(self) -> None:
-        """The worker has sent its last report. The endpoint is forgotten before the engine reads that it is."""
+        """The worker has sent its last report. The supervisor forgets the endpoint before it answers the engine."""
         self._context.on_end(self.spec)
         self._pending.answer(Phase.DELETING, Done())
         self._set_deadline(EXIT_SECONDS, self.worker.kill)
@@ -518,7 +518,7 @@ class Endpoint:
         self._pending.answer(Phase.DELETING, Done())
         self.worker.kill()
 
-    # What goes wrong: the creation fails, the worker hangs or dies. A successor goes on with what is to be done.
+    # Failures: the creation fails, the worker hangs or dies. A successor finishes its work.
 
     def _on_create_failed(self, report: w.CreateFailed) -> None:
         """The worker has undone everything."""
@@ -534,7 +534,7 @@ class Endpoint:
         self.worker.kill()
 
     def check_worker(self) -> None:
-        """To be called often: kills a worker that has let a lease expire without a word."""
+        """Kills a worker that has let a lease expire and reported nothing. Call it often."""
         leases = self._all_leases() if self.phase is Phase.JOINED and not self.recovering else []
         if self.worker.hangs(lease.expires for lease in leases if lease.expires is not None):
             self._journal.say("worker says nothing although its lease has run out, and is killed", logging.ERROR)
@@ -552,7 +552,7 @@ class Endpoint:
         self._journal.say(f"worker is started again in {delay:g} s", logging.WARNING)
 
     def _start_worker(self) -> None:
-        """Starts a successor, and tells it what its predecessor had still to do."""
+        """Starts a successor, and gives it the work that its predecessor had left."""
         resume = w.Resume(tuple(self._all_leases()), self._held()) if self.leases else None
         self.worker.start(resume, reclaims=resume is None and self.phase is Phase.DELETING)
         if self.has_sandbox:
@@ -566,7 +566,7 @@ class Endpoint:
     # The plugin starts and stops.
 
     def restore(self, record: EndpointRecord) -> None:
-        """Goes on where the last instance of the plugin was."""
+        """Goes on where the last instance of the plugin stopped."""
         self.phase, self.sandbox_key = record.phase, record.sandbox_key
         self.leases = {one.lease.family: one for one in record.leases}
         self._routes, self._gateway = record.routes, record.gateway
@@ -580,16 +580,16 @@ class Endpoint:
         self._start_worker()
 
     def _rest_of_join(self) -> float:
-        """What is left of JOIN_SECONDS since it was created, however often the plugin was started since.
+        """The rest of JOIN_SECONDS, counted from CreateEndpoint even if the plugin has started again since.
 
-        Only the wall clock tells that, and it may have been set.
+        Only the wall clock tells that, and somebody may have set it.
         """
         now = time.time()
         created = min((record.obtained for record in self.leases.values()), default=now)
         return JOIN_SECONDS - min(max(0.0, now - created), JOIN_SECONDS)
 
     def stop(self) -> None:
-        """Undoes what is being made. All else lives on without the plugin, and its leases stay held."""
+        """Undoes a creation that is not complete. Other endpoints live on without the plugin and keep their leases."""
         if self.phase is Phase.CREATING:
             self.delete()
         elif self.phase not in (Phase.LEAVING, Phase.DELETING):

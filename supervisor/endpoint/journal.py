@@ -1,4 +1,4 @@
-"""What is written about one endpoint: lines in the log, the history of leases, the binding of its MAC and address."""
+"""Writes about one endpoint: lines in the log, the history of leases, the binding of its MAC and address."""
 
 import logging
 import time
@@ -38,7 +38,7 @@ class Journal:
         log.log(level, text, extra=extra)
 
     def note(self, kind: str, text: str, leases: Iterable[Lease], level: int = logging.INFO) -> None:
-        """A line in the log, and one in the history for each of the leases, or one without an address."""
+        """A line in the log, and one in the history for each lease; without a lease, one without an address."""
         self.say(text, level)
         spec = self._spec
         container = self.identity.name if self.identity else None
@@ -49,7 +49,7 @@ class Journal:
             )
 
     def first_lease(self, lease: Lease, origin: Origin, *, confirmed: bool) -> None:
-        """Created with this lease; `confirmed`: by a server, else it is a remembered one."""
+        """The endpoint was created with this lease: `confirmed` by a server, or else a remembered one."""
         self.remember(lease, origin)
         if confirmed:
             self.note("bound", f"first lease {lease.address} from {lease.server}", [lease])
@@ -61,7 +61,7 @@ class Journal:
             self.say(f"asked for {requested}, the server gave {lease.address.ip}", logging.WARNING)
 
     def lease(self, lease: Lease, origin: Origin, previous: Lease | None, trouble: str | None) -> None:
-        """A server has confirmed or changed it, which ends the trouble."""
+        """A server has confirmed or changed the lease, which ends the trouble."""
         self.remember(lease, origin)
         if previous is None or previous.address != lease.address:
             text = (
@@ -79,11 +79,11 @@ class Journal:
         self._bindings.keep(self._spec, origin.key, lease)
 
     def set_aside(self, lease: Lease, origin: Origin) -> None:
-        """The endpoint ends without giving its lease back: it waits for its container, or for a later release."""
+        """The endpoint ends without releasing its lease, which waits for its container or for a later release."""
         spec = self._spec
         key, give_back = origin.key, not origin.keep_lease
         binding = self._bindings.recall(spec.network_id, key)
         waiting = None if binding is None else binding.leases.get(lease.family)
-        if key is None or (waiting is not None and waiting.address.ip != lease.address.ip):  # one of a family for a key
+        if key is None or (waiting is not None and waiting.address.ip != lease.address.ip):  # one a family
             key, give_back = f"endpoint:{spec.endpoint_id}:{lease.address.ip}", True
         self._bindings.set_aside(spec, key, lease, give_back=give_back)

@@ -1,4 +1,4 @@
-"""The requests that wait for an endpoint's phase to end. Must not know what ends it, nor what the answer means."""
+"""The requests that wait for an endpoint's phase to end. Must not know what ends it, nor what an answer means."""
 
 from supervisor.contract.errors import RequestError
 from supervisor.contract.messages import Answer, Respond
@@ -6,13 +6,13 @@ from supervisor.domain.phases import Phase
 
 
 class PendingRequests:
-    """Those of one endpoint."""
+    """The pending requests of one endpoint."""
 
     def __init__(self) -> None:
         self._pending: list[tuple[Phase, Respond]] = []
 
     def add(self, phase: Phase, respond: Respond) -> None:
-        """The request is answered at the end of `phase`."""
+        """Keeps the request until the end of `phase`."""
         self._pending.append((phase, respond))
 
     def answer(self, phase: Phase, result: Answer | RequestError) -> None:

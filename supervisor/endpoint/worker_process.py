@@ -1,6 +1,6 @@
-"""An endpoint's worker as a process: its start, what it is told, its restart after a death, and whether it hangs.
+"""An endpoint's worker as a process: starts it, sends commands to it, restarts it after a death, notices if it hangs.
 
-Must not know the endpoint's phases, nor what a successor has to do.
+Must not know the endpoint's phases, nor the work of a successor.
 """
 
 import time
@@ -20,10 +20,10 @@ STUCK_SECONDS = 10.0  # after a lease has expired: a worker that does not hang h
 
 
 class WorkerProcess:
-    """That of one endpoint, over all restarts. `clients` are the pids of the processes that keep its leases.
+    """The worker of one endpoint, over all restarts. `clients` are the pids of the processes that keep its leases.
 
-    `on_death` gets the exit status of a process and may call `retry_later`; when it is time for a successor, `on_retry`
-    is called, which calls `start`.
+    `on_death` gets the exit status of a process and may call `retry_later`. When it is time for a successor, `on_retry`
+    is called, and calls `start`.
     """
 
     def __init__(
@@ -48,30 +48,30 @@ class WorkerProcess:
         self._silent_since: float | None = None
 
     def start(self, resume: w.Resume | None, *, reclaims: bool = False) -> None:
-        """Gives it a process. `reclaims`: only to undo what the last one did that died before it reported a lease."""
+        """Starts a process. `reclaims`: it only undoes the work of one that died before it reported a lease."""
         self._attached_to = None
         self._spare.assign(self.child)
         self.child.send(w.Begin(self._spec, resume, reclaims))
 
     def retry_later(self) -> float:
-        """A successor is started in so many seconds: more with each death."""
+        """Starts a successor later. Returns in how many seconds: more with each death."""
         return self._process_manager.respawn_later(self.child, self._on_retry)
 
     def is_attached_to(self, path: Path) -> bool:
-        """Whether the process that runs now was told of this sandbox."""
+        """Whether the present process knows of this sandbox."""
         return self._attached_to == str(path)
 
     def attach(self, command: w.Attach) -> None:
-        """Tells it where the sandbox is."""
+        """Tells the process where the sandbox is."""
         self._attached_to = command.path
         self.child.send(command)
 
     def send(self, command: w.Command) -> None:
-        """Sends it to the process that runs, if one does."""
+        """Sends the command to the present process, if there is one."""
         self.child.send(command)
 
     def send_now(self, command: w.LeaveSandbox | w.Delete) -> None:
-        """As `send`, but a successor that is to start later starts now, and `on_retry` tells it what to do."""
+        """As `send`, but a successor that would start later starts now, and `on_retry` gives it its work."""
         if self.child.state is ChildState.BACKOFF:
             self._on_retry()
         else:
@@ -85,13 +85,13 @@ class WorkerProcess:
             self.clients[family] = pid
 
     def heard(self) -> None:
-        """A report has come."""
+        """The worker has reported something."""
         self._heard = boottime()
 
     def hangs(self, expiries: Iterable[float]) -> bool:
-        """To be asked often: whether it has let a lease expire (`boottime()`) without a word.
+        """Whether the worker has let a lease expire (`boottime()`) and reported nothing. Ask often.
 
-        Right after a suspend it may not have had the time yet, so it gets STUCK_SECONDS from then.
+        Right after a suspend it may not have had the time to report, so it gets STUCK_SECONDS from then on.
         """
         now = boottime()
         expired = max((at for at in expiries if at <= now), default=None)
@@ -105,7 +105,7 @@ class WorkerProcess:
         return False
 
     def kill(self) -> None:
-        """A successor does what this process should have done."""
+        """Kills the process; a successor does the work that it should have done."""
         self._process_manager.kill(self.child, SIGKILL)
 
     def disconnect(self) -> None:

@@ -1,4 +1,4 @@
-"""What the plugin knows of the Docker Engine: the watcher's facts, the engine's files, whose request it is.
+"""The plugin's knowledge of the Docker Engine: the watcher's facts, the engine's files, the container of a request.
 
 Must not wait for the engine, nor change anything.
 """

@@ -1,6 +1,6 @@
-"""A container's two configuration files, as the engine writes them: what tells a container from others.
+"""Reads a container's two configuration files, which tell it from other containers.
 
-Must not know where the engine keeps them. A file of another form is as good as none.
+Must not know where the engine keeps them. A file of an unknown form counts as missing.
 """
 
 import json
@@ -30,7 +30,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What the user has chosen for a container on one network; `mac` from API 1.44 on."""
+    """The user's choices for a container on one network; `mac` exists from API 1.44 on."""
 
     chosen_id: str | None
     mac: str | None
@@ -38,12 +38,13 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """Of config.v2.json.
+    """The fields of config.v2.json that we need.
 
-    `places` is by the name and (once it was started there) the id of each network. `was_stopped`: somebody has stopped
-    it, so that the engine does not start it again, but with the policy `always` when it is started itself. `mac` is
-    the user's choice for the first network. `pid` is that of its first process, 0 for none; after a boot it may be a
-    stranger's. `ended` is when it last did, in Unix seconds, long ago where it never has. A port is (protocol, port).
+    The keys of `places` are the name and (once the container was started there) the id of each network. `was_stopped`:
+    somebody has stopped the container, so the engine does not start it again, except with the policy `always` when the
+    engine itself starts. `mac` is the user's choice for the first network. `pid` is that of the first process, 0 for
+    none; after a boot it may be another process's. `ended` is when the container last ended, in Unix seconds; long ago
+    if it never has. A port is (protocol, port).
     """
 
     identity: Identity
@@ -58,9 +59,9 @@ class Configuration:
 
 @dataclass(frozen=True, slots=True)
 class HostConfiguration:
-    """Of hostconfig.json. `first_network` is a name or an id, as the user gave it.
+    """The fields of hostconfig.json that we need. `first_network` is a name or an id, as the user gave it.
 
-    `published` are (protocol, port, port on the host, 0 for any); None where all exposed ports are published.
+    `published` are (protocol, port, port on the host, 0 for any); None if all exposed ports are published.
     """
 
     restart_policy: str
@@ -70,7 +71,7 @@ class HostConfiguration:
 
 
 def read_configuration(directory: Path) -> Configuration | None:
-    """Of the container whose directory it is; None where the file is not there (any more), or has another form."""
+    """The configuration of the container with this directory; None if the file is missing or has an unknown form."""
     return _read(directory / CONFIGURATION, _configuration)
 
 
@@ -80,8 +81,9 @@ def read_host_configuration(directory: Path) -> HostConfiguration | None:
 
 
 def file_version(path: str) -> Version | None:
-    """As long as it is the same, so is what the file says: the engine never writes into one, but puts another in its
-    place. None where there is no file.
+    """While the version stays the same, so does the content: the engine never writes into a file, it replaces it.
+
+    None if there is no file.
     """
     try:
         found = os.lstat(path)
@@ -136,5 +138,5 @@ def _port(text: str) -> tuple[int, int]:
 
 
 def _host_port(text: str) -> int:
-    """The first of a range."""
+    """The port; of a range the first one."""
     return int(text.partition("-")[0] or 0)

@@ -1,6 +1,6 @@
-"""What is known of the Docker Engine: facts that the watcher pushes, and the questions they answer.
+"""The facts about the Docker Engine that the watcher pushes, and the questions that they answer.
 
-Never asks the engine anything. All of it may be missing or late: it is a help, never a condition for an answer.
+Never asks the engine anything. Each fact may be missing or late: it is a help, never a condition for an answer.
 """
 
 import logging
@@ -72,7 +72,7 @@ class NetworkGone:
 
 @dataclass(frozen=True, slots=True)
 class NetworksListed:
-    """All that there are have been told since `EngineConnected`."""
+    """The watcher has told all networks since `EngineConnected`."""
 
 
 Fact = (
@@ -88,7 +88,7 @@ Fact = (
 
 
 class Engine:
-    """The sum of the facts. `listed`: the `time.monotonic()` before all networks were listed; None if they were not."""
+    """All facts together. `listed`: the `time.monotonic()` before all networks were listed; None if they were not."""
 
     def __init__(self) -> None:
         self.pid: int | None = None
@@ -102,7 +102,7 @@ class Engine:
         self._places: dict[str, Path] = {}
 
     def learn(self, fact: Fact) -> None:  # noqa: C901  one case a fact
-        """Takes one fact in."""
+        """Adds one fact."""
         match fact:
             case EngineFound(pid):
                 self.pid = pid
@@ -136,11 +136,11 @@ class Engine:
 
     @property
     def is_there(self) -> bool:
-        """Whether the dockerd that was found last still runs, and with it the way to a sandbox."""
+        """Whether the last dockerd still runs, through which the way to a sandbox leads."""
         return self.pid is not None and Path(f"/proc/{self.pid}/root").exists()
 
     def path(self, seen_by_dockerd: str) -> Path | None:
-        """Where we find a path of dockerd's; None while dockerd's pid is not known, or without the right to look."""
+        """Our path for one that dockerd sees; None while dockerd's pid is not known, or without the right to look."""
         if self.pid is None:
             return None
         try:
@@ -150,9 +150,9 @@ class Engine:
             return None
 
     def place(self, name: str) -> Path | None:
-        """Where we find one of the places in the engine's data root; None as for `path`.
+        """Our path for a directory in the engine's data root; None as for `path`.
 
-        It is followed once: nobody moves it below a running dockerd, and each container's start asks several times.
+        It is resolved once: it does not move below a running dockerd, and each container's start asks several times.
         """
         seen_by_dockerd = f"{self.data_root}/{name}"
         found = self._places.get(seen_by_dockerd) if self.pid else None

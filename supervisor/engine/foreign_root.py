@@ -1,4 +1,4 @@
-"""Paths in another process's view of the file system. Owns nothing else; must not know whose view it is."""
+"""Resolves paths in another process's view of the file system. Must not know which process it is."""
 
 import os
 from pathlib import Path
@@ -8,11 +8,11 @@ MAX_LINKS = 40  # as the kernel's own limit, path_resolution(7)
 
 
 def resolve(root: Path, path: str) -> Path:
-    """Where we find what a process with root directory `root` (/proc/PID/root) calls `path`.
+    """Our path for `path` in the view of a process with the root directory `root` (/proc/PID/root).
 
-    An absolute symbolic link, as /var/run is on most systems, would lead the kernel to our own root, so links are
-    followed here. What does not exist is taken literally. Raises OSError for a loop or missing rights.
-    Texts instead of a `Path` for each part: each container's start asks a dozen times.
+    An absolute symbolic link, as /var/run is on most systems, would lead the kernel to our own root, so this function
+    follows links itself. It takes a part that does not exist literally. Raises OSError for a loop or missing rights.
+    It uses texts instead of a `Path` for each part, because each container's start asks a dozen times.
     """
     top = found = str(root)
     pending, links = _parts(path), 0
@@ -34,7 +34,7 @@ def resolve(root: Path, path: str) -> Path:
 
 
 def _parts(path: str) -> list[str]:
-    """The last one first."""
+    """The parts of a path, the last one first."""
     return [part for part in reversed(path.split("/")) if part not in ("", ".")]
 
 

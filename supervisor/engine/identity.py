@@ -1,10 +1,10 @@
-"""Which container a request is for, found in the engine's files without asking the engine.
+"""Finds the container of a request in the engine's files, without asking the engine.
 
-The engine mounts a container's root before it asks for the endpoint, and marks it running after the answer: the one
-that is mounted, not running, configured for this network and without an endpoint there is the one being started.
-Where that leaves more than one, or a file has another form, the answer is None: an identity is a help, never guessed.
-An engine that dies within a start leaves that container's root mounted, and so do its successors whenever they stop it:
-such a remnant, once it has been left alone for a while, counts only where nobody else can be meant.
+The engine mounts a container's root before it asks for the endpoint, and marks the container running after the answer.
+So the container that is mounted, not running, configured for this network and without an endpoint there is the one
+that is being started. If more than one is left, or a file has an unknown form, the answer is None: an identity is a
+help, never a guess. An engine that dies within a start leaves that container's root mounted, and so do its successors
+whenever they stop it. Such a remnant counts, after a while, only if no other container can be meant.
 """
 
 import logging
@@ -22,9 +22,9 @@ from workers.system.clock import boottime
 
 COMEBACK_SECONDS = 120.0  # from the end of an endpoint, or from the plugin's start
 ALWAYS = "always"
-DEAD = ("Z", "X")  # proc(5), stat: a zombie, and one that is just vanishing
+DEAD = ("Z", "X")  # proc(5), stat: a zombie, and a process that is just vanishing
 STARTED = 19  # the same, counted from the state on: in ticks since boot
-MISTAKES = 2  # after which a container that seems to be starting is not believed to
+MISTAKES = 2  # after so many mistakes a container that seems to be starting is not taken for it
 POLICIES = (ALWAYS, "unless-stopped", "on-failure")
 NAMES = "network/files/local-kv.db"  # of containers, beside the ids of their endpoints
 NAME = re.compile(rb'[^{}]*?"name":"([^"]+)"')
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 class Identifier:
-    """Remembers whose requests wrongly seemed to be."""
+    """Remembers the containers that were wrongly taken for the one being started."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -67,11 +67,11 @@ class Identifier:
         return found if found and self._mistakes[found.id] < MISTAKES else None
 
     def stranger_at_join(self, endpoint_id: str, identity: Identity) -> str | None:
-        """The name of the container that an endpoint is for, where it was made for this one by mistake.
+        """The name of the endpoint's real container, if the endpoint was made for `identity` by mistake; else None.
 
-        That happens when one is started while another one, which runs already, is connected: CreateEndpoint names
-        nobody, but by now the engine's store does. Where it happens again this one is not starting at all: a crash of
-        the engine may leave its root mounted.
+        The mistake happens when one container is started while another one, which runs already, is connected:
+        CreateEndpoint names no container, but by now the engine's store does. If the mistake happens again, `identity`
+        is not starting at all: a crash of the engine may have left its root mounted.
         """
         name = self._name_at_join(endpoint_id)
         if name in (None, identity.name):
@@ -82,11 +82,11 @@ class Identifier:
     def comes_back(self, identity: Identity | None) -> bool:
         """Whether the engine will start this container again by itself, now or when it is started itself.
 
-        A dockerd that starts after a crash stops what the last one left, and writes that down as if a user had done
-        it. But no user can, before its API answers.
+        A dockerd that starts after a crash stops the containers of the last one, and records that as if a user had
+        done it. But no user can do it before the API answers.
         """
         configuration = self._mounted_roots.configuration(identity.id) if identity else None
-        if configuration is None or _lives(configuration):  # that one was disconnected
+        if configuration is None or _lives(configuration):  # a container that lives was disconnected
             return False
         host = self._mounted_roots.host_configuration(configuration.identity.id)
         policy = host and host.restart_policy
@@ -109,30 +109,30 @@ class Identifier:
         return found.identity
 
     def _name_at_join(self, endpoint_id: str) -> str | None:
-        """Its name alone, if the store has it; it is written between the answer to CreateEndpoint and Join."""
+        """The container's name, if the store has it: the engine writes it between CreateEndpoint's answer and Join."""
         store = self._engine.place(NAMES)
         try:
             content = store.read_bytes() if store else b""
         except OSError:
-            return None  # another form of engine; the watcher will tell, later
+            return None  # another kind of engine; the watcher tells later
         named = (NAME.match(rest) for rest in content.split(b'"id":"%b"' % endpoint_id.encode())[1:])
         names = {name[1] for name in named if name}
         return names.pop().decode("utf-8", "replace") if len(names) == 1 else None
 
     def _began(self) -> float | None:
-        """When this dockerd began, in Unix seconds; None where that cannot be told, or its API does not answer yet."""
+        """When this dockerd began, in Unix seconds; None if that is not known, or its API does not answer yet."""
         if self._engine.pid is None or not self._engine.connected:
             return None
         try:
             return _beginning(self._engine.pid)
         except OSError:
-            return None  # it has just gone
+            return None  # it has just ended
 
     def _is_remnant(self, container: Configuration, began: float | None) -> bool:
-        """Whether its root was mounted before this dockerd began, and nobody has started it again since.
+        """Whether the container's root was mounted before this dockerd `began`, and was not started again since.
 
-        A restart keeps the mount; a dockerd whose API does not answer yet starts what ran before. `began` is when this
-        dockerd did. False where that cannot be told.
+        A restart keeps the mount; a dockerd whose API does not answer yet starts the containers that ran before. False
+        if the times are not known.
         """
         mounted = self._mounted_roots.since(container.identity.id)
         if mounted is None or began is None:
@@ -140,7 +140,7 @@ class Identifier:
         return mounted < began and max(mounted, container.ended) < time.time() - COMEBACK_SECONDS
 
     def _may_ask(self, container: Configuration, request: CreateEndpoint, network: set[str]) -> bool:
-        """Whether the request can be this container's. What is not in it, or not known, excludes nobody.
+        """Whether the request can be this container's. Missing or unknown values exclude no container.
 
         A container's ports and name servers are in the request for the first of its networks that is not internal.
         """
@@ -156,9 +156,9 @@ class Identifier:
 
 
 def _lives(configuration: Configuration) -> bool:
-    """Whether its first process is there: by its cgroup, which the engine names by the container's id.
+    """Whether the container's first process is there: its cgroup has the container's id in its name.
 
-    One that has died shows it as well until its parent has taken notice, which after a crash of the engine takes time.
+    A dead process shows it, too, until its parent takes the exit status: after a crash of the engine that takes time.
     """
     cgroup = Path(f"/proc/{configuration.pid}/cgroup")
     try:
@@ -175,10 +175,10 @@ def _beginning(pid: int) -> float:
 
 
 def _stat(pid: int) -> list[str]:
-    """The fields of its stat from the state on: what is before may hold spaces. Raises OSError."""
+    """The fields of a process's stat from the state on: the ones before may hold spaces. Raises OSError."""
     return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
 
 
 def _places(container: Configuration, network: set[str]) -> list[Place]:
-    """On the network with any of these names."""
+    """The user's choices on the network with one of these names."""
     return [container.places[name] for name in network & container.places.keys()]

@@ -1,8 +1,8 @@
-"""The containers whose root file system the engine has mounted, found without reading its whole table of mounts.
+"""Finds the containers whose root file system the engine has mounted, without reading its whole table of mounts.
 
-The kernel writes that table anew for each reader, everybody's mounts, some 2 us each. To ask of one directory whether
-something is mounted on it takes about as long, and it is asked only for those containers that matter. Reads through
-/proc/<pid of dockerd>/root, which takes CAP_SYS_PTRACE. Must not know which container is looked for.
+For each reader the kernel writes that table anew, with all mounts of the host, some 2 us each. To ask whether something
+is mounted on one directory takes about as long, and we ask only for the containers that matter. Reads through
+/proc/PID-OF-DOCKERD/root, which takes CAP_SYS_PTRACE. Must not know which container is looked for.
 """
 
 import os
@@ -34,13 +34,13 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _File(Generic[T]):
-    """What was read of one, and of which version of it."""
+    """The content of a file, and the version that it was read from."""
 
     version: Version | None = None
     content: T | None = None
 
     def now(self, directory: str | None, name: str, read: Callable[[Path], T | None]) -> T | None:
-        """It is read again when it is another one, or could not be read."""
+        """The content now. Reads the file again if it was replaced, or could not be read before."""
         if directory is None:
             return None
         version = file_version(f"{directory}/{name}")
@@ -51,7 +51,7 @@ class _File(Generic[T]):
 
 @dataclass(slots=True)
 class _Known:
-    """What was read of a container. Its mount id never changes."""
+    """The files of one container. Its mount id never changes."""
 
     mount_id: str | None = None
     configuration: _File[Configuration] = field(default_factory=_File)
@@ -59,28 +59,28 @@ class _Known:
 
 
 class _Store:
-    """A directory in which roots are mounted; it need not be there."""
+    """A directory in which roots are mounted; it need not exist."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._device = None if path is None else _device(str(path))
 
     def has_mounted(self, name: str) -> bool:
-        """What is mounted is another device. Where there is no such store, nothing is asked for."""
+        """Whether something is mounted there: that is another device. If the store does not exist, nothing is."""
         return self._device is not None and _device(f"{self._path}/{name}") not in (None, self._device)
 
 
 class MountedRoots:
-    """Remembers what it has read of those containers that there still are."""
+    """Keeps the files that it has read, as long as their containers exist."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._known: defaultdict[str, _Known] = defaultdict(_Known)
 
     def configurations(self, *, but: Set[str] = frozenset()) -> Iterator[Configuration]:
-        """Those of the mounted containers, without the ones in `but`, of which nothing is read: there may be hundreds.
+        """The configurations of the mounted containers except those in `but`, which may be hundreds and are not read.
 
-        What cannot be read is left out.
+        Leaves out a container whose configuration cannot be read.
         """
         stores = _Store(self._engine.place(CONTAINERD)), _Store(self._engine.place(OVERLAY2))
         for container_id in self._listed():
@@ -90,13 +90,13 @@ class MountedRoots:
                     yield configuration
 
     def named(self, name: str) -> Configuration | None:
-        """The container of this name. Those that had it when they were read come before all that are mounted."""
+        """The container of this name. Looks first at those that had it when they were last read."""
         read = [(key, known.configuration.content) for key, known in self._known.items()]
         likely = (self.configuration(key) for key, content in read if content and content.identity.name == name)
         return next((c for c in chain(likely, self.configurations()) if c and c.identity.name == name), None)
 
     def configuration(self, container_id: str) -> Configuration | None:
-        """Of a container, mounted or not; None where it cannot be read."""
+        """The configuration of a container, mounted or not; None if it cannot be read."""
         known = self._known[container_id]
         return known.configuration.now(self._directory(container_id), CONFIGURATION, read_configuration)
 
@@ -109,7 +109,7 @@ class MountedRoots:
         """When the root of a container that was found here was mounted, in Unix seconds.
 
         overlay2 makes a directory for the mount, which is the last change of the directory around it. None with another
-        store, and where the container has just gone.
+        store, and if the container has just gone.
         """
         known, overlay2 = self._known.get(container_id), self._engine.place(OVERLAY2)
         if overlay2 is None or known is None or known.mount_id is None:
@@ -124,7 +124,7 @@ class MountedRoots:
         return None if containers is None else f"{containers}/{container_id}"
 
     def _listed(self) -> list[str]:
-        """All that there are, running or not."""
+        """The ids of all containers, running or not."""
         containers = self._engine.place(CONTAINERS)
         if containers is None:
             return []
@@ -132,7 +132,7 @@ class MountedRoots:
             with os.scandir(containers) as entries:
                 listed = [entry.name for entry in entries]
         except OSError:
-            return []  # dockerd has ended, or is another form of engine
+            return []  # dockerd has ended, or is another kind of engine
         if len(self._known) > len(listed):
             self._known = defaultdict(_Known, {name: self._known[name] for name in listed if name in self._known})
         return listed
@@ -154,7 +154,7 @@ class MountedRoots:
 
 
 def _device(path: str) -> int | None:
-    """None where there is nothing. `Path.is_mount` follows each part of the path, which takes several times as long."""
+    """The device of a path; None if there is nothing. `Path.is_mount` would take several times as long."""
     try:
         return os.lstat(path).st_dev
     except OSError:

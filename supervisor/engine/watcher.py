@@ -1,6 +1,6 @@
-"""The engine watcher's process: follows the Docker Engine's API and pushes what it learns.
+"""The engine watcher's process: follows the Docker Engine's API and pushes facts to the supervisor.
 
-The only file that knows the docker SDK; it is imported in the watcher's process only. Nothing waits for it: it may
+The only file that knows the docker SDK; only the watcher's process imports it. Nothing waits for the watcher: it may
 hang for as long as dockerd does.
 """
 
@@ -32,11 +32,11 @@ from supervisor.engine.facts import (
 from workers.system.backoff import Backoff
 
 API_TIMEOUT_SECONDS = 60
-RECONNECT_SECONDS = 2.0  # at most: a dockerd that is back starts containers at once, and its pid tells which
+RECONNECT_SECONDS = 2.0  # at most: a dockerd that is back starts containers at once, and we need its pid then
 UCRED = struct.Struct("3i")  # pid, uid, gid: unix(7), SO_PEERCRED
 BRIDGE_NAME = "com.docker.network.bridge.name"
 EVENTS = {"type": ["container", "network"], "event": ["create", "destroy", "rename", "connect", "disconnect"]}
-BUILT_IN = ("bridge", "host", "ipvlan", "macvlan", "null", "overlay")  # drivers, of whose endpoints we are not asked
+BUILT_IN = ("bridge", "host", "ipvlan", "macvlan", "null", "overlay")  # drivers whose endpoints do not concern us
 DAEMON = b"dockerd\n"  # as in /proc/PID/comm
 
 log = logging.getLogger(__name__)
@@ -52,13 +52,13 @@ def run(socket_path: str, channel: Connection) -> None:
             reason = "the engine closed the stream of events"
         except (DockerException, RequestException, OSError) as error:
             reason = str(error)
-        gc.collect()  # a broken connection stays open in the SDK's reference cycles, and who rests collects none
+        gc.collect()  # a broken connection stays open in the SDK's reference cycles, and an idle process collects none
         channel.send(EngineLost(reason))
         channel.poll(backoff.failed(0))
 
 
 def _engine_pid(socket_path: str) -> int:
-    """Of dockerd. Under socket activation the socket's maker is systemd, so the name decides. Raises OSError."""
+    """The pid of dockerd. With socket activation systemd has made the socket, so the name decides. Raises OSError."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.connect(socket_path)
         peer = UCRED.unpack(probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size))[0]
@@ -71,7 +71,7 @@ def _engine_pid(socket_path: str) -> int:
 
 
 def _daemons() -> list[int]:
-    """Without psutil, which would be loaded for this alone: 1.4 MB."""
+    """The pids of all dockerds. psutil would cost 1.4 MB for this alone."""
     found = []
     for comm in Path("/proc").glob("[0-9]*/comm"):
         with suppress(OSError):  # it has just gone
@@ -82,9 +82,9 @@ def _daemons() -> list[int]:
 
 def _follow(socket_path: str, channel: Connection) -> None:
     client = APIClient(base_url=f"unix://{socket_path}", version="auto", timeout=API_TIMEOUT_SECONDS)
-    client.trust_env = False  # requests would look for proxies and passwords there, half of what a question costs
+    client.trust_env = False  # requests would look for proxies and passwords there, which is half of a question's cost
     client.headers["Connection"] = "close"  # the SDK would keep one connection for each URL it has asked
-    client.close()  # the connection that asked for the version, before that; the client goes on
+    client.close()  # closes the connection that asked for the version; the client stays usable
     try:
         info = client.info()
         events = client.events(decode=True, filters=EVENTS)
@@ -110,7 +110,7 @@ def _everything(client: APIClient) -> Iterator[Fact]:
 
 
 def _consequences(client: APIClient, event: dict[str, Any]) -> Iterator[Fact]:
-    """The engine tells of each connection to a network at a start, and of its end, so these two need not be told."""
+    """The engine reports each connection to a network and its end, so we need no starts and ends of containers."""
     kind, action = event.get("Type"), event.get("Action", "")
     actor = event.get("Actor", {})
     attributes = actor.get("Attributes") or {}

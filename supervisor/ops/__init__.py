@@ -1,4 +1,4 @@
-"""What operators ask, and what they see.
+"""The questions of operators, and the answers.
 
 Must not change anything.
 """

@@ -1,7 +1,7 @@
-"""What operators ask, answered: is the plugin well, which endpoints are there, what happened, what do processes cost.
+"""Answers operators: is the plugin well, which endpoints are there, what happened, what do processes cost?
 
-Changes nothing. What the answers say is in supervisor.ops.views. Each answer takes a few milliseconds of the
-supervisor at most, however much there is to tell: lists come in pages.
+Changes nothing. supervisor.ops.views makes the rows of the answers. Each answer takes a few milliseconds of the
+supervisor at most, because long lists come in pages.
 """
 
 import os
@@ -42,12 +42,12 @@ from supervisor.state.store import Store
 
 SAMPLER = "supervisor.ops.sampling:sample_tree"
 SAMPLE_DEADLINE_SECONDS = 10.0
-GATHER_SECONDS = 0.1  # events that come at once are told in one answer
+GATHER_SECONDS = 0.1  # events that come together go into one answer
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Follower:
-    """Who waits for the next event after `after`."""
+    """A request that waits for the next event after `after`."""
 
     after: int
     limit: int
@@ -56,7 +56,7 @@ class _Follower:
 
 
 class Questions:
-    """`handlers`: what takes each kind and how to answer it, now or later. They raise RequestError.
+    """`handlers` has a function for each kind of question. It answers now or later, or raises RequestError.
 
     `instance` names this life of the plugin. `services` gives the children that belong to no endpoint.
     """
@@ -93,7 +93,7 @@ class Questions:
         }
 
     def stop(self) -> None:
-        """Nobody waits for an event any more."""
+        """Answers all requests that wait for an event."""
         followers, self._followers = self._followers, []
         for follower in followers:
             follower.timer.cancel()
@@ -166,7 +166,7 @@ class Questions:
             return error
 
     def _list_workers(self, _: ListWorkers, respond: Respond) -> None:
-        """Whoever asks while a sample is being taken shares it."""
+        """Questions that come while a sample is being taken share it."""
         if not self._sampling:
             ask(
                 self._process_manager,

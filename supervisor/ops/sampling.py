@@ -1,6 +1,6 @@
 """Measures what processes cost. The only file that knows psutil.
 
-It never waits for a process: psutil would take the exit status that the process manager is to have.
+It never waits for a process: psutil would take the exit status that the process manager needs.
 """
 
 import os
@@ -24,7 +24,7 @@ class Sample:
 
 
 def sample(process: psutil.Process) -> Sample | None:
-    """None where the process has gone."""
+    """The sample of one process; None if the process has ended."""
     try:
         with process.oneshot():
             times, bindings = process.cpu_times(), process.memory_full_info()
@@ -35,9 +35,9 @@ def sample(process: psutil.Process) -> Sample | None:
 
 
 def sample_tree(root: int, channel: Connection) -> None:
-    """Sends a Sample of `root` and of each process below it, but not of the one that does this.
+    """Sends a Sample of `root` and of each process below it, except the one that runs this.
 
-    For a process of its own: a sample takes a third of a millisecond, too long for a loop that must not block.
+    It runs in a process of its own: a sample takes a third of a millisecond, too long for a loop that must not block.
     """
     tree = psutil.Process(root)
     processes = [tree, *(p for p in tree.children(recursive=True) if p.pid != os.getpid())]

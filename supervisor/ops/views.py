@@ -1,4 +1,4 @@
-"""What operators see: the plugin's state as plain values."""
+"""Turns the plugin's state into the plain values that operators see."""
 
 import os
 import time
@@ -15,7 +15,7 @@ from workers.contract.lease import Family, Lease
 from workers.system.clock import boottime
 
 if TYPE_CHECKING:
-    from supervisor.ops.sampling import Sample  # psutil is loaded by those who look
+    from supervisor.ops.sampling import Sample  # only processes that take samples load psutil
 
 SHORT_ID = 12  # characters: as `docker` prints an id
 ROLES_BELOW = {"worker": "turn", "spare": "turn"}
@@ -52,7 +52,7 @@ def view_endpoint(endpoint: Endpoint, engine: Engine) -> EndpointView:
 
 
 def matches(endpoint: Endpoint, asked: ListEndpoints, engine: Engine) -> bool:
-    """Whether it is one of those that are asked for; for its lease's state one of its leases is enough."""
+    """Whether the endpoint matches the question; one lease in the state that is asked for is enough."""
     network_id, now = endpoint.spec.network_id, boottime()
     return (
         (asked.network is None or asked.network == engine.network_name(network_id) or _is_id(asked.network, network_id))
@@ -66,12 +66,12 @@ def matches(endpoint: Endpoint, asked: ListEndpoints, engine: Engine) -> bool:
 
 
 def is_called(endpoint: Endpoint, name: str) -> bool:
-    """Whether that is its id, or its container's name or id."""
+    """Whether `name` is the endpoint's id, or its container's name or id."""
     return _is_id(name, endpoint.spec.endpoint_id) or is_of_container(endpoint, name)
 
 
 def is_of_container(endpoint: Endpoint, name: str) -> bool:
-    """Whether its container has this name or id."""
+    """Whether the endpoint's container has this name or id."""
     identity = endpoint.identity
     return identity is not None and (name == identity.name or _is_id(name, identity.id))
 
@@ -96,9 +96,9 @@ def view_event(number: int, event: LeaseEvent, engine: Engine) -> EventView:
 
 
 def problems(endpoints: Iterable[Endpoint]) -> tuple[str, ...]:
-    """Why the plugin is not well: one sentence for each container whose lease is in danger.
+    """The reasons why the plugin is not well: one sentence for each endpoint in trouble.
 
-    An endpoint that no container has joined, or that its container has left, does without one.
+    The lease of an endpoint counts only from Join to Leave.
     """
     return tuple(text for endpoint in endpoints if (text := _problem(endpoint)) is not None)
 
@@ -117,7 +117,7 @@ def _problem(endpoint: Endpoint) -> str | None:
 def view_workers(
     samples: "Iterable[Sample]", children: Iterable[Child], endpoints: Iterable[Endpoint]
 ) -> tuple[WorkerView, ...]:
-    """The list of processes: those that live, as sampled, and our children that have none to sample now."""
+    """The list of processes: the sampled ones, and our children that have no process now."""
     samples, children = tuple(samples), tuple(children)
     sampled = {sample.pid for sample in samples}
     by_pid = {child.pid: child for child in children if child.pid is not None}

@@ -1,4 +1,4 @@
-"""One child of the supervisor: what it is called, where it is in its life, and its channel. Makes no process."""
+"""One child of the supervisor: its name, its state, and its channel. Makes no process."""
 
 import logging
 import time
@@ -37,11 +37,11 @@ class Child:
     retry: Timer | None = None
 
     def advance(self, event: ChildEvent) -> None:
-        """Takes the event; raises RefusedChildEvent where it does not belong."""
+        """Takes the event; raises RefusedChildEvent if it does not fit the state."""
         self.state = after(self.state, event)
 
     def starts(self) -> None:
-        """It gets a process; one that it was to get later is not needed any more."""
+        """The child gets a process now, and none later."""
         self.advance(ChildEvent.SPAWN)
         if self.retry is not None:
             self.retry.cancel()
@@ -50,7 +50,7 @@ class Child:
         self.restarts += 1
 
     def send(self, message: object) -> None:
-        """To the child. What cannot be delivered is dropped: `on_exit` is about to say why."""
+        """Sends to the child. Drops a message that cannot be delivered: `on_exit` is about to say why."""
         if self.channel is not None:
             try:
                 self.channel.send(message)

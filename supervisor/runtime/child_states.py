@@ -2,15 +2,15 @@
 
     STOPPED ─► STARTING ─► RUNNING ─► BACKOFF ─► STARTING …        STOPPING ─► STOPPED
 
-Spawned is not ready: RUNNING is entered by the child's own message. There is no FATAL: giving up would cost the user
-the network, so whatever dies is tried again, ever more slowly.
+A spawned child is not ready yet: its own first message leads to RUNNING. There is no FATAL: to give up would cost the
+user the network, so the supervisor starts a dead child again, ever more slowly.
 """
 
 from enum import StrEnum
 
 
 class ChildState(StrEnum):
-    """Where a child is."""
+    """One state in a child's life."""
 
     STOPPED = "stopped"
     STARTING = "starting"
@@ -20,7 +20,7 @@ class ChildState(StrEnum):
 
 
 class ChildEvent(StrEnum):
-    """What happens to a child."""
+    """An event in a child's life."""
 
     SPAWN = "spawn"
     READY = "ready"

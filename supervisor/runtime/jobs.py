@@ -1,4 +1,4 @@
-"""A question that must not be answered in the supervisor's thread: forked, asked once, gone."""
+"""A job: a process that answers one question, which would take the supervisor's thread too long, and ends."""
 
 from collections.abc import Callable
 from multiprocessing import Pipe
@@ -21,7 +21,7 @@ def ask(
 ) -> None:
     """Runs `target(*arguments, channel)` in a process of its own; `answer` gets the one message that it sends.
 
-    `answer` gets None where the process ended without a message or was killed after `deadline` seconds.
+    `answer` gets None if the process ended without a message or was killed after `deadline` seconds.
     """
     messages: list[object] = []
 

@@ -1,6 +1,6 @@
 """The one place where the supervisor waits: descriptors, deadlines and signals.
 
-Owns no state of the plugin. A callback that raises is a bug of ours and is logged; it must not cost the others theirs.
+Owns no state of the plugin. A callback that raises is a bug of ours: the loop logs it and goes on with the others.
 """
 
 import heapq
@@ -35,22 +35,22 @@ class Timer:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing happens when it is due."""
+        """Whether it has fired or was cancelled."""
         return self._callback is None
 
     def cancel(self) -> None:
-        """Also harmless after it has fired."""
+        """Makes it do nothing; also harmless after it has fired."""
         self._callback = None
 
     def fire(self) -> None:
-        """Calls it, once."""
+        """Calls the callback, once."""
         callback, self._callback = self._callback, None
         if callback is not None:
             callback()
 
 
 class Loop:
-    """Waits for whatever was given to `watch` and `call_later`, and calls it."""
+    """Waits for all sources and timers, and calls their callbacks."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
@@ -60,7 +60,7 @@ class Loop:
         self._order = itertools.count()
 
     def watch(self, source: Source, callback: Callback) -> None:
-        """Calls back whenever `source` is readable, until it is forgotten, which has to be before it is closed."""
+        """Calls back whenever `source` is readable. Forget the source before you close it."""
         self._watch(source, callback, select.EPOLLIN)
 
     def watch_writable(self, source: Source, callback: Callback) -> None:
@@ -89,7 +89,7 @@ class Loop:
 
     def step(self) -> None:
         """Waits for the next events and handles them."""
-        while self._timers and self._timers[0][2].is_idle:  # nobody is to wake for it
+        while self._timers and self._timers[0][2].is_idle:  # no reason to wake
             heapq.heappop(self._timers)
         timeout = max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
         for number, _ in self._epoll.poll(timeout):
@@ -108,7 +108,7 @@ def _guarded(callback: Callback) -> None:
 
 
 class Signals:
-    """Signals as a readable socket: the handlers only wake, all decisions are taken in the loop."""
+    """Signals as a readable socket: the handlers only wake the loop, which decides."""
 
     def __init__(self, *signals: signal.Signals) -> None:
         self.reader, self._writer = socket.socketpair()

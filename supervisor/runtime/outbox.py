@@ -1,7 +1,7 @@
-"""Messages to a process that may be slow to read them: kept in order, and written as its pipe takes them.
+"""Keeps messages to a process that may be slow to read them, and writes them in order as its pipe takes them.
 
-The supervisor never waits for a reader. Short messages overtake long ones, which have a bound: `is_full` says that a
-long one must not be put now. Must not know what the messages say.
+The supervisor never waits for a reader. Short messages overtake long ones. The long ones have a bound: put none while
+`is_full`. Must not know what the messages say.
 """
 
 import os
@@ -14,14 +14,14 @@ from multiprocessing.reduction import ForkingPickler
 
 from supervisor.runtime.loop import Loop
 
-LONG_BYTES = 1 << 20  # of long messages that wait; a page of 200 endpoints has 80 kB
-STALL_SECONDS = 10.0  # a reader that takes nothing for so long has hung
+LONG_BYTES = 1 << 20  # bound for waiting long messages; a page of 200 endpoints has 80 kB
+STALL_SECONDS = 10.0  # a reader that takes nothing for so long hangs
 
 
 class Outbox:
-    """What waits for the reader of the pipe whose other end is `end`; that must not block.
+    """The messages that wait for the reader at the other end of a pipe; our `end` must not block.
 
-    `broken` is told why, once, when the reader has gone or hangs. Nothing is kept for it after that.
+    When the reader has gone or hangs, `broken` is called once with the reason. The outbox keeps no messages after that.
     """
 
     def __init__(self, loop: Loop, end: Connection, broken: Callable[[str], None]) -> None:
@@ -39,11 +39,11 @@ class Outbox:
 
     @property
     def is_full(self) -> bool:
-        """Whether so many long messages wait that no other may be put."""
+        """Whether too many long messages wait for another one."""
         return self._long_bytes >= LONG_BYTES
 
     def put(self, message: object, *, is_long: bool = False) -> None:
-        """Writes it now, or as soon as the pipe takes it."""
+        """Writes the message now, or as soon as the pipe takes it."""
         if not self._is_open:
             return
         payload = bytes(ForkingPickler.dumps(message))
@@ -57,7 +57,7 @@ class Outbox:
             self._write()
 
     def close(self) -> None:
-        """Drops what waits; nothing is written any more."""
+        """Drops all waiting messages and writes none any more."""
         self._is_open = False
         self._short.clear()
         self._long.clear()

@@ -14,14 +14,14 @@ from supervisor.runtime.forked import End, Target, become
 from supervisor.runtime.loop import Loop
 from workers.system.libc import adopt_orphans
 
-OWN_DESCRIPTORS = 256  # far more than the supervisor has but for its children's
-NOT_STARTED = 1  # the exit status of a child that never got its process
+OWN_DESCRIPTORS = 256  # far more than the supervisor has, without those of its children
+NOT_STARTED = 1  # the exit status of a child that never got a process
 
 log = logging.getLogger(__name__)
 
 
 class ProcessManager:
-    """All children. Those in `_pending` have been ordered from the forkserver and have no process yet."""
+    """All children. For those in `_pending` the forkserver has been asked, but they have no process yet."""
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
@@ -32,7 +32,7 @@ class ProcessManager:
 
     @property
     def children(self) -> tuple[Child, ...]:
-        """Those that have a process, or are about to get one."""
+        """The children that have a process, or are about to get one."""
         return (*self._children.values(), *self._pending)
 
     def spawn(
@@ -65,13 +65,13 @@ class ProcessManager:
         self._adopt(child, pid)
 
     def expect(self, child: Child, channel: Connection) -> None:
-        """The forkserver forks `child`; `forked` or `not_forked` tells how that went."""
+        """The forkserver forks `child`; then `forked` or `not_forked` is called."""
         child.starts()
         child.channel, child.ends = channel, (channel,)
         self._wait_for_fork(child)
 
     def forked(self, channel: Connection, pid: int) -> None:
-        """The child with this channel has this pid. One that is not pending any more ends when its channel does.
+        """The child with this channel has this pid. A child that is not pending any more ends when its channel closes.
 
         A process that has ended already may have been reaped as an orphan.
         """
@@ -87,7 +87,7 @@ class ProcessManager:
             self._adopt(child, pid)
 
     def not_forked(self, channel: Connection) -> None:
-        """Nobody will tell the pid of the child with this channel. If it has a process, that ends with the channel."""
+        """The pid of the child with this channel will not be known. If it has a process, that ends with the channel."""
         child = self._pending_with(channel)
         if child is not None:
             self._give_up(child)
@@ -96,7 +96,7 @@ class ProcessManager:
         return next((child for child in self._pending if child.channel is channel), None)
 
     def transfer(self, source: Child, child: Child) -> None:
-        """`child` gets the process of `source`, which is not told of its end."""
+        """`child` gets the process of `source`; `source` does not hear of the end of the process."""
         child.starts()
         child.channel, child.ends, child.pidfd = source.channel, source.ends, source.pidfd
         if source.pid is None:
@@ -110,7 +110,7 @@ class ProcessManager:
         self._listen(child)
 
     def _adopt(self, child: Child, pid: int) -> None:
-        """This process is the child's from now on: its messages and its end."""
+        """The child has this process from now on: its messages and its end."""
         child.pid = pid
         if child.pidfd < 0:
             child.pidfd = os.pidfd_open(pid)
@@ -124,7 +124,7 @@ class ProcessManager:
             self._loop.watch(child.channel, lambda: self._receive(child))
 
     def _receive(self, child: Child) -> None:
-        """Takes one message. After the end of the channel comes the exit status."""
+        """Takes one message. The exit status comes after the end of the channel."""
         channel = child.channel
         if channel is None:
             return
@@ -142,7 +142,7 @@ class ProcessManager:
         child.on_message(message)
 
     def _give_up(self, child: Child) -> None:
-        """A pending child gets no process."""
+        """Gives a pending child up: it gets no process."""
         self._pending.remove(child)
         self._close_ends(child)
         child.advance(ChildEvent.EXIT)
@@ -175,7 +175,7 @@ class ProcessManager:
         child.channel, child.ends = None, ()
 
     def respawn_later(self, child: Child, spawn: Callable[[], None]) -> float:
-        """Calls `spawn` after the child's backoff, which is returned in seconds."""
+        """Calls `spawn` after the child's backoff. Returns the backoff in seconds."""
         delay = child.backoff.failed(time.monotonic() - child.spawned)
 
         def due() -> None:

@@ -1,4 +1,4 @@
-"""The two ends of a multiprocessing queue, which it has but does not show: each process must close the other's."""
+"""The two ends of a multiprocessing queue, which it does not show: each process must close the other's end."""
 
 from multiprocessing.connection import Connection
 from multiprocessing.queues import SimpleQueue

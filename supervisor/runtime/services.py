@@ -1,6 +1,7 @@
 """The two children that the supervisor always has: the API and the engine watcher.
 
-The supervisor starts both again whenever they end, with fresh channels: one whose reader was killed may stay locked.
+The supervisor starts both again whenever they end, with fresh channels: if a reader was killed, its channel may stay
+locked.
 """
 
 import logging
@@ -23,13 +24,13 @@ from workers.system.backoff import Backoff
 
 API = "api.server:run"
 WATCHER = "supervisor.engine.watcher:run"
-API_FIRST_DELAY = 0.05  # a user who meets a dead API waits for the next one
+API_FIRST_DELAY = 0.05  # a user who calls a dead API waits for the next one
 
 log = logging.getLogger(__name__)
 
 
 class Api:
-    """The API unit (gunicorn's master and worker). `on_request` gets each request and how to answer it."""
+    """The API (gunicorn's master and worker). `on_request` gets each request and a function that answers it."""
 
     def __init__(
         self,
@@ -67,7 +68,7 @@ class Api:
         self._loop.watch(reader(requests), lambda: self._readable(requests, outbox))
 
     def stop(self) -> None:
-        """Takes no more requests."""
+        """Stops the API; it takes no more requests."""
         self._process_manager.stop(self.child, SIGTERM)
 
     def _readable(self, requests: "SimpleQueue[Request]", outbox: Outbox) -> None:
@@ -82,7 +83,7 @@ class Api:
         is_list = isinstance(request.body, ListQuestion)
 
         def respond(result: Answer | RequestError) -> None:
-            """To an API that has gone, the outbox says nothing any more."""
+            """Answers; for an API that has gone, the outbox drops the answer."""
             if is_list and outbox.is_full:
                 result = Unavailable("too many long answers wait to be read; try again")
             outbox.put(Reply(request.id, result), is_long=is_list and not isinstance(result, RequestError))
@@ -115,11 +116,11 @@ class Watcher:
         self._process_manager.spawn(self.child, WATCHER, self._engine_socket, theirs, channel=ours, theirs=(theirs,))
 
     def look_again(self) -> None:
-        """Looks at everything again, by another process: this one waits for the engine's next event."""
+        """Starts another watcher, which looks at everything again: this one waits for the engine's next event."""
         self._process_manager.kill(self.child, SIGKILL)
 
     def stop(self) -> None:
-        """Kills it: it holds nothing that it would have to give back."""
+        """Kills the watcher: it holds nothing that it would have to release."""
         self._process_manager.stop(self.child, SIGKILL)
 
     def _exited(self, status: int) -> None:

@@ -1,8 +1,8 @@
-"""Who had which MAC, addresses and leases: a container stays the same machine on the LAN over its restarts.
+"""Bindings: the MAC, addresses and leases of each owner, so that a container stays the same machine on the LAN.
 
 A key names the owner of an identity on one network: a container, an id or a name that the user chose, or a MAC that
-the user gave. Nobody else gets the identity. When a container ends that will come back, its leases wait here; if it
-does not come, they are released.
+the user gave. No other owner gets the identity. If a container ends and will come back, its leases wait here; if it
+does not come in time, they are released.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ LOCAL_MAC_PREFIX = "02"  # locally administered, unicast: IEEE 802, clause 8
 
 
 def key_of(request: CreateEndpoint, chosen_id: str | None, by_name: bool, identity: Identity | None) -> str | None:
-    """Whose identity an endpoint gets. What the user said goes before what was found; None where nothing is sure."""
+    """The key of the identity that an endpoint gets. The user's choice comes first; None if no owner is certain."""
     if request.mac is not None:
         return f"mac:{request.mac}"
     if chosen_id is not None:
@@ -35,7 +35,7 @@ def key_of(request: CreateEndpoint, chosen_id: str | None, by_name: bool, identi
 
 
 def key_of_container(container_id: str) -> str:
-    """A binding with such a key goes when the container does."""
+    """The key of a container; its bindings go when the container is removed."""
     return f"container:{container_id}"
 
 
@@ -50,7 +50,7 @@ def local_mac(octets: bytes) -> str:
 
 
 def mac_of_name(network_id: str, name: str) -> str:
-    """The same MAC whenever a container of this name is made on this network; network ids differ between hosts."""
+    """The MAC of all containers of this name on this network; network ids differ between hosts."""
     digest = hashlib.sha256(f"{network_id}\0{name}".encode()).digest()
     return local_mac(digest[:5])
 
@@ -66,7 +66,7 @@ class Bindings:
         return iter(self._bindings.values())
 
     def load(self, bindings: tuple[Binding, ...]) -> None:
-        """At the start. Containers that will come back get their time anew: the engine is starting, too."""
+        """Call it at the start. Leases wait for their containers anew, because the engine is starting, too."""
         now = boottime()
         for one in bindings:
             leases = {family: lease for family, lease in one.leases.items() if lease.runs(now)}
@@ -77,18 +77,18 @@ class Bindings:
                 self._store.drop_binding(one.network_id, one.key)
 
     def recall(self, network_id: str, key: str | None) -> Binding | None:
-        """What the owner of the key had when it was last here."""
+        """The last binding of the owner of the key."""
         return self._bindings.get((network_id, key)) if key is not None else None
 
     def claim(self, binding: Binding | None) -> dict[Family, Lease]:
-        """The leases that wait for the owner and still run. They wait no longer."""
+        """Returns the leases that wait for the owner and still run. They wait no longer."""
         if binding is None or not binding.leases:
             return {}
         self.given_back(binding)
         return {family: lease for family, lease in binding.leases.items() if lease.runs(boottime())}
 
     def keep(self, spec: EndpointSpec, key: str | None, lease: Lease) -> None:
-        """An endpoint has this lease now. Leases that wait under the key for another MAC go on waiting, for nobody."""
+        """An endpoint has this lease now. Leases that wait under the key for another MAC wait until they are due."""
         if key is None:
             return
         known = self.recall(spec.network_id, key)
@@ -99,7 +99,7 @@ class Bindings:
     def set_aside(self, spec: EndpointSpec, key: str, lease: Lease, *, give_back: bool) -> None:
         """An endpoint has ended without releasing its lease, which waits for the owner of the key.
 
-        `give_back`: it is released if the owner does not come in time; else it runs out.
+        `give_back`: the lease is released if the owner does not come in time; else it runs out.
         """
         if lease.runs(boottime()):
             until = boottime() + COMEBACK_SECONDS if give_back else None
@@ -107,11 +107,11 @@ class Bindings:
             self._put(replace(binding, leases=binding.leases | {lease.family: lease}, release_at=until))
 
     def given_back(self, binding: Binding) -> None:
-        """Its leases wait no longer; MAC and addresses are still known."""
+        """The leases of the binding wait no longer; it keeps its MAC and addresses."""
         self._put(replace(binding, leases={}, release_at=None))
 
     def overdue(self) -> tuple[Binding, ...]:
-        """Those whose owner did not come in time for the leases that wait."""
+        """The bindings whose owner did not come in time for the leases that wait."""
         now = boottime()
         return tuple(one for one in self if one.release_at is not None and one.release_at <= now)
 
@@ -131,7 +131,7 @@ class Bindings:
                 self._store.drop_binding(*place)
 
     def _with(self, spec: EndpointSpec, key: str, lease: Lease) -> Binding:
-        """The binding of the key with this lease's address. For the same MAC, the other family's part stays."""
+        """The binding of the key with this lease's address. With the same MAC it keeps the other family's part."""
         known = self.recall(spec.network_id, key)
         if known is None or known.mac != spec.mac:
             known = Binding(spec.network_id, key, spec.mac, spec.client_identity, spec.link, 0.0)

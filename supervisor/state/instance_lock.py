@@ -1,7 +1,7 @@
-"""One state, one owner: the lock that keeps a second instance of the plugin from starting, and the mark by which the
-owner knows its links. Knows nothing of the state.
+"""One state has one owner: the lock keeps a second instance of the plugin from starting, the mark tells our links.
 
-It is taken before anything else is touched, and imports nothing heavy for that.
+The plugin takes the lock before it touches anything else, so this module imports nothing heavy. Must not know the
+state.
 """
 
 import fcntl
@@ -18,10 +18,10 @@ class StateInUse(Exception):
 
 
 class Lock:
-    """Held for the process's life, gone with it however it ends."""
+    """Held for the life of the process; the kernel releases it when the process ends."""
 
     def __init__(self, directory: Path) -> None:
-        """Raises StateInUse, or OSError where the directory cannot be written."""
+        """Raises StateInUse, or OSError if the directory cannot be written."""
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -31,12 +31,12 @@ class Lock:
             raise StateInUse(f"another instance of this plugin uses {directory}") from None
 
     def close(self) -> None:
-        """Gives the descriptor back; in a child this does not unlock."""
+        """Closes the descriptor; in a child this does not unlock."""
         os.close(self._descriptor)
 
 
 def lock_state(directory: Path) -> Lock | None:
-    """The lock; None where the disk does not allow one. Raises StateInUse."""
+    """The lock; None if the disk does not allow one. Raises StateInUse."""
     try:
         return Lock(directory)
     except OSError as error:
@@ -45,9 +45,9 @@ def lock_state(directory: Path) -> Lock | None:
 
 
 def mark_of(directory: Path) -> int:
-    """What tells the links of this state's owner from all others, 31 bits; 0 where the disk does not say.
+    """The number that tells the links of this state's owner from all others, 31 bits; 0 if the disk does not tell it.
 
-    It is the directory's, as the state may be wiped, and links end with the boot like the numbers of devices.
+    It is made from the directory, because the state may be wiped. Links end with the boot, like the numbers of devices.
     """
     try:
         place = directory.stat()

@@ -1,7 +1,7 @@
-"""How the schema of the database came about, one step for each released version. A step never changes once released.
+"""Brings the database to today's schema, in one step for each released version. A released step never changes.
 
-A step writes the JSON of its own time, so it must not use the records of today. What it cannot read it leaves as it
-is: the reader of the new tables quarantines it.
+A step writes the JSON of its own time, so it must not use the records of today. It leaves a row that it cannot read as
+it is: the reader of the new tables quarantines it.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any
 
 
 class NewerVersion(Exception):
-    """A newer version of the plugin wrote the database, so this one must not touch it."""
+    """A newer version of the plugin wrote the database, so this version must not touch it."""
 
 
 def refuse_newer(path: Path) -> None:
@@ -31,7 +31,7 @@ def refuse_newer(path: Path) -> None:
 
 
 def migrate(database: sqlite3.Connection) -> None:
-    """Brings the schema up to date, also that of an empty database. A step that fails changes nothing."""
+    """Brings the schema up to date, also in an empty database. A step that fails changes nothing."""
     for number, step in enumerate(MIGRATIONS[_version(database) :], _version(database) + 1):
         with database:
             database.execute("BEGIN IMMEDIATE")
@@ -45,7 +45,7 @@ def _version(database: sqlite3.Connection) -> int:
 
 
 def _run(database: sqlite3.Connection, script: str) -> None:
-    """As `executescript`, which would commit."""
+    """Runs the statements one by one: `executescript` would commit."""
     for statement in script.split(";"):
         database.execute(statement)
 

@@ -1,6 +1,6 @@
 """The records that go to disk: networks, endpoints with their leases, bindings. msgspec turns them into JSON and back.
 
-A missing field gets its default and an unknown one is ignored. Everything else that does not fit raises ValueError.
+A missing field gets its default, an unknown one is ignored, and any other text of another form raises ValueError.
 
 The times of a lease are seconds of `boottime()`, which begins anew with each boot. So each record is stored with the id
 of the boot and the Unix time at which that boot began. A step of the wall clock changes nothing until the next boot.
@@ -35,9 +35,9 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """How an endpoint came about: what Docker gave and must not be told, and whose identity the endpoint has.
+    """The origin of an endpoint: the values that Docker gave and must not be told, and the key of its identity.
 
-    `keep_lease`: the network's option `release=keep`.
+    `keep_lease`: the option `release=keep` holds.
     """
 
     given_mac: bool = False
@@ -50,7 +50,7 @@ class Origin:
 class LeaseRecord:
     """A lease of an endpoint: `obtained` when its address was new, `renewed` when a server last confirmed it.
 
-    Both are Unix times. `held`: nobody has released it yet.
+    Both are Unix times. `held`: the lease is not released yet.
     """
 
     lease: Lease
@@ -61,9 +61,9 @@ class LeaseRecord:
 
 @dataclass(frozen=True, slots=True)
 class EndpointRecord:
-    """An endpoint as the next instance finds it, with at most one lease of a family.
+    """An endpoint as the next instance finds it, with at most one lease of each family.
 
-    `gateway` is what Docker was told at Join.
+    `gateway` is the one in our answer to Join.
     """
 
     spec: EndpointSpec
@@ -78,7 +78,7 @@ class EndpointRecord:
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """What `key` (supervisor.state.bindings) had on a network when it was last there; `updated` is a Unix time.
+    """The last identity of `key` (supervisor.state.bindings) on a network; `updated` is a Unix time.
 
     `leases` are those that no endpoint has and that are not released yet. They are released at `release_at`, a
     `boottime()` that the next instance sets anew.
@@ -104,7 +104,7 @@ class Stored(Generic[T]):
     booted: float = 0.0
 
     def age(self, lease: Lease) -> Lease:
-        """The lease in the `boottime()` of now. A wall clock that went back never makes it younger."""
+        """The lease in the present `boottime()`. A wall clock that was set back never makes it younger."""
         age = max(0.0, time.time() - self.booted - lease.obtained)
         return replace(lease, obtained=boottime() - age)
 

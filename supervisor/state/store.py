@@ -1,10 +1,9 @@
 """State on disk: networks, endpoints, bindings and the history of leases, in SQLite.
 
-The process that holds the instance lock writes it. A change is on disk when its method returns, unless it is made
+Only the process that holds the instance lock writes it. A change is on disk when its method returns, unless it is made
 within `soon`. A disk that fails costs the persistence, not the service: the state lives on in memory, `problems` says
-so, and `heal` writes all of it anew. From a disk that can only be read the state is read. A row that cannot be read
-goes into quarantine; a file that cannot be read is set aside under its date. A file that a newer version of the plugin
-wrote stays as it is.
+so, and `heal` writes all of it anew. A read-only disk is read. A row that cannot be read goes into quarantine; a file
+that cannot be read is set aside under its date. A file that a newer version of the plugin wrote stays as it is.
 """
 
 import logging
@@ -29,9 +28,9 @@ log = logging.getLogger(__name__)
 
 
 class Store:
-    """The database in `directory`. `snapshot` gives all state in memory when it has to be written anew.
+    """The database in `directory`. `snapshot` returns all state in memory, to write it anew.
 
-    `call_later` calls back once, after so many seconds. `problem` says why nothing can be written.
+    `call_later` calls back once, after a number of seconds. `problem` says why the store cannot write.
     """
 
     def __init__(
@@ -45,7 +44,7 @@ class Store:
         self._path = directory / "state.db"
         self._snapshot = snapshot
         self._database: sqlite3.Connection | None = None
-        self._known = False  # what is in the file, so that it may be replaced
+        self._known = False  # the content of the file, so that it may be replaced
         self._unreadable: list[Unreadable] = []  # rows that are not in quarantine yet
         self._lost: tuple[str, ...] = ()
         self._events = 0
@@ -56,17 +55,17 @@ class Store:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What is wrong with the state, for operators. A row that was lost is told until the next start."""
+        """The problems of the state, for operators. A lost row is among them until the next start."""
         return self._lost if self.problem is None else (self.problem, *self._lost)
 
     def load(self) -> Snapshot:
-        """What the last instance left; nothing where it cannot be read. `problems` or the log then says why."""
+        """The state of the last instance; empty if it cannot be read. `problems` or the log then says why."""
         try:
             found = self._read(self._open())
         except NewerVersion as error:
             self._fail(error)
             return Snapshot()
-        except (sqlite3.OperationalError, OSError) as error:  # the disk, not the file: what is there stays
+        except (sqlite3.OperationalError, OSError) as error:  # the disk has failed, not the file, which stays
             self._fail(error)
             return self._look()
         except sqlite3.DatabaseError as error:
@@ -78,7 +77,7 @@ class Store:
         return found
 
     def heal(self) -> bool:
-        """Tries to write everything anew after a failure; True where all is on disk."""
+        """Tries to write everything anew after a failure; True if all is on disk."""
         if self.problem is None:
             return True
         try:
@@ -91,7 +90,7 @@ class Store:
         except (sqlite3.OperationalError, OSError, NewerVersion) as error:
             self._fail(error)
             return False
-        except sqlite3.DatabaseError as error:  # the file, not the disk: the next try writes another one
+        except sqlite3.DatabaseError as error:  # the file is damaged, not the disk: the next try writes another one
             self._set_aside(str(error))
             return False
         log.info("state is on disk again")
@@ -104,11 +103,11 @@ class Store:
         self._do(*tables.put(network))
 
     def drop_network(self, network_id: str) -> None:
-        """Removes it. Its bindings are their owner's."""
+        """Removes it. Its bindings stay: `Bindings` removes them."""
         self._do(tables.drop("network", network_id))
 
     def put_data_root(self, path: str) -> None:
-        """Where the engine keeps its containers."""
+        """Stores the path at which the engine keeps its containers."""
         self._do(tables.put_data_root(path))
 
     def put_endpoint(self, record: EndpointRecord) -> None:
@@ -152,9 +151,9 @@ class Store:
             self._database = None
 
     def _look(self) -> Snapshot:
-        """Reads what cannot be written: a memory card that has failed still holds the state."""
-        for how in ("mode=ro", "immutable=1"):  # without its log a database can be opened by the second one only
-            with suppress(sqlite3.Error):  # `problem` has been told already
+        """Reads a file that cannot be written: a memory card that has failed still holds the state."""
+        for how in ("mode=ro", "immutable=1"):  # without its log only the second way opens a database
+            with suppress(sqlite3.Error):  # `problem` is known already
                 uri = f"{self._path.absolute().as_uri()}?{how}"
                 with closing(_connect(uri)) as database, closing(_connect(":memory:")) as copy:
                     database.backup(copy)
@@ -163,7 +162,7 @@ class Store:
         return Snapshot()
 
     def _read(self, database: sqlite3.Connection) -> Snapshot:
-        """Tells which rows cannot be read."""
+        """Reads all rows, and notes those that cannot be read."""
         found, self._unreadable = tables.read(database)
         self._known = True
         for row in self._unreadable:
@@ -188,7 +187,7 @@ class Store:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """The changes within go to the disk at its end, all at once: one wait for the disk instead of several."""
+        """The changes within the block go to the disk together, at its end: one wait instead of several."""
         with self._collected():
             yield
         if not self._collecting:
@@ -196,9 +195,9 @@ class Store:
 
     @contextmanager
     def soon(self) -> Iterator[None]:
-        """The changes within go to the disk with the next change, after SOON_SECONDS at the latest.
+        """The changes within the block go to the disk with the next change, after SOON_SECONDS at the latest.
 
-        For changes that a crash may lose: the next instance learns them again, or only misses that a lease runs longer.
+        A crash may lose them: the next instance learns them again, or only misses that a lease runs longer.
         """
         with self._collected():
             yield
@@ -270,7 +269,7 @@ class Store:
 
 
 def _connect(uri: str) -> sqlite3.Connection:
-    """A byte that is no UTF-8 becomes text that is no JSON, so that it costs no more than its row."""
+    """Bytes that are not UTF-8 become text that is not JSON, so they cost only their row."""
     database = sqlite3.connect(uri, uri=True, isolation_level=None)
     database.text_factory = partial(str, encoding="utf-8", errors="backslashreplace")
     return database

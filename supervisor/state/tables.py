@@ -1,7 +1,6 @@
-"""The rows of the database: which tables there are, and which statements change them.
+"""The rows of the database: reads the tables, and makes the statements that change them.
 
-Changes are statements, which the owner of the database carries out. Must not know where the database is, nor what a
-failure means.
+The owner of the database carries the statements out. Must not know where the database is, nor what a failure means.
 """
 
 import sqlite3
@@ -24,7 +23,7 @@ Statement = tuple[str, Values]  # with the values of its parameters
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All that is kept, except the history. `data_root` is the engine's; it is needed before the engine answers."""
+    """All state except the history. `data_root` is the engine's; the plugin needs it before the engine answers."""
 
     networks: tuple[Network, ...] = ()
     endpoints: tuple[EndpointRecord, ...] = ()
@@ -34,7 +33,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class LeaseEvent:
-    """What happened to a lease, for the history; `time` is a Unix time."""
+    """One event of the history of leases; `time` is a Unix time."""
 
     time: float
     endpoint: str
@@ -58,9 +57,9 @@ class Unreadable:
 
 
 def read(database: sqlite3.Connection) -> tuple[Snapshot, list[Unreadable]]:
-    """What is there, and which rows cannot be read. Raises sqlite3.Error.
+    """All state, and the rows that cannot be read. Raises sqlite3.Error.
 
-    An endpoint cannot go on without its leases, so they are read together or not at all.
+    An endpoint cannot go on without its leases, so it is read together with them or not at all.
     """
     bad: list[Unreadable] = []
 
@@ -94,7 +93,7 @@ def read(database: sqlite3.Connection) -> tuple[Snapshot, list[Unreadable]]:
 
 
 def quarantine(row: Unreadable) -> tuple[Statement, Statement]:
-    """Moves the row to where nobody reads it, as it is."""
+    """Moves the row, as it is, to a table that the plugin does not read."""
     query = "INSERT INTO quarantine (time, origin, record, reason) SELECT ?, ?, record, ?"
     values: Values = (time.time(), str(row), row.reason, *row.key)
     return (f"{query} FROM {row.table} WHERE {_where(row.table, row.key)}", values), drop(row.table, *row.key)
@@ -114,12 +113,12 @@ def put(record: Record) -> Iterator[Statement]:
 
 
 def put_data_root(path: str) -> Statement:
-    """The engine's."""
+    """Stores the engine's data root."""
     return _put("setting", "data_root", path)
 
 
 def put_all(snapshot: Snapshot) -> Iterator[Statement]:
-    """Instead of what there is, except the history."""
+    """Replaces all state except the history."""
     yield from map(drop, KEYS)
     if snapshot.data_root is not None:
         yield put_data_root(snapshot.data_root)
@@ -129,7 +128,7 @@ def put_all(snapshot: Snapshot) -> Iterator[Statement]:
 
 
 def drop(table: str, *key: str) -> Statement:
-    """Removes all rows whose key begins so."""
+    """Removes all rows whose key begins with these values."""
     return f"DELETE FROM {table} WHERE {_where(table, key)}", key  # noqa: S608  names of ours
 
 
@@ -139,7 +138,7 @@ def add_event(event: LeaseEvent) -> Statement:
 
 
 def read_events(database: sqlite3.Connection, after: int | None, limit: int) -> tuple[tuple[int, LeaseEvent], ...]:
-    """Events with their ids, by which they are ordered; the newest one alone where `after` is None."""
+    """Events with their ids, in ascending order; only the newest one if `after` is None."""
     columns = "SELECT id, time, endpoint, network, container, kind, address, detail FROM event"
     if after is None:
         rows = database.execute(f"{columns} ORDER BY id DESC LIMIT 1")
