@@ -1,1 +1,1 @@
-"""One endpoint: its link, its lease, its udhcpc. Knows DHCP, netlink and namespaces; nothing of HTTP or Docker."""
+"""One endpoint: its link, its lease, its DHCP client. Must not know HTTP or Docker."""

@@ -1,6 +1,6 @@
-"""Address conflicts as RFC 5227 describes them: probing, hearing others claim an address, announcing our own.
+"""The ARP packets of RFC 5227: sends probes and announcements, and hears the claims of others.
 
-Must not know what a conflict leads to.
+Must not know what follows from a conflict.
 """
 
 import socket
@@ -15,15 +15,15 @@ BROADCAST_MAC = b"\xff" * 6
 REQUEST = 1
 ARP = struct.Struct("!HHBBH6s4s6s4s")
 NOBODY = IPv4Address(0)
-MAX_CLAIMS = 64  # that are read at a time: who sends faster than we read must not keep us from all else
+MAX_CLAIMS = 64  # read at a time: a sender that is faster than we are must not keep us from other work
 # Offsets in an ARP packet.
 SENDER_MAC, SENDER_IP = 8, 14
 
 
 class ArpWatch:
-    """Hears whoever else claims `address` on `interface`; `fileno` is readable when somebody does.
+    """Hears other machines claim `address` on `interface`; `fileno` is readable when one does.
 
-    The filter is in the kernel, so that the LAN's other ARP traffic wakes nobody up.
+    The filter is in the kernel, so that the LAN's other ARP traffic does not wake the worker.
     """
 
     def __init__(self, interface: str, mac: str, address: IPv4Address) -> None:
@@ -49,12 +49,12 @@ class ArpWatch:
         self._socket.close()
 
     def probe(self) -> None:
-        """Asks who has the address without claiming it (section 2.1.1). Raises OSError."""
+        """Sends a probe, which does not claim the address (section 2.1.1). Raises OSError."""
         packet = _packet(self._mac, NOBODY, self.address)
         self._socket.sendto(packet, (self._interface, ETH_P_ARP, 0, 0, BROADCAST_MAC))
 
     def claims(self) -> list[str]:
-        """The MACs that have claimed it since the last call, also while the link was still there; some of a flood."""
+        """The MACs that have claimed the address since the last call; of a flood only some."""
         found: list[str] = []
         failures = 0
         while failures < 2 and len(found) < MAX_CLAIMS:
@@ -63,14 +63,14 @@ class ArpWatch:
             except BlockingIOError:
                 break
             except OSError:
-                failures += 1  # a link that goes is told first, and once, before what it had received
+                failures += 1  # a link that goes causes one error, which comes before the packets that it had received
             else:
                 found.append(packet[SENDER_MAC : SENDER_MAC + 6].hex(":"))
         return found
 
 
 def announce(interface: str, mac: str, address: IPv4Address) -> None:
-    """One ARP Announcement (section 2.3), lest the neighbours' caches hold the old owner. Raises OSError."""
+    """Sends one ARP Announcement (section 2.3), which updates the neighbours' caches. Raises OSError."""
     # Protocol 0 receives nothing: closing such a socket does not make the kernel wait out a grace period.
     with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, 0) as packet_socket:
         packet = _packet(bytes.fromhex(mac.replace(":", "")), address, address)
@@ -82,10 +82,10 @@ def _packet(mac: bytes, sender: IPv4Address, target: IPv4Address) -> bytes:
 
 
 def _claims_of_others(mac: bytes, address: IPv4Address) -> list[Instruction]:
-    """The sender has the address, and is not ourselves (a router may answer as us).
+    """Passes packets whose sender has the address and is not ourselves (a router may answer as us).
 
-    Who only probes for it as well (section 2.1.1) has been offered it by the same server as a rule, which grants it to
-    one of both: if each took the other's probe for a claim, both would decline it.
+    A probe of another client (section 2.1.1) is no claim. As a rule the same server has offered the address to both
+    clients, and grants it to one: if each took the other's probe for a claim, both would decline it.
     """
     return [
         (LOAD, 0, 0, SENDER_IP),

@@ -14,7 +14,7 @@ from workers.system.clock import boottime
 from workers.system.deadlines import Deadlines
 
 DEFEND_INTERVAL_SECONDS = 10.0  # RFC 5227's DEFEND_INTERVAL
-CALM_SECONDS = 3600.0  # without a claim, after which the next one is reported as news
+CALM_SECONDS = 3600.0  # after so long without a claim the next one is reported as news
 
 log = logging.getLogger(__name__)
 
@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 class Defence:
     """Defends one address at a time.
 
-    `report` gets one sentence each time a conflict begins. `ours` says whether we may still announce the address: an
-    expired or refused lease is no right to it.
+    `report` gets one sentence each time a conflict begins. `ours` says whether we may still announce the address: not
+    if its lease has expired or was refused.
     """
 
     def __init__(self, mac: str, report: Callable[[str], None], ours: Callable[[], bool]) -> None:
@@ -38,15 +38,15 @@ class Defence:
 
     @property
     def next_at(self) -> float | None:
-        """`boottime()` at which `due` is to be called."""
+        """The `boottime()` at which to call `due`."""
         return self._deadlines.next_at
 
     def sources(self) -> dict[int, Callable[[], None]]:
-        """Descriptors to wait for, with what to call when one is readable."""
+        """The descriptors to wait for, each with the function to call when it is readable."""
         return {} if self._watch is None else {self._watch.fileno(): self._on_claim}
 
     def due(self, now: float) -> None:
-        """To be called at `next_at`."""
+        """Listens again. Call it at `next_at`."""
         self._deadlines.due(now)
 
     def begin(self, interface: str, address: IPv4Address) -> None:
@@ -57,7 +57,7 @@ class Defence:
             self._watch = ArpWatch(interface, self._mac, address)
 
     def end(self) -> None:
-        """The address is not in use any more. The kernel takes 15 ms to close a packet socket."""
+        """The address is no longer in use. The kernel takes 15 ms to close the packet socket."""
         self._deafen()
         self._address = None
 
@@ -68,7 +68,7 @@ class Defence:
             self._watch = None
 
     def _on_claim(self) -> None:
-        """Stops listening until the next announcement is allowed: a flood of claims wakes us once in that time."""
+        """Stops listening until the next announcement is allowed, so that a flood of claims wakes us only once."""
         claims = self._watch.claims() if self._watch is not None else []
         if not claims or self._address is None:
             return
@@ -76,7 +76,7 @@ class Defence:
         now = boottime()
         self._deadlines.set(self._listen_again, now + DEFEND_INTERVAL_SECONDS)
         if self._ours():
-            with suppress(OSError):  # the link has gone, which others notice
+            with suppress(OSError):  # the link has gone, and other code notices that
                 announce(self._interface, self._mac, self._address)
         known, last = self._claimed or (None, 0.0)
         if known != self._address or now - last > CALM_SECONDS:

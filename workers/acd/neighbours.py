@@ -1,4 +1,4 @@
-"""What the kernel knows of neighbours on the links of the present namespace (arp(7))."""
+"""The kernel's table of neighbours on the links of the present namespace (arp(7))."""
 
 from collections.abc import Collection
 from ipaddress import IPv4Address

@@ -1,4 +1,4 @@
-"""Does somebody else have the address that a server offers (RFC 5227)? Asked before the address is used."""
+"""Probes whether another machine has the address that a server offers (RFC 5227), before it is used."""
 
 from collections.abc import Collection
 from ipaddress import IPv4Address
@@ -11,9 +11,9 @@ MAX_HEARD = 64
 
 
 class AddressProbe:
-    """Probes for one address at a time; nobody is asked where the probe is not `enabled`.
+    """Probes for one address at a time; sends no probe if it is not `enabled`.
 
-    `watch` goes on hearing claims; `settled_at` is the `boottime()` from which silence means that nobody has the
+    `watch` goes on hearing claims. From the `boottime()` `settled_at` on, silence means that no other machine has the
     address. `router` is the MAC that the server's answer came from: a router that answers for others (proxy ARP)
     answers for its own offers as well.
     """
@@ -28,7 +28,7 @@ class AddressProbe:
         self._heard: list[str] = []
 
     def probe(self, interface: str, address: IPv4Address) -> None:
-        """Asks who has `address`, in place of the one before. Raises OSError."""
+        """Probes for `address`, in place of the one before. Raises OSError."""
         self.forget()
         self.address = address
         if self._enabled:
@@ -37,21 +37,21 @@ class AddressProbe:
             self.settled_at = boottime() + PROBE_SECONDS
 
     def sources(self) -> list[int]:
-        """Readable when somebody has claimed the address."""
+        """The descriptors that are readable when a machine has claimed the address."""
         return [] if self.watch is None else [self.watch.fileno()]
 
     def hear(self) -> None:
-        """Takes what has been claimed, for `claimant` to judge."""
+        """Reads the claims, which `claimant` judges."""
         found = self.watch.claims() if self.watch is not None else []
         self._heard = list(dict.fromkeys([*self._heard, *found]))[:MAX_HEARD]
 
     def claimant(self, trusted: Collection[str] = ()) -> str | None:
-        """The MAC of somebody else who has the address; neither the router's nor one of the `trusted`."""
+        """The MAC of another machine that has the address; neither the router's nor one of the `trusted`."""
         self.hear()
         return next((mac for mac in self._heard if mac != self.router and mac not in trusted), None)
 
     def forget(self) -> None:
-        """Nothing is asked or heard any more."""
+        """Sends no probe and hears no claim any more."""
         self.address = None
         self._heard = []
         if self.watch is not None:

@@ -1,4 +1,4 @@
-"""What the supervisor tells a worker and what the worker reports, and the lease that both know.
+"""The contract between the supervisor and a worker: commands, reports, and the lease that both know.
 
-Must not know how any of it is carried out.
+Must not know how a worker carries out a command.
 """

@@ -1,6 +1,6 @@
-"""What a DHCP client says of itself: one value, made with the endpoint, for all its clients and for its release.
+"""The identity of a DHCP client: one value, made with the endpoint, for all its clients and for its release.
 
-Also owns which host name may go out (RFC 952, RFC 1123). The hardware address is the link's, and not in here.
+Also owns the legal form of a host name (RFC 952, RFC 1123). The hardware address is not in here: it is the link's.
 """
 
 import re
@@ -11,15 +11,15 @@ ILLEGAL = re.compile(r"[^A-Za-z0-9-]+")
 ETHERNET = b"\x01"  # the hardware type before the address in a client identifier (RFC 2132 section 9.14)
 VENDOR_CLASS = "docker-net-dhcp"
 # Subnet mask, router, DNS, host name, domain, MTU, broadcast, static routes, NTP, lease time, server id, T1, T2,
-# search list, classless routes and Microsoft's copy of them: servers send only what is asked for.
+# search list, classless routes and Microsoft's copy of them: servers send only options that a client asks for.
 REQUESTED_OPTIONS = (1, 3, 6, 12, 15, 26, 28, 33, 42, 51, 54, 58, 59, 119, 121, 249)
 
 
 @dataclass(frozen=True, slots=True)
 class ClientIdentity:
-    """The values of options 61, 12, 60 and 55; without a host name, option 12 is not sent.
+    """The values of options 61, 12, 60 and 55; without a host name the client sends no option 12.
 
-    A server knows a lease by the client identifier, so a lease is released with the one it was obtained with.
+    A server knows a lease by the client identifier, so the one that obtained a lease also releases it.
     """
 
     client_id: bytes
@@ -29,11 +29,11 @@ class ClientIdentity:
 
     @classmethod
     def of_mac(cls, mac: str, hostname: str | None = None) -> "ClientIdentity":
-        """The client that is identified by its Ethernet address; `hostname` is made legal."""
+        """A client with its Ethernet address as identifier, and with the nearest legal host name."""
         return cls(ETHERNET + bytes.fromhex(mac.replace(":", "")), legal_hostname(hostname))
 
 
 def legal_hostname(name: str | None) -> str | None:
-    """The nearest legal host name, None where nothing legal is left. An underscore becomes a hyphen; labels are cut."""
+    """The nearest legal host name, None if nothing legal is left. An underscore becomes a hyphen; labels are cut."""
     labels = (ILLEGAL.sub("-", label).strip("-")[:MAX_LABEL].rstrip("-") for label in (name or "").split("."))
     return ".".join(label for label in labels if label)[:253].strip("-.") or None

@@ -1,7 +1,7 @@
 """A DHCP lease as the rest of the plugin sees it: validated, typed, immutable.
 
 Owns the precedence between the route options (RFC 3442). Must not know where a lease came from, how it is stored
-or how it is brought onto a link.
+or how it is applied to a link.
 """
 
 from dataclasses import dataclass, replace
@@ -9,8 +9,8 @@ from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 DEFAULT_DESTINATION = IPv4Network("0.0.0.0/0")
-SILENCE_SECONDS = 5.0  # after T2, or half of what is left then
-T1, T2 = 0.5, 0.875  # of the duration; RFC 2131 section 4.4.5, where the server does not say
+SILENCE_SECONDS = 5.0  # after T2, or half of the time that is left then
+T1, T2 = 0.5, 0.875  # of the duration, if the server says nothing else; RFC 2131 section 4.4.5
 
 
 class Family(StrEnum):
@@ -22,7 +22,7 @@ class Family(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A route of a lease; `next_hop` is None where the destination is on the link itself."""
+    """A route of a lease; `next_hop` is None if the destination is on the link itself."""
 
     destination: IPv4Network
     next_hop: IPv4Address | None = None
@@ -30,7 +30,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """What one DHCPACK granted.
+    """The lease that one DHCPACK granted.
 
     `duration` is in seconds, None for an infinite lease (option 51 = 0xffffffff); `obtained` is the `boottime()` from
     which it runs. `renewal` and `rebinding` are the server's T1 and T2 in seconds. `classless` holds option 121 (or
@@ -57,27 +57,27 @@ class Lease:
 
     @property
     def expires(self) -> float | None:
-        """`boottime()` at which the address must no longer be used; None for an infinite lease."""
+        """The `boottime()` at which the lease ends; None for an infinite lease."""
         return None if self.duration is None else self.obtained + self.duration
 
     @property
     def t1(self) -> float | None:
-        """`boottime()` at which its server is asked to renew it; None for an infinite lease."""
+        """The `boottime()` at which the client asks its server to renew it; None for an infinite lease."""
         return None if self.duration is None else self.obtained + (self.renewal or T1 * self.duration)
 
     @property
     def t2(self) -> float | None:
-        """`boottime()` from which every server is asked; None for an infinite lease."""
+        """The `boottime()` from which the client asks every server; None for an infinite lease."""
         return None if self.duration is None else self.obtained + (self.rebinding or T2 * self.duration)
 
     def overdue_at(self, now: float) -> float | None:
-        """`boottime()` from which a server that has not renewed it is called silent, from `now` on; None for never."""
+        """The `boottime()` from which no answer counts as silence, if none comes from `now` on; None for never."""
         if self.t2 is None or self.expires is None:
             return None
         return max(self.t2, now) + min(SILENCE_SECONDS, (self.expires - self.t2) / 2)
 
     def renewed(self, at: float) -> "Lease":
-        """The same, acknowledged again at `at` (`boottime()`)."""
+        """The same lease, acknowledged again at `at` (`boottime()`)."""
         return replace(self, obtained=at)
 
     def runs(self, now: float) -> bool:
@@ -95,6 +95,6 @@ class Lease:
 
     @property
     def routes(self) -> tuple[Route, ...]:
-        """The routes beside the default: option 121 replaces option 33 (RFC 3442)."""
+        """The routes except the default one: option 121 replaces option 33 (RFC 3442)."""
         candidates = self.classless or self.static
         return tuple(r for r in candidates if r.destination != DEFAULT_DESTINATION and r.next_hop != self.address.ip)

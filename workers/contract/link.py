@@ -1,6 +1,6 @@
-"""Which link an endpoint has: its kind, its parent on the host, and the names that follow from the endpoint's id.
+"""An endpoint's link: its kind, its parent on the host, and the names that follow from the endpoint's id.
 
-Must not know how a link is made: that is workers.link's.
+Must not know how a link is made: workers.link does.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a worker is told and what it reports: the whole contract between the supervisor and one endpoint's process.
+"""The commands to a worker and its reports: the whole contract between the supervisor and one endpoint's process.
 
 Messages travel over one pipe per worker, as pickles of these frozen dataclasses. Times are `boottime()` seconds.
 """
@@ -15,15 +15,15 @@ WORKER_PREFIX = "nd-"
 
 
 class ConflictCheck(StrEnum):
-    """When an offered address is probed for (RFC 5227)."""
+    """When the worker probes for an offered address (RFC 5227)."""
 
-    DETECT = "detect"  # meanwhile: costs nothing, and what is heard too late is mended in place
-    WAIT = "wait"  # before Docker is told the address
+    DETECT = "detect"  # during the exchange: costs no time, and a late answer is mended in the sandbox
+    WAIT = "wait"  # before Docker learns the address
     OFF = "off"
 
 
 class ClientKind(StrEnum):
-    """Who keeps a lease while its container runs."""
+    """The client that keeps a lease while its container runs."""
 
     UDHCPC = "udhcpc"  # BusyBox's client, a process of its own
     NATIVE = "native"  # the worker's own client
@@ -31,13 +31,13 @@ class ClientKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EndpointSpec:
-    """All that a worker needs to know to make an endpoint; fixed for the endpoint's life.
+    """The facts from which a worker makes an endpoint; fixed for the endpoint's life.
 
     `mac` is the container's hardware address in every packet; `lease_timeout` the budget of the first lease in seconds;
-    `requested` goes out as option 50. `drop_expired`: an address whose lease has run out is
-    taken off the link (RFC 2131), instead of kept until a server answers. `remembered` is a lease that this MAC still
-    holds from before: it is asked for first (RFC 2131 section 3.2), and used where no server answers. `mark` is the
-    group (ip-link(8)) of the link while it is on the host: it tells which state the link belongs to; 0 marks nothing.
+    `requested` goes out as option 50. `drop_expired`: the worker takes an address whose lease has run out off the link
+    (RFC 2131), instead of keeping it until a server answers. `remembered` is a lease that this MAC still holds from
+    before: the worker asks for it first (RFC 2131 section 3.2), and uses it if no server answers. `mark` is the group
+    (ip-link(8)) of the link while it is on the host: it tells to which state the link belongs; 0 marks nothing.
     """
 
     network_id: str
@@ -56,7 +56,7 @@ class EndpointSpec:
 
     @property
     def process_name(self) -> str:
-        """Of its worker; the kernel keeps 15 characters."""
+        """The name of its worker's process; the kernel keeps 15 characters."""
         return f"{WORKER_PREFIX}{self.endpoint_id[:LINK_ID_LENGTH]}"
 
     @property
@@ -67,23 +67,23 @@ class EndpointSpec:
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Where a worker that died had been: its successor finds the link made and these leases.
+    """The point at which a worker died: its successor finds the link made and these leases.
 
-    The leases of the families in `held` have not been given back: the worker releases them when the endpoint ends.
+    The leases of the families in `held` are not released yet: the worker releases them when the endpoint ends.
     """
 
     leases: tuple[Lease, ...]
     held: frozenset[Family]
 
 
-# What a worker is told.
+# The commands.
 
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """The first: make this endpoint, or go on where the last worker was.
+    """The first command: make this endpoint, or go on where the last worker died.
 
-    `reclaims`: only remove what a worker left that died while it made the endpoint, and end.
+    `reclaims`: only undo the work of one that died while it made the endpoint, and end.
     """
 
     spec: EndpointSpec
@@ -108,7 +108,7 @@ class Attach:
 
 @dataclass(frozen=True, slots=True)
 class Rename:
-    """The container's host name became known after the client had started; the server is to learn it."""
+    """Tell the server the container's host name, which became known after the client had started."""
 
     hostname: str
 
@@ -117,8 +117,8 @@ class Rename:
 class LeaveSandbox:
     """The container goes: release the leases from inside the sandbox, leave the sandbox, report `Left`.
 
-    A sandbox that was not entered yet stays unentered; its leases are released at `Delete`. With `keep` they are
-    released neither now nor then: the container comes back for them.
+    Do not enter a sandbox for that; release the leases at `Delete` then. With `keep` release them neither now nor then:
+    the container comes back for them.
     """
 
     keep: bool = False
@@ -132,14 +132,14 @@ class Delete:
 Command = Attach | Rename | LeaveSandbox | Delete
 
 
-# What a worker reports.
+# The reports.
 
 
 @dataclass(frozen=True, slots=True)
 class Created:
     """The link exists and the first leases are held; `parent_routes` are the host's static routes over its parent.
 
-    The leases of the families in `unconfirmed` are remembered ones that no server has said anything about.
+    The leases of the families in `unconfirmed` are remembered ones that no server has confirmed.
     """
 
     leases: tuple[Lease, ...]
@@ -151,8 +151,8 @@ class Created:
 class CreateFailed:
     """The endpoint could not be made; everything was rolled back. `reason` is for the user.
 
-    `unreleased` are a remembered lease that may still be the container's, and then those that a server may have granted
-    and that could not be released.
+    `unreleased` has a remembered lease that the container may still hold, and then leases that a server may have
+    granted and that the worker could not release.
     """
 
     reason: str
@@ -168,7 +168,7 @@ class Attached:
 
 @dataclass(frozen=True, slots=True)
 class NotMoved:
-    """Docker has not moved the link yet: it is where it was made."""
+    """Docker has not moved the link yet: it is still on the host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +178,7 @@ class SandboxGone:
 
 @dataclass(frozen=True, slots=True)
 class ClientStarted:
-    """A process with this pid keeps the family's lease from now on, or none does any more."""
+    """From now on the process with this pid keeps the family's lease, or with None no process does."""
 
     pid: int | None
     family: Family
@@ -186,26 +186,26 @@ class ClientStarted:
 
 @dataclass(frozen=True, slots=True)
 class LeaseObtained:
-    """A DHCPACK: the lease was confirmed or changed, and the link has been brought to it."""
+    """A DHCPACK has confirmed or changed the lease, and the worker has applied it to the link."""
 
     lease: Lease
 
 
 class Trouble(StrEnum):
-    """What can go wrong with a lease that is held."""
+    """The troubles of a lease that is held."""
 
     NAK = "nak"  # the server refused the lease (RFC 2131 section 3.1)
-    NO_ANSWER = "no answer"  # T2 has passed, or udhcpc gave the lease up: told once, until a server answers
-    INVALID = "unusable answer"  # what the server sent cannot be a lease
-    EXPIRED = "expired"  # the lease ran out; what happens to the address is the network's option
-    CONFLICT = "conflict"  # somebody else claims the address
-    CLIENT_DIED = "client died"  # udhcpc exited; it is started again
+    NO_ANSWER = "no answer"  # T2 has passed, or udhcpc gave the lease up: reported once, until a server answers
+    INVALID = "unusable answer"  # the server's answer cannot be a lease
+    EXPIRED = "expired"  # the lease ran out; a network option decides what happens to the address
+    CONFLICT = "conflict"  # another machine claims the address
+    CLIENT_DIED = "client died"  # udhcpc ended; the worker starts another one
     LINK_GONE = "link gone"  # the interface vanished from the sandbox
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseTrouble:
-    """The family's lease is in danger, or every lease where it is None; `detail` says what was seen."""
+    """The family's lease is in danger, or every lease if it is None; `detail` says what the worker saw."""
 
     kind: Trouble
     detail: str
@@ -214,7 +214,7 @@ class LeaseTrouble:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """The sandbox was left; the leases of the families in `released` were released before."""
+    """The worker has left the sandbox. Before, it released the leases of the families in `released`."""
 
     released: frozenset[Family] = frozenset()
 

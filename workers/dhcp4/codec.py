@@ -1,7 +1,7 @@
 """DHCPv4 messages (RFC 2131 section 2, RFC 2132) to bytes and back.
 
-Answers are hostile: what is malformed must cost one option, not the message. Owns no socket, no timer and no opinion
-about what an answer means. pyroute2 has a codec as well; its first message costs a worker 0.6 ms and 0.6 MB.
+Answers are hostile: malformed bytes must cost one option, not the message. Must not know sockets, timers, or what an
+answer means. pyroute2 has a codec as well; its first message costs a worker 0.6 ms and 0.6 MB.
 """
 
 import struct
@@ -14,7 +14,7 @@ from workers.contract.client_identity import ClientIdentity
 
 CLIENT_PORT, SERVER_PORT = 68, 67
 BOOTP_MINIMUM = 300  # octets; relays and servers may drop less (RFC 1542 section 2.1)
-MAX_MESSAGE = 1472  # what fits into an Ethernet frame
+MAX_MESSAGE = 1472  # the payload of an Ethernet frame
 BROADCAST_FLAG = 0x8000
 HEADER = struct.Struct("!BBBBIHH4s4s4s4s16s64s128s4s")
 COOKIE = b"\x63\x82\x53\x63"
@@ -24,11 +24,11 @@ PAD, END, OVERLOAD = 0, 255, 52
 
 
 class Malformed(ValueError):
-    """The bytes are no answer of a DHCP server."""
+    """The bytes are not an answer of a DHCP server."""
 
 
 class MessageType(IntEnum):
-    """Option 53 of what we send."""
+    """Option 53 of our messages."""
 
     DISCOVER = 1
     REQUEST = 3
@@ -37,7 +37,7 @@ class MessageType(IntEnum):
 
 
 class Kind(IntEnum):
-    """Option 53 of what servers send."""
+    """Option 53 of servers' messages."""
 
     OFFER = 2
     ACK = 5
@@ -49,9 +49,9 @@ KINDS = {bytes([kind]): kind for kind in Kind}
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server sent; `options` are raw, those split over several (RFC 3396) put together.
+    """A server's message; `options` are raw, and the parts of a split option (RFC 3396) are joined.
 
-    `sender` is the MAC that the frame came from, where that is known.
+    `sender` is the MAC that the frame came from, if it is known.
     """
 
     kind: Kind
@@ -69,7 +69,7 @@ class Answer:
 
     @property
     def values(self) -> dict[str, str]:
-        """The words in which udhcpc reports the same answer, which `parse_lease` validates."""
+        """The answer in udhcpc's variables, which `parse_lease` validates."""
         words = {"ip": str(self.address)}
         for name, code in (("subnet", 1), ("router", 3), ("dns", 6), ("serverid", 54)):
             words[name] = " ".join(map(str, _addresses(self.options.get(code, b""))))
@@ -144,7 +144,7 @@ def decode(payload: bytes) -> Answer:
 
 
 def _collect(area: bytes) -> dict[int, bytes]:
-    """The options of one area; one that runs over its end is dropped."""
+    """The options of one area. Drops an option that runs over the end."""
     options: dict[int, bytes] = {}
     position = 0
     while position < len(area) and area[position] != END:
@@ -164,7 +164,7 @@ def _addresses(raw: bytes) -> list[IPv4Address]:
 
 
 def _prefix_length(raw: bytes) -> str:
-    """Of a mask; "" where it is none."""
+    """The prefix length of a mask; "" if the bytes are no mask."""
     host = int.from_bytes(raw, "big") ^ 0xFFFFFFFF
     return str(32 - host.bit_length()) if len(raw) == 4 and host & (host + 1) == 0 else ""
 

@@ -1,7 +1,7 @@
-"""Obtains the first lease, while the link is still in the host's network namespace: the machine on a packet socket.
+"""Obtains the first lease by the machine on a packet socket, while the link is still in the host's network namespace.
 
-Owns the budget, the probe of what is offered, and what a user reads when no lease came. udhcpc is not used for it: it
-closes a packet socket at each step, and the kernel makes it wait some 15 ms each time.
+Owns the budget, the probe of an offered address, and the error that a user reads when no lease came. It does not use
+udhcpc, which closes a packet socket at each step: the kernel makes it wait some 15 ms each time.
 """
 
 from dataclasses import dataclass
@@ -29,18 +29,18 @@ MAX_DECLINES = 3
 
 
 class Cancelled(Exception):
-    """The supervisor has something else to say, or is gone: the lease is not wanted any more."""
+    """The supervisor has sent another command, or is gone: it does not want the lease any more."""
 
 
 class NoLease(Exception):
-    """No lease within the budget; the text says what was sent, what was seen and the likeliest cause."""
+    """No lease came within the budget; the text says what we sent, what we saw and the likeliest cause."""
 
 
 @dataclass(frozen=True, slots=True)
 class Acquired:
     """A lease; `confirmed` by a server just now, or else remembered and still valid.
 
-    `probe` goes on hearing who else claims the address; the caller forgets it.
+    `probe` goes on hearing claims of the address; the caller ends it by `forget`.
     """
 
     lease: Lease
@@ -59,14 +59,14 @@ def machine_for(spec: EndpointSpec) -> Machine:
 def acquire(spec: EndpointSpec, machine: Machine, channel: Connection, packet_socket: PacketSocket) -> Acquired:
     """One DISCOVER-OFFER-REQUEST-ACK over the socket, or REQUEST-ACK for a remembered lease.
 
-    What a server may have leased besides is in `machine.unreleased`, also after a failure. Raises NoLease, Cancelled,
-    or OSError where the link is gone.
+    Other leases that a server may have granted are in `machine.unreleased`, also after a failure. Raises NoLease,
+    Cancelled, or OSError if the link is gone.
     """
     return _Exchange(spec, machine, channel, packet_socket).run()
 
 
 class _Exchange:
-    """`_acquired` is a lease that nobody has claimed until `_settled_at`."""
+    """`_acquired` is a granted lease. It counts if no machine claims its address until `_settled_at`."""
 
     def __init__(self, spec: EndpointSpec, machine: Machine, channel: Connection, packet_socket: PacketSocket) -> None:
         self._spec = spec
@@ -113,7 +113,7 @@ class _Exchange:
         self._judge()
 
     def _judge(self) -> None:
-        """Declines what somebody else has. While rebooting the router, which may answer for all, is not known yet."""
+        """Declines an address that another machine has. In REBOOTING it waits: the router may answer for all others."""
         lease = self._machine.candidate
         mac = self._probe.claimant() if lease is not None else None
         if lease is None or mac is None:
@@ -145,7 +145,7 @@ class _Exchange:
                     pass  # the machine goes on by itself
 
     def _take(self, lease: Lease, *, confirmed: bool) -> None:
-        """Nobody else has claimed the address so far; where that is to be sure, they get all of the probe's time."""
+        """No machine has claimed the address so far. With `conflict=wait` others get all of the probe's time."""
         unasked = self._probe.address != lease.address.ip
         if unasked:
             self._probe.probe(self._spec.container_link, lease.address.ip)

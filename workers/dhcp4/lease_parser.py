@@ -1,7 +1,7 @@
-"""From udhcpc's words to a Lease. All that a DHCP server sends is hostile until it has passed here.
+"""Turns udhcpc's variables into a Lease. Everything that a DHCP server sends is hostile until it has passed here.
 
-Owns the formats of BusyBox's environment variables. What is optional and malformed is dropped; without a usable
-address there is no lease.
+Owns the formats of BusyBox's environment variables. Drops an optional value that is malformed; without a usable address
+there is no lease.
 """
 
 import re
@@ -11,15 +11,15 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from workers.contract.lease import T1, T2, Lease, Route
 
 INFINITE_SECONDS = 0xFFFFFFFF  # RFC 2131 section 3.3
-DEFAULT_SECONDS = 3600  # what udhcpc assumes without option 51
-MIN_MTU = 576  # RFC 2132 allows 68; but what every host must be able to receive is known to pass (RFC 791)
+DEFAULT_SECONDS = 3600  # udhcpc's own value without option 51
+MIN_MTU = 576  # RFC 2132 allows 68, but every host must be able to receive this much (RFC 791)
 MAX_MTU = 65535
 MAX_ITEMS = 64  # of any list: no sane server sends more
 DOMAIN = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_-]{1,63})*\.?")
 
 
 class InvalidLease(ValueError):
-    """The server's answer cannot be used; the text says which value and why."""
+    """The server's answer is unusable; the text says which value and why."""
 
 
 def parse_lease(values: Mapping[str, str], obtained: float) -> Lease:
@@ -43,7 +43,7 @@ def parse_lease(values: Mapping[str, str], obtained: float) -> Lease:
 
 
 def _address(values: Mapping[str, str]) -> IPv4Interface:
-    """One that a host can have (RFC 1122 section 3.2.1.3)."""
+    """The address, if a host can have it (RFC 1122 section 3.2.1.3)."""
     text = values.get("ip", "")
     address = _unicast(text)
     if address is None:
@@ -82,7 +82,7 @@ def _duration(text: str) -> int | None:
 
 
 def _renewal_times(values: Mapping[str, str], duration: int | None) -> tuple[int | None, int | None]:
-    """The server's T1 and T2 (options 58 and 59), one of which may be missing; None for both unless T1 < T2 < lease."""
+    """The server's T1 and T2 (options 58 and 59); one may be missing. Both are None unless T1 < T2 < duration."""
     if duration is None:
         return None, None
     renewal, rebinding = (_number(values.get(name, ""), 1, INFINITE_SECONDS) for name in ("renewal", "rebinding"))
@@ -101,7 +101,7 @@ def _prefix_length(values: Mapping[str, str], address: IPv4Address) -> int:
 
 
 def _natural(address: IPv4Address) -> int:
-    """The class A, B or C prefix length, which holds where no mask was sent (RFC 950)."""
+    """The class A, B or C prefix length, which holds if the server sent no mask (RFC 950)."""
     first = int(address) >> 24
     return 8 if first < 128 else 16 if first < 192 else 24
 
@@ -138,7 +138,7 @@ def _static(text: str) -> tuple[Route, ...]:
 
 
 def _class_destination(text: str) -> IPv4Network:
-    """A network of its class where the host part is zero, else the host."""
+    """The network of its class if the host part is zero, else the host."""
     address = IPv4Address(text)
     network = IPv4Network((address, _natural(address)), strict=False)
     return network if network.network_address == address else IPv4Network((address, 32))

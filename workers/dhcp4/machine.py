@@ -1,13 +1,13 @@
-"""The DHCPv4 client of RFC 2131 section 4.4, figure 5, as a table: which state follows which signal, and what is done.
+"""The DHCPv4 client of RFC 2131 section 4.4, figure 5, as a table: each signal leads to a state by an action.
 
     INIT-REBOOT ─► REBOOTING ──ACK or silence──────────┐
                        │ NAK                           ▼
                      INIT ─► SELECTING ─OFFER─► REQUESTING ─ACK─► BOUND ─T1─► RENEWING ─T2─► REBINDING
                        ▲ NAK, silence, DECLINE ──────┴──────────────┴────────────┴── NAK, expiry ──┘
 
-Pure: it is told the time (`boottime()`) and what came, and says what is to be sent, and when it wants to be called
-again. It serves the first lease, the takeover after a crash and, with client=native, the container's whole life.
-Must not know sockets, links or who else has an address.
+Pure: it gets the time (`boottime()`) and servers' answers, and returns the messages to send and the time of its next
+call. It serves the first lease, the takeover after a crash and, with client=native, the container's whole life. Must
+not know sockets, links or conflicts.
 """
 
 import random
@@ -22,18 +22,18 @@ from workers.dhcp4.codec import Answer, Kind, MessageType, encode
 from workers.dhcp4.lease_parser import InvalidLease, parse_lease
 
 FIRST_WAIT_SECONDS = 1.0  # RFC 2131 section 4.1 says 4, for whole campuses that boot at once
-MAX_WAIT_SECONDS = 4.0  # where Docker waits for a first lease
-PATIENT_WAIT_SECONDS = 16.0  # where nobody waits; RFC 2131 says 64, a server that returns is to be found sooner
+MAX_WAIT_SECONDS = 4.0  # while Docker waits for a first lease
+PATIENT_WAIT_SECONDS = 16.0  # while nothing waits; RFC 2131 says 64, but we want to find a server sooner that returns
 JITTER = 0.25  # of each wait, to either side
-FUZZ = 0.02  # of the time between T1 and T2, by which T1 is late: clients that started together drift apart
-DISCOVER_ROUND = 3  # unanswered ones, until that is told
-REQUEST_TRIES = 3  # then another server's OFFER is asked for
+FUZZ = 0.02  # of the time from T1 to T2 by which T1 is late: clients that started together drift apart
+DISCOVER_ROUND = 3  # unanswered DISCOVERs, until that is reported
+REQUEST_TRIES = 3  # then it looks for another server
 REBOOT_WAIT_SECONDS = 0.5
 REBOOT_TRIES = 2
-REFUSED_PAUSE_SECONDS = 1.0  # a server that goes on refusing must not be asked as fast as it answers
-UNUSABLE_PAUSE_SECONDS = 5.0  # after an answer to a renewal that grants nothing
-RENEW_FLOOR_SECONDS = 60.0  # RFC 2131 section 4.4.5; a lease too short for that is asked for in quarters
-TAKEOVER_WAIT_SECONDS = 10.0  # a lease whose keeper died is confirmed soon after a silent server is back
+REFUSED_PAUSE_SECONDS = 1.0  # so that a server that always refuses is not asked as fast as it answers
+UNUSABLE_PAUSE_SECONDS = 5.0  # after an unusable answer to a renewal
+RENEW_FLOOR_SECONDS = 60.0  # RFC 2131 section 4.4.5; for short leases a quarter of the remaining time
+TAKEOVER_WAIT_SECONDS = 10.0  # so that a taken-over lease is confirmed soon after a silent server is back
 MIN_WAIT_SECONDS = 1.0
 MAX_UNRELEASED = 8  # a server that offers and never grants must not fill our memory
 
@@ -52,10 +52,10 @@ class State(StrEnum):
 
 
 class Signal(StrEnum):
-    """What a state may be left for."""
+    """The signals by which the machine leaves a state."""
 
-    DUE = "due"  # the time to send, once more or for the first time
-    GIVE_UP = "give up"  # every try has gone unanswered
+    DUE = "due"  # it is time to send, again or for the first time
+    GIVE_UP = "give up"  # no try was answered
     T1 = "T1"
     T2 = "T2"
     EXPIRY = "expiry"
@@ -66,7 +66,7 @@ class Signal(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """A message is to be sent; without `source` no address may be used yet, and it goes to everyone."""
+    """Send this message. Without `source` no address may be used yet, and it goes to everyone."""
 
     payload: bytes
     source: IPv4Address | None = None
@@ -75,14 +75,14 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Offered:
-    """A server has offered this address, which is about to be asked for."""
+    """A server has offered this address, and the machine asks for it next."""
 
     address: IPv4Address
 
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """A DHCPACK; `fresh`: of a DISCOVER, and not of a renewal."""
+    """A DHCPACK; `fresh`: it answers a DISCOVER's exchange, not a renewal."""
 
     lease: Lease
     fresh: bool
@@ -90,7 +90,7 @@ class Granted:
 
 @dataclass(frozen=True, slots=True)
 class Unconfirmed:
-    """No server has answered for a remembered lease, which still runs."""
+    """No server has answered about a remembered lease, which still runs."""
 
     lease: Lease
 
@@ -119,7 +119,7 @@ Effect = Send | Offered | Granted | Unconfirmed | Refused | Unusable | Unanswere
 
 @dataclass(slots=True)
 class Tally:
-    """What went over the wire for a first lease; `unusable` says why the last useless answer was one."""
+    """The count of messages for a first lease; `unusable` says why the last unusable answer was one."""
 
     discovers: int = 0
     offers: int = 0
@@ -131,10 +131,10 @@ class Tally:
 
 @dataclass(slots=True)
 class Machine:
-    """One client on one link. Without a lease it begins in INIT; see `reboot` and `hold` for the other beginnings.
+    """One client on one link. Without a lease it begins in INIT; `reboot` and `hold` are the other beginnings.
 
-    `unreleased` are the leases that a server may have granted without our having heard of it. `remembered` is the lease
-    of INIT-REBOOT, for as long as it may still be ours and is not the one that is held.
+    `unreleased` are the leases that a server may have granted although we did not hear of it. `remembered` is the lease
+    of INIT-REBOOT, while it may still be ours and is not the lease that we hold.
     """
 
     mac: str
@@ -157,25 +157,25 @@ class Machine:
 
     @property
     def candidate(self) -> Lease | None:
-        """The lease that has been granted, or offered and asked for."""
+        """The lease that a server has granted, or offered and we have asked for."""
         return self._offer if self.state is State.REQUESTING else self.lease if self.state is State.BOUND else None
 
     def reboot(self, lease: Lease) -> None:
-        """Begins in INIT-REBOOT: `lease` is remembered."""
+        """Begins in INIT-REBOOT with a remembered lease."""
         self.state, self.lease, self.remembered = State.INIT_REBOOT, lease, lease
 
     def hold(self, lease: Lease, now: float, *, confirm: bool) -> None:
-        """Begins in BOUND: `lease` is held; with `confirm` the server is asked about it at once."""
+        """Begins in BOUND: we hold `lease`. With `confirm` the machine asks the server about it at once."""
         self._bind(lease, now)
         if confirm:
             self._confirmed, self.next_at = False, now
 
     def due(self, now: float) -> list[Effect]:
-        """To be called at `next_at`."""
+        """Does what the time demands. Call it at `next_at`."""
         return self._take(self._signal(now), now, None)
 
     def receive(self, answer: Answer, now: float) -> list[Effect]:
-        """What has come from a server, whichever and to whomever."""
+        """Takes an answer, which may be of any server and for any client."""
         signal = Signal[answer.kind.name]
         if (answer.xid, answer.mac) != (self._xid, self.mac) or (self.state, signal) not in TABLE:
             return []
@@ -191,7 +191,7 @@ class Machine:
             return self._skip(str(error), now)
 
     def decline(self, lease: Lease, mac: str, now: float) -> list[Effect]:
-        """`mac` has the address of `lease`, which is not in use yet: another one is asked for."""
+        """`mac` has the address of `lease`, which is not in use yet: the machine asks for another one."""
         self.unreleased.pop((lease.server, lease.address.ip), None)
         self._restart(now)
         if self.remembered is not None and self.remembered.address.ip == lease.address.ip:
@@ -199,7 +199,7 @@ class Machine:
         return [Send(declination(lease, self.mac, self.identity, mac))]
 
     def _signal(self, now: float) -> Signal:
-        """What it is time for."""
+        """The signal of the time."""
         if self.state in (State.REBOOTING, State.REQUESTING):
             tries = REBOOT_TRIES if self.state is State.REBOOTING else REQUEST_TRIES
             return Signal.GIVE_UP if self._tries >= tries else Signal.DUE
@@ -212,7 +212,7 @@ class Machine:
         return Signal.T1 if self.state is State.BOUND else Signal.DUE
 
     def _take(self, signal: Signal, now: float, lease: Lease | None = None) -> list[Effect]:
-        """What the table says; `lease` is what was offered or granted."""
+        """Does what the table says; `lease` was offered or granted."""
         following, act = TABLE[self.state, signal]
         if following is not self.state:
             self._tries = 0
@@ -220,26 +220,26 @@ class Machine:
         return act(self, now, lease, before)
 
     def _counts(self, answer: Answer) -> bool:
-        """A NAK only of the server that has granted or offered what is asked for; an ACK of an offer as well."""
+        """A NAK counts only from the server whose lease or offer we ask for; after an offer an ACK does, too."""
         held = self._offer if self.state is State.REQUESTING else self.lease
         if answer.kind is Kind.NAK or self.state is State.REQUESTING:
             return held is not None and held.server in (None, answer.server)
         return True
 
     def _usable(self, answer: Answer) -> Lease:
-        """What an OFFER or an ACK grants, from the moment on in which it was asked for (section 4.4.1)."""
+        """The lease of an OFFER or an ACK. It runs from the moment of our request (section 4.4.1)."""
         if answer.server is None and answer.kind is Kind.OFFER:
             raise InvalidLease("what was offered names no server (option 54)")
         return parse_lease(answer.values, self._asked)
 
     def _skip(self, reason: str, now: float) -> list[Effect]:
-        """Like no answer; but while renewing the server is soon asked again."""
+        """Ignores an answer; in a renewal the machine soon asks the server again."""
         self.tally.unusable = reason
         if self.state in (State.RENEWING, State.REBINDING) and self.next_at is not None:
             self.next_at = min(self.next_at, now + UNUSABLE_PAUSE_SECONDS)
         return [Unusable(reason)]
 
-    # What the table calls: each is told the time, what was offered or granted, and the state before.
+    # The actions of the table. Each gets the time, the lease that was offered or granted, and the state before.
 
     def _discover(self, now: float, _: Lease | None, before: State) -> list[Effect]:
         if before is State.INIT:
@@ -266,7 +266,7 @@ class Machine:
         return [self._message(MessageType.REQUEST, self._offer.address.ip, self._offer.server)]
 
     def _reboot(self, now: float, _: Lease | None, before: State) -> list[Effect]:
-        """To no server in particular (section 4.3.2)."""
+        """Asks no server in particular (section 4.3.2)."""
         assert self.lease is not None
         if before is State.INIT_REBOOT:
             self._xid, self._asked, self._begun = random.getrandbits(32), now, now
@@ -276,7 +276,7 @@ class Machine:
         return [self._message(MessageType.REQUEST, self.lease.address.ip)]
 
     def _trust(self, now: float, _: Lease | None, __: State) -> list[Effect]:
-        """What is remembered may be used without an answer (section 3.2)."""
+        """A remembered lease may be used without an answer (section 3.2)."""
         assert self.lease is not None
         self._bind(self.lease, now)
         return [Unconfirmed(self.lease)]
@@ -294,7 +294,7 @@ class Machine:
         return [Refused(self.tally.last_words)]
 
     def _settle(self, asked: State) -> None:
-        """The server that was asked has decided about what was asked for."""
+        """The server has decided about the lease that we asked for."""
         if asked is State.REQUESTING and self._offer is not None:
             self.unreleased.pop((self._offer.server, self._offer.address.ip), None)
         elif asked is State.REBOOTING:
@@ -305,13 +305,13 @@ class Machine:
         return []
 
     def _lose(self, now: float, _: Lease | None, __: State) -> list[Effect]:
-        """The lease has run out: its address is asked for anew."""
+        """The lease has run out: the machine asks for its address anew."""
         assert self.lease is not None
         self._restart(now, self.lease.address.ip)
         return []
 
     def _renew(self, now: float, _: Lease | None, before: State) -> list[Effect]:
-        """Each try is a transaction of its own, so that its ACK tells from when on the lease runs."""
+        """Each try is a transaction of its own, so that its ACK tells when the lease began."""
         lease = self.lease
         assert lease is not None
         if before is State.BOUND:
@@ -324,7 +324,7 @@ class Machine:
         return [Send(message, own, server)]
 
     def _next_renewal(self, lease: Lease, now: float) -> float:
-        """Half of the time that is left to T2 or to the end, a minute at least, and that boundary at the latest."""
+        """After half of the time to T2 or to the end, at least a minute, but not later than that boundary."""
         if lease.t1 is None or lease.t2 is None or lease.expires is None:
             return now + RENEW_FLOOR_SECONDS * _jitter()
         begin, end = (lease.t1, lease.t2) if self.state is State.RENEWING else (lease.t2, lease.expires)
@@ -335,7 +335,7 @@ class Machine:
         return min(now + wait, end)
 
     def _wait(self, now: float) -> None:
-        """Each try's answer is awaited for twice as long as the one before."""
+        """Waits twice as long for each answer as for the one before."""
         self.next_at = now + min(FIRST_WAIT_SECONDS * 2 ** min(self._tries, 8), self.longest_wait) * _jitter()
         self._tries += 1
 
@@ -346,12 +346,12 @@ class Machine:
             self.next_at = max(now, lease.t1 + random.uniform(0, FUZZ) * (lease.t2 - lease.t1))  # noqa: S311  a timer
 
     def _restart(self, at: float, requested: IPv4Address | None = None) -> None:
-        """What was refused or declined is not asked for again."""
+        """Begins anew. Does not ask again for an address that was refused or declined."""
         self.state, self.lease, self._offer, self.next_at = State.INIT, None, None, at
         self.requested, self._tries = requested, 0
 
     def _message(self, kind: MessageType, requested: IPv4Address | None, server: IPv4Address | None = None) -> Send:
-        """To everyone, to be answered to everyone: an address that is not on the link cannot be sent to by unicast."""
+        """A message that asks for a broadcast answer: no unicast reaches an address that the link lacks."""
         xid, who, secs = self._xid, self.identity, self._secs
         return Send(encode(kind, xid, self.mac, who, broadcast=True, secs=secs, server=server, requested=requested))
 

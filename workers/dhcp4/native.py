@@ -1,7 +1,7 @@
-"""The machine in the sandbox: keeps a lease over sockets that are open only while an answer is awaited.
+"""The machine in the sandbox: keeps a lease over sockets that are open only while it waits for an answer.
 
-Where the address is held it is asked for over UDP, from that address; without one, over a packet socket. Must not know
-who else has an address, nor what follows from what it reports.
+It asks for an address that it holds over UDP, from that address; without one, over a packet socket. Must not know
+conflicts, nor what follows from its reports.
 """
 
 import logging
@@ -18,7 +18,7 @@ PKTINFO = struct.Struct("=I4s4s")  # ip(7), struct in_pktinfo: the interface, th
 IP_PKTINFO = 8
 BROADCAST = "255.255.255.255"
 MAX_DATAGRAM = 65536
-MAX_DATAGRAMS = 64  # that are read at a time: a flood must not keep the worker from all else
+MAX_DATAGRAMS = 64  # read at a time: a flood must not keep the worker from other work
 ASKING = (State.RENEWING, State.REBINDING, State.SELECTING, State.REQUESTING)
 Report = Granted | Refused | Unusable | Unanswered
 
@@ -36,30 +36,30 @@ class NativeClient:
 
     @property
     def next_at(self) -> float | None:
-        """`boottime()` at which `due` is to be called."""
+        """The `boottime()` at which to call `due`."""
         return self._machine.next_at
 
     def sources(self) -> list[int]:
-        """Readable when something has come."""
+        """The descriptors that are readable when an answer has come."""
         return [s.fileno() for s in (self._udp, self._packets) if s is not None]
 
     def due(self) -> list[Report]:
-        """Sends what it is time for."""
+        """Sends the messages that are due."""
         return self._carry_out(self._machine.due(boottime()))
 
     def read(self) -> list[Report]:
-        """What servers have answered."""
+        """Reads the answers of servers."""
         reports: list[Report] = []
         for answer in self._answers():
             reports += self._carry_out(self._machine.receive(answer, boottime()))
         return reports
 
     def retry(self, seconds: float) -> None:
-        """What was granted could not be used: it is asked for once more."""
+        """The granted lease could not be used: asks for it once more."""
         self._machine.next_at = boottime() + seconds
 
     def close(self) -> None:
-        """The lease stays held; what a server may have granted besides goes back."""
+        """Ends. The lease stays held; other leases that a server may have granted are released."""
         self._close_sockets()
         self._release_others()
 
@@ -76,7 +76,7 @@ class NativeClient:
             elif isinstance(effect, Report):
                 reports.append(effect)
             else:
-                assert isinstance(effect, Offered)  # probed for when it has been granted
+                assert isinstance(effect, Offered)  # the lease manager probes for it when it is granted
         if self._machine.state not in ASKING:
             self._close_sockets()
         if self._machine.state is State.BOUND:
@@ -84,7 +84,7 @@ class NativeClient:
         return reports
 
     def _send(self, message: Send) -> None:
-        """What cannot be sent is tried again like what was not answered."""
+        """Sends. The machine tries a message that cannot be sent again, as one without an answer."""
         try:
             if message.source is None:
                 self._packet_socket().broadcast(message.payload)
@@ -128,7 +128,7 @@ class NativeClient:
             except BlockingIOError:
                 break
             except (Malformed, OSError):
-                continue  # not from the server that is asked, or an ICMP error about an earlier packet
+                continue  # not from the server that we asked, or an ICMP error about an earlier packet
         return answers
 
     def _close_sockets(self) -> None:

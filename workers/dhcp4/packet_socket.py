@@ -1,7 +1,7 @@
-"""A packet socket that sees what comes to the DHCP client port of one interface, address or not.
+"""A packet socket that sees all packets to the DHCP client port of one interface, even without an address.
 
-Opened once per first lease: the kernel waits out a grace period of some 15 ms at each close of such a socket, so it is
-closed after the answer has been given.
+The worker opens one for a first lease, and closes it after the answer: at each close of such a socket the kernel waits
+out a grace period of some 15 ms.
 """
 
 import socket
@@ -29,7 +29,7 @@ IP_HEADER = struct.Struct("!BBHHHBBH4s4s")
 UDP_HEADER = struct.Struct("!HHHH")
 TTL = 64
 MAX_FRAME = 65536
-MAX_FRAMES = 64  # that are read at a time: a flood must not keep the worker from all else
+MAX_FRAMES = 64  # read at a time: a flood must not keep the worker from other work
 # UDP, no fragment, and the destination port behind the header's own length.
 FILTER = (
     (LOAD_BYTE, 0, 0, 9),
@@ -45,10 +45,10 @@ FILTER = (
 
 
 class PacketSocket:
-    """A context manager; `fileno` is readable when something came."""
+    """A context manager; `fileno` is readable when a packet has come."""
 
     def __init__(self, interface: str) -> None:
-        """Raises OSError. Made with protocol 0: one made with ETH_P_IP would listen on every interface at once."""
+        """Raises OSError. The protocol is 0 first: with ETH_P_IP it would listen on every interface at once."""
         self._interface = interface
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, 0)
         try:
@@ -86,11 +86,10 @@ class PacketSocket:
         self._socket.sendto(header + udp, (self._interface, ETH_P_IP, 0, 0, BROADCAST_MAC))
 
     def receive(self) -> list[Answer]:
-        """What servers have sent since the last call, or some of a flood; all else is dropped.
+        """The messages of servers since the last call, or some of a flood; drops all others.
 
-        Raises OSError where the link is gone.
-
-        UDP checksums are not looked at: a server on this host leaves them unfinished to its network card.
+        Raises OSError if the link is gone. Ignores UDP checksums: a server on this host leaves them unfinished to
+        its network card.
         """
         answers: list[Answer] = []
         for _ in range(MAX_FRAMES):
@@ -101,7 +100,7 @@ class PacketSocket:
             try:
                 answers.append(replace(decode(_payload(packet)), sender=source[4].hex(":")))
             except Malformed:
-                continue  # not for us to complain about what else is on the wire
+                continue  # other packets on the wire do not concern us
         return answers
 
 

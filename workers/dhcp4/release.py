@@ -1,4 +1,4 @@
-"""DHCPRELEASE and DHCPDECLINE (RFC 2131 sections 4.4.6 and 4.4.4): how a lease is given back, whoever obtained it.
+"""Gives leases back by DHCPRELEASE and DHCPDECLINE (RFC 2131 sections 4.4.6 and 4.4.4), for all clients.
 
 Owns the packet and the proof that it has left. Must not know why a lease ends.
 """
@@ -26,14 +26,14 @@ log = logging.getLogger(__name__)
 
 
 class ReleaseError(Exception):
-    """The lease could not be given back; the text says what was awaited."""
+    """The lease could not be released; the text says what the worker waited for."""
 
 
 def release(interface: str, lease: Lease, mac: str, identity: ClientIdentity, timeout: float = 2.0) -> None:
     """Sends one DHCPRELEASE from the leased address, which must be on `interface`, in the present namespace.
 
     `mac` and `identity` are those that obtained the lease. Returns when the packet has been handed to the link,
-    hence after the next hop's address was resolved: a link removed right afterwards does not take it along.
+    and so after the next hop's address was resolved: the removal of the link right afterwards does not lose it.
     Raises ReleaseError, after `timeout` seconds at the latest.
     """
     server = lease.server
@@ -71,15 +71,15 @@ def release_detached(
 
 
 def decline(interface: str, lease: Lease, mac: str, identity: ClientIdentity, claimant: str) -> None:
-    """Tells the server that `claimant` has the address (RFC 2131 section 4.4.4); what fails is logged.
+    """Tells the server that `claimant` has the address (RFC 2131 section 4.4.4); logs a failure.
 
-    The server notices by itself sooner or later; until then it may offer the address again.
+    If the message is lost, the server may offer the address again.
     """
     _broadcast(interface, declination(lease, mac, identity, claimant), "DHCPDECLINE")
 
 
 def release_by_broadcast(interface: str, lease: Lease, mac: str, identity: ClientIdentity) -> None:
-    """Releases a lease whose address is not put on the link, hence by broadcast; what fails is logged."""
+    """Releases a lease whose address is not on the link, and so by broadcast; logs a failure."""
     _broadcast(interface, release_message(lease, mac, identity), "DHCPRELEASE")
 
 
@@ -132,10 +132,10 @@ def _client_socket(interface: str, address: IPv4Address) -> socket.socket:
 
 
 def _has_left(client: socket.socket, timeout: float) -> bool:
-    """Waits for the report that the packet was handed to the link; the only thing this error queue gets."""
+    """Waits for the report that the packet was handed to the link; this error queue gets nothing else."""
     poller = select.poll()
-    poller.register(client, 0)  # wakes up by POLLERR, which needs no asking for
+    poller.register(client, 0)  # POLLERR wakes it, which needs no request
     if not poller.poll(timeout * 1000):
         return False
-    client.recvmsg(0, 512, socket.MSG_ERRQUEUE)  # raises BlockingIOError should anything else have woken us
+    client.recvmsg(0, 512, socket.MSG_ERRQUEUE)  # raises BlockingIOError if something else has woken us
     return True

@@ -1,7 +1,7 @@
 """BusyBox udhcpc: its arguments, its events, its end. The only file that knows udhcpc's words.
 
-Every option is passed explicitly, since distributions patch the defaults. Events come as NUL-separated records on
-its standard output (see udhcpc-event.sh), its own log on standard error.
+The plugin passes every option explicitly, because distributions patch the defaults. Events come as NUL-separated
+records on udhcpc's standard output (see udhcpc-event.sh), its own log on standard error.
 """
 
 import logging
@@ -25,16 +25,16 @@ from workers.system.poll import ready
 
 SCRIPT = Path(__file__).with_name("udhcpc-event.sh")
 RETRY_SECONDS = 3
-ROUND_PAUSE_SECONDS = 5  # a server that comes back is asked within one round and one pause: 14 s
+ROUND_PAUSE_SECONDS = 5  # it asks a server that comes back within one round and one pause: 14 s
 STOP_SECONDS = 1.0
-MIN_LEASE_SECONDS = 30  # it takes shorter ones for this long, and renews them too late or never
+MIN_LEASE_SECONDS = 30  # it treats shorter leases as this long, and renews them too late or never
 READ_BYTES = 65536
 
 log = logging.getLogger(__name__)
 
 
 class EventKind(StrEnum):
-    """What udhcpc calls its script with."""
+    """The first argument of udhcpc's script."""
 
     DECONFIG = "deconfig"
     BOUND = "bound"
@@ -60,7 +60,7 @@ ClientEvent = Granted | Refused | Unusable | Unanswered | GaveUp
 
 
 def understood(event: Event, now: float) -> ClientEvent:
-    """What udhcpc has reported, in the words of our own client."""
+    """udhcpc's event in the words of our own client."""
     match event.kind:
         case EventKind.BOUND | EventKind.RENEW:
             try:
@@ -84,7 +84,7 @@ class ClientOptions:
     requested: IPv4Address | None = None
 
     def arguments(self) -> list[str]:
-        """The command line. `-B`: an address that is not on the link yet cannot be sent to by unicast."""
+        """The command line. `-B`: no unicast reaches an address that is not on the link yet."""
         identity = self.identity
         words = ["udhcpc", "-f", "-i", self.interface, "-s", str(SCRIPT), "-B", "-o", "-V", identity.vendor_class]
         words += ["-x", f"0x3d:{identity.client_id.hex()}"]
@@ -103,7 +103,7 @@ class Records:
     _pending: bytes = b""
 
     def feed(self, data: bytes) -> Iterator[Event]:
-        """The events that `data` completes; records that are no event of udhcpc's are logged and dropped."""
+        """The events that `data` completes. Logs and drops a record that is not an event of udhcpc."""
         *records, self._pending = (self._pending + data).split(b"\0\0")
         for record in records:
             name, *fields = record.decode("utf-8", "replace").split("\0")
@@ -115,7 +115,7 @@ class Records:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A udhcpc that is yet to be started: the program and the ends of its pipes."""
+    """A udhcpc before its start: the program and the ends of its pipes."""
 
     executable: str
     arguments: list[str]
@@ -137,19 +137,19 @@ class Start:
         os.execve(self.executable, self.arguments, {})  # noqa: S606  a shell is what it is not; its script inherits the {}
 
     def close(self) -> None:
-        """It is not to be started any more."""
+        """Gives the start up."""
         self.output.close()
         self.errors.close()
 
 
 class Client:
-    """A udhcpc in the current network namespace. `events` and `errors` are to be waited on.
+    """A udhcpc in the present network namespace. Wait for `events` and `errors`.
 
-    It is made by the process that is to become it, `pid`, and starts when that does what `start` says.
+    The process that makes it, `pid`, becomes the udhcpc later, by `start`.
     """
 
     def __init__(self, options: ClientOptions) -> None:
-        """Raises OSError where busybox is missing."""
+        """Raises OSError if busybox is missing."""
         busybox = shutil.which("busybox")
         if busybox is None:
             raise FileNotFoundError("busybox, which brings udhcpc, is not installed")
@@ -164,14 +164,14 @@ class Client:
         self._log_rest = b""
 
     def take_start(self) -> Start | None:
-        """For the process that becomes it; None where it has been started."""
+        """The start, for the process that becomes the udhcpc; None if it has started already."""
         start, self.start = self.start, None
         return start
 
     def read_events(self) -> list[ClientEvent] | None:
-        """What has happened since the last call; None when udhcpc has ended.
+        """The events since the last call; None when udhcpc has ended.
 
-        Each udhcpc begins with a DECONFIG, before any packet, which says nothing.
+        Each udhcpc begins with a DECONFIG, before any packet, which means nothing.
         """
         data = _read(self.events)
         return None if data is None else self._events(data)
@@ -192,11 +192,11 @@ class Client:
         return data is not None
 
     def renew(self) -> None:
-        """Before its time."""
+        """Makes udhcpc renew now, before its time."""
         os.kill(self.pid, signal.SIGUSR1)
 
     def stop(self) -> int:
-        """Ends it without a DHCPRELEASE (SIGTERM without -R) and gives its exit status; `rest` is what it said last."""
+        """Ends it without a DHCPRELEASE (SIGTERM without -R). Returns its exit status; `rest` has its last events."""
         status = 0
         if self.start is not None:
             self.start.close()
@@ -208,7 +208,7 @@ class Client:
         return status
 
     def _end(self) -> int:
-        """It is a child of our parent's, who leaves its status in place: its number cannot be another's."""
+        """Waits for its end. Our parent keeps its exit status, so the pid cannot belong to another process."""
         pidfd = os.pidfd_open(self.pid)
         try:
             signal.pidfd_send_signal(pidfd, signal.SIGTERM)
@@ -229,6 +229,6 @@ def _pipe() -> tuple[FileIO, FileIO]:
 
 
 def _read(pipe: FileIO) -> bytes | None:
-    """What is there, b"" for nothing yet, None for end of file."""
+    """The bytes that are there, b"" for none yet, None for end of file."""
     data = pipe.read(READ_BYTES)
     return b"" if data is None else data or None

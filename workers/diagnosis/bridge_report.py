@@ -1,4 +1,4 @@
-"""Can a bridge carry a network? Asked once, at CreateNetwork, in the host's namespace."""
+"""Checks whether a bridge can carry a network: once, at CreateNetwork, in the host's namespace."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from workers.netlink.operations import NetlinkError
 
 @dataclass(frozen=True, slots=True)
 class BridgeReport:
-    """What the kernel says about a bridge: `error` says why it cannot be used, `warnings` what will hurt later."""
+    """The state of a bridge: `error` says why it cannot be used, `warnings` name future troubles."""
 
     error: str | None
     warnings: tuple[str, ...] = ()

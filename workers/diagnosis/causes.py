@@ -1,6 +1,6 @@
-"""Finds what on this host stops a DHCP exchange over a bridge, the likeliest cause first.
+"""Finds the causes on this host that stop a DHCP exchange over a bridge, the likeliest first.
 
-Owns the wording. Reads only, in the present namespace. Must not know of endpoints or of the exchange itself.
+Owns the wording. Only reads, in the present namespace. Must not know endpoints or the exchange itself.
 """
 
 from collections.abc import Iterator

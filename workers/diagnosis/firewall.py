@@ -1,6 +1,6 @@
-"""Does the host's packet filter drop what it forwards? Read from the kernel, without an iptables binary.
+"""Reads from the kernel whether the host's packet filter drops forwarded packets, without an iptables binary.
 
-Owns nf_tables, which iptables-nft uses as well. Must not know what a bridge is for.
+Owns nf_tables, which iptables-nft uses as well. Must not know the purpose of a bridge.
 """
 
 import os
@@ -13,20 +13,20 @@ from workers.diagnosis import x_tables
 
 NF_INET_FORWARD = 2
 NF_DROP = 0
-FILTERING_FAMILIES = (1, 2)  # NFPROTO_INET and NFPROTO_IPV4: the ones that bridge netfilter hands frames to
+FILTERING_FAMILIES = (1, 2)  # NFPROTO_INET and NFPROTO_IPV4: bridge netfilter hands frames to these
 
 
 def drops_forwarded(link: str) -> bool:
-    """Is FORWARD's policy DROP, in the present namespace, and nothing there an exception for `link`?
+    """Whether FORWARD's policy in the present namespace is DROP, without an exception for `link`.
 
-    A rule of FORWARD's that accepts every packet is one; a rule that names `link` is taken for one, wherever it
-    stands: interface names are in rules as they are, with their final NUL. Raises OSError.
+    A rule of FORWARD that accepts every packet is an exception. A rule that names `link` counts as one in any chain:
+    rules hold interface names literally, with their final NUL. Raises OSError.
     """
     return _nftables_drops(link) or x_tables.drops_forwarded(link)
 
 
 def _nftables_drops(link: str) -> bool:
-    # Here, as it brings an event loop along: only the process that asks is to have that.
+    # Imported here: it brings an event loop along, which only this process needs.
     from pyroute2.netlink.nfnetlink.nftsocket import NFT_MSG_GETCHAIN, NFT_MSG_GETRULE, NFTSocket
 
     try:
@@ -55,7 +55,7 @@ def _chain(message: Any, name: str, table: str) -> tuple[int, str, str]:  # noqa
 
 
 def _accepts_everything(rule: Any) -> bool:  # noqa: ANN401  pyroute2 is untyped
-    """Nothing but an accept, and the counter that iptables puts before it."""
+    """Whether the rule is only an accept, and the counter that iptables puts before it."""
     expressions = {e.get_attr("NFTA_EXPR_NAME"): e for e in rule.get_attr("NFTA_RULE_EXPRESSIONS") or ()}
     immediate = expressions.get("immediate")
     if immediate is None or expressions.keys() - {"counter", "immediate"}:

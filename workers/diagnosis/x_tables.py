@@ -1,7 +1,7 @@
 """The filter table of iptables-legacy, read from the kernel.
 
-No other interface shows it, and the plugin has no iptables binary. Hosts that have these tables are many (Debian 10,
-NAS systems), and Docker sets their FORWARD policy to DROP, of which the user sees only that no DHCP server answers.
+No other interface shows it, and the plugin has no iptables binary. Many hosts have these tables (Debian 10, NAS
+systems). Docker sets their FORWARD policy to DROP, and the user sees only that no DHCP server answers.
 """
 
 import ctypes
@@ -27,7 +27,7 @@ TABLES = Path("/proc/self/net/ip_tables_names")
 
 
 def drops_forwarded(link: str) -> bool:
-    """As workers.diagnosis.firewall's, for these tables alone. Raises OSError."""
+    """The same question as in workers.diagnosis.firewall, for these tables only. Raises OSError."""
     if "filter" not in _tables():
         return False
     with socket.socket(socket.AF_INET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.IPPROTO_RAW) as raw:
@@ -40,7 +40,7 @@ def drops_forwarded(link: str) -> bool:
 
 
 def _unconditional_verdicts(entries: bytes, first: int, policy: int) -> list[int]:
-    """Of a chain's entries that match any packet, in order; the last is its policy, which such an entry holds."""
+    """The verdicts of a chain's entries that match any packet, in order; the last one is the chain's policy."""
     verdicts = []
     at = first
     while at <= policy:
@@ -53,7 +53,7 @@ def _unconditional_verdicts(entries: bytes, first: int, policy: int) -> list[int
 
 
 def _tables() -> list[str]:
-    """The tables that exist: asking for one that does not would make the kernel load it."""
+    """The tables that exist: a question about another one would make the kernel load it."""
     try:
         return TABLES.read_text().split()
     except FileNotFoundError:
@@ -63,7 +63,7 @@ def _tables() -> list[str]:
 def _table_request(raw: socket.socket, option: int, request: bytes, size: int) -> bytes:
     """A getsockopt whose buffer carries a request in and the answer, of `size` bytes, out. Raises OSError.
 
-    Python's own passes nothing in.
+    Python's own getsockopt passes nothing in.
     """
     buffer = ctypes.create_string_buffer(request.ljust(size, b"\0"), size)
     length = ctypes.c_uint(size)

@@ -1,6 +1,6 @@
-"""Who renews a lease in the sandbox: a udhcpc or our own client; one of them at a time, or none.
+"""The clients that renew a lease in the sandbox: a udhcpc or our own client; one of them at a time, or none.
 
-Owns their start, their end and the restart of a udhcpc that died. Must not know what their events mean.
+Owns their start, their end and the restart of a udhcpc that died. Must not know the meaning of their events.
 """
 
 from collections.abc import Callable, Iterable
@@ -14,12 +14,12 @@ from workers.system.backoff import Backoff
 from workers.system.clock import boottime, slept
 from workers.system.deadlines import Deadlines
 
-LATE_SECONDS = 1.0  # after which udhcpc is late
+LATE_SECONDS = 1.0  # after so long udhcpc is late
 RETRY_SECONDS = 5.0
 
 
 class Clients:
-    """`options` says how a udhcpc is started at that moment, `take` is given each event of the present client."""
+    """`options` gives the options of a udhcpc that starts now; `take` gets each event of the present client."""
 
     def __init__(
         self,
@@ -41,37 +41,37 @@ class Clients:
 
     @property
     def running(self) -> bool:
-        """Is there one? A udhcpc that is to be started later is none."""
+        """Whether there is a client. A udhcpc that starts later does not count."""
         return self._client is not None or self._native is not None
 
     @property
     def starting(self) -> bool:
-        """Whether the udhcpc is yet to be started."""
+        """Whether there is a udhcpc that has not started yet."""
         return self._client is not None and self._client.start is not None
 
     def take_ended(self) -> list[int]:
-        """The pids of those that have ended since the last call."""
+        """The pids of the udhcpcs that have ended since the last call."""
         ended, self._ended = self._ended, []
         return ended
 
     def take_start(self) -> Start | None:
-        """The udhcpc that is yet to be started; from now on that is the caller's task."""
+        """The start of a udhcpc, if one has not started yet; the caller carries it out."""
         return None if self._client is None else self._client.take_start()
 
     @property
     def next_at(self) -> float | None:
-        """`boottime()` at which `due` is to be called."""
+        """The `boottime()` at which to call `due`."""
         native = None if self._native is None else self._native.next_at
         return min((t for t in (native, self._deadlines.next_at) if t is not None), default=None)
 
     def sources(self) -> dict[int, Callable[[], None]]:
-        """Descriptors to wait for, with what to call when one is readable."""
+        """The descriptors to wait for, each with the function to call when it is readable."""
         if self._client is not None:
             return {self._client.events.fileno(): self._on_events, self._client.errors.fileno(): self._on_log}
         return {} if self._native is None else dict.fromkeys(self._native.sources(), self._on_answer)
 
     def start_udhcpc(self, at: float = 0.0) -> None:
-        """In place of the present client, at that `boottime()`, or now where that has passed."""
+        """Starts a udhcpc in place of the present client, at this `boottime()`, or now if that has passed."""
         self.stop()
         if at > boottime():
             self._report(ClientStarted(None, Family.IPV4))
@@ -82,26 +82,26 @@ class Clients:
         self._report(ClientStarted(self._client.pid, Family.IPV4))
 
     def start_native(self, interface: str, machine: Machine) -> None:
-        """In place of the present client."""
+        """Starts our own client in place of the present client."""
         self.stop()
         self._report(ClientStarted(None, Family.IPV4))
         self._native = NativeClient(interface, machine)
 
     def accept(self, lease: Lease, asleep: float) -> None:
-        """What was answered is the lease from now on; the host had `slept()` for `asleep` seconds by then."""
+        """The granted lease is in use from now on; the host had `slept()` for `asleep` seconds by then."""
         if self._native is None:
             self._lease, self._slept = lease, asleep
             self._look_later(lease.obtained)
 
     def reject(self) -> None:
-        """What was granted cannot be used, although the client rests on it: it asks once more."""
+        """The granted lease cannot be used: the client, which rests on it, asks once more."""
         if self._client is not None:
             self._restart_later()
         elif self._native is not None:
             self._native.retry(RETRY_SECONDS)
 
     def due(self, now: float) -> None:
-        """To be called at `next_at`."""
+        """Does what is due. Call it at `next_at`."""
         self._deadlines.due(now)
         if self._native is not None and self._native.next_at is not None and self._native.next_at <= now:
             self._dispatch(self._native.due())
@@ -116,7 +116,7 @@ class Clients:
             self._native = None
 
     def finish(self) -> None:
-        """The same, but takes what the client has to say at its end: it may just have been granted a lease."""
+        """As `stop`, but takes the client's last events: a server may just have granted it a lease."""
         if self._client is not None:
             client = self._client
             self.stop()
@@ -126,13 +126,13 @@ class Clients:
         self.stop()
 
     def _look_later(self, after: float) -> None:
-        """When udhcpc should have done something next."""
+        """Sets the time by which udhcpc should have renewed the lease."""
         lease = self._lease
         times = (t + LATE_SECONDS for t in (lease.t1, lease.t2, lease.expires) if t is not None) if lease else ()
         self._deadlines.set(self._look, next((t for t in times if t > after), None))
 
     def _look(self) -> None:
-        """udhcpc's clock stands still in a suspend: what it is late with by that is done now."""
+        """udhcpc's clock stands still in a suspend: if it is late by that, it renews now."""
         missed = slept() - self._slept
         self._slept += missed
         self._look_later(boottime())
@@ -168,14 +168,14 @@ class Clients:
         self._report(LeaseTrouble(Trouble.CLIENT_DIED, detail, Family.IPV4))
 
     def _end(self, client: Client) -> int:
-        """Its exit status."""
+        """Ends the client. Returns its exit status."""
         if client.start is None:
             self._ended.append(client.pid)
         self._client = None
         return client.stop()
 
     def _restart_later(self) -> tuple[int, float]:
-        """Its exit status, and in how many seconds another one starts."""
+        """Starts another udhcpc later. Returns the exit status of the last one, and the delay in seconds."""
         assert self._client is not None
         status = self._end(self._client)
         delay = self._backoff.failed(boottime() - self._started)

@@ -1,7 +1,7 @@
-"""An endpoint's beginning: its link is made and its first lease obtained, or neither is left behind.
+"""An endpoint's beginning: makes the link and obtains the first lease, or leaves neither behind.
 
-Owns both until they are reported, and what a server may have leased by then. Must not know what follows: where Docker
-takes the link, and who keeps the lease.
+Owns both until they are reported, and all leases that a server may have granted by then. Must not know what follows:
+where Docker moves the link, and which client keeps the lease.
 """
 
 import logging
@@ -24,14 +24,14 @@ log = logging.getLogger(__name__)
 
 
 class Made(NamedTuple):
-    """What an endpoint has from its beginning."""
+    """The results of a creation."""
 
     link: EndpointLink
     acquired: Acquired
 
 
 class Creation:
-    """Of one endpoint; what comes of it is reported over `channel`, and whatever is said there first ends it."""
+    """The creation of one endpoint. It reports over `channel`, and any command there ends it."""
 
     def __init__(self, spec: EndpointSpec, channel: Connection) -> None:
         self._spec = spec
@@ -41,7 +41,7 @@ class Creation:
         self._acquired: Acquired | None = None
 
     def make(self) -> Made | None:
-        """Makes the link and obtains the first lease; None after a failure, when everything is as before."""
+        """Makes the link and obtains the first lease; None after a failure, which leaves everything as before."""
         try:
             with Netlink() as netlink:
                 self._link.make(netlink)
@@ -50,7 +50,7 @@ class Creation:
                 self._acquired = acquired = acquire(self._spec, self._machine, self._channel, packet_socket)
                 self._release_others(packet_socket)
                 follow_mtu(self._spec.container_link, None, acquired.lease)
-                # Before the packet socket is closed, which takes 15 ms.
+                # Reported before the packet socket is closed, which takes 15 ms.
                 unconfirmed = frozenset[Family]() if acquired.confirmed else frozenset({acquired.lease.family})
                 self._report(Created((acquired.lease,), routes, unconfirmed))
         except (NetlinkError, NoLease, Cancelled, OSError) as error:
@@ -60,13 +60,13 @@ class Creation:
         return Made(self._link, acquired)
 
     def reclaim(self) -> None:
-        """Asks what the server has leased to this MAC, to give it back; the endpoint is gone afterwards.
+        """Asks which lease the server has granted to this MAC, and releases it; the endpoint is gone afterwards.
 
-        The lease that is remembered stays: it goes on waiting for its owner.
+        A remembered lease stays: it goes on waiting for its owner.
         """
         remembered = self._spec.remembered
         try:
-            self._channel.recv()  # the Delete that this is for: once more, and it would end the search
+            self._channel.recv()  # the Delete that this serves: in the channel it would end the search
             with Netlink() as netlink:
                 self._link.remove(netlink)
                 self._link.make(netlink)
@@ -84,13 +84,13 @@ class Creation:
             self._report(CreateFailed("a lease of the worker that died could not be given back", waiting))
 
     def _release_others(self, packet_socket: PacketSocket) -> None:
-        """What another server may have granted, whose answer was lost, is not needed."""
+        """Releases the leases that other servers may have granted although their answers were lost."""
         for lease in self._machine.unreleased.values():
             packet_socket.broadcast(release_message(lease, self._spec.mac, self._spec.client_identity))
         self._machine.unreleased.clear()
 
     def _roll_back(self) -> tuple[Lease, ...]:
-        """Gives back what was leased and removes the link; the leases that could not be given back, or are to wait."""
+        """Releases all leases and removes the link. Returns the leases that it could not release, or that wait."""
         remembered = self._machine.remembered
         leases = list(self._machine.unreleased.values())
         if self._acquired is not None and self._acquired.confirmed:
@@ -102,5 +102,5 @@ class Creation:
         return kept if remembered is None else (remembered, *kept)
 
     def _report(self, report: Report) -> None:
-        with suppress(OSError):  # the supervisor is gone, as the end of the channel will tell
+        with suppress(OSError):  # the supervisor is gone; the end of the channel tells that, too
             self._channel.send(report)

@@ -1,4 +1,4 @@
-"""A release from the host's side: for a lease whose container never got it, or is gone."""
+"""Releases a lease from the host's side, if its container never got it, or is gone."""
 
 import logging
 
@@ -12,9 +12,9 @@ log = logging.getLogger(__name__)
 
 
 def release_from_host(spec: EndpointSpec, link: EndpointLink, lease: Lease) -> bool:
-    """Releases `lease` over the endpoint's link; True if the DHCPRELEASE has left. Never fails: it logs the reason.
+    """Releases `lease` over the endpoint's link; True if the DHCPRELEASE has left. Never raises: it logs the reason.
 
-    A link that is gone together with its sandbox is made again: without one the server cannot be told.
+    If the link is gone together with its sandbox, it makes the link again, because the message needs one.
     """
     try:
         with Netlink() as netlink:

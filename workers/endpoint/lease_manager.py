@@ -1,7 +1,7 @@
-"""Keeps a lease inside the sandbox: what follows from a server's answers, from its time, and from what others claim.
+"""Keeps a lease inside the sandbox: acts on servers' answers, on the lease's time, and on claims of other machines.
 
-Owns the lease from Attach to Leave. An address that is not in use yet is probed for and given up where somebody else
-has it; one in use is defended and kept. Runs in the sandbox's network namespace; must not know how it got there.
+Owns the lease from Attach to Leave. It probes for an address that is not in use yet, and gives it up if another machine
+has it; it defends and keeps an address in use. Runs in the sandbox's network namespace; must not know how it got there.
 """
 
 import logging
@@ -39,9 +39,9 @@ log = logging.getLogger(__name__)
 
 
 class LeaseManager:
-    """One lease on one interface. `lease` is what the server last acknowledged to `client_identity`.
+    """One lease on one interface. `lease` is the one that the server last acknowledged to `client_identity`.
 
-    `confirmed`: it was, just now, by its server. `clients` are who renews it.
+    `confirmed`: its server has confirmed it just now. `clients` renew it.
     """
 
     def __init__(self, spec: EndpointSpec, lease: Lease, report: Callable[[Report], None], *, confirmed: bool) -> None:
@@ -68,19 +68,19 @@ class LeaseManager:
 
     @property
     def next_at(self) -> float | None:
-        """`boottime()` at which `due` is to be called."""
+        """The `boottime()` at which to call `due`."""
         times = (part.next_at for part in (self._timers, self.clients, self._defence, self._deadlines))
         return min((t for t in times if t is not None), default=None)
 
     def sources(self) -> dict[int, Callable[[], None]]:
-        """Descriptors to be waited on, with what to call when one is readable."""
+        """The descriptors to wait for, each with the function to call when it is readable."""
         probe = dict.fromkeys(self._probe.sources(), self._on_probe_answer)
         return self.clients.sources() | self._defence.sources() | probe
 
     def begin(self, interface: str, attach: Attach, mtu_limit: int) -> None:
         """The link is in the sandbox, configured, and called `interface` there; `mtu_limit` is its parent's.
 
-        Where it had arrived before, another process kept the lease and is gone: it is renewed without a DISCOVER.
+        If it had arrived before, another process kept the lease and is gone: the lease is renewed without a DISCOVER.
         """
         self._interface = interface
         if attach.hostname not in (None, self.client_identity.hostname):
@@ -98,7 +98,7 @@ class LeaseManager:
         self._defend()
 
     def on_conflict(self, mac: str) -> None:
-        """`mac` has answered the probe that was sent before the address was in use: `begin` declines it."""
+        """`mac` has answered our probe from before the address was in use: `begin` declines the address."""
         self._claimant = mac
 
     def rename(self, hostname: str) -> None:
@@ -109,14 +109,14 @@ class LeaseManager:
                 self._restart()
 
     def move(self, interface: str) -> None:
-        """The link has another name now: udhcpc would end at its next packet."""
+        """The link has another name now. Restarts udhcpc, which would end at its next packet."""
         self._interface = interface
         self._restart()
         if self._is_ours():
             self._defend()
 
     def due(self) -> None:
-        """To be called at `next_at`."""
+        """Does what is due. Call it at `next_at`."""
         now = boottime()
         self.clients.due(now)
         self._timers.due(now)
@@ -124,31 +124,31 @@ class LeaseManager:
         self._deadlines.due(now)
 
     def stop(self) -> None:
-        """Nothing renews any more; the lease stays held."""
+        """Ends the client; the lease stays held."""
         self.clients.stop()
         self._forget_candidate()
         self._timers.clear()
 
     def finish(self) -> None:
-        """As `stop`, with the lease that the server has granted last, although nobody has answered its probe yet."""
+        """As `stop`, but takes the last granted lease, even if its probe has not ended yet."""
         self.clients.finish()
         if self._candidate is not None:
             self._adopt(self._candidate)
         self.stop()
 
     def end(self) -> None:
-        """The sandbox is left: nothing is kept open there, for which the kernel takes 15 ms."""
+        """The worker has left the sandbox: closes all sockets there, for which the kernel takes 15 ms."""
         self.stop()
         self._interface = ""
         self._defence.end()
 
     def _restart(self) -> None:
-        """Begins anew with what the client was granted last, which it may not have told yet."""
+        """Begins anew with the last granted lease, which the client may not have reported yet."""
         self.clients.finish()
         self._run()
 
     def _run(self) -> None:
-        """Renews from now on, or anew, by whichever client it is time for."""
+        """Starts the client that the state of the lease demands."""
         self._timers.begin(self.lease, boottime())
         if self._native:
             self.clients.start_native(self._interface, self._machine())
@@ -163,7 +163,7 @@ class LeaseManager:
         return self._spec.client is ClientKind.NATIVE or (duration is not None and duration < MIN_LEASE_SECONDS)
 
     def _machine(self) -> Machine:
-        """Holds the lease, if that is still ours; else it asks for one."""
+        """Our own client, which holds the lease if that is still ours; else it asks for one."""
         machine = Machine(self._spec.mac, self.client_identity, self._requested)
         now = boottime()
         if self._is_ours():
@@ -177,7 +177,7 @@ class LeaseManager:
 
     @property
     def _requested(self) -> IPv4Address | None:
-        """What a client asks for: the address of the lease, unless that has been declined."""
+        """The address that a client asks for: that of the lease, unless it was declined."""
         return None if self._claimant is not None else (self._candidate or self.lease).address.ip
 
     def _defend(self) -> None:
@@ -196,13 +196,13 @@ class LeaseManager:
         self._report(LeaseTrouble(trouble, what, self.lease.family))
 
     def _ask_anew(self) -> None:
-        """The lease cannot be renewed any more: the rest is udhcpc's; one that still thinks it is bound may hang."""
+        """The lease cannot be renewed any more: udhcpc asks for another. One that still thinks it is bound may hang."""
         if not self._stays_native and (self._native or self._bound):
             self._native = self._bound = False
             self._run()
 
     def _on_expiry(self) -> None:
-        """No server has answered in time: from now on a new lease is asked for."""
+        """No server has answered in time: the client asks for a new lease from now on."""
         if self._spec.drop_expired:
             self._defence.end()
             self._placement.drop(self._interface, self.lease)
@@ -244,7 +244,7 @@ class LeaseManager:
             self._deadlines.set(self._on_silence, self._probe.settled_at)
 
     def _on_silence(self) -> None:
-        """Nobody has answered the probe."""
+        """No machine has answered the probe."""
         if self._candidate is not None:
             self._adopt(self._candidate)
 
@@ -253,7 +253,7 @@ class LeaseManager:
         if lease is None:
             return
         known = [a for a in (lease.server, *lease.routers, self.lease.server, *self.lease.routers) if a is not None]
-        mac = self._probe.claimant(macs_of(known))  # these may answer for everybody (proxy ARP)
+        mac = self._probe.claimant(macs_of(known))  # these may answer for all others (proxy ARP)
         if mac is not None:
             self._decline(lease, mac)
 
@@ -290,7 +290,7 @@ class LeaseManager:
             self._run()
 
     def _is_strange(self, lease: Lease) -> bool:
-        """Of another server, which was the first to answer udhcpc's DISCOVER: the lease that is held still runs."""
+        """Whether another server was the first to answer udhcpc's DISCOVER, while the lease that we hold still runs."""
         return lease.address != self.lease.address and self.lease.runs(boottime()) and not self._in_need
 
     @property
@@ -299,7 +299,7 @@ class LeaseManager:
         return self._timers.silent or self._refused or self._claimant is not None
 
     def _insist(self, lease: Lease) -> None:
-        """The container keeps the address that Docker knows; whoever gave it says if it is not its own any more."""
+        """The container keeps the address that Docker knows; its server tells if it is not its own any more."""
         what = f"{lease.server} gave {lease.address.ip}; it is given back, and {self.lease.address.ip} renewed"
         log.warning(what, extra={"interface": self._interface})
         release_by_broadcast(self._interface, lease, self._spec.mac, self.client_identity)
@@ -310,7 +310,7 @@ class LeaseManager:
         return self._placement.put(self._interface, self.lease, lease)
 
     def _on_refused(self, words: str) -> None:
-        self._bound, self._refused = False, True  # the deconfig that follows is no news
+        self._bound, self._refused = False, True  # the deconfig that follows means nothing new
         self._tell(Trouble.NAK, f"the server refused {self.lease.address.ip}: {words!r}")
         self._ask_anew()
 

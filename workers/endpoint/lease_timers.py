@@ -1,6 +1,6 @@
-"""A lease's time: when it runs out, and when a server should have renewed it, of which udhcpc says nothing.
+"""A lease's timers: the end of the lease, and the time by which a server should have renewed it.
 
-Owns what is told of a silence. Must not know who asks the server, nor what follows the end.
+udhcpc does not report the second. Owns the report of a silence. Must not know the clients, nor what follows the end.
 """
 
 from collections.abc import Callable
@@ -11,9 +11,9 @@ from workers.system.deadlines import Deadlines
 
 
 class LeaseTimers:
-    """That of the lease which is held; `over` is called when it has run out.
+    """The timers of the lease that we hold; they call `over` when it has run out.
 
-    `silent`: no server answers, which has been told; whoever hears one says so by setting it to False.
+    `silent`: no server answers, and that was reported. Set it to False when a server answers.
     """
 
     def __init__(self, lease: Lease, report: Callable[[Report], None], over: Callable[[], None]) -> None:
@@ -25,30 +25,30 @@ class LeaseTimers:
 
     @property
     def next_at(self) -> float | None:
-        """`boottime()` at which `due` is to be called."""
+        """The `boottime()` at which to call `due`."""
         return self._deadlines.next_at
 
     def begin(self, lease: Lease, at: float) -> None:
-        """What becomes due where no server answers from `at` on; a lease that had run out by then was told already."""
+        """Sets the timers, if no server answers from `at` on. The end of a lease before `at` was reported already."""
         self._lease = lease
         runs = lease.runs(at)
         self._deadlines.set(self._on_expiry, lease.expires if runs else None)
         self._deadlines.set(self._on_overdue, lease.overdue_at(at) if runs else None)
 
     def due(self, now: float) -> None:
-        """To be called at `next_at`."""
+        """Calls back what is due. Call it at `next_at`."""
         self._deadlines.due(now)
 
     def clear(self) -> None:
-        """Nothing becomes due any more."""
+        """Cancels the timers."""
         self._deadlines.clear()
 
     def give_up(self) -> None:
-        """Whoever renewed the lease has given it up."""
+        """The client has given the lease up."""
         self.tell_silence(f"no server has renewed the lease of {self._lease.address.ip}; a new one is asked for")
 
     def tell_silence(self, what: str) -> None:
-        """Told once, however long it lasts."""
+        """Reports a silence once, however long it lasts."""
         if not self.silent:
             self.silent = True
             self._report(LeaseTrouble(Trouble.NO_ANSWER, what, self._lease.family))

@@ -1,7 +1,7 @@
-"""The container's network namespace, and the endpoint's link on its way into it: looked for, entered, left.
+"""The container's network namespace: finds the endpoint's link on its way there, enters the namespace, leaves it.
 
-Owns where this process is, and the kernel's notifications of the namespace that it is in. Must not know what the link
-is for, nor whom its coming and going is told.
+Owns the namespace of this process, and the kernel's notifications there. Must not know the link's purpose, nor what
+follows when it comes or goes.
 """
 
 import logging
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class Sandbox:
-    """One endpoint's; `inside`: this process is in there. It begins in the host's network namespace, its home."""
+    """The sandbox of one endpoint; `inside`: this process is in it. It begins in the host's namespace, its home."""
 
     def __init__(self, container_link: str, link: EndpointLink) -> None:
         """`container_link` is the link's name at home. Raises OSError."""
@@ -28,25 +28,25 @@ class Sandbox:
         self._feed: socket.socket | None = None
 
     def sources(self) -> list[int]:
-        """Readable when something has changed in the present namespace, if that is watched."""
+        """The descriptors that are readable when something has changed in the present namespace, if we watch it."""
         return [] if self._feed is None else [self._feed.fileno()]
 
     def watch(self) -> None:
-        """From now on the namespace that the process is in. Raises OSError."""
+        """Watches the present namespace from now on. Raises OSError."""
         if self._feed is not None:
             self._feed.close()
         self._feed = change_feed()
 
     def drain(self) -> bool:
-        """Takes what the kernel has told; whether there was anything."""
+        """Reads the kernel's notifications; True if there were any."""
         return self._feed is not None and drain(self._feed)
 
     def has_link_at_home(self) -> bool:
-        """Whether the link is where it was made: as a rule it is, each start on this host makes dozens of changes."""
+        """Whether the link is still at home. As a rule it is: each start causes dozens of notifications."""
         return is_here(self._container_link)
 
     def enter(self, path: str) -> bool:
-        """Goes where the link has gone, and watches there; False where there is no way. Raises NetlinkError."""
+        """Enters the namespace of the link, and watches there; False if there is no way. Raises NetlinkError."""
         with Netlink() as netlink:
             self._link.recognise(netlink)
         try:
@@ -63,11 +63,11 @@ class Sandbox:
         return True
 
     def is_abandoned(self, path: str) -> bool:
-        """Whether this process has stayed in there alone, and `path` leads elsewhere."""
+        """Whether only this process is left in the sandbox, and `path` leads elsewhere."""
         return self.inside and netns.is_abandoned(path)
 
     def has_address(self, address: IPv4Address) -> bool:
-        """Whether one of the links in here has it. Raises NetlinkError, OSError."""
+        """Whether one of the links in the present namespace has this address. Raises NetlinkError, OSError."""
         with Netlink() as netlink:
             return address in {a.ip for a in netlink.addresses()}
 
@@ -77,7 +77,7 @@ class Sandbox:
             return self._link.find(netlink)
 
     def leave(self) -> None:
-        """Back home, where nothing is watched: a process that stays keeps the sandbox alive. Raises OSError."""
+        """Goes back home, and stops watching: a process that stays keeps the sandbox alive. Raises OSError."""
         if self._feed is not None:
             self._feed.close()
             self._feed = None

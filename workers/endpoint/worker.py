@@ -3,10 +3,10 @@
     commands ──► ┌────────┐ ◄── netlink notifications (the link moved, an address came)
     reports  ◄── │ worker │ ◄── udhcpc's events and log
                  └────────┘
-It follows the link into the sandbox and has the leases kept there, releases them at Leave and removes the link at
-Delete. One thread; it waits in one place only. End of file on the channel means that the supervisor is gone: the worker
-ends and releases nothing, as the container lives on. Must not know how the link and the leases came about, nor how a
-lease is kept.
+It follows the link into the sandbox, where lease managers keep the leases, releases them at Leave and removes the link
+at Delete. One thread; it waits in one place only. End of file on the channel means that the supervisor is gone: the
+worker ends and releases nothing, because the container lives on. Must not know how the link is made, nor how a lease is
+obtained or kept.
 
 One process hands it to the next (workers.entry.sleeper) when nothing happens: its state is pickled, its descriptors are
 passed beside it (workers.entry.handover).
@@ -44,7 +44,7 @@ from workers.netlink.operations import Link, NetlinkError
 from workers.system.alarm import Alarm
 from workers.system.poll import ready
 
-QUIET_SECONDS = 1.0  # without anything to do, before the worker goes to sleep: what follows comes sooner as a rule
+QUIET_SECONDS = 1.0  # of idleness before the worker goes to sleep; as a rule the next event comes sooner
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +52,8 @@ log = logging.getLogger(__name__)
 class Worker:
     """The endpoint as this process sees it.
 
-    `_attach` is what Docker told of the sandbox, from Attach to Leave; `_interface` is what the link is called in there
-    from the moment that its leases are kept there.
+    `_attach` is the command that named the sandbox, from Attach to Leave. `_interface` is the link's name in there, as
+    soon as the leases are kept there.
     """
 
     def __init__(
@@ -64,9 +64,9 @@ class Worker:
         held: Set[Family],
         made: Made | None = None,
     ) -> None:
-        """The leases of the families in `held` are ours to release.
+        """This worker releases the leases of the families in `held`.
 
-        Without `made`, a worker that died had them; the link may have gone to the sandbox, or with it, long ago.
+        Without `made`, a worker that died had them; the link may be in the sandbox, or gone with it, long since.
         """
         self._spec = spec
         self._channel = channel
@@ -84,10 +84,10 @@ class Worker:
         self._left: Left | None = None
         self._done = False
 
-    # Where it waits.
+    # The one place where it waits.
 
     def serve(self) -> None:
-        """Waits and reacts until nothing happens any more, or something is left for the process that sleeps."""
+        """Waits and reacts until nothing happens any more, or the sleeper has something to do."""
         idle = False
         while not (idle or self._done or self._left or self._starting):
             self._alarm.set(self._next_at)
@@ -101,7 +101,7 @@ class Worker:
             self._alarm.set(self._next_at)
 
     def sources(self) -> dict[int, Callable[[], None]]:
-        """The descriptors that are waited on, with what to call when one is readable."""
+        """The descriptors to wait for, each with the function to call when it is readable."""
         sources: dict[int, Callable[[], None]] = {
             self._channel.fileno(): self._on_command,
             self._alarm.fileno(): self._on_alarm,
@@ -123,7 +123,7 @@ class Worker:
 
     @property
     def _patience(self) -> float | None:
-        """A link that is on its way is not slept over: the host's links change often when containers start."""
+        """The worker does not sleep while its link is on the way: links change often when containers start."""
         return None if self._attach is not None and self._interface is None else QUIET_SECONDS
 
     def _on_alarm(self) -> None:
@@ -134,9 +134,9 @@ class Worker:
         try:
             self._channel.send(report)
         except OSError:
-            self._done = True  # the supervisor is gone, and nobody reads this
+            self._done = True  # the supervisor is gone and reads no report
 
-    # What the supervisor tells it, in the order of an endpoint's life.
+    # The supervisor's commands, in the order of an endpoint's life.
 
     def _on_command(self) -> None:
         try:
@@ -157,7 +157,7 @@ class Worker:
                 self.discard()
 
     def _on_attach(self, command: Attach) -> None:
-        """From now on the sandbox is where Docker says. Raises NetlinkError, OSError."""
+        """Follows the link to the sandbox from now on. Raises NetlinkError, OSError."""
         self._attach = command
         if command.arrived and self._sandbox.is_abandoned(command.path):
             self._end_managers()
@@ -180,12 +180,12 @@ class Worker:
         self._end_managers()
 
     def _release_inside(self) -> frozenset[Family]:
-        """The families whose leases were released."""
+        """Releases the leases. Returns the families whose leases were released."""
         released: set[Family] = set()
         if self._interface is None:
             return frozenset()
         for family, manager in self._managers.items():
-            self._tried.add(family)  # a server that cannot be told now cannot be told a second later either
+            self._tried.add(family)  # a release that fails now would fail a second later, too
             try:
                 release(self._interface, manager.lease, self._spec.mac, manager.client_identity)
             except ReleaseError as error:
@@ -196,7 +196,7 @@ class Worker:
         return frozenset(released)
 
     def discard(self) -> None:
-        """Releases what is held, unless that was tried already, and removes the link."""
+        """Releases the leases that are held, unless that was tried already, and removes the link."""
         for manager in self._managers.values():
             manager.stop()
         self._leave_sandbox()
@@ -205,7 +205,7 @@ class Worker:
                 self._unreleased.remove(family)
         self._report(Deleted(frozenset(self._unreleased)))
         self._done = True
-        # Nobody waits for the rest, which takes the kernel 15 ms each.
+        # The supervisor does not wait for the rest, which takes the kernel 15 ms each.
         discard(self._spec, self._link)
 
     def _end_managers(self) -> None:
@@ -219,7 +219,7 @@ class Worker:
         self._advance()
 
     def _advance(self) -> None:
-        """Goes as far towards keeping the leases in the sandbox as the link has come."""
+        """Takes the next steps for which the link is ready, until the leases are kept in the sandbox."""
         if self._attach is not None and not self._sandbox.inside:
             self._enter(self._attach)
         try:
@@ -242,10 +242,10 @@ class Worker:
             self._lose_sandbox()  # else the container has ended already, and Leave or Delete is on its way
 
     def _begin(self) -> None:
-        """Has the leases kept from now on, if the link has arrived."""
+        """Starts the lease managers, if the link has arrived."""
         link = self._arrival()
         while link is not None and self._sandbox.drain():
-            link = self._arrival()  # what the kernel still has to tell of it would wake the worker once more
+            link = self._arrival()  # a notification that comes later would wake the worker once more
         if link is None or self._attach is None:
             return
         self._interface = link.name
@@ -255,7 +255,7 @@ class Worker:
             manager.begin(link.name, self._attach, self._link.mtu_limit(link))
 
     def _arrival(self) -> Link | None:
-        """The link in the sandbox, unless Docker is still at it, or the kernel."""
+        """The link in the sandbox, once Docker and the kernel have finished with it."""
         arrived = self._attach is not None and self._attach.arrived
         there = all(self._sandbox.has_address(manager.lease.address.ip) for manager in self._managers.values())
         if not (there or arrived or self._takeover):
@@ -279,11 +279,11 @@ class Worker:
                 manager.move(link.name)
 
     def _on_claim(self) -> None:
-        """A neighbour answered our probe after Docker was told the address: mended once the link is in the sandbox."""
+        """A neighbour answered our probe after Docker had learnt the address: the lease manager mends that."""
         if self._probe is None:
             return
         mac = self._probe.claimant()
-        self._probe.forget()  # a link that is moved ends it, too
+        self._probe.forget()  # the move of the link ends the probe, too
         self._probe = None
         if mac is not None:
             self._managers[Family.IPV4].on_conflict(mac)
@@ -299,16 +299,16 @@ class Worker:
         self._report(SandboxGone())
 
     def _leave_sandbox(self) -> None:
-        """Back into the host's network namespace, whether there was a sandbox or not."""
+        """Goes back into the host's network namespace, if it was in a sandbox."""
         self._attach = None
         self._interface = None
         self._sandbox.leave()
 
-    # What its process asks before it hands the worker to the next one, and after that.
+    # The turn asks this before it hands the worker to the next process, and after that.
 
     @property
     def name(self) -> str:
-        """Of its process."""
+        """The name of its process."""
         return self._spec.process_name
 
     @property
@@ -317,12 +317,12 @@ class Worker:
         return self._done
 
     def take_start(self) -> Start | None:
-        """What the process is to become when all else of it has been handed over, if anything."""
+        """The udhcpc that the process becomes after the handover, if any."""
         starts = (manager.clients.take_start() for manager in self._managers.values())
         return next((start for start in starts if start is not None), None)
 
     def take_left(self) -> Left | None:
-        """If the sandbox has been left: what to report once the process that sleeps has left it, too."""
+        """The report of a Leave, which is due once the sleeper has left the sandbox, too; else None."""
         left, self._left = self._left, None
         return left
 

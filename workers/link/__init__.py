@@ -1,4 +1,4 @@
-"""An endpoint's link: each kind of link makes, finds and removes it; a lease is applied to it in one way for all.
+"""An endpoint's link: each kind makes, finds and removes it in its own way; a lease is applied to all in one way.
 
 Must not know DHCP messages.
 """

@@ -1,7 +1,7 @@
 """Applies a lease to a link: address, connected route, default gateway, the other routes.
 
-Owns the order of the changes and the announcement of a new address; `workers.link.routes` says which changes. Must not
-know where the lease came from.
+Owns the order of the changes and the announcement of a new address; `workers.link.routes` decides on the changes. Must
+not know where the lease came from.
 """
 
 import errno
@@ -30,8 +30,8 @@ def configure(
 ) -> tuple[str, ...]:
     """Applies `lease` to `interface`, in the present namespace; returns one sentence for each change.
 
-    `previous` is the lease that was applied before: what it named is ours to replace, all other addresses and routes
-    stay. `joined` is the gateway that Docker was told at Join. A new address is `announced` if it is going to be used.
+    `previous` is the lease that was applied before: its address and routes are replaced, all others stay. `joined` is
+    the gateway in our answer to Join. With `announced` a new address is announced by ARP.
     If the kernel refuses one of the lease's routes, only that route is missing, and gets a sentence too.
     Raises NetlinkError if the link is gone or its address cannot be changed.
     """
@@ -88,8 +88,8 @@ def _apply(
 def _lease_route(route: Route, lease: Lease, joined: IPv4Address | None) -> KernelRoute:
     """The connected route looks as the kernel makes it, so that the kernel removes it with its address.
 
-    A default route that Docker does not know of leaves room for one of Docker's: else connecting the container to
-    another network fails ("failed to set gateway while updating gateway: file exists").
+    A default route that Docker does not know leaves room for one of Docker's. Without that room Docker cannot connect
+    the container to another network ("failed to set gateway while updating gateway: file exists").
     """
     if route.destination == lease.address.network:
         return KernelRoute(route, index=None, protocol=RTPROT_KERNEL, source=lease.address.ip)
@@ -98,7 +98,7 @@ def _lease_route(route: Route, lease: Lease, joined: IPv4Address | None) -> Kern
 
 
 def _moved(route: KernelRoute, old: IPv4Address, new: IPv4Address) -> KernelRoute:
-    """A route whose source is the old address cannot exist without it: it gets the new one."""
+    """A route whose source is the old address cannot exist without that: it gets the new address."""
     return replace(route, source=new if route.source == old else route.source)
 
 

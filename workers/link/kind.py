@@ -1,4 +1,4 @@
-"""What every kind of link can do, and which class does it for which kind."""
+"""The interface of every kind of link, and the class of each kind."""
 
 import logging
 from collections.abc import Iterable, Iterator
@@ -14,19 +14,19 @@ log = logging.getLogger(__name__)
 
 
 class EndpointLink(Protocol):
-    """The link of one endpoint, which need not exist; one class for each kind.
+    """The link of one endpoint, which need not exist; each kind has one class.
 
-    It goes from one process of the worker to the next, so it holds no descriptor. A `netlink` is of the host's network
-    namespace, except where `find` says otherwise. All but `mtu_limit` raise NetlinkError.
+    The object goes from one process of the worker to the next, so it holds no descriptor. A `netlink` belongs to the
+    host's network namespace, except in `find`. All methods but `mtu_limit` raise NetlinkError.
     """
 
     def __init__(self, spec: EndpointSpec) -> None: ...
 
     def make(self, netlink: Netlink) -> None:
-        """Makes it, under the name `spec.container_link`, up and ready to send; leaves nothing behind if it fails."""
+        """Makes the link `spec.container_link`, up and ready to send; leaves nothing behind if it fails."""
 
     def recognise(self, netlink: Netlink) -> None:
-        """Learns what `find` needs, if another process made the link."""
+        """Reads from the kernel what `find` needs, if another process made the link."""
 
     def find(self, netlink: Netlink) -> Link | None:
         """The link in the namespace of `netlink`, a sandbox; by then the engine or the container has renamed it."""
@@ -35,32 +35,32 @@ class EndpointLink(Protocol):
         """The largest MTU that its parent takes; `link` is what was found."""
 
     def parent_routes(self, netlink: Netlink) -> tuple[Route, ...]:
-        """The static routes over its parent on the host, which the container is to have, too."""
+        """The static routes over its parent on the host, which the container gets, too."""
 
     def remove(self, netlink: Netlink) -> None:
-        """Removes it, also from a sandbox if it has an end on the host; one that does not exist is no error."""
+        """Removes the link, also from a sandbox if it has an end on the host; a missing link is no error."""
 
     @staticmethod
     def unused(links: Iterable[Link], mark: int) -> Iterator[Link]:
-        """Those of the host's `links` that have this mark and whose container end, which it gives, is in no sandbox."""
+        """The container ends of the host's `links` that have this mark, if the container end is in no sandbox."""
 
 
 KINDS: dict[LinkKind, type[EndpointLink]] = {LinkKind.BRIDGE: VethOnBridge}
 
 
 def link_of(spec: EndpointSpec) -> EndpointLink:
-    """The link that this endpoint has, or is to have."""
+    """The link of this endpoint, which need not exist yet."""
     return KINDS[spec.link.kind](spec)
 
 
 def remove_any(netlink: Netlink, endpoint_id: str) -> None:
-    """Removes an endpoint's link, of whichever kind it is; one that does not exist is no error."""
+    """Removes an endpoint's link of any kind; a missing link is no error."""
     for kind in KINDS:
         netlink.delete_link(LinkSpec(kind, "").host_end(endpoint_id) or container_link(endpoint_id))
 
 
 def discard(spec: EndpointSpec, link: EndpointLink) -> None:
-    """Removes the link of an endpoint that ends; logs what fails, as nobody could do anything about it."""
+    """Removes the link of an endpoint that ends; only logs a failure, because no caller could mend it."""
     try:
         with Netlink() as netlink:
             link.remove(netlink)

@@ -1,6 +1,7 @@
-"""The MTU of a container's link, as the server names it (option 26).
+"""Sets the MTU of a container's link to the server's (option 26).
 
-The parent's is the limit: a bridge drops what is larger. If the server names none any more, the link has it back.
+The parent's MTU is the limit: a bridge drops larger frames. If the server names none any more, the link gets the
+parent's MTU back.
 """
 
 from workers.contract.lease import Lease
@@ -11,7 +12,7 @@ def follow_mtu(interface: str, previous: Lease | None, lease: Lease, limit: int 
     """Gives `interface`, in the present namespace, the lease's MTU; returns one sentence if that took a change.
 
     `previous` is the lease before this one: if both name the same MTU, the link keeps what it has, which the user may
-    have chosen. `limit` is the parent's MTU in octets, None where the link still has it. Never fails: an MTU that the
+    have chosen. `limit` is the parent's MTU in octets, None if the link still has it. Never raises: an MTU that the
     kernel refuses costs the container no lease.
     """
     if lease.mtu == (previous.mtu if previous else None):

@@ -1,6 +1,6 @@
 """Applies leases to the link in the sandbox, replaces them, and removes them.
 
-Logs each change, and reports what the kernel refuses.
+Logs each change, and reports a refusal of the kernel.
 """
 
 import logging
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class Placement:
-    """`joined` is the gateway that Docker was told at Join, `mtu_limit` the MTU of the link's parent."""
+    """`joined` is the gateway in our answer to Join, `mtu_limit` the MTU of the link's parent."""
 
     def __init__(self, report: Callable[[Report], None], *, skip_routes: bool) -> None:
         self.joined: IPv4Address | None = None

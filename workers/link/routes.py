@@ -1,7 +1,7 @@
-"""The difference between what a link has and what a lease says: pure, no I/O.
+"""The difference between the state of a link and a lease: pure, no I/O.
 
-Owns the decision which routes are ours: those that the previous lease named and those marked `proto dhcp`. All others
-belong to the user, the engine or another network, and are never touched. Must not know netlink.
+Owns the decision which routes are ours: those of the previous lease, and those marked `proto dhcp`. All others belong
+to the user, the engine or another network, and we never touch them. Must not know netlink.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from workers.netlink.rtnetlink import RTPROT_DHCP, RTPROT_KERNEL, KernelRoute
 
 @dataclass(frozen=True, slots=True)
 class LinkState:
-    """What the kernel has: a link's addresses and routes, and the destinations that other links' routes hold."""
+    """The kernel's state: a link's addresses and routes, and the destinations of other links' routes."""
 
     addresses: tuple[IPv4Interface, ...]
     routes: tuple[KernelRoute, ...]
@@ -31,7 +31,7 @@ class Difference:
 
 
 def wanted_routes(lease: Lease, *, skip_routes: bool) -> tuple[Route, ...]:
-    """The routes of a lease in an order the kernel accepts; without the connected one, which comes with the address.
+    """The routes of a lease in an order that the kernel accepts, without the connected one, which its address makes.
 
     A next hop that is on no connected network gets a host route of its own first (RFC 3442 leaves that to the
     client; servers that hand out /32 addresses rely on it).
@@ -52,8 +52,8 @@ def difference(
 ) -> Difference:
     """The changes that bring a link from `state` to `lease`; `previous` was applied before, None for nothing.
 
-    `joined` is the gateway that Docker was told at Join. Docker remembers that one, and sets it again whenever another
-    network of the container loses the default route.
+    `joined` is the gateway in our answer to Join. Docker remembers it, and sets it again whenever another network of
+    the container loses the default route.
     """
     wanted = wanted_routes(lease, skip_routes=skip_routes)
     former = wanted_routes(previous, skip_routes=skip_routes) if previous else ()
@@ -79,7 +79,7 @@ def withdrawal(state: LinkState, lease: Lease, *, skip_routes: bool) -> Differen
 
 
 def lost(before: LinkState, after: LinkState, done: Difference) -> tuple[KernelRoute, ...]:
-    """The routes that the kernel removed along with a deleted address, although nobody asked for it."""
+    """The routes that the kernel removed by itself along with a deleted address."""
     there = {(r.route, r.priority) for r in after.routes}
     deleted = {(r.route, r.priority) for r in done.delete_routes}
     return tuple(
@@ -104,7 +104,7 @@ def _missing(
     renumbered: bool,
     previous: Lease | None,
 ) -> tuple[Route, ...]:
-    """The wanted routes that are absent and whose destination nobody else holds."""
+    """The wanted routes that are absent and whose destination no other route holds."""
     staying = {r.route for r in state.routes if r not in obsolete}
     held = {r.destination for r in staying} | state.elsewhere
     missing = [r for r in wanted if r not in staying and r.destination not in held]

@@ -1,4 +1,4 @@
-"""Removes the links that no endpoint has: asked for once at the start, in the host's network namespace."""
+"""Removes the links that no endpoint has: once, at the start, in the host's network namespace."""
 
 import logging
 from collections.abc import Collection
@@ -13,15 +13,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """The links that no endpoint had, by the names of their containers' ends; they are gone."""
+    """The removed links, which no endpoint had, by the names of their containers' ends."""
 
     links: tuple[str, ...]
 
 
 def sweep(mark: int, owned: Collection[str], channel: Connection) -> None:
-    """Removes the links with this mark, except the `owned` container ends; sends a `Swept` with what it removed.
+    """Removes the links with this mark, except the `owned` container ends; sends a `Swept` that names them.
 
-    A link in a sandbox stays: it may be all that a running container has, and goes with it.
+    A link in a sandbox stays: a running container may need it, and it goes with the sandbox.
     """
     removed = []
     try:

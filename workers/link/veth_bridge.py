@@ -25,8 +25,8 @@ class VethOnBridge:
     def make(self, netlink: Netlink) -> None:
         """Makes the pair by two changes and two questions; both ends are up, with the bridge's MTU.
 
-        The message that creates the pair has the addresses in it, so that udev takes them for chosen. IPv6 is off
-        before the container's end gets a carrier, lest the host takes router advertisements on it.
+        The message that creates the pair contains the MACs, so that udev takes them for chosen. IPv6 is off before the
+        container's end gets a carrier, so that the host takes no router advertisements on it.
         """
         bridge = netlink.require_link(self._bridge, "bridge")
         pair = veth_pair(self._port, host_mac(self._mac), bridge, self._container_link, self._mac, group=self._mark)
@@ -48,7 +48,7 @@ class VethOnBridge:
         self._host_end = netlink.await_operational(self._port)
 
     def recognise(self, netlink: Netlink) -> None:
-        """By its port: the index of that is what the container's end tells of its peer."""
+        """Reads the index of its port, which the container's end names as its peer."""
         if self._host_end is None:
             self._host_end = netlink.link(self._port)
 
@@ -63,22 +63,22 @@ class VethOnBridge:
         return next((link for link in netlink.links() if (link.kind, link.peer_index, link.mac) == known), None)
 
     def mtu_limit(self, link: Link) -> int:
-        """The bridge's when the pair was made, which the port still has."""
+        """The bridge's MTU when the pair was made, which the port still has."""
         return self._host_end.mtu if self._host_end else link.mtu
 
     def parent_routes(self, netlink: Netlink) -> tuple[Route, ...]:
-        """Those over the bridge: no default route, nothing that came with an address."""
+        """The static routes over the bridge, without a default route and the routes that come with an address."""
         over = netlink.routes(self._host_end.master) if self._host_end else ()
         static = (route.route for route in over if route.protocol != RTPROT_KERNEL)
         return tuple(route for route in static if route.destination != DEFAULT_DESTINATION)
 
     def remove(self, netlink: Netlink) -> None:
-        """By its port, which takes the other end along from wherever that is."""
+        """Removes the port, and with it the other end, in any namespace."""
         netlink.delete_link(self._port)
 
     @staticmethod
     def unused(links: Iterable[Link], mark: int) -> Iterator[Link]:
-        """Pairs that are whole, each end under the name that it was made with; the mark is on the port."""
+        """The pairs whose both ends are here under their first names; the port has the mark."""
         by_index = {link.index: link for link in links}
         for port in by_index.values():
             other = by_index.get(port.peer_index or 0)
@@ -87,7 +87,7 @@ class VethOnBridge:
 
 
 def host_mac(mac: str) -> str:
-    """The port's address: so high that no bridge takes it for its own, which is its ports' lowest."""
+    """The port's MAC. It is so high that no bridge takes it for its own: a bridge takes its ports' lowest."""
     return f"fe:{mac.split(':', 1)[1]}"
 
 

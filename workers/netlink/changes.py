@@ -1,6 +1,6 @@
 """Wakes a worker when links or addresses of the present network namespace change.
 
-Must not know what a link is like: workers.netlink.operations asks for that.
+Must not know the state of a link: workers.netlink.operations asks for that.
 """
 
 import errno
@@ -12,7 +12,7 @@ RTMGRP_IPV4_IFADDR = 0x10
 
 
 def is_here(name: str) -> bool:
-    """Whether the present namespace has a link of that name; it costs a hundredth of asking for the link."""
+    """Whether the present namespace has a link of that name; a hundredth of the cost of asking for the link."""
     with suppress(OSError):
         return socket.if_nametoindex(name) > 0
     return False
@@ -21,7 +21,7 @@ def is_here(name: str) -> bool:
 def change_feed() -> socket.socket:
     """A socket that becomes readable when a link or an IPv4 address of the present namespace changes.
 
-    A wake-up only: ask a `Netlink` for the state, and `drain` the feed before that.
+    It only wakes: `drain` the feed, and then ask a `Netlink` for the state.
     """
     feed = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     feed.bind((0, RTMGRP_LINK | RTMGRP_IPV4_IFADDR))
@@ -29,11 +29,11 @@ def change_feed() -> socket.socket:
 
 
 def drain(feed: socket.socket) -> bool:
-    """Reads a feed until it is empty; True if there was anything. An overrun is a change like any other."""
+    """Reads a feed until it is empty; True if it was not empty before. An overrun counts as a change."""
     changed = False
     while True:
         try:
-            feed.recv(1)  # the rest of a datagram that does not fit is dropped by the kernel
+            feed.recv(1)  # the kernel drops the rest of the datagram
         except BlockingIOError:
             return changed
         except OSError as error:

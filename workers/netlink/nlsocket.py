@@ -1,7 +1,7 @@
 """A socket that asks the kernel over rtnetlink and takes its answers (netlink(7)); the messages are pyroute2's.
 
 pyroute2's own sockets run an event loop since 0.9: a dozen system calls around each message, and 4 MB that a worker
-keeps. Must not know what a message says: that is rtnetlink's.
+keeps. Must not know the content of a message: that is rtnetlink's.
 """
 
 import errno
@@ -38,7 +38,7 @@ class NetlinkSocket:
     def __init__(self) -> None:
         """Raises OSError."""
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
-        with suppress(OSError):  # before Linux 4.20 lists come whole, and the caller must choose
+        with suppress(OSError):  # before Linux 4.20 the kernel sends the whole list, and the caller must choose
             self._socket.setsockopt(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
         self._sequence = 0
 
@@ -49,11 +49,11 @@ class NetlinkSocket:
         self.close()
 
     def close(self) -> None:
-        """Gives the descriptor back."""
+        """Closes the socket."""
         self._socket.close()
 
     def change(self, kind: int, message: nlmsg, flags: int = 0) -> None:
-        """Has something done; raises KernelError."""
+        """Asks the kernel for a change; raises KernelError."""
         self._ask(kind, message, flags | NLM_F_ACK)
 
     def get(self, kind: int, message: nlmsg) -> nlmsg:
@@ -63,7 +63,7 @@ class NetlinkSocket:
     def dump(self, kind: int, message: nlmsg) -> list[nlmsg]:
         """All messages of a list; asks again if the list changed meanwhile.
 
-        Raises KernelError, EINTR for a list that does not stop changing: a container can see to that in its sandbox.
+        Raises KernelError, with EINTR for a list that changes all the time: a container can cause that in its sandbox.
         """
         for _ in range(DUMP_ATTEMPTS):
             answers, consistent = self._ask(kind, message, NLM_F_DUMP)
@@ -100,7 +100,7 @@ class NetlinkSocket:
     def _replies(self) -> Iterator[tuple[bytes, int, int, int]]:
         """The messages that answer the last question, each as a datagram, its offset in there, its kind and its flags.
 
-        What is left of a question that failed halfway is skipped, and what another process sent us.
+        It skips the rest of an earlier question that failed halfway, and messages of other processes.
         """
         while True:
             data, (sender, _) = self._socket.recvfrom(BUFFER_BYTES)

@@ -1,7 +1,7 @@
-"""Links, addresses and routes, as the kernel has them.
+"""Reads and changes the kernel's links, addresses and routes.
 
-Everything refers to the network namespace that the process was in when the `Netlink` was opened. Must not know what
-a lease says or why a link is made.
+Everything refers to the network namespace that the process was in when it opened the `Netlink`. Must not know leases,
+nor why a link is made.
 """
 
 import errno
@@ -54,7 +54,7 @@ __all__ = ["Link", "Netlink", "NetlinkError"]
 
 
 class NetlinkError(Exception):
-    """The kernel refused something; the text says what was tried, on what, and what the kernel said."""
+    """The kernel refused a request; the text names the request, its object, and the kernel's error."""
 
     def __init__(self, attempted: str, number: int, reason: str | None = None) -> None:
         super().__init__(f"{attempted}: {reason or os.strerror(number)}")
@@ -82,15 +82,15 @@ class Netlink:
         self._kernel.close()
 
     def create_link(self, what: str, message: nlmsg) -> None:
-        """Has a new link made as the message describes it; `what` describes it in the error's text."""
+        """Makes the link that the message describes; `what` describes it in the error's text."""
         with _attempt(f"making {what}"):
             self._kernel.change(RTM_NEWLINK, message, NLM_F_CREATE | NLM_F_EXCL)
 
     def await_operational(self, name: str) -> Link:
-        """Waits until a link sends: while the kernel has not noticed a new carrier it drops frames (linkwatch.c).
+        """Waits until a link sends: the kernel drops frames until it has noticed a new carrier (linkwatch.c).
 
-        Recent kernels notice when they are asked, older ones some milliseconds later. After the deadline the link is
-        returned as it is: DHCP repeats what is lost.
+        Recent kernels notice it when we ask, older ones some milliseconds later. After the deadline the link is
+        returned as it is: DHCP repeats lost messages.
         """
         link = self.require_link(name)
         if link.operational:
@@ -129,7 +129,7 @@ class Netlink:
             return tuple(map(decode_link, self._kernel.dump(RTM_GETLINK, link_question())))
 
     def delete_link(self, name: str) -> bool:
-        """Removes a link, a veth with its other end; False if there is none (any more)."""
+        """Removes a link, and of a veth the other end, too; False if there is none (any more)."""
         try:
             self._kernel.change(RTM_DELLINK, named_link(name))
         except KernelError as error:
@@ -147,12 +147,12 @@ class Netlink:
             self._kernel.change(RTM_NEWLINK, changed_link(link.index, mtu=mtu))
 
     def move_link(self, link: Link, namespace: Namespace) -> None:
-        """The link goes down on its way and loses its addresses."""
+        """Moves the link, which goes down on its way and loses its addresses."""
         with _attempt(f"moving {link.name} to another network namespace"):
             self._kernel.change(RTM_NEWLINK, changed_link(link.index, namespace=namespace.fileno()))
 
     def addresses(self, index: int | None = None) -> tuple[IPv4Interface, ...]:
-        """The IPv4 addresses of a link, the primary ones first, or those of all."""
+        """The IPv4 addresses of a link, the primary ones first, or those of all links."""
         with _attempt("listing the addresses"):
             found = map(decode_address, self._kernel.dump(RTM_GETADDR, address_question(index)))
             return tuple(address for owner, address in found if index in (None, owner))
@@ -172,12 +172,12 @@ class Netlink:
         return tuple(route for route in decoded if route is not None and index in (None, route.index))
 
     def add_route(self, link: Link, wanted: KernelRoute) -> None:
-        """Adds beside a route with the same destination and another next hop, never in place of it."""
+        """Adds a route. One with the same destination and another next hop stays beside it."""
         with _attempt(f"adding the {describe(wanted.route)} over {link.name}"):
             self._kernel.change(RTM_NEWROUTE, encode_route(link.index, wanted), NLM_F_CREATE | NLM_F_APPEND)
 
     def delete_route(self, link: Link, found: KernelRoute) -> None:
-        """A route that is gone already is deleted."""
+        """Removes a route; a missing route is no error."""
         try:
             self._kernel.change(RTM_DELROUTE, encode_route(link.index, found))
         except KernelError as error:

@@ -1,6 +1,6 @@
-"""Rtnetlink's messages (rtnetlink(7)) and our own types: links, addresses and routes to pyroute2's messages and back.
+"""Converts links, addresses and routes between our types and pyroute2's messages (rtnetlink(7)).
 
-Pure, no socket. Must not know what is done with a link. pyroute2 is untyped, so `Any` ends here.
+Pure, no socket. Must not know the use of a link. pyroute2 is untyped, so `Any` ends here.
 """
 
 from collections.abc import Iterable
@@ -32,7 +32,7 @@ OF_A_LINK = ("ADDRESS", "IFNAME", "MTU", "LINK", "MASTER", "OPERSTATE", "LINKINF
 
 
 class LinkMessage(ifinfmsg):  # type: ignore[misc]  # pyroute2 is untyped
-    """A link as the kernel tells it; of its forty attributes only those are decoded that a `Link` needs."""
+    """A link in the kernel's message; decodes only those of its forty attributes that a `Link` needs."""
 
     length: int
     _wanted = frozenset(
@@ -40,7 +40,7 @@ class LinkMessage(ifinfmsg):  # type: ignore[misc]  # pyroute2 is untyped
     )
 
     def decode_nlas(self, offset: int) -> None:
-        """Lets pyroute2 decode one at a time, as a message that ends there."""
+        """Has pyroute2 decode one attribute at a time, as a message that ends there."""
         end = self.length
         while offset - self.offset <= end - ATTRIBUTE.size:
             length, kind = ATTRIBUTE.unpack_from(self.data, offset)
@@ -82,10 +82,10 @@ class Link:
 
     @property
     def settled(self) -> bool:
-        """Whether the kernel has noticed its carrier: what it sends before that is dropped, here or at the bridge.
+        """Whether the kernel has noticed its carrier: frames that it sends before are dropped, here or at the bridge.
 
-        The kernel looks at both ends of a veth at once, some time after they have got one (linkwatch.c): on a busy host
-        that takes longer than a client needs to start. A link without a carrier is not waited for.
+        The kernel looks at both ends of a veth at once, some time after they have got a carrier (linkwatch.c): on a
+        busy host that takes longer than a client needs to start. A link without a carrier counts as settled.
         """
         return self.operational or not self.carrier
 
@@ -120,18 +120,18 @@ def link_question(name: str | None = None) -> nlmsg:
 
 
 def named_link(name: str, *, up: bool = False) -> nlmsg:
-    """The link of that name, as it is or to be raised."""
+    """A request for the link of that name; with `up` to raise it."""
     return _message(ifinfmsg, _raised(up), [("IFLA_IFNAME", name)])
 
 
 def changed_link(index: int, *, mtu: int | None = None, namespace: int | None = None) -> nlmsg:
-    """A link that is to have that MTU, or to be in the network namespace of that descriptor."""
+    """A request to give a link that MTU, or to move it to the network namespace of that descriptor."""
     changes = [("IFLA_MTU", mtu), ("IFLA_NET_NS_FD", namespace)]
     return _message(ifinfmsg, {"index": index}, [(k, v) for k, v in changes if v is not None])
 
 
 def veth_pair(port: str, port_mac: str, master: Link, other: str, other_mac: str, *, group: int = 0) -> nlmsg:
-    """A pair with the master's MTU; the one end is its port, up and in the group, the other is down."""
+    """A request for a pair with the master's MTU: one end is its port, up and in the group, the other is down."""
     peer = {"attrs": _end(other, other_mac, master.mtu)}
     info = [("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", {"attrs": [("VETH_INFO_PEER", peer)]})]
     place = [("IFLA_MASTER", master.index), ("IFLA_GROUP", group), ("IFLA_LINKINFO", {"attrs": info})]
@@ -155,7 +155,7 @@ def _message(kind: type[nlmsg], fields: dict[str, int], attributes: Iterable[tup
 
 
 def decode_link(message: Any) -> Link:  # noqa: ANN401  pyroute2 is untyped
-    slots = {slot.name: slot for slot in message["attrs"]}  # its `get` goes through all of them each time
+    slots = {slot.name: slot for slot in message["attrs"]}  # its `get` would search all of them each time
 
     def value(name: str) -> Any:  # noqa: ANN401
         return slots[name].value if name in slots else None
@@ -176,7 +176,7 @@ def decode_link(message: Any) -> Link:  # noqa: ANN401  pyroute2 is untyped
 
 
 def decode_bridge(message: Any) -> Bridge:  # noqa: ANN401  pyroute2 is untyped
-    """A bridge's settings. A kernel without bridge netfilter has no switch for it, and nothing there calls iptables."""
+    """A bridge's settings. A kernel without bridge netfilter has no such switch, and calls no iptables."""
     stp, delay, iptables = (
         message.get(("linkinfo", "data", f"br_{name}")) for name in ("stp_state", "forward_delay", "nf_call_iptables")
     )
@@ -207,7 +207,7 @@ def route_question(index: int | None = None) -> nlmsg:
 
 
 def decode_route(message: Any) -> KernelRoute | None:  # noqa: ANN401  pyroute2 is untyped
-    """None for what is no plain unicast IPv4 route of the main table; one by an IPv6 router is not plain either."""
+    """The route; None if it is no plain unicast IPv4 route of the main table, or leads over an IPv6 router."""
     if message["table"] != RT_TABLE_MAIN or message["type"] != RTN_UNICAST or message.get("via"):
         return None
     gateway, source = message.get("gateway"), message.get("prefsrc")
