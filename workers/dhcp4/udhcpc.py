@@ -29,6 +29,10 @@ ROUND_PAUSE_SECONDS = 5  # a server that comes back is asked within one round an
 STOP_SECONDS = 1.0
 MIN_LEASE_SECONDS = 30  # it takes shorter ones for this long, and renews them too late or never
 READ_BYTES = 65536
+# A record and a line that are not complete yet are handed from turn to turn. The largest record that a packet makes has
+# some 10 kB.
+MAX_RECORD_BYTES = 1 << 14
+MAX_LINE_BYTES = 1 << 10
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +110,9 @@ class Records:
     def feed(self, data: bytes) -> Iterator[Event]:
         """The events that `data` completes; records that are no event of udhcpc's are logged and dropped."""
         *records, self._pending = (self._pending + data).split(b"\0\0")
+        if len(self._pending) > MAX_RECORD_BYTES:
+            log.warning("udhcpc's script reported more than %d bytes at once; they are dropped", MAX_RECORD_BYTES)
+            self._pending = b""
         for record in records:
             name, *fields = record.decode("utf-8", "replace").split("\0")
             if name in EventKind.__members__.values():
@@ -185,9 +192,10 @@ class Client:
     def read_log(self) -> bool:
         """Takes in udhcpc's own log; False when udhcpc has ended."""
         data = _read(self.errors)
-        *lines, self._log_rest = (self._log_rest + (data or b"")).split(b"\n")
+        *lines, rest = (self._log_rest + (data or b"")).split(b"\n")
+        self._log_rest = rest[:MAX_LINE_BYTES]
         for line in lines:
-            text = line.decode("utf-8", "replace").removeprefix("udhcpc: ")
+            text = line[:MAX_LINE_BYTES].decode("utf-8", "replace").removeprefix("udhcpc: ")
             self.last_words = text
             log.debug("udhcpc[%d] %s", self.pid, text)
         return data is not None

@@ -8,8 +8,8 @@ Delete. One thread; it waits in one place only. End of file on the channel means
 ends and releases nothing, as the container lives on. Must not know how the link and the leases came about, nor how a
 lease is kept.
 
-One process hands it to the next (workers.entry.sleeper) when nothing happens: its state is pickled, its descriptors are
-passed beside it (workers.entry.handover).
+One process hands it to the next (workers.entry.sleeper) when nothing happens: its state, of the types in
+workers.entry.state, and its descriptors (workers.entry.handover).
 """
 
 import logging
