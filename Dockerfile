@@ -7,7 +7,8 @@ ARG BASE_IMAGE=debian:trixie-slim
 FROM ${BASE_IMAGE} AS build
 WORKDIR /build
 # Code without the columns of its lines is smaller; a traceback shows the line without marks below it. So is code without
-# docstrings and assertions, the only one that there is: the entry point and `compileall` say so both.
+# docstrings and assertions, the only one that there is: the entry point and `compileall` say so both. With -I instead of
+# -P, Python would ignore this setting.
 ENV PYTHONNODEBUGRANGES=1
 COPY LICENSE build/host* ./
 
@@ -35,18 +36,18 @@ RUN set -eu; version=$(python3 -c 'import sys; print("python%d.%d" % sys.version
       config-* venv curses dbm ssl.py sqlite3/dump.py EXTERNALLY-MANAGED LICENSE.txt \
       lib-dynload/readline.* lib-dynload/_curses* lib-dynload/_dbm* lib-dynload/_gdbm* lib-dynload/_tkinter* \
       lib-dynload/_hashlib* lib-dynload/_ssl* lib-dynload/_bz2* lib-dynload/_lzma* lib-dynload/*test*; \
-    python3 -I -m compileall -q -o 2 -j 0 --invalidation-mode unchecked-hash -s /rootfs /rootfs/usr/lib
+    python3 -P -m compileall -q -o 2 -j 0 --invalidation-mode unchecked-hash -s /rootfs /rootfs/usr/lib
 
 COPY requirements.lock ./
-# What would be imported for nothing goes: the __init__ of pyroute2 and of the docker SDK, as they import all of their
-# modules, 11 MB in the supervisor, and charset_normalizer, by which requests would guess an encoding, 3 MB in the watcher.
+# What would be imported for nothing goes: pyroute2's __init__, which imports all of its modules, 8 MB in the supervisor,
+# and charset_normalizer, by which requests would guess an encoding, 3 MB in the watcher.
 RUN set -eu; site=$(echo /rootfs/usr/local/lib/python3*/dist-packages); \
     if [ -e pip.conf ]; then export PIP_CONFIG_FILE=/build/pip.conf; fi; \
     python3 -m pip install --quiet --no-cache-dir --no-compile --only-binary :all: --require-hashes --target "$site" \
       -r requirements.lock; \
     find "$site" -depth \( -name tests -o -name bin -o -name '*.pyi' \) -exec rm -rf {} +; \
-    rm -r "$site/docker/__init__.py" "$site/pyroute2/__init__.py" "$site"/charset_normalizer*; \
-    python3 -I -m compileall -q -o 2 -j 0 --invalidation-mode unchecked-hash -s /rootfs "$site"; \
+    rm -r "$site/pyroute2/__init__.py" "$site"/charset_normalizer*; \
+    python3 -P -m compileall -q -o 2 -j 0 --invalidation-mode unchecked-hash -s /rootfs "$site"; \
     find /rootfs -type f \( -name '*.so*' -o -path /rootfs/usr/bin/\* \) -exec ldd {} + \
       | sed -nE 's,^(.*=>)?[[:space:]]*(/lib[^ ]+) .*,\2,p' | sort -u | xargs cp -L --parents -t /rootfs
 
@@ -58,7 +59,7 @@ RUN set -eu; site=$(echo /rootfs/usr/local/lib/python3*/dist-packages); \
     python3 -m pip install --quiet --no-cache-dir --no-compile --no-index --no-build-isolation --no-deps \
       --root-user-action ignore --target /build/ours .; \
     cp -a ours/. "$site"; \
-    python3 -I -m compileall -q -o 2 --invalidation-mode unchecked-hash -s /rootfs \
+    python3 -P -m compileall -q -o 2 --invalidation-mode unchecked-hash -s /rootfs \
       "$site/api" "$site/supervisor" "$site/workers"
 
 FROM scratch

@@ -5,10 +5,8 @@ know the plugin protocol.
 """
 
 import json
-import select
 import socket
 import struct
-import threading
 import time
 from contextlib import suppress
 from http import HTTPStatus
@@ -19,45 +17,25 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 # A client that is still sending needs a moment to see its answer; one that never closes must not keep a thread.
 LINGER_SECONDS = 2.0
-SILENCE_SECONDS = 5.0
 # A client that takes nothing of its answer for so long, or for twice as long, loses it.
 UNREAD_SECONDS = 10
-QUIET_SECONDS = 20.0  # a third of what gunicorn's master waits for a sign of life (api.server)
 DRAIN_BYTES = 1 << 16
 
 
 class JsonThreadWorker(ThreadWorker):
     """As its base, whose own error answers are HTML, which engines would show to users.
 
-    A connection has one request, so one thread of the pool serves it to its end; the base would hand it back to the
-    thread that accepts.
+    A connection has one request, and the thread that serves it also waits for its client's end: the base would do that
+    in the thread that accepts.
     """
 
-    _counting = threading.Lock()  # of `nr_conns`
-
-    def accept(self, listener: socket.socket) -> None:
-        """Counts the connection."""
-        with self._counting:
-            super().accept(listener)
-
-    def enqueue_req(self, conn: TConn) -> None:
-        """Gives the connection to a thread."""
-        self.tpool.submit(self._serve, conn)
-
-    def _serve(self, conn: TConn) -> None:
-        try:
-            conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", UNREAD_SECONDS, 0))
-            conn.data_ready = _says_something(conn.sock)
-            if conn.data_ready:
-                self.handle(conn)
-                _end(conn.sock)
-        finally:
-            conn.close()
-            with self._counting:
-                was_full = self.nr_conns >= self.worker_connections
-                self.nr_conns -= 1
-            if was_full or not self.alive:  # the thread that accepts waits for that
-                self.method_queue.defer(lambda: None)
+    def handle(self, conn: TConn) -> bool:
+        """Whether the connection may be used again, which it may not unless its client has said nothing yet."""
+        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", UNREAD_SECONDS, 0))
+        again: bool = super().handle(conn)
+        if not again:
+            _end(conn.sock)
+        return again
 
     def handle_request(self, req: Request, conn: TConn) -> bool:
         """Whether the connection may be used again. One whose answer ends early is closed without the last chunk."""
@@ -68,10 +46,6 @@ class JsonThreadWorker(ThreadWorker):
         except ConnectionAbortedError as error:  # the application's
             self.log.warning("%s", error)
         return False
-
-    def wait_for_and_dispatch_events(self, timeout: float | None) -> None:
-        """The base wakes once a second to look for what never happens here, or comes with a signal."""
-        super().wait_for_and_dispatch_events(QUIET_SECONDS if self.alive else timeout)
 
     def handle_error(self, req: Request | None, client: socket.socket, addr: object, exc: BaseException) -> None:
         """Answers on `client`; the caller closes it."""
@@ -85,13 +59,6 @@ class JsonThreadWorker(ThreadWorker):
             client.sendall(_answer(status, text))
         except OSError as error:
             self.log.debug("the client has gone: %s", error)  # nobody is left to be told
-
-
-def _says_something(client: socket.socket) -> bool:
-    """Whether the client sends a request in time; one that never does must not keep a thread."""
-    poll = select.poll()
-    poll.register(client, select.POLLIN)
-    return bool(poll.poll(SILENCE_SECONDS * 1000))
 
 
 def _end(client: socket.socket) -> None:

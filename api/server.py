@@ -34,7 +34,7 @@ with ssl_stands_in():
     from gunicorn.http.errors import ParseException
     from gunicorn.workers.base import Worker
 
-    from api.http_worker import QUIET_SECONDS, JsonThreadWorker
+    from api.http_worker import JsonThreadWorker
 
 # For the engine more than one host starts containers at once, and those that long answers to operators may keep. A
 # thread is made when all others are busy.
@@ -61,11 +61,6 @@ def run(listener_fd: int, requests: "SimpleQueue[Request]", replies: "SimpleQueu
     _Server(os.dup(listener_fd), Client(requests, replies)).run()
 
 
-class _Arbiter(Arbiter):
-    def wait_for_signals(self, timeout: float | None = None) -> list[int]:
-        return super().wait_for_signals(QUIET_SECONDS)
-
-
 class _Server(BaseApplication):
     def __init__(self, listener_fd: int, client: Client) -> None:
         """`listener_fd` is gunicorn's from here on: it closes it."""
@@ -74,7 +69,7 @@ class _Server(BaseApplication):
         super().__init__()
 
     def run(self) -> None:
-        _Arbiter(self).run()
+        Arbiter(self).run()
 
     def load_config(self) -> None:
         for name, value in self._settings().items():

@@ -1,7 +1,8 @@
 """Memory that processes share: a page is there once for all that were forked, until one of them writes into it.
 
 Python writes into an object whenever it is used, as it counts references, and the collector into each one that it looks
-at. Both spare what is immortal here (PEP 683) and frozen.
+at. Both spare what is immortal here (PEP 683) and frozen. Without immortal objects and filled gaps the plugin takes
+69 MB and 1.1 MB a container instead of 56 and 0.66.
 """
 
 import ctypes
@@ -12,7 +13,7 @@ from types import CodeType
 
 from workers.system.libc import LIBC
 
-# What both gunicorn or falcon and the docker SDK import.
+# What both gunicorn or falcon and the docker SDK import, 3 MB.
 MODULES = (
     "http.cookiejar",
     "http.cookies",

@@ -88,6 +88,17 @@ def test_complete(program: str) -> None:
     _inside(*PYTHON, "-c", f"{COMPILED}; import {program}")
 
 
+def test_code_is_small() -> None:
+    """It has neither columns nor docstrings: Python's own, the libraries' and ours."""
+    program = (
+        "import socket, falcon, supervisor.core as core; things = socket.socket, falcon.App, core.Supervisor; "
+        "print([{position[2] for position in thing.__init__.__code__.co_positions()} for thing in things], "
+        "[thing.__doc__ for thing in things])"
+    )
+    nothing = [None] * 3
+    assert _inside(*PYTHON, "-c", program) == f"{[{None}] * 3} {nothing}"
+
+
 def test_supervisor_loads_little() -> None:
     """Nothing that only a child of it needs, and no event loop: all workers carry what it has loaded."""
     loaded = _loaded_by("supervisor.core")

@@ -29,6 +29,10 @@ ROUND_PAUSE_SECONDS = 5  # it asks a server that comes back within one round and
 STOP_SECONDS = 1.0
 MIN_LEASE_SECONDS = 30  # it treats shorter leases as this long, and renews them too late or never
 READ_BYTES = 65536
+# A record and a line that are not complete yet are handed from turn to turn. The largest record that a packet makes has
+# some 10 kB.
+MAX_RECORD_BYTES = 1 << 14
+MAX_LINE_BYTES = 1 << 10
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +109,9 @@ class Records:
     def feed(self, data: bytes) -> Iterator[Event]:
         """The events that `data` completes. Logs and drops a record that is not an event of udhcpc."""
         *records, self._pending = (self._pending + data).split(b"\0\0")
+        if len(self._pending) > MAX_RECORD_BYTES:
+            log.warning("udhcpc's script reported more than %d bytes at once; they are dropped", MAX_RECORD_BYTES)
+            self._pending = b""
         for record in records:
             name, *fields = record.decode("utf-8", "replace").split("\0")
             if name in EventKind.__members__.values():
@@ -184,9 +191,10 @@ class Client:
     def read_log(self) -> bool:
         """Takes in udhcpc's own log; False when udhcpc has ended."""
         data = _read(self.errors)
-        *lines, self._log_rest = (self._log_rest + (data or b"")).split(b"\n")
+        *lines, rest = (self._log_rest + (data or b"")).split(b"\n")
+        self._log_rest = rest[:MAX_LINE_BYTES]
         for line in lines:
-            text = line.decode("utf-8", "replace").removeprefix("udhcpc: ")
+            text = line[:MAX_LINE_BYTES].decode("utf-8", "replace").removeprefix("udhcpc: ")
             self.last_words = text
             log.debug("udhcpc[%d] %s", self.pid, text)
         return data is not None

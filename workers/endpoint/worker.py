@@ -8,8 +8,8 @@ at Delete. One thread; it waits in one place only. End of file on the channel me
 worker ends and releases nothing, because the container lives on. Must not know how the link is made, nor how a lease is
 obtained or kept.
 
-One process hands it to the next (workers.entry.sleeper) when nothing happens: its state is pickled, its descriptors are
-passed beside it (workers.entry.handover).
+One process hands it to the next (workers.entry.sleeper) when nothing happens: its state, of the types in
+workers.entry.state, and its descriptors (workers.entry.handover).
 """
 
 import logging

@@ -1,13 +1,14 @@
-"""What one process leaves and another one goes on with: a state as bytes, and the descriptors that belong to it.
+"""How one process leaves its state to another one: as bytes in one message, with the descriptors that belong to it.
 
-Owns how things that have a descriptor are found in the state, sent, and made again. Must not know what the state is.
+The state is a worker as it is, pickled, but of no other types than `workers.entry.state` lists. Owns the message, its
+version and its limits. Must not know what the state is.
 """
 
 import os
 import pickle
 import socket
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO, FileIO
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
@@ -27,11 +28,19 @@ MAKERS: dict[type, Callable[[int], Any]] = {
     Namespace: Namespace,
     socket.socket: _socket,
 }
+KINDS = tuple(MAKERS)
+
+VERSION = 1  # of the message and of what it holds
+HEADER = struct.Struct("=B16sBB")  # the version, the name, how many descriptors are watched and how many children ended
+MAX_STATE_BYTES = 1 << 17  # a socket has room for it; the largest state that servers can cause is smaller
+MAX_DESCRIPTORS = 32
+MAX_ENDED = 255
+MAX_BYTES = HEADER.size + MAX_DESCRIPTORS + 4 * MAX_ENDED + MAX_STATE_BYTES
+ANCILLARY_BYTES = socket.CMSG_SPACE(4 * (MAX_DESCRIPTORS + 2))
 
 
-HEADER = struct.Struct("=16sBB")  # the name; how many are waited on, and have ended
-MAX_BYTES = 1 << 16
-ANCILLARY_BYTES = socket.CMSG_SPACE(4 * 32)
+class CannotHandOver(Exception):
+    """The state is too large, of a type that is not known, or has not arrived whole; the text says which."""
 
 
 class Rest(NamedTuple):
@@ -51,23 +60,29 @@ class Rest(NamedTuple):
 
 
 def pack(state: object) -> tuple[bytes, list[int]]:
-    """The state and the numbers of its descriptors; which is which is their order."""
+    """The state and the numbers of its descriptors; which is which is their order. Raises CannotHandOver."""
     packed = BytesIO()
     packer = _Packer(packed)
     packer.dump(state)
+    if packed.tell() > MAX_STATE_BYTES or len(packer.numbers) > MAX_DESCRIPTORS:
+        what = f"{packed.tell()} bytes and {len(packer.numbers)} descriptors"
+        raise CannotHandOver(f"a state of {what} is too large for the next turn")
     return packed.getvalue(), list(packer.numbers)
 
 
-def unpack(packed: bytes, numbers: Sequence[int]) -> Any:  # noqa: ANN401  whatever was packed
-    """The state again, with descriptors that are `numbers` here."""
-    return _Unpacker(packed, numbers).load()
+def unpack(packed: bytes, numbers: Sequence[int], types: Mapping[str, object]) -> Any:  # noqa: ANN401  what was packed
+    """The state again, with descriptors that are `numbers` here. Raises CannotHandOver.
+
+    `types` has all that it may consist of, by "module.name".
+    """
+    return _Unpacker(packed, numbers, types).load()
 
 
 def send(rest: Rest) -> None:
-    """To whoever receives it at the near end: the descriptors are theirs, too, from then on. Raises OSError."""
+    """To the process that receives at the near end, which has the descriptors as well from then on. Raises OSError."""
     watched, ended = len(rest.watched), len(rest.ended)
     parts = [
-        HEADER.pack(rest.name.encode(), watched, ended),
+        HEADER.pack(VERSION, rest.name.encode(), watched, ended),
         bytes(map(rest.numbers.index, rest.watched)),
         struct.pack(f"={ended}i", *rest.ended),
         rest.state,
@@ -77,15 +92,19 @@ def send(rest: Rest) -> None:
 
 
 def receive(near: socket.SocketType) -> Rest | None:
-    """What was sent; None where the far end has been closed instead.
+    """What was sent; None where the far end has been closed instead. Raises CannotHandOver where a part is missing.
 
-    The bare socket type, and no `recv_fds`: to run the socket module's Python costs whoever sleeps some 100 kB.
+    The bare socket type, and no `recv_fds`: to run the socket module's Python costs a process that sleeps 100 kB.
     """
-    message, ancillary, _, _ = near.recvmsg(MAX_BYTES, ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC)
+    message, ancillary, flags, _ = near.recvmsg(MAX_BYTES, ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC)
     if not message:
         return None
+    if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+        raise CannotHandOver(f"what a turn left does not fit into {MAX_BYTES} bytes and {MAX_DESCRIPTORS} descriptors")
     *numbers, place, far = memoryview(ancillary[0][2]).cast("i")
-    name, watched, ended = HEADER.unpack_from(message)
+    version, name, watched, ended = HEADER.unpack_from(message)
+    if version != VERSION:
+        raise CannotHandOver(f"what a turn left is of version {version}, not {VERSION}")
     pids = HEADER.size + watched
     state = pids + 4 * ended
     return Rest(
@@ -104,21 +123,27 @@ class _Packer(pickle.Pickler):
         super().__init__(into, pickle.HIGHEST_PROTOCOL)
         self.numbers: dict[int, int] = {}
 
-    def persistent_id(self, thing: Any) -> tuple[type, int] | None:  # noqa: ANN401  pickle's
-        kind = type(thing)
-        if kind not in MAKERS:
+    def persistent_id(self, thing: Any) -> tuple[int, int] | None:  # noqa: ANN401  pickle's
+        if type(thing) not in MAKERS:
             return None
-        return kind, self.numbers.setdefault(thing.fileno(), len(self.numbers))
+        return KINDS.index(type(thing)), self.numbers.setdefault(thing.fileno(), len(self.numbers))
 
 
 class _Unpacker(pickle.Unpickler):
-    def __init__(self, packed: bytes, numbers: Sequence[int]) -> None:
+    def __init__(self, packed: bytes, numbers: Sequence[int], types: Mapping[str, object]) -> None:
         super().__init__(BytesIO(packed))
+        self._types = types
         self._numbers = numbers
         self._made: dict[int, object] = {}
 
-    def persistent_load(self, name: tuple[type, int]) -> object:
+    def persistent_load(self, name: tuple[int, int]) -> object:
         kind, index = name
         if index not in self._made:
-            self._made[index] = MAKERS[kind](self._numbers[index])
+            self._made[index] = MAKERS[KINDS[kind]](self._numbers[index])
         return self._made[index]
+
+    def find_class(self, module: str, name: str) -> object:
+        try:
+            return self._types[f"{module}.{name}"]
+        except KeyError:
+            raise CannotHandOver(f"{module}.{name} is not listed in workers.entry.state") from None

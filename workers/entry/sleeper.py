@@ -18,6 +18,7 @@ from workers.contract.messages import Begin
 from workers.endpoint.worker import Worker
 from workers.entry.handover import Rest, pack, receive, send, unpack
 from workers.entry.jobs import begin
+from workers.entry.state import TYPES
 from workers.system.libc import follow_parent, take_name
 from workers.system.namespaces import Namespace, current
 from workers.system.poll import ready
@@ -37,7 +38,7 @@ def live(channel: int, near: int, far: int) -> None:
         turn = os.fork()
         if turn == 0:
             follow_parent(sleeper, signal.SIGKILL)
-            _take_turn(_begun(channel) if rest is None else unpack(rest.state, rest.numbers), far)
+            _take_turn(_begun(channel) if rest is None else unpack(rest.state, rest.numbers, TYPES), far)
             return
         os.close(far)
         rest = receive(inbox)

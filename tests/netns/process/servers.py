@@ -16,6 +16,13 @@ LATE_SECONDS = 1.4  # longer than the client waits for an answer
 USUAL = Grant()
 USUAL_ADDRESS = f"{USUAL.address}/{LAN.prefixlen}"
 FOR_EVER = 0xFFFFFFFF
+# Of options 121 and 6; udhcpc ignores a packet that has 400 bytes of options.
+MOST: dict[int, bytes | None] = {
+    Option.CLASSLESS_ROUTES: b"\0"
+    + SERVER.packed
+    + b"".join(bytes((16, 10, number)) + LAN[number].packed for number in range(100, 134)),
+    Option.DNS: b"".join(LAN[number].packed for number in range(100, 118)),
+}
 Script = Callable[[], Behaviour]
 
 
@@ -137,6 +144,7 @@ CASES = {
     "unicast only": Case(grants(USUAL), way=lambda _: str(USUAL.address)),
     "broadcast only": Case(grants(USUAL), way=lambda _: EVERYONE),
     "behind a relay": Case(grants(Grant(relay=SERVER, more={Option.SERVER_ID: BEYOND.packed})), server=str(BEYOND)),
+    "as much as udhcpc takes": Case(grants(Grant(more=MOST))),
     "no time at all": Case(grants(Grant(lease_time=0)), error="a lease of 0 s"),
     "network address": Case(grants(Grant(LAN[0])), error="no host's address in its subnet"),
     "for ever": Case(grants(Grant(lease_time=FOR_EVER)), lease_seconds=None),

@@ -68,6 +68,20 @@ def test_endpoints_own_processes(rig: Rig, server: DhcpServer, role: str) -> Non
     assert len(rig.capture.frames(victim.mac, Kind.RELEASE)) == 1
 
 
+@pytest.mark.usefixtures("server")
+def test_turn(rig: Rig) -> None:
+    """A turn that dies beside a udhcpc takes its worker along at once, and a successor confirms the lease."""
+    container = rig.joined()
+    rig.renew(container)
+    confirmed = rig.confirmations(container)
+    worker, udhcpc = pids(container)
+    (turn,) = wait_until(lambda: [c for c in psutil.Process(worker).children() if c.pid != udhcpc], "a turn", 5)
+    kill(turn.pid)
+    wait_until(lambda: container.view["worker_pid"] not in (None, worker), "its successor", 5)
+    rig.wait_for_bound(container, more_than=confirmed)
+    assert not rig.capture.frames(kind=Kind.RELEASE)
+
+
 @pytest.mark.usefixtures("hurried")
 def test_worker_while_dockerd_is_away(rig: Rig, server: DhcpServer) -> None:
     """Its successor has no way to the sandbox, which is no reason to give the container up: it waits for a dockerd."""

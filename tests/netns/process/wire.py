@@ -38,6 +38,7 @@ class Option(IntEnum):
 
     SUBNET_MASK = 1
     ROUTER = 3
+    DNS = 6
     HOST_NAME = 12
     MTU = 26
     STATIC_ROUTES = 33

@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -54,6 +55,11 @@ def _prepared(home: Home, spare: SpareWorker) -> Child:
     return child
 
 
+def _sockets(process: Path) -> list[str]:
+    """The numbers of its descriptors that are sockets."""
+    return [file.name for file in (process / "fd").iterdir() if str(file.readlink()).startswith("socket:")]
+
+
 def _kill_server(home: Home, spare: SpareWorker) -> None:
     server = spare.children[0]
     home.process_manager.kill(server, signal.SIGKILL)
@@ -80,6 +86,14 @@ def test_prepared(home: Home, spare: SpareWorker) -> None:
     spare.assign(child)
     assert (child.pid, child.state, child.restarts) == (pid, "starting", 0)
     home.wait_for(lambda: len(spare.children) == 2)  # there is another one soon
+
+
+def test_no_descriptor_is_inherited(home: Home, spare: SpareWorker) -> None:
+    """A udhcpc has none of the worker's sockets; it would keep the worker from seeing that a turn has died."""
+    directory = Path(f"/proc/{_prepared(home, spare).pid}")
+    wait_until(lambda: len(_sockets(directory)) == 2, "the channel and the sleeper's end only", 10)
+    flags = [int((directory / "fdinfo" / number).read_text().split()[3], 8) for number in _sockets(directory)]
+    assert all(flag & os.O_CLOEXEC for flag in flags)
 
 
 def test_one_start_after_the_other(home: Home, spare: SpareWorker, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.workers.dhcp4.hostile import texts
 from workers.contract.client_identity import ClientIdentity
-from workers.dhcp4.udhcpc import SCRIPT, ClientOptions, Event, EventKind, Records
+from workers.dhcp4.udhcpc import MAX_RECORD_BYTES, SCRIPT, ClientOptions, Event, EventKind, Records
 
 MAC = "02:00:5e:00:53:01"
 SHELLS = [["dash"], ["busybox", "sh"]]
@@ -73,6 +73,16 @@ def test_unknown_event(name: str, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         assert list(Records().feed(b"%b\0ip=1\0\0" % name.encode() + RECORDS)) == EVENTS
     assert len(caplog.records) == 1
+
+
+def test_record_without_end(caplog: pytest.LogCaptureFixture) -> None:
+    """What never ends is not kept for the next turn; what follows it is read."""
+    records = Records()
+    for _ in range(10):
+        assert list(records.feed(b"x" * MAX_RECORD_BYTES)) == []
+        assert len(records._pending) <= MAX_RECORD_BYTES
+    assert list(records.feed(b"\0\0" + RECORDS)) == EVENTS
+    assert "more than 16384 bytes at once" in caplog.text
 
 
 def test_any_bytes() -> None:

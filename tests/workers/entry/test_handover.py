@@ -11,7 +11,18 @@ from pathlib import Path
 import pytest
 
 from tests.supervisor.children import descriptors
-from workers.entry.handover import Rest, pack, receive, send, unpack
+from workers.entry import handover
+from workers.entry.handover import (
+    MAX_DESCRIPTORS,
+    MAX_ENDED,
+    MAX_STATE_BYTES,
+    CannotHandOver,
+    Rest,
+    pack,
+    receive,
+    send,
+    unpack,
+)
 from workers.system.alarm import Alarm
 from workers.system.namespaces import current
 
@@ -36,13 +47,16 @@ class Thing:
         return "acted"
 
 
+TYPES: dict[str, object] = {f"{thing.__module__}.{thing.__qualname__}": thing for thing in (Thing, Alarm, getattr)}
+
+
 def test_state_with_callbacks() -> None:
     """Bound methods, also as keys, are those of the state that was made again; what was one object is one."""
     ours, theirs = Pipe()
     with ours, theirs:
         state, numbers = pack(Thing(ours))
         assert numbers == [ours.fileno()]
-        again = unpack(state, [os.dup(number) for number in numbers])
+        again = unpack(state, [os.dup(number) for number in numbers], TYPES)
         assert again.channel is again.same
         assert again.channel.fileno() != ours.fileno()
         (callback,) = again.later
@@ -61,7 +75,7 @@ def test_kinds_of_descriptors() -> None:
     datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     things = (FileIO(reader), FileIO(writer, "w"), alarm, place, datagrams)
     state, numbers = pack(things)
-    read, write, timer, there, udp = again = unpack(state, [os.dup(number) for number in numbers])
+    read, write, timer, there, udp = again = unpack(state, [os.dup(number) for number in numbers], TYPES)
     write = FileIO(os.dup(write.fileno()), "w")
     write.write(b"x")
     assert read.read(1) == b"x"
@@ -98,8 +112,57 @@ def test_rest_is_sent(ends: tuple[socket.socket, socket.socket]) -> None:
     assert descriptors() == before
 
 
+def test_largest(ends: tuple[socket.socket, socket.socket]) -> None:
+    """The most that may be packed arrives; the sockets have room for it."""
+    near, far = ends
+    number = far.fileno()
+    watched, ended = [number] * MAX_DESCRIPTORS, list(range(MAX_ENDED))
+    state = bytes(MAX_STATE_BYTES)
+    send(Rest("nd-0123456789ab", state, [number] * MAX_DESCRIPTORS, watched, ended, number, number))
+    rest = receive(near)
+    assert rest is not None
+    assert (rest.state, len(rest.numbers), rest.ended) == (state, MAX_DESCRIPTORS, ended)
+    for given in (*rest.numbers, rest.place, rest.far):
+        os.close(given)
+
+
+@pytest.mark.parametrize("state", [bytes(MAX_STATE_BYTES), [FileIO(0, closefd=False) for _ in range(2)]], ids=type)
+def test_too_large(state: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused when it is packed."""
+    monkeypatch.setattr(handover, "MAX_DESCRIPTORS", 0)
+    with pytest.raises(CannotHandOver, match="too large for the next turn"):
+        pack(state)
+
+
+@pytest.mark.parametrize("limit", ["MAX_BYTES", "ANCILLARY_BYTES"])
+def test_truncated(ends: tuple[socket.socket, socket.socket], limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message of which a part is missing is not taken for a whole one."""
+    near, far = ends
+    numbers = [far.fileno()] * 9
+    send(Rest("", bytes(1000), numbers, [], [], far.fileno(), far.fileno()))
+    monkeypatch.setattr(handover, limit, socket.CMSG_SPACE(4))
+    with pytest.raises(CannotHandOver, match="does not fit"):
+        receive(near)
+
+
+def test_other_version(ends: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused."""
+    near, far = ends
+    send(Rest("", b"", [], [], [], far.fileno(), far.fileno()))
+    monkeypatch.setattr(handover, "VERSION", 2)
+    with pytest.raises(CannotHandOver, match="version 1, not 2"):
+        receive(near)
+
+
+def test_type_that_is_not_listed() -> None:
+    """It is named."""
+    state, _ = pack(Path("/"))
+    with pytest.raises(CannotHandOver, match=r"pathlib.*Path is not listed"):
+        unpack(state, [], TYPES)
+
+
 def test_nothing_is_sent(ends: tuple[socket.socket, socket.socket]) -> None:
-    """Whoever ends without a word leaves nothing."""
+    """A turn that ends without a word leaves nothing."""
     near, far = ends
     far.close()
     assert receive(near) is None

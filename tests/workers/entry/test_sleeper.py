@@ -169,6 +169,16 @@ def test_turn_failed(start: Callable[[], Sleeper], monkeypatch: pytest.MonkeyPat
     assert worker.end() == 7
 
 
+def test_later_turn_failed(start: Callable[[], Sleeper], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A turn that cannot be made of what the last one left ends it, too."""
+    monkeypatch.setattr(sleeper, "TYPES", {})
+    worker = start()
+    worker.channel.send(Begin(SPEC, Resume((LEASE,), frozenset({Family.IPV4}))))
+    worker.fall_asleep()
+    worker.channel.send(LeaveSandbox(keep=True))
+    assert worker.end() == 1
+
+
 def test_killed(start: Callable[[], Sleeper]) -> None:
     """No turn outlives it."""
     worker = start()

@@ -1,0 +1,43 @@
+"""What a worker's state consists of: nothing else is handed from turn to turn.
+
+A type that is missing here ends the next turn, and the log names it. What a type holds must be bounded where it is
+made: a message has room for `workers.entry.handover.MAX_STATE_BYTES`.
+"""
+
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+from workers.acd.arp import ArpWatch
+from workers.acd.defence import Defence
+from workers.acd.probe import AddressProbe
+from workers.contract.lease import Family, Lease, Route
+from workers.contract.link import LinkKind, LinkSpec
+from workers.contract.messages import Attach, ClientKind, ConflictCheck, EndpointSpec
+from workers.dhcp4.machine import Granted, Machine, Refused, State, Tally, Unanswered, Unusable
+from workers.dhcp4.native import NativeClient
+from workers.dhcp4.packet_socket import PacketSocket
+from workers.dhcp4.udhcpc import Client, GaveUp, Records
+from workers.endpoint.clients import Clients
+from workers.endpoint.lease_manager import LeaseManager
+from workers.endpoint.lease_timers import LeaseTimers
+from workers.endpoint.sandbox import Sandbox
+from workers.endpoint.worker import Worker
+from workers.link.placement import Placement
+from workers.link.veth_bridge import VethOnBridge
+from workers.netlink.rtnetlink import Link
+from workers.system.alarm import Alarm
+from workers.system.backoff import Backoff
+from workers.system.deadlines import Deadlines
+
+_TYPES = (
+    # What was asked for and what was granted.
+    *(EndpointSpec, LinkSpec, LinkKind, ConflictCheck, ClientKind, Attach),
+    *(Lease, Family, Route, IPv4Address, IPv4Interface, IPv4Network),
+    # The worker and its parts.
+    *(Worker, VethOnBridge, Link, Sandbox, LeaseManager, LeaseTimers, Placement, AddressProbe, ArpWatch, Defence),
+    # The clients.
+    *(Clients, Client, Records, NativeClient, Machine, State, Tally, PacketSocket),
+    *(Granted, Refused, Unusable, Unanswered, GaveUp),
+    *(Alarm, Backoff, Deadlines),
+)
+# `getattr` makes the bound methods that are called at a deadline.
+TYPES: dict[str, object] = {f"{thing.__module__}.{thing.__qualname__}": thing for thing in (*_TYPES, getattr)}
