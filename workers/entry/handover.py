@@ -96,7 +96,10 @@ def receive(near: socket.SocketType) -> Rest | None:
 
     The bare socket type, and no `recv_fds`: to run the socket module's Python costs a process that sleeps 100 kB.
     """
-    message, ancillary, flags, _ = near.recvmsg(MAX_BYTES, ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC)
+    try:
+        message, ancillary, flags, _ = near.recvmsg(MAX_BYTES, ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC)
+    except ConnectionResetError:  # closed before our last word was read, as by a udhcpc that is ended before it begins
+        return None
     if not message:
         return None
     if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):

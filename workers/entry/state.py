@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from workers.acd.arp import ArpWatch
 from workers.acd.defence import Defence
 from workers.acd.probe import AddressProbe
+from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import Family, Lease, Route
 from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import Attach, ClientKind, ConflictCheck, EndpointSpec
@@ -30,7 +31,7 @@ from workers.system.deadlines import Deadlines
 
 _TYPES = (
     # What was asked for and what was granted.
-    *(EndpointSpec, LinkSpec, LinkKind, ConflictCheck, ClientKind, Attach),
+    *(EndpointSpec, ClientIdentity, LinkSpec, LinkKind, ConflictCheck, ClientKind, Attach),
     *(Lease, Family, Route, IPv4Address, IPv4Interface, IPv4Network),
     # The worker and its parts.
     *(Worker, VethOnBridge, Link, Sandbox, LeaseManager, LeaseTimers, Placement, AddressProbe, ArpWatch, Defence),

@@ -161,8 +161,11 @@ def test_type_that_is_not_listed() -> None:
         unpack(state, [], TYPES)
 
 
-def test_nothing_is_sent(ends: tuple[socket.socket, socket.socket]) -> None:
-    """A turn that ends without a word leaves nothing."""
+@pytest.mark.parametrize("unread", [b"", b"settled"])
+def test_nothing_is_sent(ends: tuple[socket.socket, socket.socket], unread: bytes) -> None:
+    """A turn that ends without a word leaves nothing, whether it has read everything or not."""
     near, far = ends
+    if unread:
+        near.send(unread)
     far.close()
     assert receive(near) is None

@@ -3,6 +3,7 @@
 import os
 from multiprocessing import Pipe
 
+from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import Family
 from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import Attach, EndpointSpec
@@ -13,7 +14,9 @@ from workers.endpoint.worker import Worker
 from workers.entry.handover import MAX_STATE_BYTES, pack, unpack
 from workers.entry.state import TYPES
 
-SPEC = EndpointSpec("n" * 64, "e" * 64, LinkSpec(LinkKind.BRIDGE, "b" * 15), "02:00:00:00:00:01", 10.0)
+MAC = "02:00:00:00:00:01"
+IDENTITY = ClientIdentity.of_mac(MAC, "h" * 63)
+SPEC = EndpointSpec("n" * 64, "e" * 64, LinkSpec(LinkKind.BRIDGE, "b" * 15), MAC, IDENTITY, 10.0)
 LEASES = MAX_UNRELEASED + 6  # held, renewed, probed for, remembered, asked for, and told of at udhcpc's end
 LONGEST_DOMAIN = ".".join(["d" * 62] * 4)
 
