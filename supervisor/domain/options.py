@@ -199,7 +199,7 @@ OPTIONS = (
         _choice({"leave": False, "keep": True}),
         "`leave`",
         "`leave` gives a lease back when its container stops, so that others can have the address; `keep` lets it run "
-        "out, so that nobody else is given it while the container is away. For `keep` the server must have enough "
+        "out, so that no other client gets it while the container is away. For `keep` the server must have enough "
         "addresses",
     ),
     Option(

@@ -43,7 +43,7 @@ class Release:
 
 @dataclass
 class Played:
-    """Leftovers whose processes and clock the test plays."""
+    """Orphans whose processes and clock the test plays."""
 
     memory: Bindings
     asked: list[Release] = field(default_factory=list)
