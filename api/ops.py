@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import TypeVar
 
 from api.fields import Json
@@ -31,6 +31,7 @@ from supervisor.contract.messages import (
     GetEndpoint,
     GetHealth,
     Health,
+    Ipv6View,
     ListEndpoints,
     ListEvents,
     ListWorkers,
@@ -41,7 +42,7 @@ from supervisor.contract.messages import (
 # An operator, or a health check, waits less patiently than the engine: these are answered from memory.
 DEADLINE_SECONDS = 5.0
 
-View = EndpointView | EventView | WorkerView | Cost | Health
+View = EndpointView | Ipv6View | EventView | WorkerView | Cost | Health
 _T = TypeVar("_T", bound=Answer)
 _PRECISIONS = {"obtained": "seconds", "renewed": "seconds", "expires": "seconds", "started": "seconds"}
 _PRECISIONS |= {"time": "milliseconds"}
@@ -180,6 +181,6 @@ def _view(view: View) -> Json:
 def _value(key: str, value: object) -> object:
     if key in _PRECISIONS and isinstance(value, int | float):
         return datetime.fromtimestamp(value, UTC).isoformat(timespec=_PRECISIONS[key])
-    if isinstance(value, Cost):
+    if isinstance(value, Cost | Ipv6View):
         return _view(value)
-    return str(value) if isinstance(value, IPv4Address) else value
+    return str(value) if isinstance(value, IPv4Address | IPv6Address) else value

@@ -8,7 +8,7 @@ unknown fields are ignored, as new engines add some. Sources: moby, libnetwork's
 import posixpath
 import re
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Interface
 
 from api.fields import Fields, Json, decode
 from supervisor.contract.errors import InvalidRequest
@@ -79,8 +79,6 @@ def _mac(interface: Fields) -> str | None:
 
 
 def _address(interface: Fields) -> IPv4Interface | None:
-    if interface.text("AddressIPv6") is not None:
-        raise interface.refused("AddressIPv6", "empty, as IPv6 addresses are not supported")
     value = interface.text("Address")
     if value is None:
         return None
@@ -92,6 +90,16 @@ def _address(interface: Fields) -> IPv4Interface | None:
     if str(address) != value:  # a netmask, a host mask or no prefix at all
         raise refused
     return address
+
+
+def _address6(interface: Fields) -> IPv6Interface | None:
+    value = interface.text("AddressIPv6")
+    if value is None:
+        return None
+    try:
+        return IPv6Interface(value)
+    except ValueError:
+        raise interface.refused("AddressIPv6", "an IPv6 address with prefix length like fd00::7/64") from None
 
 
 def _sandbox_key(request: Fields) -> str:
@@ -138,6 +146,7 @@ def _create_endpoint(request: Fields) -> CreateEndpoint:
         endpoint_id=_id(request, "EndpointID"),
         mac=_mac(interface),
         address=_address(interface),
+        address6=_address6(interface),
         options=options.texts(ignored_prefix=_RESERVED),
         exposed_ports=_exposed_ports(options),
         published=_published(options),
@@ -167,8 +176,8 @@ def encode(answer: Answer) -> Json:
     match answer:
         case Done():
             return {}
-        case EndpointCreated(address, mac):
-            filled = {"Address": address, "MacAddress": mac}
+        case EndpointCreated(address, mac, address6):
+            filled = {"Address": address, "AddressIPv6": address6, "MacAddress": mac}
             return {"Interface": {key: str(value) for key, value in filled.items() if value is not None}}
         case Joined():
             return _encode_joined(answer)

@@ -6,7 +6,7 @@ reply belongs to which request. Text from Docker was parsed before it gets here:
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 
 from supervisor.contract.errors import RequestError
 from workers.contract.lease import Route
@@ -54,6 +54,7 @@ class CreateEndpoint:
     exposed_ports: frozenset[tuple[int, int]] | None = None
     published: frozenset[tuple[int, int, int]] = frozenset()
     dns: frozenset[str] = frozenset()
+    address6: IPv6Interface | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +170,7 @@ class EndpointCreated:
 
     address: IPv4Interface | None
     mac: str | None
+    address6: IPv6Interface | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +204,22 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
+class Ipv6View:
+    """The IPv6 address of an endpoint, as EndpointView. `server` is a DUID; with SLAAC there is none."""
+
+    address: IPv6Interface
+    router: IPv6Address | None
+    server: str | None
+    lease_state: str
+    lease_seconds: int | None
+    preferred_seconds: int | None
+    obtained: float
+    renewed: float
+    expires: float | None
+    last_trouble: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class EndpointView:
     """One endpoint as operators see it. Times are Unix seconds."""
 
@@ -225,6 +243,7 @@ class EndpointView:
     renewed: float | None
     expires: float | None
     last_trouble: str | None
+    ipv6: Ipv6View | None
     worker_pid: int | None
     udhcpc_pid: int | None
 

@@ -10,12 +10,15 @@ from workers.contract.messages import EndpointSpec
 INTERFACE_PREFIX = "eth"
 
 
-def join_answer(spec: EndpointSpec, lease: Lease, parent_routes: Iterable[Route]) -> Joined:
-    """The answer for a link with this lease.
+def join_answer(spec: EndpointSpec, lease: Lease | None, parent_routes: Iterable[Route]) -> Joined:
+    """The answer for a link with this IPv4 lease; without one Docker gets no route.
 
+    The IPv6 routes are the kernel's, which takes them from router advertisements.
     If no connected route leads to a next hop, the engine fails the whole start. So a gateway outside of the subnet
     gets a route to itself first, and other routes with such a next hop are left out.
     """
+    if lease is None:
+        return Joined(spec.container_link, INTERFACE_PREFIX, None, ())
     gateway = lease.gateway
     off_link = gateway is not None and gateway not in lease.address.network
     to_gateway = (Route(IPv4Network((gateway, 32))),) if gateway is not None and off_link else ()

@@ -5,7 +5,7 @@ Both families have these states: RFC 2131, figure 5, and RFC 8415, section 18.2,
 
 from enum import StrEnum
 
-from workers.contract.lease import Lease
+from workers.contract.lease import AnyLease
 
 
 class LeaseState(StrEnum):
@@ -17,7 +17,7 @@ class LeaseState(StrEnum):
     EXPIRED = "expired"
 
 
-def lease_state(lease: Lease, now: float) -> LeaseState:
+def lease_state(lease: AnyLease, now: float) -> LeaseState:
     """At `now`, in `boottime()` seconds."""
     begins = (
         (lease.expires, LeaseState.EXPIRED),

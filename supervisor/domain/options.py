@@ -9,12 +9,12 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 from supervisor.contract.errors import InvalidRequest
 from supervisor.contract.messages import IpamPool
-from workers.contract.messages import ClientKind, ConflictCheck
+from workers.contract.messages import ClientKind, ConflictCheck, Ipv6
 
 MIN_LEASE_TIMEOUT = 1.0
 MAX_LEASE_TIMEOUT = 20.0  # the engine gives a plugin 30 s, and clean-up comes after the last packet
@@ -63,6 +63,7 @@ class NetworkOptions:
     mac_by_name: bool = False
     conflict: ConflictCheck = ConflictCheck.DETECT
     client: ClientKind = ClientKind.UDHCPC
+    ipv6: Ipv6 = Ipv6.OFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ class EndpointOptions:
     requested: IPv4Address | None = None
     id: str | None = None
     keep_lease: bool | None = None
+    requested6: IPv6Address | None = None
 
 
 def _interface(text: str) -> str:
@@ -119,6 +121,18 @@ def _requested(text: str) -> IPv4Address:
     except ValueError:
         raise ValueError(f"{text!r} is no IPv4 address") from None
     if address.is_unspecified or address.is_multicast or address.is_loopback or address.is_reserved:
+        raise ValueError(f"{address} cannot be the address of a container")
+    return address
+
+
+def _requested6(text: str) -> IPv6Address:
+    try:
+        address = IPv6Address(text.partition("/")[0])
+    except ValueError:
+        raise ValueError(f"{text!r} is no IPv6 address") from None
+    if not (address.is_global or address.is_private) or address.is_unspecified or address.is_loopback:
+        raise ValueError(f"{address} cannot be the address of a container")
+    if address.is_multicast or address.is_link_local:
         raise ValueError(f"{address} cannot be the address of a container")
     return address
 
@@ -174,6 +188,17 @@ OPTIONS = (
         "`true` accepts a bridge that another network uses, or on which Docker itself hands out addresses",
     ),
     Option("ip", "requested", ENDPOINT, _requested, "none", "the address to ask the DHCP server for"),
+    Option("ip6", "requested6", ENDPOINT, _requested6, "none", "the IPv6 address to ask the DHCPv6 server for"),
+    Option(
+        "ipv6",
+        "ipv6",
+        NETWORK,
+        _choice({"false": Ipv6.OFF} | {mode.value: mode for mode in Ipv6 if mode is not Ipv6.OFF}),
+        "`false`",
+        "the container's IPv6 address. `true` gets it from the DHCPv6 server, beside the IPv4 one; `only` does the "
+        "same without IPv4. `slaac` makes it from the prefix that your router advertises. `auto` does what the router "
+        "advertisement says, as other machines of the LAN do",
+    ),
     Option(
         "lease_timeout",
         "lease_timeout",

@@ -6,8 +6,9 @@ The only I/O is that the identifier reads the engine's files.
 import logging
 import secrets
 from collections.abc import Collection
+from ipaddress import IPv4Address, IPv6Address
 
-from supervisor.contract.errors import Conflict
+from supervisor.contract.errors import Conflict, InvalidRequest
 from supervisor.contract.messages import CreateEndpoint
 from supervisor.domain.options import NetworkOptions, for_endpoint, parse_endpoint_options
 from supervisor.endpoint.endpoint import Endpoint
@@ -16,9 +17,9 @@ from supervisor.engine.identity import Identifier
 from supervisor.state.bindings import Bindings, key_of, local_mac, mac_of_name
 from supervisor.state.records import Origin
 from workers.contract.client_identity import ClientIdentity
-from workers.contract.lease import Family
+from workers.contract.lease import Family, Lease, Lease6
 from workers.contract.link import LinkKind, LinkSpec
-from workers.contract.messages import EndpointSpec
+from workers.contract.messages import EndpointSpec, Ipv6
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,12 @@ def admit(
     identity, key = _identify(body, chosen.id, options.mac_by_name, others, identifier)
     remembered = bindings.recall(body.network_id, key)
     wanted = body.address.ip if body.address else chosen.requested
-    lease = bindings.claim(remembered).get(Family.IPV4)
+    wanted6 = body.address6.ip if body.address6 else chosen.requested6
+    if options.ipv6 is Ipv6.OFF and wanted6 is not None:
+        raise InvalidRequest(f"the address {wanted6} needs a network with -o ipv6=true")
+    leases = bindings.claim(remembered)
+    lease, lease6 = leases.get(Family.IPV4), leases.get(Family.IPV6)
+    last = remembered.addresses if remembered else {}
     named = mac_of_name(body.network_id, identity.name) if identity and key == f"name:{identity.name}" else None
     mac = body.mac or named or (remembered.mac if remembered else local_mac(secrets.token_bytes(5)))
     spec = EndpointSpec(
@@ -52,14 +58,18 @@ def admit(
         mac=mac,
         client_identity=ClientIdentity.of_mac(mac, identity.hostname if identity else None),
         lease_timeout=options.lease_timeout,
-        requested=wanted or (remembered.addresses.get(Family.IPV4) if remembered else None),
+        requested=wanted or (IPv4Address(last[Family.IPV4]) if Family.IPV4 in last else None),
         skip_routes=options.skip_routes,
         drop_expired=options.drop_expired,
         conflict=options.conflict,
         client=options.client,
-        remembered=lease if lease and wanted in (None, lease.address.ip) else None,
+        remembered=lease if isinstance(lease, Lease) and wanted in (None, lease.address.ip) else None,
+        ipv6=options.ipv6,
+        requested6=wanted6 or (IPv6Address(last[Family.IPV6]) if Family.IPV6 in last else None),
+        remembered6=lease6 if isinstance(lease6, Lease6) and wanted6 in (None, lease6.address.ip) else None,
     )
-    return spec, Origin(body.mac is not None, body.address is not None, key, options.keep_lease), identity
+    given = (body.mac is not None, body.address is not None)
+    return spec, Origin(*given, key, options.keep_lease, given_address6=body.address6 is not None), identity
 
 
 def _identify(

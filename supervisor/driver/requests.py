@@ -80,7 +80,9 @@ class DriverRequests:
     def _oper_info(self, body: OperInfo, respond: Respond) -> None:
         endpoint = self._endpoints.known(body.endpoint_id)
         shown: dict[str, object] = {"mac": endpoint.spec.mac}
-        if (ipv4 := endpoint.leases.get(Family.IPV4)) is not None:
-            lease = ipv4.lease
-            shown |= {"address": lease.address, "server": lease.server, "lease_state": lease_state(lease, boottime())}
+        for family, record in endpoint.leases.items():
+            lease, suffix = record.lease, "6" if family is Family.IPV6 else ""
+            state = lease_state(lease, boottime())
+            values = {"address": lease.address, "server": lease.source, "lease_state": state}
+            shown |= {f"{name}{suffix}": value for name, value in values.items()}
         respond(OperValues({name: str(value) for name, value in shown.items() if value is not None}))

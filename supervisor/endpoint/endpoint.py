@@ -15,7 +15,7 @@ renew, leave, delete; then come failures, and the start and the stop of the plug
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import replace
 from enum import StrEnum
 from ipaddress import IPv4Address
@@ -35,7 +35,7 @@ from supervisor.state.bindings import is_found, key_of_container
 from supervisor.state.records import EndpointRecord, LeaseRecord, Origin
 from workers.contract import messages as w
 from workers.contract.client_identity import legal_hostname
-from workers.contract.lease import Family, Lease, Route
+from workers.contract.lease import AnyLease, Family, Lease, Lease6, Route
 
 CLEAN_UP_SECONDS = 4.0  # the worker's, after the time for its first lease
 JOIN_SECONDS = 120.0  # in which Join follows CreateEndpoint, and the move of the link follows Join
@@ -241,10 +241,22 @@ class Endpoint:
 
     def _created_answer(self) -> EndpointCreated:
         """Leaves out the fields that the engine has filled in: it takes a repetition for an error."""
+        ipv4, ipv6 = self._lease, self._lease6
         return EndpointCreated(
-            address=None if self.origin.given_address else self.leases[Family.IPV4].lease.address,
+            address=None if self.origin.given_address or ipv4 is None else ipv4.address,
             mac=None if self.origin.given_mac else self.spec.mac,
+            address6=None if self.origin.given_address6 or ipv6 is None else ipv6.address,
         )
+
+    @property
+    def _lease(self) -> Lease | None:
+        record = self.leases.get(Family.IPV4)
+        return record.lease if record is not None and isinstance(record.lease, Lease) else None
+
+    @property
+    def _lease6(self) -> Lease6 | None:
+        record = self.leases.get(Family.IPV6)
+        return record.lease if record is not None and isinstance(record.lease, Lease6) else None
 
     @property
     def may_be_forgotten(self) -> bool:
@@ -299,7 +311,7 @@ class Endpoint:
         return True
 
     def _joined_answer(self) -> Joined:
-        answer = join_answer(self.spec, self.leases[Family.IPV4].lease, self._routes)
+        answer = join_answer(self.spec, self._lease, self._routes)
         self._gateway = answer.gateway
         return answer
 
@@ -363,7 +375,7 @@ class Endpoint:
 
     # Renew: the worker keeps the leases in the sandbox.
 
-    def _on_lease(self, lease: Lease) -> None:
+    def _on_lease(self, lease: AnyLease) -> None:
         now, previous = time.time(), self.leases.get(lease.family)
         trouble = self.troubles.pop(lease.family, None)
         if previous is None or previous.lease.address != lease.address:
@@ -388,7 +400,7 @@ class Endpoint:
             leases = [self.leases[family].lease for family in families if family in self.leases]
             self._journal.note(report.kind, text, leases, logging.WARNING)
 
-    def _all_leases(self) -> list[Lease]:
+    def _all_leases(self) -> list[AnyLease]:
         return [record.lease for record in self.leases.values()]
 
     def _held(self) -> frozenset[Family]:
@@ -502,10 +514,9 @@ class Endpoint:
             self._journal.note("deleted", text, self._all_leases())
         self._end()
 
-    def _unclaimed(self, obtained: Iterable[Family]) -> list[Lease]:
-        """The remembered lease, if no other was obtained: it goes on waiting for its container."""
-        remembered = self.spec.remembered
-        return [] if remembered is None or remembered.family in obtained else [remembered]
+    def _unclaimed(self, obtained: Container[Family]) -> list[AnyLease]:
+        """The remembered leases of families that obtained no other: they go on waiting for their container."""
+        return [lease for lease in self.spec.all_remembered if lease.family not in obtained]
 
     def _end(self) -> None:
         """The worker has sent its last report. The supervisor forgets the endpoint before it answers the engine."""

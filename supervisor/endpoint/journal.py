@@ -9,7 +9,7 @@ from supervisor.state.bindings import Bindings
 from supervisor.state.records import Origin
 from supervisor.state.store import Store
 from supervisor.state.tables import LeaseEvent
-from workers.contract.lease import Family, Lease
+from workers.contract.lease import AnyLease
 from workers.contract.messages import EndpointSpec
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class Journal:
         }
         log.log(level, text, extra=extra)
 
-    def note(self, kind: str, text: str, leases: Iterable[Lease], level: int = logging.INFO) -> None:
+    def note(self, kind: str, text: str, leases: Iterable[AnyLease], level: int = logging.INFO) -> None:
         """A line in the log, and one in the history for each lease; without a lease, one without an address."""
         self.say(text, level)
         spec = self._spec
@@ -48,19 +48,20 @@ class Journal:
                 LeaseEvent(time.time(), spec.endpoint_id, spec.network_id, container, kind, address, text)
             )
 
-    def first_lease(self, lease: Lease, origin: Origin, *, confirmed: bool) -> None:
+    def first_lease(self, lease: AnyLease, origin: Origin, *, confirmed: bool) -> None:
         """The endpoint was created with this lease: `confirmed` by a server, or else a remembered one."""
         self.remember(lease, origin)
         if confirmed:
-            self.note("bound", f"first lease {lease.address} from {lease.server}", [lease])
+            self.note("bound", f"first lease {lease.address} from {lease.source}", [lease])
         else:
             text = f"no server answers; starting on {lease.address}, whose lease still runs"
             self.note("unconfirmed", text, [lease])
-        requested = self._spec.requested
-        if lease.family is Family.IPV4 and requested not in (None, lease.address.ip):
+        spec = self._spec
+        requested = spec.requested if lease.address.version == 4 else spec.requested6
+        if requested not in (None, lease.address.ip):
             self.say(f"asked for {requested}, the server gave {lease.address.ip}", logging.WARNING)
 
-    def lease(self, lease: Lease, origin: Origin, previous: Lease | None, trouble: str | None) -> None:
+    def lease(self, lease: AnyLease, origin: Origin, previous: AnyLease | None, trouble: str | None) -> None:
         """A server has confirmed or changed the lease, which ends the trouble."""
         self.remember(lease, origin)
         if previous is None or previous.address != lease.address:
@@ -70,15 +71,15 @@ class Journal:
             )
             self.note("changed", text, [lease], logging.WARNING)
         else:
-            text = f"lease of {lease.address} confirmed by {lease.server} for {lease.duration} s"
+            text = f"lease of {lease.address} confirmed by {lease.source} for {lease.duration} s"
             text += f"; it had been said of it: {trouble}" if trouble else ""
             self.note("recovered" if trouble else "renewed", text, [lease])
 
-    def remember(self, lease: Lease, origin: Origin) -> None:
+    def remember(self, lease: AnyLease, origin: Origin) -> None:
         """Binds the endpoint's MAC and this address to its container, or to the key that the user chose."""
         self._bindings.keep(self._spec, origin.key, lease)
 
-    def set_aside(self, lease: Lease, origin: Origin) -> None:
+    def set_aside(self, lease: AnyLease, origin: Origin) -> None:
         """The endpoint ends without releasing its lease, which waits for its container or for a later release."""
         spec = self._spec
         key, give_back = origin.key, not origin.keep_lease

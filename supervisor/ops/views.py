@@ -5,13 +5,13 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from supervisor.contract.messages import EndpointView, EventView, ListEndpoints, WorkerView
+from supervisor.contract.messages import EndpointView, EventView, Ipv6View, ListEndpoints, WorkerView
 from supervisor.domain.lease_states import LeaseState, lease_state
 from supervisor.endpoint.endpoint import Endpoint
 from supervisor.engine.facts import Engine
 from supervisor.runtime.child import Child
 from supervisor.state.tables import LeaseEvent
-from workers.contract.lease import Family, Lease
+from workers.contract.lease import AnyLease, Family, Lease, Lease6
 from workers.system.clock import boottime
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ ROLES_BELOW = {"worker": "turn", "spare": "turn"}
 def view_endpoint(endpoint: Endpoint, engine: Engine) -> EndpointView:
     """One row of the list of endpoints."""
     spec, identity, ipv4 = endpoint.spec, endpoint.identity, endpoint.leases.get(Family.IPV4)
-    lease = ipv4.lease if ipv4 else None
+    lease = ipv4.lease if ipv4 and isinstance(ipv4.lease, Lease) else None
     return EndpointView(
         endpoint_id=spec.endpoint_id,
         network_id=spec.network_id,
@@ -46,8 +46,28 @@ def view_endpoint(endpoint: Endpoint, engine: Engine) -> EndpointView:
         renewed=ipv4.renewed if ipv4 else None,
         expires=_wall_clock(lease) if lease else None,
         last_trouble=endpoint.troubles.get(Family.IPV4),
+        ipv6=_view_ipv6(endpoint),
         worker_pid=endpoint.worker.child.pid,
         udhcpc_pid=endpoint.worker.clients.get(Family.IPV4),
+    )
+
+
+def _view_ipv6(endpoint: Endpoint) -> Ipv6View | None:
+    record = endpoint.leases.get(Family.IPV6)
+    if record is None or not isinstance(record.lease, Lease6):
+        return None
+    lease = record.lease
+    return Ipv6View(
+        address=lease.address,
+        router=lease.router,
+        server=lease.server.hex(":") or None,
+        lease_state=lease_state(lease, boottime()),
+        lease_seconds=lease.duration,
+        preferred_seconds=lease.preferred,
+        obtained=record.obtained,
+        renewed=record.renewed,
+        expires=_wall_clock(lease),
+        last_trouble=endpoint.troubles.get(Family.IPV6),
     )
 
 
@@ -160,5 +180,5 @@ def _other_view(sample: "Sample", by_pid: Mapping[int, Child], clients: Mapping[
     )
 
 
-def _wall_clock(lease: Lease) -> float | None:
+def _wall_clock(lease: AnyLease) -> float | None:
     return None if lease.expires is None else time.time() + lease.expires - boottime()

@@ -15,7 +15,7 @@ from supervisor.engine.container_files import Identity
 from supervisor.engine.identity import COMEBACK_SECONDS
 from supervisor.state.records import Binding
 from supervisor.state.store import Store
-from workers.contract.lease import Family, Lease
+from workers.contract.lease import AnyLease, Family
 from workers.contract.messages import EndpointSpec
 from workers.system.clock import boottime
 
@@ -80,14 +80,14 @@ class Bindings:
         """The last binding of the owner of the key."""
         return self._bindings.get((network_id, key)) if key is not None else None
 
-    def claim(self, binding: Binding | None) -> dict[Family, Lease]:
+    def claim(self, binding: Binding | None) -> dict[Family, AnyLease]:
         """Returns the leases that wait for the owner and still run. They wait no longer."""
         if binding is None or not binding.leases:
             return {}
         self.given_back(binding)
         return {family: lease for family, lease in binding.leases.items() if lease.runs(boottime())}
 
-    def keep(self, spec: EndpointSpec, key: str | None, lease: Lease) -> None:
+    def keep(self, spec: EndpointSpec, key: str | None, lease: AnyLease) -> None:
         """An endpoint has this lease now. Leases that wait under the key for another MAC wait until they are due."""
         if key is None:
             return
@@ -96,7 +96,7 @@ class Bindings:
             self._put(replace(known, key=f"left:{next(iter(known.leases.values())).address.ip}"))
         self._put(self._with(spec, key, lease))
 
-    def set_aside(self, spec: EndpointSpec, key: str, lease: Lease, *, give_back: bool) -> None:
+    def set_aside(self, spec: EndpointSpec, key: str, lease: AnyLease, *, give_back: bool) -> None:
         """An endpoint has ended without releasing its lease, which waits for the owner of the key.
 
         `give_back`: the lease is released if the owner does not come in time; else it runs out.
@@ -130,7 +130,7 @@ class Bindings:
                 del self._bindings[place]
                 self._store.drop_binding(*place)
 
-    def _with(self, spec: EndpointSpec, key: str, lease: Lease) -> Binding:
+    def _with(self, spec: EndpointSpec, key: str, lease: AnyLease) -> Binding:
         """The binding of the key with this lease's address. With the same MAC it keeps the other family's part."""
         known = self.recall(spec.network_id, key)
         if known is None or known.mac != spec.mac:
@@ -141,7 +141,7 @@ class Bindings:
             client_identity=spec.client_identity,
             link=spec.link,
             updated=time.time(),
-            addresses=known.addresses | {lease.family: lease.address.ip},
+            addresses=known.addresses | {lease.family: str(lease.address.ip)},
             leases=leases,
             release_at=known.release_at if leases else None,
         )

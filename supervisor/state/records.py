@@ -11,18 +11,19 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from typing import Any, Generic, TypeVar, cast
 
-from msgspec import json
+from msgspec import convert, json
 
 from supervisor.domain.options import NetworkOptions
 from supervisor.domain.phases import Phase
 from supervisor.engine.container_files import Identity
 from workers.contract.client_identity import ClientIdentity
-from workers.contract.lease import Family, Lease, Route
+from workers.contract.lease import AnyLease, Family, Lease, Lease6, Route
 from workers.contract.link import LinkSpec
 from workers.contract.messages import EndpointSpec
 from workers.system.clock import boot_id, boottime
 
 T = TypeVar("T")
+L = TypeVar("L", bound=AnyLease)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Origin:
     given_address: bool = False
     key: str | None = None
     keep_lease: bool = False
+    given_address6: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class LeaseRecord:
     Both are Unix times. `held`: the lease is not released yet.
     """
 
-    lease: Lease
+    lease: AnyLease
     held: bool = True
     obtained: float = 0.0
     renewed: float = 0.0
@@ -81,7 +83,7 @@ class Binding:
     """The last identity of `key` (supervisor.state.bindings) on a network; `updated` is a Unix time.
 
     `leases` are those that no endpoint has and that are not released yet. They are released at `release_at`, a
-    `boottime()` that the next instance sets anew.
+    `boottime()` that the next instance sets anew. `addresses` are text, as records hold no unions of addresses.
     """
 
     network_id: str
@@ -90,8 +92,8 @@ class Binding:
     client_identity: ClientIdentity
     link: LinkSpec
     updated: float
-    addresses: dict[Family, IPv4Address] = field(default_factory=dict)
-    leases: dict[Family, Lease] = field(default_factory=dict)
+    addresses: dict[Family, str] = field(default_factory=dict)
+    leases: dict[Family, AnyLease] = field(default_factory=dict)
     release_at: float | None = None
 
 
@@ -103,10 +105,10 @@ class Stored(Generic[T]):
     boot: str = ""
     booted: float = 0.0
 
-    def age(self, lease: Lease) -> Lease:
+    def age(self, lease: L) -> L:
         """The lease in the present `boottime()`. A wall clock that was set back never makes it younger."""
         age = max(0.0, time.time() - self.booted - lease.obtained)
-        return replace(lease, obtained=boottime() - age)
+        return lease.renewed(boottime() - age)
 
 
 def to_json(record: object) -> str:
@@ -127,15 +129,25 @@ def _aged(stored: Stored[Any]) -> Any:  # noqa: ANN401  the kind of record that 
             return replace(record, lease=stored.age(record.lease))
         case Binding():
             return replace(record, leases={family: stored.age(lease) for family, lease in record.leases.items()})
-        case EndpointRecord(spec) if spec.remembered is not None:
-            return replace(record, spec=replace(spec, remembered=stored.age(spec.remembered)))
+        case EndpointRecord(spec):
+            ipv4 = None if spec.remembered is None else stored.age(spec.remembered)
+            ipv6 = None if spec.remembered6 is None else stored.age(spec.remembered6)
+            return replace(record, spec=replace(spec, remembered=ipv4, remembered6=ipv6))
     return record
+
+
+def _read(wanted: Any, value: Any) -> Any:  # noqa: ANN401  msgspec's
+    """A value of a type that msgspec does not know."""
+    if wanted is AnyLease:
+        is_ipv6 = isinstance(value, dict) and ":" in str(value.get("address"))
+        return convert(value, Lease6 if is_ipv6 else Lease, dec_hook=_read)
+    return wanted(value)
 
 
 _ENCODER = json.Encoder(enc_hook=str)  # for addresses and networks of `ipaddress`
 
 _DECODERS: dict[Any, json.Decoder[Any]] = {
-    kind: json.Decoder(stored, dec_hook=lambda wanted, text: wanted(text))
+    kind: json.Decoder(stored, dec_hook=_read)
     for kind, stored in (
         (Network, Stored[Network]),
         (EndpointRecord, Stored[EndpointRecord]),

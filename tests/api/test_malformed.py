@@ -77,7 +77,7 @@ MALFORMED = [
     ("CreateEndpoint", with_interface(Address="192.0.2.7/255.255.255.0"), "Interface.Address must be an IPv4"),
     ("CreateEndpoint", with_interface(Address="192.0.2.7/33"), "Interface.Address must be an IPv4 address"),
     ("CreateEndpoint", with_interface(Address="2001:db8::1/64"), "Interface.Address must be an IPv4 address"),
-    ("CreateEndpoint", with_interface(AddressIPv6="2001:db8::1/64"), "IPv6 addresses are not supported"),
+    ("CreateEndpoint", with_interface(AddressIPv6="192.0.2.1/24"), "AddressIPv6 must be an IPv6 address"),
     # options
     ("CreateEndpoint", with_options([]), "Options must be an object, got array"),
     ("CreateEndpoint", with_options({"ip": 5}), "Options.ip must be a string of printable characters, got number 5"),

@@ -54,6 +54,7 @@ ENDPOINT = EndpointView(
     renewed=None,
     expires=1_700_000_120.4,
     last_trouble=None,
+    ipv6=None,
     worker_pid=42,
     udhcpc_pid=43,
 )

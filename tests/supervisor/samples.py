@@ -123,7 +123,7 @@ class Samples(random.Random):
             client_identity=self.client_identity(),
             link=LinkSpec(LinkKind.BRIDGE, f"br{self.randrange(99)}"),
             updated=self.uniform(1, 2e9),
-            addresses={Family.IPV4: self.address()} if self.coin() else {},
+            addresses={Family.IPV4: str(self.address())} if self.coin() else {},
             leases={Family.IPV4: self.lease()} if self.coin() else {},
             release_at=self.uniform(1, 2e9) if self.coin() else None,
         )

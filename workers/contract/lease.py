@@ -1,16 +1,18 @@
-"""A DHCP lease as the rest of the plugin sees it: validated, typed, immutable.
+"""The leases of both families as the rest of the plugin sees them: validated, typed, immutable.
 
-Owns the precedence between the route options (RFC 3442). Must not know where a lease came from, how it is stored
-or how it is applied to a link.
+Owns the times of a lease, and the precedence between the IPv4 route options (RFC 3442). Must not know where a lease
+came from, how it is stored or how it is applied to a link.
 """
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface
+from typing import Self
 
 DEFAULT_DESTINATION = IPv4Network("0.0.0.0/0")
 SILENCE_SECONDS = 5.0  # after T2, or half of the time that is left then
 T1, T2 = 0.5, 0.875  # of the duration, if the server says nothing else; RFC 2131 section 4.4.5
+T1_IPV6, T2_IPV6 = 0.5, 0.8  # of the preferred lifetime; RFC 8415 section 14.2
 
 
 class Family(StrEnum):
@@ -28,13 +30,65 @@ class Route:
     next_hop: IPv4Address | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """The lease that one DHCPACK granted.
+class AnyLease:
+    """The part that the leases of both families share.
 
-    `duration` is in seconds, None for an infinite lease (option 51 = 0xffffffff); `obtained` is the `boottime()` from
-    which it runs. `renewal` and `rebinding` are the server's T1 and T2 in seconds. `classless` holds option 121 (or
-    249, its private twin), `static` option 33, `routers` option 3.
+    `duration` is in seconds, for IPv6 the valid lifetime; None for an infinite lease. `obtained` is the `boottime()`
+    from which the lease runs. `renewal` and `rebinding` are the server's T1 and T2 in seconds.
+    """
+
+    __slots__ = ()
+
+    address: IPv4Interface | IPv6Interface
+    duration: int | None
+    obtained: float
+
+    @property
+    def family(self) -> Family:
+        """The family of its address."""
+        return Family(f"ipv{self.address.version}")
+
+    @property
+    def source(self) -> str:
+        """The server or router that granted it, for messages."""
+        raise NotImplementedError
+
+    @property
+    def expires(self) -> float | None:
+        """The `boottime()` at which the lease ends; None for an infinite lease."""
+        return None if self.duration is None else self.obtained + self.duration
+
+    @property
+    def t1(self) -> float | None:
+        """The `boottime()` at which the client asks its server to renew it; None for never."""
+        raise NotImplementedError
+
+    @property
+    def t2(self) -> float | None:
+        """The `boottime()` from which the client asks every server; None for never."""
+        raise NotImplementedError
+
+    def overdue_at(self, now: float) -> float | None:
+        """The `boottime()` from which no answer counts as silence, if none comes from `now` on; None for never."""
+        if self.t2 is None or self.expires is None:
+            return None
+        return max(self.t2, now) + min(SILENCE_SECONDS, (self.expires - self.t2) / 2)
+
+    def renewed(self, at: float) -> Self:
+        """The same lease, acknowledged again at `at` (`boottime()`)."""
+        return replace(self, obtained=at)  # type: ignore[type-var]  # both families' leases are dataclasses
+
+    def runs(self, now: float) -> bool:
+        """Whether the address may still be used at `now` (`boottime()`)."""
+        return self.expires is None or now < self.expires
+
+
+@dataclass(frozen=True, slots=True)
+class Lease(AnyLease):
+    """The IPv4 lease that one DHCPACK granted.
+
+    An infinite lease has option 51 = 0xffffffff. `classless` holds option 121 (or 249, its private twin), `static`
+    option 33, `routers` option 3.
     """
 
     address: IPv4Interface
@@ -51,38 +105,16 @@ class Lease:
     rebinding: int | None = None
 
     @property
-    def family(self) -> Family:
-        """The family of its address."""
-        return Family(f"ipv{self.address.version}")
-
-    @property
-    def expires(self) -> float | None:
-        """The `boottime()` at which the lease ends; None for an infinite lease."""
-        return None if self.duration is None else self.obtained + self.duration
+    def source(self) -> str:
+        return str(self.server)
 
     @property
     def t1(self) -> float | None:
-        """The `boottime()` at which the client asks its server to renew it; None for an infinite lease."""
         return None if self.duration is None else self.obtained + (self.renewal or T1 * self.duration)
 
     @property
     def t2(self) -> float | None:
-        """The `boottime()` from which the client asks every server; None for an infinite lease."""
         return None if self.duration is None else self.obtained + (self.rebinding or T2 * self.duration)
-
-    def overdue_at(self, now: float) -> float | None:
-        """The `boottime()` from which no answer counts as silence, if none comes from `now` on; None for never."""
-        if self.t2 is None or self.expires is None:
-            return None
-        return max(self.t2, now) + min(SILENCE_SECONDS, (self.expires - self.t2) / 2)
-
-    def renewed(self, at: float) -> "Lease":
-        """The same lease, acknowledged again at `at` (`boottime()`)."""
-        return replace(self, obtained=at)
-
-    def runs(self, now: float) -> bool:
-        """Whether the address may still be used at `now` (`boottime()`)."""
-        return self.expires is None or now < self.expires
 
     @property
     def gateway(self) -> IPv4Address | None:
@@ -98,3 +130,43 @@ class Lease:
         """The routes except the default one: option 121 replaces option 33 (RFC 3442)."""
         candidates = self.classless or self.static
         return tuple(r for r in candidates if r.destination != DEFAULT_DESTINATION and r.next_hop != self.address.ip)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease6(AnyLease):
+    """One IPv6 address: granted by one Reply of a DHCPv6 server, or with `slaac` made from an advertised prefix.
+
+    `address` is a /128. `server` is the server's DUID, empty with `slaac`. `duration` is the valid lifetime and
+    `preferred` the preferred one, both in seconds, None for infinite ones. `router` is the link-local address of the
+    default router that was heard last.
+    """
+
+    address: IPv6Interface
+    server: bytes
+    duration: int | None
+    obtained: float
+    preferred: int | None = None
+    renewal: int | None = None
+    rebinding: int | None = None
+    dns: tuple[IPv6Address, ...] = ()
+    search: tuple[str, ...] = ()
+    router: IPv6Address | None = None
+    slaac: bool = False
+
+    @property
+    def source(self) -> str:
+        """A DUID is an opaque value that users compare with the server's own log."""
+        return f"router {self.router}" if self.slaac else f"server {self.server.hex(':')}"
+
+    @property
+    def t1(self) -> float | None:
+        return self._at(self.renewal, T1_IPV6)
+
+    @property
+    def t2(self) -> float | None:
+        return self._at(self.rebinding, T2_IPV6)
+
+    def _at(self, named: int | None, share: float) -> float | None:
+        """A time of RFC 8415 section 14.2; with an infinite lifetime none."""
+        base = self.duration if self.preferred is None else self.preferred
+        return None if self.duration is None or base is None else self.obtained + (named or share * base)

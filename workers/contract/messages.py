@@ -5,10 +5,10 @@ Messages travel over one pipe per worker, as pickles of these frozen dataclasses
 
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from workers.contract.client_identity import ClientIdentity
-from workers.contract.lease import Family, Lease, Route
+from workers.contract.lease import AnyLease, Family, Lease, Lease6, Route
 from workers.contract.link import LINK_ID_LENGTH, LinkSpec, container_link
 
 WORKER_PREFIX = "nd-"
@@ -29,15 +29,26 @@ class ClientKind(StrEnum):
     NATIVE = "native"  # the worker's own client
 
 
+class Ipv6(StrEnum):
+    """How an endpoint gets its IPv6 address, beside IPv4 except for ONLY."""
+
+    OFF = "off"
+    DHCP = "true"  # from a DHCPv6 server
+    ONLY = "only"  # from a DHCPv6 server, and no IPv4
+    SLAAC = "slaac"  # made from the prefix that a router advertises
+    AUTO = "auto"  # DHCPv6 or SLAAC, as the router advertisement says
+
+
 @dataclass(frozen=True, slots=True)
 class EndpointSpec:
     """The facts from which a worker makes an endpoint; fixed for the endpoint's life.
 
-    `mac` is the container's hardware address in every packet; `lease_timeout` the budget of the first lease in seconds;
-    `requested` goes out as option 50. `drop_expired`: the worker takes an address whose lease has run out off the link
-    (RFC 2131), instead of keeping it until a server answers. `remembered` is a lease that this MAC still holds from
-    before: the worker asks for it first (RFC 2131 section 3.2), and uses it if no server answers. `mark` is the group
-    (ip-link(8)) of the link while it is on the host: it tells to which state the link belongs; 0 marks nothing.
+    `mac` is the container's hardware address in every packet; `lease_timeout` the budget of the first leases in
+    seconds; `requested` goes out as option 50, `requested6` in the IA_NA of a Solicit. `drop_expired`: the worker takes
+    an address whose lease has run out off the link (RFC 2131), instead of keeping it until a server answers.
+    `remembered` and `remembered6` are leases that this client still holds from before: the worker asks for them first
+    (RFC 2131 section 3.2), and uses them if no server answers. `mark` is the group (ip-link(8)) of the link while it is
+    on the host: it tells to which state the link belongs; 0 marks nothing.
     """
 
     network_id: str
@@ -53,6 +64,21 @@ class EndpointSpec:
     client: ClientKind = ClientKind.UDHCPC
     remembered: Lease | None = None
     mark: int = 0
+    ipv6: Ipv6 = Ipv6.OFF
+    requested6: IPv6Address | None = None
+    remembered6: Lease6 | None = None
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """The families in which it gets an address."""
+        if self.ipv6 is Ipv6.OFF:
+            return (Family.IPV4,)
+        return (Family.IPV6,) if self.ipv6 is Ipv6.ONLY else tuple(Family)
+
+    @property
+    def all_remembered(self) -> tuple[AnyLease, ...]:
+        """The remembered leases of both families."""
+        return tuple(lease for lease in (self.remembered, self.remembered6) if lease is not None)
 
     @property
     def process_name(self) -> str:
@@ -72,7 +98,7 @@ class Resume:
     The leases of the families in `held` are not released yet: the worker releases them when the endpoint ends.
     """
 
-    leases: tuple[Lease, ...]
+    leases: tuple[AnyLease, ...]
     held: frozenset[Family]
 
 
@@ -142,7 +168,7 @@ class Created:
     The leases of the families in `unconfirmed` are remembered ones that no server has confirmed.
     """
 
-    leases: tuple[Lease, ...]
+    leases: tuple[AnyLease, ...]
     parent_routes: tuple[Route, ...]
     unconfirmed: frozenset[Family] = frozenset()
 
@@ -156,7 +182,7 @@ class CreateFailed:
     """
 
     reason: str
-    unreleased: tuple[Lease, ...] = ()
+    unreleased: tuple[AnyLease, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,9 +212,9 @@ class ClientStarted:
 
 @dataclass(frozen=True, slots=True)
 class LeaseObtained:
-    """A DHCPACK has confirmed or changed the lease, and the worker has applied it to the link."""
+    """A server has confirmed or changed the lease, and the worker has applied it to the link."""
 
-    lease: Lease
+    lease: AnyLease
 
 
 class Trouble(StrEnum):

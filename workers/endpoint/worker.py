@@ -16,7 +16,7 @@ import logging
 from collections.abc import Callable, Iterable, Set
 from multiprocessing.connection import Connection
 
-from workers.contract.lease import Family, Lease
+from workers.contract.lease import AnyLease, Family, Lease
 from workers.contract.messages import (
     Attach,
     Attached,
@@ -60,7 +60,7 @@ class Worker:
         self,
         spec: EndpointSpec,
         channel: Connection,
-        leases: Iterable[Lease],
+        leases: Iterable[AnyLease],
         held: Set[Family],
         made: Made | None = None,
     ) -> None:
@@ -73,7 +73,11 @@ class Worker:
         self._alarm = Alarm()
         self._link = made.link if made else link_of(spec)
         confirmed = made is not None and made.acquired.confirmed
-        self._managers = {le.family: LeaseManager(spec, le, self._report, confirmed=confirmed) for le in leases}
+        self._managers = {
+            lease.family: LeaseManager(spec, lease, self._report, confirmed=confirmed)
+            for lease in leases
+            if isinstance(lease, Lease)
+        }
         self._sandbox = Sandbox(spec.container_link, self._link)
         self._probe = made.acquired.probe if made else None
         self._takeover = made is None

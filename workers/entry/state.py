@@ -4,15 +4,15 @@ A type that is missing here ends the next turn, and the log names it. What a typ
 made: a message has room for `workers.entry.handover.MAX_STATE_BYTES`.
 """
 
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface
 
 from workers.acd.arp import ArpWatch
 from workers.acd.defence import Defence
 from workers.acd.probe import AddressProbe
 from workers.contract.client_identity import ClientIdentity
-from workers.contract.lease import Family, Lease, Route
+from workers.contract.lease import Family, Lease, Lease6, Route
 from workers.contract.link import LinkKind, LinkSpec
-from workers.contract.messages import Attach, ClientKind, ConflictCheck, EndpointSpec
+from workers.contract.messages import Attach, ClientKind, ConflictCheck, EndpointSpec, Ipv6
 from workers.dhcp4.machine import Granted, Machine, Refused, State, Tally, Unanswered, Unusable
 from workers.dhcp4.native import NativeClient
 from workers.dhcp4.packet_socket import PacketSocket
@@ -31,8 +31,8 @@ from workers.system.deadlines import Deadlines
 
 _TYPES = (
     # What was asked for and what was granted.
-    *(EndpointSpec, ClientIdentity, LinkSpec, LinkKind, ConflictCheck, ClientKind, Attach),
-    *(Lease, Family, Route, IPv4Address, IPv4Interface, IPv4Network),
+    *(EndpointSpec, ClientIdentity, LinkSpec, LinkKind, ConflictCheck, ClientKind, Ipv6, Attach),
+    *(Lease, Lease6, Family, Route, IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface),
     # The worker and its parts.
     *(Worker, VethOnBridge, Link, Sandbox, LeaseManager, LeaseTimers, Placement, AddressProbe, ArpWatch, Defence),
     # The clients.

@@ -81,7 +81,7 @@ def test_booleans(option: str, text: str, value: bool) -> None:
         ({"bridge": "br0", "ignore_conflicts": "yes"}, "ignore_conflicts"),
         ({"bridge": "br0", "ignore_conflicts": ""}, "ignore_conflicts"),
         ({"bridge": "br0", "skip_routes": "2"}, "skip_routes"),
-        ({"bridge": "br0", "ipv6": "true"}, "ipv6"),
+        ({"bridge": "br0", "ipv6": "yes"}, "ipv6"),
         ({"bridge": "br0", "Bridge": "br1"}, "Bridge"),
     ],
 )

@@ -105,7 +105,11 @@ def test_given_back_once(played: Played) -> None:
     release.answer(Deleted())
     played.pass_time(COMEBACK_SECONDS + 1)
     assert len(played.asked) == 1
-    assert (played.seen.mac, played.seen.addresses, played.seen.leases) == (MAC, {Family.IPV4: LIVE.address.ip}, {})
+    assert (played.seen.mac, played.seen.addresses, played.seen.leases) == (
+        MAC,
+        {Family.IPV4: str(LIVE.address.ip)},
+        {},
+    )
 
 
 @pytest.mark.parametrize("report", [None, Deleted(IPV4)], ids=["process died", "server silent"])

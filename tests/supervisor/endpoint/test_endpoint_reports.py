@@ -185,7 +185,7 @@ def test_nobodys_endpoint_becomes_the_containers(puppet: Puppet) -> None:
     puppet.learn("web-host")
     seen = puppet.bindings.recall(puppet.spec.network_id, "container:c1")
     assert seen is not None
-    assert (seen.mac, seen.addresses) == (MAC, {Family.IPV4: LEASE.address.ip})
+    assert (seen.mac, seen.addresses) == (MAC, {Family.IPV4: str(LEASE.address.ip)})
     assert puppet.endpoint.record().origin.key == "container:c1"
 
 

@@ -176,7 +176,7 @@ def test_join_of_a_stranger(key: str) -> None:
     assert puppet.worker.told() == [Delete()]
     kept = puppet.bindings.recall(puppet.spec.network_id, key)
     assert kept is not None
-    assert (kept.mac, kept.addresses) == (puppet.spec.mac, {Family.IPV4: LEASE.address.ip})
+    assert (kept.mac, kept.addresses) == (puppet.spec.mac, {Family.IPV4: str(LEASE.address.ip)})
     puppet.close()
 
 

@@ -97,7 +97,7 @@ def test_known_again_after_a_restart(memory: Bindings, store: Store, tmp_path: P
     memory.keep(SPEC, KEY, LIVE)
     seen = again(store, tmp_path).recall(NETWORK, KEY)
     assert seen is not None
-    assert (seen.mac, seen.addresses, seen.leases) == (MAC, {Family.IPV4: LIVE.address.ip}, {})
+    assert (seen.mac, seen.addresses, seen.leases) == (MAC, {Family.IPV4: str(LIVE.address.ip)}, {})
 
 
 def test_waiting_lease_of_another_mac(memory: Bindings) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 
@@ -33,13 +34,20 @@ LEASE = Lease(
     domain="lan",
     mtu=1400,
 )
+
+
+def _identity(mac: str, hostname: str | None = None) -> ClientIdentity:
+    """As schema 1 implies it, before there was DHCPv6."""
+    return replace(ClientIdentity.of_mac(mac, hostname), duid=b"", iaid=0)
+
+
 JOINED = EndpointRecord(
     EndpointSpec(
         network_id="n1",
         endpoint_id="e1",
         link=BR0,
         mac="02:00:00:00:00:01",
-        client_identity=ClientIdentity.of_mac("02:00:00:00:00:01", "web"),
+        client_identity=_identity("02:00:00:00:00:01", "web"),
         lease_timeout=10.0,
         requested=IPv4Address("192.0.2.10"),
         skip_routes=True,
@@ -59,7 +67,7 @@ CREATING = EndpointRecord(
         endpoint_id="e2",
         link=BR0,
         mac="02:00:00:00:00:02",
-        client_identity=ClientIdentity.of_mac("02:00:00:00:00:02"),
+        client_identity=_identity("02:00:00:00:00:02"),
         lease_timeout=5.0,
         remembered=Lease(IPv4Interface("192.0.2.11/24"), server=None, duration=None, obtained=4000.0),
     ),
@@ -69,19 +77,19 @@ IDLE = Binding(
     "n1",
     "id:idle",
     "02:00:00:00:00:03",
-    ClientIdentity.of_mac("02:00:00:00:00:03"),
+    _identity("02:00:00:00:00:03"),
     BR0,
     1700001000.0,
-    {Family.IPV4: IPv4Address("192.0.2.12")},
+    {Family.IPV4: "192.0.2.12"},
 )
 AWAY = Binding(
     "n1",
     "name:away",
     "02:00:00:00:00:04",
-    ClientIdentity.of_mac("02:00:00:00:00:04"),
+    _identity("02:00:00:00:00:04"),
     BR0,
     1700002000.0,
-    {Family.IPV4: IPv4Address("192.0.2.10")},
+    {Family.IPV4: "192.0.2.10"},
     {Family.IPV4: LEASE},
     release_at=5100.0,
 )
