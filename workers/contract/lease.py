@@ -132,6 +132,9 @@ class Lease(AnyLease):
         return tuple(r for r in candidates if r.destination != DEFAULT_DESTINATION and r.next_hop != self.address.ip)
 
 
+NO_LEASE = Lease(IPv4Interface("0.0.0.0/32"), server=None, duration=0, obtained=0.0)  # before a server has granted one
+
+
 @dataclass(frozen=True, slots=True)
 class Lease6(AnyLease):
     """One IPv6 address: granted by one Reply of a DHCPv6 server, or with `slaac` made from an advertised prefix.

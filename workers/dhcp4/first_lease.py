@@ -1,13 +1,13 @@
 """Obtains the first lease by the machine on a packet socket, while the link is still in the host's network namespace.
 
-Owns the budget, the probe of an offered address, and the error that a user reads when no lease came. It does not use
+Owns the probe of an offered address, and the error that a user reads when no lease came. It does not use
 udhcpc, which closes a packet socket at each step: the kernel makes it wait some 15 ms each time.
 """
 
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 
 from workers.acd.probe import AddressProbe
+from workers.contract.errors import NoLease
 from workers.contract.lease import Lease
 from workers.contract.messages import ConflictCheck, EndpointSpec
 from workers.dhcp4.machine import (
@@ -21,19 +21,11 @@ from workers.dhcp4.machine import (
     Unconfirmed,
 )
 from workers.dhcp4.packet_socket import PacketSocket
+from workers.dhcp4.release import release_message
 from workers.diagnosis.causes import likely_cause
 from workers.system.clock import boottime
-from workers.system.poll import ready
 
 MAX_DECLINES = 3
-
-
-class Cancelled(Exception):
-    """The supervisor has sent another command, or is gone: it does not want the lease any more."""
-
-
-class NoLease(Exception):
-    """No lease came within the budget; the text says what we sent, what we saw and the likeliest cause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,61 +48,58 @@ def machine_for(spec: EndpointSpec) -> Machine:
     return machine
 
 
-def acquire(spec: EndpointSpec, machine: Machine, channel: Connection, packet_socket: PacketSocket) -> Acquired:
-    """One DISCOVER-OFFER-REQUEST-ACK over the socket, or REQUEST-ACK for a remembered lease.
+class Exchange:
+    """One DISCOVER-OFFER-REQUEST-ACK over the socket, or REQUEST-ACK for a remembered lease (see Acquisition).
 
-    Other leases that a server may have granted are in `machine.unreleased`, also after a failure. Raises NoLease,
-    Cancelled, or OSError if the link is gone.
+    Other leases that a server may have granted are in `machine.unreleased`, also after a failure. All methods raise
+    OSError if the link is gone.
     """
-    return _Exchange(spec, machine, channel, packet_socket).run()
 
-
-class _Exchange:
-    """`_acquired` is a granted lease. It counts if no machine claims its address until `_settled_at`."""
-
-    def __init__(self, spec: EndpointSpec, machine: Machine, channel: Connection, packet_socket: PacketSocket) -> None:
+    def __init__(self, spec: EndpointSpec, machine: Machine, packet_socket: PacketSocket) -> None:
+        self.acquired: Acquired | None = None
         self._spec = spec
         self._machine = machine
-        self._channel = channel
         self._packet_socket = packet_socket
-        self._deadline = boottime() + spec.lease_timeout
         self._probe = AddressProbe(spec.mac, enabled=spec.conflict is not ConflictCheck.OFF)
         self._declined: list[str] = []
-        self._acquired: Lease | None = None
+        # A granted lease. It counts if no machine claims its address until `_settled_at`.
+        self._lease: Lease | None = None
         self._confirmed = True
         self._settled_at = 0.0
+        if machine.state is State.INIT_REBOOT and machine.lease is not None:
+            self._probe.probe(spec.container_link, machine.lease.address.ip)
 
-    def run(self) -> Acquired:
-        try:
-            return self._run()
-        except BaseException:
-            self._probe.forget()
-            raise
+    @property
+    def next_at(self) -> float | None:
+        """The `boottime()` at which to call `step`."""
+        return self._machine.next_at if self._lease is None else self._settled_at
 
-    def _run(self) -> Acquired:
-        if self._machine.state is State.INIT_REBOOT and self._machine.lease is not None:
-            self._probe.probe(self._spec.container_link, self._machine.lease.address.ip)
-        while True:
-            now = boottime()
-            if self._acquired is not None and now >= self._settled_at:
-                return Acquired(self._acquired, self._confirmed, self._probe)
-            if now >= self._deadline:
-                raise self._failure()
-            self._step(now)
+    def sources(self) -> list[int]:
+        """The descriptors that are readable when there is something to read for `step`."""
+        return [self._packet_socket.fileno(), *self._probe.sources()]
 
-    def _step(self, now: float) -> None:
-        due_at = self._machine.next_at if self._acquired is None else self._settled_at
-        if self._acquired is None and due_at is not None and now >= due_at:
+    def step(self) -> None:
+        """Does what is due, and reads what has come. Raises NoLease if it is in vain to go on."""
+        now = boottime()
+        if self._lease is None and self._machine.next_at is not None and now >= self._machine.next_at:
             self._carry_out(self._machine.due(now))
-            return
-        until = self._deadline if due_at is None else min(due_at, self._deadline)
-        told = self._channel.fileno()
-        if told in ready([self._packet_socket.fileno(), told, *self._probe.sources()], until - now):
-            raise Cancelled
         self._probe.hear()
         for answer in self._packet_socket.receive():
             self._carry_out(self._machine.receive(answer, boottime()), answer.sender)
         self._judge()
+        if self._lease is not None and boottime() >= self._settled_at:
+            self.acquired = Acquired(self._lease, self._confirmed, self._probe)
+
+    def release_others(self) -> None:
+        """Releases the leases that other servers may have granted although their answers were lost."""
+        for lease in self._machine.unreleased.values():
+            message = release_message(lease, self._spec.mac, self._spec.client_identity)
+            self._packet_socket.broadcast(message)
+        self._machine.unreleased.clear()
+
+    def close(self) -> None:
+        """Ends the probe of a lease that is not wanted."""
+        self._probe.forget()
 
     def _judge(self) -> None:
         """Declines an address that another machine has. In REBOOTING it waits: the router may answer for all others."""
@@ -119,7 +108,7 @@ class _Exchange:
         if lease is None or mac is None:
             return
         self._probe.forget()
-        self._acquired = None
+        self._lease = None
         self._carry_out(self._machine.decline(lease, mac, boottime()))
         self._declined.append(f"{lease.address.ip} by {mac}")
         if len(self._declined) >= MAX_DECLINES:
@@ -150,11 +139,12 @@ class _Exchange:
         if unasked:
             self._probe.probe(self._spec.container_link, lease.address.ip)
         sure = unasked or self._spec.conflict is ConflictCheck.WAIT
-        self._acquired, self._confirmed = lease, confirmed
+        self._lease, self._confirmed = lease, confirmed
         self._settled_at = self._probe.settled_at if sure else boottime()
         self._judge()
 
-    def _failure(self) -> NoLease:
+    def failure(self) -> NoLease:
+        """The reason why there is no lease when the time is up."""
         tally, spec = self._machine.tally, self._spec
         awaited = "DHCPACK" if self._machine.state is State.REQUESTING else "DHCPOFFER"
         seen = f"{tally.discovers} DISCOVER sent, {tally.offers} answers"

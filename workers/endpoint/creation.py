@@ -1,20 +1,23 @@
-"""An endpoint's beginning: makes the link and obtains the first lease, or leaves neither behind.
+"""An endpoint's beginning: makes the link and obtains the first leases, or leaves neither behind.
 
 Owns both until they are reported, and all leases that a server may have granted by then. Must not know what follows:
-where Docker moves the link, and which client keeps the lease.
+where Docker moves the link, and which client keeps a lease.
 """
 
 import logging
-from contextlib import suppress
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
-from workers.contract.lease import Family, Lease
+from workers.contract.errors import NoLease
+from workers.contract.lease import AnyLease, Family, Lease
 from workers.contract.messages import Created, CreateFailed, Deleted, EndpointSpec, Report
-from workers.dhcp4.first_lease import Acquired, Cancelled, NoLease, acquire, machine_for
+from workers.dhcp4 import first_lease as dhcp4
+from workers.dhcp4.machine import Machine
 from workers.dhcp4.packet_socket import PacketSocket
-from workers.dhcp4.release import release_message
+from workers.endpoint.acquisition import Acquired, Cancelled, Exchange, acquire
 from workers.endpoint.host_release import release_from_host
 from workers.link.kind import EndpointLink, discard, link_of
 from workers.link.mtu import follow_mtu
@@ -27,7 +30,7 @@ class Made(NamedTuple):
     """The results of a creation."""
 
     link: EndpointLink
-    acquired: Acquired
+    acquired: Mapping[Family, Acquired]
 
 
 class Creation:
@@ -37,70 +40,85 @@ class Creation:
         self._spec = spec
         self._channel = channel
         self._link = link_of(spec)
-        self._machine = machine_for(spec)
-        self._acquired: Acquired | None = None
+        self._machines = _machines(spec)
+        self._acquired: Mapping[Family, Acquired] = {}
 
     def make(self) -> Made | None:
-        """Makes the link and obtains the first lease; None after a failure, which leaves everything as before."""
+        """Makes the link and obtains the first leases; None after a failure, which leaves everything as before."""
         try:
             with Netlink() as netlink:
                 self._link.make(netlink)
                 routes = () if self._spec.skip_routes else self._link.parent_routes(netlink)
-            with PacketSocket(self._spec.container_link) as packet_socket:
-                self._acquired = acquired = acquire(self._spec, self._machine, self._channel, packet_socket)
-                self._release_others(packet_socket)
-                follow_mtu(self._spec.container_link, None, acquired.lease)
-                # Reported before the packet socket is closed, which takes 15 ms.
-                unconfirmed = frozenset[Family]() if acquired.confirmed else frozenset({acquired.lease.family})
-                self._report(Created((acquired.lease,), routes, unconfirmed))
+            with ExitStack() as sockets:
+                exchanges = self._exchanges(self._spec, sockets)
+                self._acquired = acquired = acquire(self._spec, exchanges, self._channel)
+                for exchange in exchanges.values():
+                    exchange.release_others()
+                leases = tuple(one.lease for one in acquired.values())
+                for lease in leases:
+                    if isinstance(lease, Lease):
+                        follow_mtu(self._spec.container_link, None, lease)
+                # Reported before the packet sockets are closed, which takes 15 ms.
+                unconfirmed = frozenset(family for family, one in acquired.items() if not one.confirmed)
+                self._report(Created(leases, routes, unconfirmed))
         except (NetlinkError, NoLease, Cancelled, OSError) as error:
             reason = str(error) or "the endpoint was deleted while it was being made"
             self._report(CreateFailed(reason, self._roll_back()))
             return None
         return Made(self._link, acquired)
 
-    def reclaim(self) -> None:
-        """Asks which lease the server has granted to this MAC, and releases it; the endpoint is gone afterwards.
+    def _exchanges(self, spec: EndpointSpec, sockets: ExitStack) -> dict[Family, Exchange]:
+        """A way to a lease for each family, on a packet socket of its own."""
+        exchanges: dict[Family, Exchange] = {}
+        for family, machine in self._machines.items():
+            packet_socket = sockets.enter_context(PacketSocket(spec.container_link))
+            exchanges[family] = dhcp4.Exchange(spec, machine, packet_socket)
+        return exchanges
 
-        A remembered lease stays: it goes on waiting for its owner.
+    def reclaim(self) -> None:
+        """Asks which leases servers have granted to this client, and releases them; the endpoint is gone afterwards.
+
+        Remembered leases stay: they go on waiting for their owner.
         """
-        remembered = self._spec.remembered
+        remembered = {family: machine.remembered for family, machine in self._machines.items()}
         try:
             self._channel.recv()  # the Delete that this serves: in the channel it would end the search
             with Netlink() as netlink:
                 self._link.remove(netlink)
                 self._link.make(netlink)
-            with PacketSocket(self._spec.container_link) as packet_socket:
-                anew = replace(self._spec, remembered=None, requested=None)
-                self._machine = machine_for(anew)
-                self._acquired = acquire(anew, self._machine, self._channel, packet_socket)
+            with ExitStack() as sockets:
+                anew = replace(self._spec, remembered=None, requested=None, remembered6=None, requested6=None)
+                self._machines = _machines(anew)
+                self._acquired = acquire(anew, self._exchanges(anew, sockets), self._channel)
         except (NetlinkError, NoLease, Cancelled, OSError, EOFError) as error:
             log.debug("%s has no lease that could be given back: %s", self._spec.mac, error)
-        self._machine.remembered = remembered
+        for family, machine in self._machines.items():
+            machine.remembered = remembered[family]
         waiting = self._roll_back()
-        if waiting in ((), (remembered,)):
+        if set(waiting) <= set(self._spec.all_remembered):
             self._report(Deleted())
         else:
             self._report(CreateFailed("a lease of the worker that died could not be given back", waiting))
 
-    def _release_others(self, packet_socket: PacketSocket) -> None:
-        """Releases the leases that other servers may have granted although their answers were lost."""
-        for lease in self._machine.unreleased.values():
-            packet_socket.broadcast(release_message(lease, self._spec.mac, self._spec.client_identity))
-        self._machine.unreleased.clear()
-
-    def _roll_back(self) -> tuple[Lease, ...]:
+    def _roll_back(self) -> tuple[AnyLease, ...]:
         """Releases all leases and removes the link. Returns the leases that it could not release, or that wait."""
-        remembered = self._machine.remembered
-        leases = list(self._machine.unreleased.values())
-        if self._acquired is not None and self._acquired.confirmed:
-            leases.append(self._acquired.lease)
-        if remembered is not None:
-            leases = [lease for lease in leases if lease.address.ip != remembered.address.ip]
-        kept = tuple(lease for lease in leases if not release_from_host(self._spec, self._link, lease))
+        waiting: list[AnyLease] = []
+        for family, machine in self._machines.items():
+            leases: list[AnyLease] = list(machine.unreleased.values())
+            one = self._acquired.get(family)
+            if one is not None and one.confirmed:
+                leases.append(one.lease)
+            if machine.remembered is not None:
+                leases = [lease for lease in leases if lease.address.ip != machine.remembered.address.ip]
+                waiting.append(machine.remembered)
+            waiting += [lease for lease in leases if not release_from_host(self._spec, self._link, lease)]
         discard(self._spec, self._link)
-        return kept if remembered is None else (remembered, *kept)
+        return tuple(waiting)
 
     def _report(self, report: Report) -> None:
         with suppress(OSError):  # the supervisor is gone; the end of the channel tells that, too
             self._channel.send(report)
+
+
+def _machines(spec: EndpointSpec) -> dict[Family, Machine]:
+    return {Family.IPV4: dhcp4.machine_for(spec)}

@@ -2,7 +2,7 @@
 
 import logging
 
-from workers.contract.lease import Lease
+from workers.contract.lease import AnyLease, Lease
 from workers.contract.messages import EndpointSpec
 from workers.dhcp4.release import ReleaseError, release_detached
 from workers.link.kind import EndpointLink
@@ -11,7 +11,7 @@ from workers.netlink.operations import Netlink, NetlinkError
 log = logging.getLogger(__name__)
 
 
-def release_from_host(spec: EndpointSpec, link: EndpointLink, lease: Lease) -> bool:
+def release_from_host(spec: EndpointSpec, link: EndpointLink, lease: AnyLease) -> bool:
     """Releases `lease` over the endpoint's link; True if the DHCPRELEASE has left. Never raises: it logs the reason.
 
     If the link is gone together with its sandbox, it makes the link again, because the message needs one.
@@ -21,7 +21,8 @@ def release_from_host(spec: EndpointSpec, link: EndpointLink, lease: Lease) -> b
             if netlink.link(spec.container_link) is None:
                 link.remove(netlink)
                 link.make(netlink)
-        release_detached(spec.container_link, lease, spec.mac, spec.client_identity)
+        if isinstance(lease, Lease):
+            release_detached(spec.container_link, lease, spec.mac, spec.client_identity)
     except (NetlinkError, ReleaseError, OSError) as error:
         log.warning("lease of %s not released: %s", spec.container_link, error)
         return False

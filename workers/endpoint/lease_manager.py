@@ -13,7 +13,7 @@ from ipaddress import IPv4Address
 from workers.acd.defence import Defence
 from workers.acd.neighbours import macs_of
 from workers.acd.probe import AddressProbe
-from workers.contract.lease import Lease
+from workers.contract.lease import NO_LEASE, Lease
 from workers.contract.messages import (
     Attach,
     ClientKind,
@@ -39,9 +39,9 @@ log = logging.getLogger(__name__)
 
 
 class LeaseManager:
-    """One lease on one interface. `lease` is the one that the server last acknowledged to `client_identity`.
+    """One IPv4 lease on one interface. `lease` is the one that the server last acknowledged to `client_identity`.
 
-    `confirmed`: its server has confirmed it just now. `clients` renew it.
+    It is NO_LEASE if no server has answered yet. `confirmed`: its server has confirmed it just now. `clients` renew it.
     """
 
     def __init__(self, spec: EndpointSpec, lease: Lease, report: Callable[[Report], None], *, confirmed: bool) -> None:
@@ -95,7 +95,8 @@ class LeaseManager:
             self._decline(self.lease, self._claimant)
             return
         self._run()
-        self._defend()
+        if self.lease != NO_LEASE:
+            self._defend()
 
     def on_conflict(self, mac: str) -> None:
         """`mac` has answered our probe from before the address was in use: `begin` declines the address."""
@@ -160,7 +161,8 @@ class LeaseManager:
     def _stays_native(self) -> bool:
         """Whether our own client is never replaced by a udhcpc, which renews a short lease too late."""
         duration = self.lease.duration
-        return self._spec.client is ClientKind.NATIVE or (duration is not None and duration < MIN_LEASE_SECONDS)
+        short = duration is not None and duration < MIN_LEASE_SECONDS and self.lease != NO_LEASE
+        return short or self._spec.client is ClientKind.NATIVE
 
     def _machine(self) -> Machine:
         """Our own client, which holds the lease if that is still ours; else it asks for one."""
@@ -178,7 +180,10 @@ class LeaseManager:
     @property
     def _requested(self) -> IPv4Address | None:
         """The address that a client asks for: that of the lease, unless it was declined."""
-        return None if self._claimant is not None else (self._candidate or self.lease).address.ip
+        lease = self._candidate or self.lease
+        if lease == NO_LEASE:
+            return self._spec.requested
+        return None if self._claimant is not None else lease.address.ip
 
     def _defend(self) -> None:
         """The address is in use from now on."""

@@ -13,10 +13,10 @@ workers.entry.state, and its descriptors (workers.entry.handover).
 """
 
 import logging
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from multiprocessing.connection import Connection
 
-from workers.contract.lease import AnyLease, Family, Lease
+from workers.contract.lease import NO_LEASE, AnyLease, Family, Lease
 from workers.contract.messages import (
     Attach,
     Attached,
@@ -24,6 +24,7 @@ from workers.contract.messages import (
     Delete,
     Deleted,
     EndpointSpec,
+    LeaseObtained,
     LeaseTrouble,
     LeaveSandbox,
     Left,
@@ -35,6 +36,7 @@ from workers.contract.messages import (
 )
 from workers.dhcp4.release import ReleaseError, release
 from workers.dhcp4.udhcpc import Start
+from workers.endpoint.acquisition import Acquired
 from workers.endpoint.creation import Made
 from workers.endpoint.host_release import release_from_host
 from workers.endpoint.lease_manager import LeaseManager
@@ -72,14 +74,10 @@ class Worker:
         self._channel = channel
         self._alarm = Alarm()
         self._link = made.link if made else link_of(spec)
-        confirmed = made is not None and made.acquired.confirmed
-        self._managers = {
-            lease.family: LeaseManager(spec, lease, self._report, confirmed=confirmed)
-            for lease in leases
-            if isinstance(lease, Lease)
-        }
+        acquired = made.acquired if made else {}
+        self._managers = self._make_managers({one.family: one for one in leases}, acquired)
         self._sandbox = Sandbox(spec.container_link, self._link)
-        self._probe = made.acquired.probe if made else None
+        self._probes = {family: one.probe for family, one in acquired.items()}
         self._takeover = made is None
         self._attach: Attach | None = None
         self._interface: str | None = None
@@ -87,6 +85,18 @@ class Worker:
         self._tried: set[Family] = set()
         self._left: Left | None = None
         self._done = False
+
+    def _make_managers(
+        self, leases: Mapping[Family, AnyLease], acquired: Mapping[Family, Acquired]
+    ) -> dict[Family, LeaseManager]:
+        """A lease manager for each family of the endpoint, also for one in which no server has answered yet."""
+        managers = {}
+        for family in self._spec.families:
+            confirmed = family in acquired and acquired[family].confirmed
+            lease = leases.get(family, NO_LEASE)
+            if isinstance(lease, Lease):
+                managers[family] = LeaseManager(self._spec, lease, self._report, confirmed=confirmed)
+        return managers
 
     # The one place where it waits.
 
@@ -113,8 +123,8 @@ class Worker:
         for manager in self._managers.values():
             sources |= manager.sources()
         sources |= dict.fromkeys(self._sandbox.sources(), self._on_change)
-        if self._probe is not None:
-            sources |= dict.fromkeys(self._probe.sources(), self._on_claim)
+        for probe in self._probes.values():
+            sources |= dict.fromkeys(probe.sources(), self._on_claim)
         return sources
 
     @property
@@ -135,6 +145,8 @@ class Worker:
             manager.due()
 
     def _report(self, report: Report) -> None:
+        if isinstance(report, LeaseObtained):
+            self._unreleased.add(report.lease.family)
         try:
             self._channel.send(report)
         except OSError:
@@ -189,6 +201,8 @@ class Worker:
         if self._interface is None:
             return frozenset()
         for family, manager in self._managers.items():
+            if family not in self._unreleased:
+                continue
             self._tried.add(family)  # a release that fails now would fail a second later, too
             try:
                 release(self._interface, manager.lease, self._spec.mac, manager.client_identity)
@@ -261,7 +275,8 @@ class Worker:
     def _arrival(self) -> Link | None:
         """The link in the sandbox, once Docker and the kernel have finished with it."""
         arrived = self._attach is not None and self._attach.arrived
-        there = all(self._sandbox.has_address(manager.lease.address.ip) for manager in self._managers.values())
+        ipv4 = self._managers.get(Family.IPV4)
+        there = ipv4 is None or ipv4.lease == NO_LEASE or self._sandbox.has_address(ipv4.lease.address.ip)
         if not (there or arrived or self._takeover):
             return None
         link = self._sandbox.link()
@@ -284,13 +299,12 @@ class Worker:
 
     def _on_claim(self) -> None:
         """A neighbour answered our probe after Docker had learnt the address: the lease manager mends that."""
-        if self._probe is None:
-            return
-        mac = self._probe.claimant()
-        self._probe.forget()  # the move of the link ends the probe, too
-        self._probe = None
-        if mac is not None:
-            self._managers[Family.IPV4].on_conflict(mac)
+        probes, self._probes = self._probes, {}
+        for family, probe in probes.items():
+            mac = probe.claimant()
+            probe.forget()  # the move of the link ends the probe, too
+            if mac is not None:
+                self._managers[family].on_conflict(mac)
 
     def _on_link_gone(self) -> None:
         self._end_managers()

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from multiprocessing.connection import Connection
 
-from workers.contract.lease import Family, Lease
+from workers.contract.lease import AnyLease, Family
 from workers.contract.messages import Begin, ConflictCheck, Deleted, EndpointSpec
 from workers.endpoint.creation import Creation
 from workers.endpoint.worker import Worker
@@ -24,8 +24,8 @@ def begin(order: Begin, channel: Connection) -> Worker | None:
     made = Creation(order.spec, channel).make()
     if made is None:
         return None
-    lease = made.acquired.lease
-    return Worker(order.spec, channel, (lease,), frozenset({lease.family}), made)
+    leases = {family: one.lease for family, one in made.acquired.items()}
+    return Worker(order.spec, channel, leases.values(), leases.keys(), made)
 
 
 def reclaim(spec: EndpointSpec, channel: Connection) -> None:
@@ -43,6 +43,6 @@ def remove(endpoint_id: str, channel: Connection) -> None:
     channel.send(Deleted())
 
 
-def give_back(spec: EndpointSpec, leases: Mapping[Family, Lease], channel: Connection) -> None:
+def give_back(spec: EndpointSpec, leases: Mapping[Family, AnyLease], channel: Connection) -> None:
     """Releases leases that no endpoint has any more, over a link made for that; sends a `Deleted`."""
     Worker(spec, channel, leases.values(), leases.keys()).discard()

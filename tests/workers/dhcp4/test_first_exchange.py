@@ -14,14 +14,16 @@ import pytest
 from tests.netns.process.wire import Kind, Option, Packet
 from workers.acd.probe import AddressProbe
 from workers.contract.client_identity import ClientIdentity
-from workers.contract.lease import Lease
+from workers.contract.errors import NoLease
+from workers.contract.lease import Family, Lease
 from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import ConflictCheck, EndpointSpec
 from workers.dhcp4 import first_lease, machine
 from workers.dhcp4.codec import Answer, decode
-from workers.dhcp4.first_lease import Acquired, Cancelled, NoLease, acquire, machine_for
+from workers.dhcp4.first_lease import Exchange, machine_for
 from workers.dhcp4.machine import Machine
 from workers.dhcp4.packet_socket import PacketSocket
+from workers.endpoint.acquisition import Acquired, Cancelled, acquire
 from workers.system.clock import boottime
 
 BR0 = LinkSpec(LinkKind.BRIDGE, "br0")
@@ -131,7 +133,8 @@ class Client:
         spec = EndpointSpec("n", "e", BR0, MAC, identity, self.timeout, requested, remembered=self.remembered)
         spec = replace(spec, conflict=ConflictCheck.OFF)
         self.machine = machine_for(spec)
-        return acquire(spec, self.machine, self.ends[1], cast(PacketSocket, wire)), wire.sent
+        exchange = Exchange(spec, self.machine, cast(PacketSocket, wire))
+        return acquire(spec, {Family.IPV4: exchange}, self.ends[1])[Family.IPV4], wire.sent
 
     def close(self) -> None:
         """Gives the descriptors back."""

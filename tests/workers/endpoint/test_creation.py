@@ -10,11 +10,13 @@ import pytest
 
 from workers.acd.probe import AddressProbe
 from workers.contract.client_identity import ClientIdentity
-from workers.contract.lease import Lease
+from workers.contract.errors import NoLease
+from workers.contract.lease import Family, Lease
 from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import CreateFailed, Delete, Deleted, EndpointSpec
-from workers.dhcp4.first_lease import Acquired, NoLease
-from workers.dhcp4.machine import Machine, State
+from workers.dhcp4 import first_lease
+from workers.dhcp4.first_lease import Acquired
+from workers.dhcp4.machine import State
 from workers.endpoint import creation as module
 from workers.endpoint.creation import Creation
 from workers.system.clock import boottime
@@ -35,13 +37,15 @@ class Server:
         self.reachable = True
         self.released: list[Lease] = []
 
-    def acquire(self, spec: EndpointSpec, machine: Machine, *_: object) -> Acquired:
+    def acquire(
+        self, spec: EndpointSpec, exchanges: dict[Family, first_lease.Exchange], _: object
+    ) -> dict[Family, Acquired]:
         """A DISCOVER, which brings what it has leased."""
-        assert machine.state is State.INIT
+        assert exchanges[Family.IPV4]._machine.state is State.INIT
         assert spec.requested is None
         if self.leased is None:
             raise NoLease("no DHCPOFFER")
-        return Acquired(self.leased, confirmed=True, probe=AddressProbe(MAC, enabled=False))
+        return {Family.IPV4: Acquired(self.leased, confirmed=True, probe=AddressProbe(MAC, enabled=False))}
 
     def release(self, _: EndpointSpec, __: object, lease: Lease) -> bool:
         """A RELEASE from the host's side."""

@@ -1,0 +1,115 @@
+"""Obtains the first leases of an endpoint, of both families at the same time, within one budget.
+
+Owns the budget and the wait. Must not know the protocols, nor what follows from a failure.
+"""
+
+import logging
+from collections.abc import Mapping
+from multiprocessing.connection import Connection
+from typing import Protocol
+
+from workers.acd.probe import AddressProbe
+from workers.contract.errors import NoLease
+from workers.contract.lease import AnyLease, Family
+from workers.contract.messages import EndpointSpec
+from workers.system.clock import boottime
+from workers.system.poll import ready
+
+OTHER_FAMILY_SECONDS = 3.0  # for the second family, once the first one has a lease: the container starts without it
+
+log = logging.getLogger(__name__)
+
+
+class Cancelled(Exception):
+    """The supervisor has sent another command, or is gone: it does not want the leases any more."""
+
+
+class Acquired(Protocol):
+    """A first lease; `confirmed` by a server just now. `probe` hears claims of the address until its `forget`."""
+
+    @property
+    def lease(self) -> AnyLease: ...
+
+    @property
+    def confirmed(self) -> bool: ...
+
+    @property
+    def probe(self) -> AddressProbe: ...
+
+
+class Exchange(Protocol):
+    """One family's way to its first lease, over one packet socket. All methods raise OSError if the link is gone."""
+
+    @property
+    def acquired(self) -> Acquired | None:
+        """The lease, once it is there."""
+
+    @property
+    def next_at(self) -> float | None:
+        """The `boottime()` at which to call `step`."""
+
+    def sources(self) -> list[int]:
+        """The descriptors that are readable when there is something to read for `step`."""
+
+    def step(self) -> None:
+        """Does what is due, and reads what has come. Raises NoLease if it is in vain to go on."""
+
+    def failure(self) -> NoLease:
+        """The reason why there is no lease when the time is up."""
+
+    def release_others(self) -> None:
+        """Releases the leases that other servers may have granted although their answers were lost."""
+
+    def close(self) -> None:
+        """Ends the probe of a lease that is not wanted."""
+
+
+def acquire(spec: EndpointSpec, exchanges: Mapping[Family, Exchange], channel: Connection) -> dict[Family, Acquired]:
+    """At least one lease. Raises NoLease, Cancelled, or OSError if the link is gone."""
+    try:
+        return _acquire(spec, exchanges, channel)
+    except BaseException:
+        for exchange in exchanges.values():
+            exchange.close()
+        raise
+
+
+def _acquire(spec: EndpointSpec, exchanges: Mapping[Family, Exchange], channel: Connection) -> dict[Family, Acquired]:
+    waiting, acquired, failures = dict(exchanges), dict[Family, Acquired](), dict[Family, NoLease]()
+    deadline = boottime() + spec.lease_timeout
+    while waiting and boottime() < deadline:
+        found, failed = _step(waiting)
+        acquired, failures = acquired | found, failures | failed
+        waiting = {family: exchange for family, exchange in waiting.items() if family not in found | failed}
+        if found:
+            deadline = min(deadline, boottime() + OTHER_FAMILY_SECONDS)
+        if waiting:
+            _wait(waiting, channel, deadline - boottime())
+    failures |= {family: exchange.failure() for family, exchange in waiting.items()}
+    if not acquired:
+        raise NoLease("; ".join(str(failures[family]) for family in exchanges))
+    for family, error in failures.items():
+        exchanges[family].close()
+        log.warning("%s; starting without %s", error, family, extra={"interface": spec.container_link})
+    return acquired
+
+
+def _step(waiting: Mapping[Family, Exchange]) -> tuple[dict[Family, Acquired], dict[Family, NoLease]]:
+    found, failed = dict[Family, Acquired](), dict[Family, NoLease]()
+    for family, exchange in waiting.items():
+        try:
+            exchange.step()
+        except NoLease as error:
+            failed[family] = error
+        else:
+            found |= {family: exchange.acquired} if exchange.acquired is not None else {}
+    return found, failed
+
+
+def _wait(waiting: Mapping[Family, Exchange], channel: Connection, rest: float) -> None:
+    """Until one of the exchanges has something to do, for `rest` seconds at most. Raises Cancelled."""
+    now = boottime()
+    times = [exchange.next_at - now for exchange in waiting.values() if exchange.next_at is not None]
+    sources = [number for exchange in waiting.values() for number in exchange.sources()]
+    if channel.fileno() in ready([channel.fileno(), *sources], max(0.0, min(rest, *times))):
+        raise Cancelled
