@@ -9,7 +9,8 @@ from supervisor.runtime.loop import Loop
 from supervisor.runtime.process_manager import ProcessManager
 from supervisor.state.bindings import Bindings
 from supervisor.state.records import Binding
-from workers.contract.messages import Deleted, EndpointSpec
+from workers.contract.lease import Family
+from workers.contract.messages import Deleted, EndpointSpec, Ipv6
 from workers.entry.jobs import give_back, remove
 from workers.link.sweep import Swept, sweep
 
@@ -64,7 +65,8 @@ class Orphans:
             return  # they have expired
         left = self._bindings.recall(one.network_id, one.key)
         owner = (one.network_id, secrets.token_hex(32), one.link, one.mac, one.client_identity)
-        spec = EndpointSpec(*owner, lease_timeout=0, mark=self._mark)
+        ipv6 = Ipv6.DHCP if Family.IPV6 in leases else Ipv6.OFF
+        spec = EndpointSpec(*owner, lease_timeout=0, mark=self._mark, ipv6=ipv6)
 
         def done(report: object | None) -> None:
             unreleased = report.unreleased if isinstance(report, Deleted) else leases.keys()

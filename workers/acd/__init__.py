@@ -1,4 +1,4 @@
-"""Address conflict detection (RFC 5227): probes, announcements, the defence of an address in use.
+"""Address conflict detection (RFC 5227, RFC 4862): probes, announcements, the defence of an address in use.
 
 Must not know DHCP.
 """

@@ -78,9 +78,8 @@ class Exchange:
         """The descriptors that are readable when there is something to read for `step`."""
         return [self._packet_socket.fileno(), *self._probe.sources()]
 
-    def step(self) -> None:
+    def step(self, now: float) -> None:
         """Does what is due, and reads what has come. Raises NoLease if it is in vain to go on."""
-        now = boottime()
         if self._lease is None and self._machine.next_at is not None and now >= self._machine.next_at:
             self._carry_out(self._machine.due(now))
         self._probe.hear()

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from workers.dhcp4.codec import CLIENT_PORT, SERVER_PORT, Answer, Malformed, decode
+from workers.system.ip_packet import checksum
 from workers.system.packet_filter import (
     IP_HEADER_LENGTH,
     JUMP_BITS,
@@ -78,11 +79,11 @@ class PacketSocket:
         udp_length = UDP_HEADER.size + len(payload)
         pseudo = ANYWHERE + EVERYONE + struct.pack("!BBH", 0, socket.IPPROTO_UDP, udp_length)
         ports = struct.pack("!HHH", CLIENT_PORT, SERVER_PORT, udp_length)
-        checksum = _checksum(pseudo + ports + bytes(2) + payload) or 0xFFFF
-        udp = ports + struct.pack("!H", checksum) + payload
+        value = checksum(pseudo + ports + bytes(2) + payload) or 0xFFFF
+        udp = ports + struct.pack("!H", value) + payload
         fields = (0x45, 0, IP_HEADER.size + len(udp), 0, 0, TTL, socket.IPPROTO_UDP)
         header = IP_HEADER.pack(*fields, 0, ANYWHERE, EVERYONE)
-        header = IP_HEADER.pack(*fields, _checksum(header), ANYWHERE, EVERYONE)
+        header = IP_HEADER.pack(*fields, checksum(header), ANYWHERE, EVERYONE)
         self._socket.sendto(header + udp, (self._interface, ETH_P_IP, 0, 0, BROADCAST_MAC))
 
     def receive(self) -> list[Answer]:
@@ -112,11 +113,3 @@ def _payload(packet: bytes) -> bytes:
     if source != SERVER_PORT:
         raise Malformed("not from a server's port")
     return packet[start + UDP_HEADER.size : start + length]
-
-
-def _checksum(data: bytes) -> int:
-    """RFC 1071."""
-    total: int = sum(struct.unpack(f"!{(len(data) + 1) // 2}H", data + bytes(len(data) % 2)))
-    while total > 0xFFFF:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF

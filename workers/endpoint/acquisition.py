@@ -51,7 +51,7 @@ class Exchange(Protocol):
     def sources(self) -> list[int]:
         """The descriptors that are readable when there is something to read for `step`."""
 
-    def step(self) -> None:
+    def step(self, now: float) -> None:
         """Does what is due, and reads what has come. Raises NoLease if it is in vain to go on."""
 
     def failure(self) -> NoLease:
@@ -98,7 +98,7 @@ def _step(waiting: Mapping[Family, Exchange]) -> tuple[dict[Family, Acquired], d
     found, failed = dict[Family, Acquired](), dict[Family, NoLease]()
     for family, exchange in waiting.items():
         try:
-            exchange.step()
+            exchange.step(boottime())
         except NoLease as error:
             failed[family] = error
         else:

@@ -17,11 +17,15 @@ from workers.contract.messages import Created, CreateFailed, Deleted, EndpointSp
 from workers.dhcp4 import first_lease as dhcp4
 from workers.dhcp4.machine import Machine
 from workers.dhcp4.packet_socket import PacketSocket
+from workers.dhcp6 import first_lease as dhcp6
+from workers.dhcp6.machine import Machine as Machine6
+from workers.dhcp6.packet_socket import PacketSocket6
 from workers.endpoint.acquisition import Acquired, Cancelled, Exchange, acquire
 from workers.endpoint.host_release import release_from_host
 from workers.link.kind import EndpointLink, discard, link_of
 from workers.link.mtu import follow_mtu
 from workers.netlink.operations import Netlink, NetlinkError
+from workers.system.clock import boottime
 
 log = logging.getLogger(__name__)
 
@@ -71,8 +75,12 @@ class Creation:
         """A way to a lease for each family, on a packet socket of its own."""
         exchanges: dict[Family, Exchange] = {}
         for family, machine in self._machines.items():
-            packet_socket = sockets.enter_context(PacketSocket(spec.container_link))
-            exchanges[family] = dhcp4.Exchange(spec, machine, packet_socket)
+            if isinstance(machine, Machine6):
+                socket6 = sockets.enter_context(PacketSocket6(spec.container_link, spec.mac))
+                exchanges[family] = dhcp6.Exchange(spec, machine, socket6, spec.container_link, boottime())
+            else:
+                packet_socket = sockets.enter_context(PacketSocket(spec.container_link))
+                exchanges[family] = dhcp4.Exchange(spec, machine, packet_socket)
         return exchanges
 
     def reclaim(self) -> None:
@@ -120,5 +128,9 @@ class Creation:
             self._channel.send(report)
 
 
-def _machines(spec: EndpointSpec) -> dict[Family, Machine]:
-    return {Family.IPV4: dhcp4.machine_for(spec)}
+def _machines(spec: EndpointSpec) -> dict[Family, Machine | Machine6]:
+    """The client of each family."""
+    return {
+        family: dhcp4.machine_for(spec) if family is Family.IPV4 else dhcp6.machine_for(spec, boottime())
+        for family in spec.families
+    }

@@ -116,6 +116,9 @@ class LeaseManager:
         if self._is_ours():
             self._defend()
 
+    def check(self) -> None:
+        """The link has changed: an IPv4 address stays on a link that goes down."""
+
     def due(self) -> None:
         """Does what is due. Call it at `next_at`."""
         now = boottime()

@@ -5,7 +5,7 @@ udhcpc does not report the second. Owns the report of a silence. Must not know t
 
 from collections.abc import Callable
 
-from workers.contract.lease import Lease
+from workers.contract.lease import AnyLease
 from workers.contract.messages import LeaseTrouble, Report, Trouble
 from workers.system.deadlines import Deadlines
 
@@ -16,7 +16,7 @@ class LeaseTimers:
     `silent`: no server answers, and that was reported. Set it to False when a server answers.
     """
 
-    def __init__(self, lease: Lease, report: Callable[[Report], None], over: Callable[[], None]) -> None:
+    def __init__(self, lease: AnyLease, report: Callable[[Report], None], over: Callable[[], None]) -> None:
         self.silent = False
         self._lease = lease
         self._report = report
@@ -28,7 +28,7 @@ class LeaseTimers:
         """The `boottime()` at which to call `due`."""
         return self._deadlines.next_at
 
-    def begin(self, lease: Lease, at: float) -> None:
+    def begin(self, lease: AnyLease, at: float) -> None:
         """Sets the timers, if no server answers from `at` on. The end of a lease before `at` was reported already."""
         self._lease = lease
         runs = lease.runs(at)

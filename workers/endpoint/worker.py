@@ -16,7 +16,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Set
 from multiprocessing.connection import Connection
 
-from workers.contract.lease import NO_LEASE, AnyLease, Family, Lease
+from workers.contract.lease import NO_LEASE, AnyLease, Family, Lease, Lease6
 from workers.contract.messages import (
     Attach,
     Attached,
@@ -36,10 +36,14 @@ from workers.contract.messages import (
 )
 from workers.dhcp4.release import ReleaseError, release
 from workers.dhcp4.udhcpc import Start
+from workers.dhcp6.release import ReleaseError as ReleaseError6
+from workers.dhcp6.release import release as release6
 from workers.endpoint.acquisition import Acquired
+from workers.endpoint.clients import Clients
 from workers.endpoint.creation import Made
 from workers.endpoint.host_release import release_from_host
 from workers.endpoint.lease_manager import LeaseManager
+from workers.endpoint.lease_manager6 import LeaseManager6
 from workers.endpoint.sandbox import Sandbox
 from workers.link.kind import discard, link_of
 from workers.netlink.operations import Link, NetlinkError
@@ -88,14 +92,18 @@ class Worker:
 
     def _make_managers(
         self, leases: Mapping[Family, AnyLease], acquired: Mapping[Family, Acquired]
-    ) -> dict[Family, LeaseManager]:
+    ) -> dict[Family, LeaseManager | LeaseManager6]:
         """A lease manager for each family of the endpoint, also for one in which no server has answered yet."""
-        managers = {}
+        managers: dict[Family, LeaseManager | LeaseManager6] = {}
         for family in self._spec.families:
             confirmed = family in acquired and acquired[family].confirmed
-            lease = leases.get(family, NO_LEASE)
-            if isinstance(lease, Lease):
-                managers[family] = LeaseManager(self._spec, lease, self._report, confirmed=confirmed)
+            lease = leases.get(family)
+            if family is Family.IPV6:
+                known6 = lease if isinstance(lease, Lease6) else None
+                managers[family] = LeaseManager6(self._spec, known6, self._report, confirmed=confirmed)
+            else:
+                known = lease if isinstance(lease, Lease) else NO_LEASE
+                managers[family] = LeaseManager(self._spec, known, self._report, confirmed=confirmed)
         return managers
 
     # The one place where it waits.
@@ -129,7 +137,12 @@ class Worker:
 
     @property
     def _starting(self) -> bool:
-        return any(manager.clients.starting for manager in self._managers.values())
+        return any(clients.starting for clients in self._clients)
+
+    @property
+    def _clients(self) -> list[Clients]:
+        """The IPv4 clients, which may be processes."""
+        return [manager.clients for manager in self._managers.values() if isinstance(manager, LeaseManager)]
 
     @property
     def _next_at(self) -> float | None:
@@ -205,13 +218,20 @@ class Worker:
                 continue
             self._tried.add(family)  # a release that fails now would fail a second later, too
             try:
-                release(self._interface, manager.lease, self._spec.mac, manager.client_identity)
-            except ReleaseError as error:
+                self._release(self._interface, manager)
+            except (ReleaseError, ReleaseError6) as error:
                 log.warning("lease not released: %s", error, extra={"interface": self._interface})
             else:
                 released.add(family)
         self._unreleased -= released
         return frozenset(released)
+
+    def _release(self, interface: str, manager: LeaseManager | LeaseManager6) -> None:
+        """Raises ReleaseError, ReleaseError6."""
+        if isinstance(manager.lease, Lease):
+            release(interface, manager.lease, self._spec.mac, manager.client_identity)
+        elif manager.lease is not None and not manager.lease.slaac:
+            release6(interface, self._spec.mac, manager.lease, manager.client_identity)
 
     def discard(self) -> None:
         """Releases the leases that are held, unless that was tried already, and removes the link."""
@@ -219,7 +239,8 @@ class Worker:
             manager.stop()
         self._leave_sandbox()
         for family in self._unreleased - self._tried:
-            if release_from_host(self._spec, self._link, self._managers[family].lease):
+            lease = self._managers[family].lease
+            if lease is None or release_from_host(self._spec, self._link, lease):
                 self._unreleased.remove(family)
         self._report(Deleted(frozenset(self._unreleased)))
         self._done = True
@@ -275,8 +296,8 @@ class Worker:
     def _arrival(self) -> Link | None:
         """The link in the sandbox, once Docker and the kernel have finished with it."""
         arrived = self._attach is not None and self._attach.arrived
-        ipv4 = self._managers.get(Family.IPV4)
-        there = ipv4 is None or ipv4.lease == NO_LEASE or self._sandbox.has_address(ipv4.lease.address.ip)
+        awaited = [m.lease.address.ip for m in self._managers.values() if isinstance(m.lease, Lease)]
+        there = all(self._sandbox.has_address(address) for address in awaited if address != NO_LEASE.address.ip)
         if not (there or arrived or self._takeover):
             return None
         link = self._sandbox.link()
@@ -296,6 +317,9 @@ class Worker:
             self._report(Attached(link.name))
             for manager in self._managers.values():
                 manager.move(link.name)
+        elif link.up:
+            for manager in self._managers.values():
+                manager.check()
 
     def _on_claim(self) -> None:
         """A neighbour answered our probe after Docker had learnt the address: the lease manager mends that."""
@@ -336,7 +360,7 @@ class Worker:
 
     def take_start(self) -> Start | None:
         """The udhcpc that the process becomes after the handover, if any."""
-        starts = (manager.clients.take_start() for manager in self._managers.values())
+        starts = (clients.take_start() for clients in self._clients)
         return next((start for start in starts if start is not None), None)
 
     def take_left(self) -> Left | None:
@@ -346,7 +370,7 @@ class Worker:
 
     def take_ended(self) -> list[int]:
         """The udhcpcs that have ended since the last call."""
-        return [pid for manager in self._managers.values() for pid in manager.clients.take_ended()]
+        return [pid for clients in self._clients for pid in clients.take_ended()]
 
     def say_left(self, left: Left) -> None:
         """Reports that all of this worker's processes have left the sandbox."""

@@ -7,7 +7,7 @@ that are forked afterwards share both. Without it each container takes 0.13 MB m
 import os
 import socket
 from contextlib import suppress
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from multiprocessing import Pipe
 
 from workers.contract.client_identity import ClientIdentity
@@ -26,6 +26,8 @@ from workers.netlink.rtnetlink import (
     changed_link,
     decode_link,
     encode_address,
+    encode_address6,
+    encode_default6,
     encode_route,
     named_link,
     veth_pair,
@@ -34,6 +36,7 @@ from workers.system.clock import boottime
 from workers.system.namespaces import Namespace, current
 
 ROUNDS = 3  # more change nothing that could be measured
+ADDRESS6, ROUTER6 = IPv6Interface("2001:db8::2/128"), IPv6Address("fe80::1")
 MAC, ADDRESS, ROUTER = "02:00:00:00:00:01", IPv4Interface("192.0.2.2/24"), IPv4Address("192.0.2.1")
 BRIDGE = Link(1, "br0", MAC, up=True, carrier=True, operational=True, kind="bridge", mtu=1500)
 WORDS = {"ip": "192.0.2.2", "subnet": "255.255.255.0", "router": "192.0.2.1", "lease": "600", "serverid": "192.0.2.1"}
@@ -73,6 +76,7 @@ def _ask_kernel() -> None:
     with Netlink() as netlink:
         loopback = netlink.require_link("lo")
         netlink.addresses(loopback.index)
+        netlink.addresses6(loopback)
         netlink.routes(loopback.index)
 
 
@@ -85,6 +89,8 @@ def _make_messages() -> None:
         changed_link(1, mtu=1500),
         encode_address(1, ADDRESS),
         encode_route(1, route),
+        encode_address6(1, ADDRESS6, 600, 300),
+        encode_default6(1, ROUTER6, 1, 30),
     ):
         message.reset()
         message.encode()

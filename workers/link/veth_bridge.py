@@ -1,20 +1,20 @@
 """A veth pair: one end is a port of a bridge on the host, the other one goes into the container."""
 
-import errno
 from collections.abc import Iterable, Iterator
 
 from workers.contract.lease import DEFAULT_DESTINATION, Route
 from workers.contract.link import CONTAINER_LINK_PREFIX, HOST_LINK_PREFIX
 from workers.contract.messages import EndpointSpec
+from workers.link.silence import silence
 from workers.netlink.operations import Link, Netlink, NetlinkError
 from workers.netlink.rtnetlink import RTPROT_KERNEL, veth_pair
-from workers.system.namespaces import disable_ipv6
 
 
 class VethOnBridge:
     """The link of one endpoint (workers.link.kind.EndpointLink)."""
 
     def __init__(self, spec: EndpointSpec) -> None:
+        self._spec = spec
         self._port = spec.link.host_end(spec.endpoint_id) or ""
         self._container_link = spec.container_link
         self._bridge = spec.link.parent
@@ -38,12 +38,7 @@ class VethOnBridge:
             raise
 
     def _raise_silently(self, netlink: Netlink) -> None:
-        try:
-            for end in (self._port, self._container_link):
-                disable_ipv6(end)
-        except OSError as error:
-            what = f"turning IPv6 off on {self._port} and {self._container_link}"
-            raise NetlinkError(what, error.errno or errno.EIO, str(error)) from error
+        silence(self._spec, self._port)
         netlink.raise_link(self._container_link)
         self._host_end = netlink.await_operational(self._port)
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 
 RTMGRP_LINK = 0x1
 RTMGRP_IPV4_IFADDR = 0x10
+RTMGRP_IPV6_IFADDR = 0x100
 
 
 def is_here(name: str) -> bool:
@@ -23,8 +24,17 @@ def change_feed() -> socket.socket:
 
     It only wakes: `drain` the feed, and then ask a `Netlink` for the state.
     """
+    return _feed(RTMGRP_LINK | RTMGRP_IPV4_IFADDR)
+
+
+def address6_feed() -> socket.socket:
+    """As `change_feed`, for IPv6 addresses; each router advertisement that prolongs one changes it."""
+    return _feed(RTMGRP_IPV6_IFADDR)
+
+
+def _feed(groups: int) -> socket.socket:
     feed = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-    feed.bind((0, RTMGRP_LINK | RTMGRP_IPV4_IFADDR))
+    feed.bind((0, groups))
     return feed
 
 

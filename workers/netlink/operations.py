@@ -10,11 +10,11 @@ import select
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Interface, IPv6Address, IPv6Interface
 from types import TracebackType
 from typing import Self
 
-from pyroute2.netlink import NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, nlmsg
+from pyroute2.netlink import NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, nlmsg
 from pyroute2.netlink.rtnl import (
     RTM_DELADDR,
     RTM_DELLINK,
@@ -30,17 +30,22 @@ from pyroute2.netlink.rtnl import (
 from workers.netlink.changes import change_feed, drain
 from workers.netlink.nlsocket import KernelError, NetlinkSocket
 from workers.netlink.rtnetlink import (
+    Address6,
     Bridge,
     KernelRoute,
     Link,
+    address6_question,
     address_question,
     changed_link,
     decode_address,
+    decode_address6,
     decode_bridge,
     decode_link,
     decode_route,
     describe,
     encode_address,
+    encode_address6,
+    encode_default6,
     encode_route,
     link_question,
     named_link,
@@ -164,6 +169,35 @@ class Netlink:
     def delete_address(self, link: Link, address: IPv4Interface) -> None:
         with _attempt(f"removing {address} from {link.name}"):
             self._kernel.change(RTM_DELADDR, encode_address(link.index, address))
+
+    def addresses6(self, link: Link) -> tuple[Address6, ...]:
+        """The IPv6 addresses of a link."""
+        with _attempt(f"listing the IPv6 addresses of {link.name}"):
+            found = map(decode_address6, self._kernel.dump(RTM_GETADDR, address6_question(link.index)))
+            return tuple(address for owner, address in found if owner == link.index)
+
+    def set_address6(self, link: Link, address: IPv6Interface, valid: int | None, preferred: int | None) -> None:
+        """Adds an IPv6 address, or changes its lifetimes."""
+        with _attempt(f"adding {address} to {link.name}"):
+            message = encode_address6(link.index, address, valid, preferred)
+            self._kernel.change(RTM_NEWADDR, message, NLM_F_CREATE | NLM_F_REPLACE)
+
+    def delete_address6(self, link: Link, address: IPv6Interface) -> None:
+        """Removes an IPv6 address; a missing one is no error."""
+        try:
+            self._kernel.change(RTM_DELADDR, encode_address6(link.index, address, None, None))
+        except KernelError as error:
+            if error.code != errno.EADDRNOTAVAIL:
+                raise NetlinkError(f"removing {address} from {link.name}", error.code) from error
+
+    def add_default6(self, link: Link, router: IPv6Address, metric: int, seconds: int) -> None:
+        """Adds a default route that the kernel removes after so many seconds; an equal one is no error."""
+        try:
+            message = encode_default6(link.index, router, metric, seconds)
+            self._kernel.change(RTM_NEWROUTE, message, NLM_F_CREATE | NLM_F_EXCL)
+        except KernelError as error:
+            if error.code != errno.EEXIST:
+                raise NetlinkError(f"adding a default route via {router} over {link.name}", error.code) from error
 
     def routes(self, index: int | None = None) -> tuple[KernelRoute, ...]:
         """The unicast IPv4 routes of the main table, over all links or one."""

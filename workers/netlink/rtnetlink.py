@@ -5,8 +5,8 @@ Pure, no socket. Must not know the use of a link. pyroute2 is untyped, so `Any` 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
-from socket import AF_INET
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface
+from socket import AF_INET, AF_INET6
 from struct import Struct
 from typing import Any
 
@@ -20,6 +20,7 @@ from workers.contract.lease import DEFAULT_DESTINATION, Route
 RTEXT_FILTER_SKIP_STATS = 1 << 3
 IFF_UP = 0x1
 IFF_LOWER_UP = 0x10000
+TIMES = ("valid", "preferred")
 USER_HZ = 100  # ticks per second in a bridge's timers
 RT_TABLE_MAIN = 254
 RTN_UNICAST = 1
@@ -27,7 +28,10 @@ RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 0, 253
 RTNH_F_ONLINK = 4
 RTPROT_KERNEL = 2  # rtnetlink(7): made by the kernel along with an address
 RTPROT_DHCP = 16
+IFA_F_TEMPORARY, IFA_F_NODAD, IFA_F_PERMANENT = 0x01, 0x02, 0x80
+FOREVER = 0xFFFFFFFF  # seconds, in the kernel's messages
 ATTRIBUTE = Struct("=HH")  # its length and its type
+EXPIRES = Struct("=I")
 OF_A_LINK = ("ADDRESS", "IFNAME", "MTU", "LINK", "MASTER", "OPERSTATE", "LINKINFO", "GROUP")
 
 
@@ -105,6 +109,20 @@ class KernelRoute:
     priority: int = 0
     source: IPv4Address | None = None
     onlink: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Address6:
+    """An IPv6 address of a link, with the lifetimes in seconds that it has left; None for infinite ones.
+
+    `temporary`: the kernel has made it for privacy (RFC 8981).
+    """
+
+    address: IPv6Interface
+    permanent: bool
+    temporary: bool
+    valid: int | None
+    preferred: int | None
 
 
 def describe(route: Route) -> str:
@@ -198,6 +216,42 @@ def encode_address(index: int, address: IPv4Interface) -> nlmsg:
 def decode_address(message: Any) -> tuple[int, IPv4Interface]:  # noqa: ANN401  pyroute2 is untyped
     """The link's index, and its address."""
     return message["index"], IPv4Interface((message.get("local"), message["prefixlen"]))
+
+
+def address6_question(index: int) -> nlmsg:
+    """Asks for the IPv6 addresses of a link."""
+    return _message(ifaddrmsg, {"family": AF_INET6, "index": index}, [])
+
+
+def encode_address6(index: int, address: IPv6Interface, valid: int | None, preferred: int | None) -> nlmsg:
+    """An IPv6 address of a link with its lifetimes in seconds, for which the kernel does no DAD."""
+    lifetimes = {"ifa_valid": FOREVER if valid is None else valid}
+    lifetimes["ifa_preferred"] = FOREVER if preferred is None else min(preferred, lifetimes["ifa_valid"])
+    fields = {"family": AF_INET6, "prefixlen": address.network.prefixlen, "index": index, "flags": IFA_F_NODAD}
+    own = [("IFA_LOCAL", str(address.ip)), ("IFA_ADDRESS", str(address.ip))]
+    return _message(ifaddrmsg, fields, [*own, ("IFA_CACHEINFO", lifetimes)])
+
+
+def decode_address6(message: Any) -> tuple[int, Address6]:  # noqa: ANN401  pyroute2 is untyped
+    """The link's index, and its address."""
+    lifetimes = message.get("cacheinfo")
+    valid, preferred = (None if lifetimes[f"ifa_{n}"] == FOREVER else lifetimes[f"ifa_{n}"] for n in TIMES)
+    address = IPv6Interface((message.get("local") or message.get("address"), message["prefixlen"]))
+    permanent, temporary = (bool(message["flags"] & flag) for flag in (IFA_F_PERMANENT, IFA_F_TEMPORARY))
+    return message["index"], Address6(address, permanent, temporary, valid, preferred)
+
+
+def encode_default6(index: int, router: IPv6Address, metric: int, seconds: int) -> nlmsg:
+    """A default route for IPv6 that the kernel removes after so many seconds."""
+    fields = {
+        "family": AF_INET6,
+        "table": RT_TABLE_MAIN,
+        "proto": RTPROT_DHCP,
+        "scope": RT_SCOPE_UNIVERSE,
+        "type": RTN_UNICAST,
+    }
+    limits = [("RTA_PRIORITY", metric), ("RTA_EXPIRES", EXPIRES.pack(seconds))]
+    return _message(rtmsg, fields, [("RTA_GATEWAY", str(router)), ("RTA_OIF", index), *limits])
 
 
 def route_question(index: int | None = None) -> nlmsg:

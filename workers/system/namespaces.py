@@ -128,14 +128,28 @@ def disable_ipv6(link: str) -> None:
     Holds until the link leaves the namespace: it gets fresh IPv6 settings where it arrives.
     """
     with suppress(FileNotFoundError):  # a kernel booted with ipv6.disable=1 has none of this tree
-        _switch_on(f"net/ipv6/conf/{link}/disable_ipv6")
+        set_ipv6(link, "disable_ipv6", 1)
+
+
+def restrict_ipv6(link: str) -> None:
+    """As `disable_ipv6`, but the link gets its link-local address as soon as it has a carrier, without DAD.
+
+    That address is made of its MAC. Raises OSError, also where the kernel has no IPv6.
+    """
+    for setting in ("accept_ra", "autoconf", "accept_dad", "addr_gen_mode", "disable_ipv6"):
+        set_ipv6(link, setting, 0)
+
+
+def set_ipv6(link: str, setting: str, value: int) -> None:
+    """Writes a setting of the link (ip-sysctl, conf/interface/*); raises OSError."""
+    _write(f"net/ipv6/conf/{link}/{setting}", value)
 
 
 def promote_secondaries(link: str) -> None:
     """Lets the other addresses of a subnet outlive its first one (ip-sysctl: promote_secondaries); raises OSError."""
-    _switch_on(f"net/ipv4/conf/{link}/promote_secondaries")
+    _write(f"net/ipv4/conf/{link}/promote_secondaries", 1)
 
 
-def _switch_on(setting: str) -> None:
+def _write(setting: str, value: int) -> None:
     with FileIO(f"{SYSCTLS}/{setting}", "w") as file:
-        file.write(b"1")
+        file.write(b"%d" % value)

@@ -138,6 +138,7 @@ class Container:
         self.sandbox = f"{machine.name}-{self.endpoint_id[:8]}"
         self.mac = ""
         self.address = ""
+        self.address6 = ""
         self._source = ""
         if early_sandbox:
             self._make_sandbox()
@@ -157,7 +158,8 @@ class Container:
         answer = self._engine.call("CreateEndpoint", self.request)
         if answer.status == 200:
             interface = answer.body["Interface"]
-            self.mac, self.address = interface.get("MacAddress", self.mac), interface["Address"]
+            self.mac, self.address = interface.get("MacAddress", self.mac), interface.get("Address", "")
+            self.address6 = interface.get("AddressIPv6", "")
         return answer
 
     def join(self) -> Answer:
@@ -188,11 +190,14 @@ class Container:
     def configure(self, joined: Answer) -> None:
         """The rest of it, in the sandbox."""
         source = self._source
+        without_ipv6 = f"/proc/sys/net/ipv6/conf/{source}/disable_ipv6"
+        self.inside("sh", "-c", f"echo {int(not self.address6)} > {without_ipv6}")
         steps = [
             f"link set {source} down",
             f"link set {source} name {INTERFACE}",
             f"link set {INTERFACE} address {self.mac}",
-            f"addr add {self.address} broadcast + dev {INTERFACE}",
+            *([f"addr add {self.address} broadcast + dev {INTERFACE}"] if self.address else []),
+            *([f"addr add {self.address6} dev {INTERFACE} nodad"] if self.address6 else []),
             f"link set {INTERFACE} up",
             *(_route(route) for route in joined.body["StaticRoutes"]),
         ]
@@ -236,6 +241,17 @@ class Container:
         """The addresses on its interface."""
         words = self.inside("ip", "-4", "-o", "addr", "show", "dev", INTERFACE).split()
         return [words[i + 1] for i, word in enumerate(words) if word == "inet"]
+
+    @property
+    def inet6(self) -> list[str]:
+        """The IPv6 addresses on its interface, but the link-local one."""
+        words = self.inside("ip", "-6", "-o", "addr", "show", "dev", INTERFACE, "scope", "global").split()
+        return [words[i + 1] for i, word in enumerate(words) if word == "inet6"]
+
+    @property
+    def default_route6(self) -> str:
+        """As it sees it."""
+        return self.inside("ip", "-6", "route", "show", "default")
 
     @property
     def default_route(self) -> str:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import ClassVar, cast
@@ -99,9 +99,9 @@ def silent(_: Packet) -> list[Packet]:
 class PlayedProbe(AddressProbe):
     """Neighbours that have answered as soon as they are asked."""
 
-    owners: ClassVar[dict[IPv4Address, str]] = {}
+    owners: ClassVar[dict[IPv4Address | IPv6Address, str]] = {}
 
-    def probe(self, interface: str, address: IPv4Address) -> None:
+    def probe(self, interface: str, address: IPv4Address | IPv6Address) -> None:
         """Their MAC is there before any server's answer."""
         self.forget()
         self.address = address

@@ -1,0 +1,91 @@
+"""Duplicate address detection (RFC 4862 section 5.4): sends neighbour solicitations, and hears the claims of others.
+
+The kernel's own detection takes a second, and works only for an address that is on the link. Must not know what follows
+from a conflict.
+"""
+
+import socket
+import struct
+from ipaddress import IPv6Address
+
+from workers.system.ip_packet import ETH_P_IPV6, hear_all_nodes, ipv6_packet, multicast_mac
+from workers.system.packet_filter import JUMP_EQUAL, LOAD, LOAD_BYTE, RETURN, Instruction, attach
+
+SOLICITATION, ADVERTISEMENT = 135, 136
+MESSAGE = struct.Struct("!BBHI16s")  # type, code, checksum, flags, target
+NOBODY = IPv6Address(0)
+SOLICITED_NODE = IPv6Address("ff02::1:ff00:0")
+HOP_LIMIT = 255  # a packet from another link has less (RFC 4861 section 7.1.2)
+MAX_CLAIMS = 64  # read at a time: a sender that is faster than we are must not keep us from other work
+# Offsets in a packet.
+NEXT_HEADER, HOPS, TYPE, TARGET = 6, 7, 40, 48
+
+
+class NeighbourWatch:
+    """Hears other machines claim `address` on `interface`; `fileno` is readable when one does.
+
+    The filter is in the kernel, so that the LAN's other packets do not wake the worker.
+    """
+
+    def __init__(self, interface: str, mac: str, address: IPv6Address) -> None:
+        """Raises OSError."""
+        self.address = address
+        self._interface = interface
+        self._mac = mac
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, 0)
+        try:
+            attach(self._socket, _claims(address))
+            self._socket.bind((interface, ETH_P_IPV6))
+            self._socket.setblocking(False)
+            hear_all_nodes(self._socket, interface)
+        except OSError:
+            self._socket.close()
+            raise
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """Takes some 15 ms, as for every packet socket."""
+        self._socket.close()
+
+    def probe(self) -> None:
+        """Sends a solicitation that does not claim the address. Raises OSError."""
+        group = SOLICITED_NODE + (int(self.address) & 0xFFFFFF)
+        message = MESSAGE.pack(SOLICITATION, 0, 0, 0, self.address.packed)
+        packet = ipv6_packet(NOBODY, group, socket.IPPROTO_ICMPV6, message, checksum_at=2, hop_limit=HOP_LIMIT)
+        self._socket.sendto(packet, (self._interface, ETH_P_IPV6, 0, 0, multicast_mac(group)))
+
+    def claims(self) -> list[str]:
+        """The MACs that have claimed the address since the last call; of a flood only some."""
+        found: list[str] = []
+        failures = 0
+        while failures < 2 and len(found) < MAX_CLAIMS:
+            try:
+                _, source = self._socket.recvfrom(TARGET)
+            except BlockingIOError:
+                break
+            except OSError:
+                failures += 1  # a link that goes causes one error, which comes before the packets that it had received
+            else:
+                mac = source[4].hex(":")
+                if mac != self._mac:  # a switch may send us our own packets
+                    found.append(mac)
+        return found
+
+
+def _claims(address: IPv6Address) -> list[Instruction]:
+    """Passes the advertisements of neighbours that have the address.
+
+    The solicitation of another client that is about to use it is no claim, as with ARP: see workers.acd.arp.
+    """
+    words = [int.from_bytes(address.packed[i : i + 4]) for i in range(0, 16, 4)]
+    program: list[Instruction] = [
+        *((LOAD_BYTE, 0, 0, NEXT_HEADER), (JUMP_EQUAL, 0, 13, socket.IPPROTO_ICMPV6)),
+        *((LOAD_BYTE, 0, 0, HOPS), (JUMP_EQUAL, 0, 11, HOP_LIMIT)),
+        *((LOAD_BYTE, 0, 0, TYPE), (JUMP_EQUAL, 0, 9, ADVERTISEMENT)),
+    ]
+    for index, word in enumerate(words):
+        program += [(LOAD, 0, 0, TARGET + 4 * index), (JUMP_EQUAL, 0, 7 - 2 * index, word)]
+    return [*program, (RETURN, 0, 0, 0xFFFF), (RETURN, 0, 0, 0)]

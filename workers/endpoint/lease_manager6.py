@@ -1,0 +1,339 @@
+"""Keeps an IPv6 address inside the sandbox: renews the lease of a DHCPv6 server, or follows what the kernel makes of
+router advertisements.
+
+Owns the address from Attach to Leave. Without one it goes on searching, so a container that started while no server
+answered gets its address later. Runs in the sandbox's network namespace; must not know how it got there.
+"""
+
+import logging
+import math
+import socket
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import replace
+
+from workers.acd.probe import AddressProbe
+from workers.contract.lease import Family, Lease6
+from workers.contract.messages import (
+    Attach,
+    ConflictCheck,
+    EndpointSpec,
+    Ipv6,
+    LeaseObtained,
+    LeaseTrouble,
+    Report,
+    Trouble,
+)
+from workers.dhcp6.effects import Configured, Effect, Granted, Refused, Unanswered, Unusable
+from workers.dhcp6.first_lease import Exchange, machine_for
+from workers.dhcp6.machine import Machine
+from workers.dhcp6.native import NativeClient6
+from workers.dhcp6.packet_socket import PacketSocket6
+from workers.dhcp6.release import decline
+from workers.endpoint.lease_timers import LeaseTimers
+from workers.link.placement6 import Placement6, slaac_lease
+from workers.netlink.changes import address6_feed, drain
+from workers.system.clock import boottime
+from workers.system.deadlines import Deadlines
+
+RETRY_SECONDS = 5.0
+FRESHER_SECONDS = 1.5  # by which an advertisement must prolong an address to be worth a report
+
+log = logging.getLogger(__name__)
+
+
+class LeaseManager6:
+    """The IPv6 lease of one interface; None while there is none. `confirmed`: a server has confirmed it just now.
+
+    One of three things keeps it: `_client` that of a server, `_feed` the kernel's, `_search` looks for one.
+    """
+
+    def __init__(
+        self, spec: EndpointSpec, lease: Lease6 | None, report: Callable[[Report], None], *, confirmed: bool
+    ) -> None:
+        self.lease = lease
+        self.client_identity = spec.client_identity
+        self._spec = spec
+        self._report = report
+        self._confirmed = confirmed
+        self._interface = ""
+        self._placement = Placement6(report)
+        self._timers: LeaseTimers | None = None
+        self._deadlines = Deadlines()
+        self._probe = AddressProbe(spec.mac, enabled=spec.conflict is not ConflictCheck.OFF)
+        self._candidate: Lease6 | None = None
+        self._claimant: str | None = None
+        self._client: NativeClient6 | None = None
+        self._search: Exchange | None = None
+        self._socket: PacketSocket6 | None = None
+        self._feed: socket.socket | None = None
+
+    @property
+    def next_at(self) -> float | None:
+        """The `boottime()` at which to call `due`."""
+        parts = (self._timers, self._client, self._search, self._deadlines)
+        times = [part.next_at for part in parts if part is not None]
+        return min((at for at in times if at is not None and at != math.inf), default=None)
+
+    def sources(self) -> dict[int, Callable[[], None]]:
+        """The descriptors to wait for, each with the function to call when it is readable."""
+        found: dict[int, Callable[[], None]] = dict.fromkeys(self._probe.sources(), self._on_probe_answer)
+        if self._client is not None:
+            found |= dict.fromkeys(self._client.sources(), self._on_answer)
+        if self._search is not None:
+            found |= dict.fromkeys(self._search.sources(), self._on_search)
+        if self._feed is not None:
+            found[self._feed.fileno()] = self._on_addresses
+        return found
+
+    def begin(self, interface: str, attach: Attach, _: int) -> None:
+        """The link is in the sandbox, configured, and called `interface` there."""
+        self._interface = interface
+        if attach.hostname not in (None, self.client_identity.hostname):
+            self.client_identity = replace(self.client_identity, hostname=attach.hostname)
+            self._confirmed = False  # the server does not know it yet
+        self._placement.prepare(interface, slaac=self._is_slaac)
+        if self.lease is not None and self.lease.runs(boottime()):
+            self._placement.put(interface, None, self.lease)
+            self._placement.route_at_first(interface, self.lease)
+        if self.lease is not None and self._claimant is not None:
+            self._decline(self.lease, self._claimant)
+        else:
+            self._run()
+
+    @property
+    def _is_slaac(self) -> bool:
+        """Whether the kernel makes the address. `auto` becomes one or the other with the first lease."""
+        return self.lease.slaac if self.lease is not None else self._spec.ipv6 is Ipv6.SLAAC
+
+    def on_conflict(self, mac: str) -> None:
+        """`mac` has answered our probe from before the address was in use: `begin` declines the address."""
+        self._claimant = mac
+
+    def rename(self, hostname: str) -> None:
+        """Makes the server learn a host name by a renewal."""
+        if hostname != self.client_identity.hostname:
+            self.client_identity = replace(self.client_identity, hostname=hostname)
+            if self._client is not None:
+                self._confirmed = False
+                self._run()
+
+    def move(self, interface: str) -> None:
+        """The link has another name now."""
+        self._interface = interface
+        self._run()
+
+    def check(self) -> None:
+        """The link has changed: the kernel takes its addresses off one that goes down."""
+        lease = self.lease
+        ours = lease is not None and not lease.slaac and lease.runs(boottime())
+        if lease is not None and ours and not self._placement.has(self._interface, lease):
+            self._placement.put(self._interface, None, lease)
+            if self._client is not None:
+                self._client.moved()
+
+    def due(self) -> None:
+        """Does what is due. Call it at `next_at`."""
+        now = boottime()
+        if self._client is not None and self._client.next_at is not None and self._client.next_at <= now:
+            self._take(self._client.due())
+        if self._search is not None and self._search.next_at <= now:
+            self._on_search()
+        if self._timers is not None:
+            self._timers.due(now)
+        self._deadlines.due(now)
+
+    def stop(self) -> None:
+        """Ends the client; the lease stays held."""
+        self._stop_client()
+        self._deadlines.clear()
+        self._forget_candidate()
+        if self._timers is not None:
+            self._timers.clear()
+
+    def finish(self) -> None:
+        """As `stop`, but takes the last granted lease, even if its probe has not ended yet."""
+        if self._client is not None:
+            self._take(self._client.read())
+        if self._candidate is not None:
+            self._adopt(self._candidate)
+        self.stop()
+
+    def end(self) -> None:
+        """The worker has left the sandbox."""
+        self.stop()
+        self._interface = ""
+
+    def _run(self) -> None:
+        """Starts what the state of the lease demands."""
+        self._stop_client()
+        now, lease = boottime(), self.lease
+        if lease is None:
+            self._start_search()
+            return
+        self._begin_timers(lease, now)
+        if lease.slaac:
+            self._feed = address6_feed()
+            self._on_addresses()
+            return
+        machine = Machine(self.client_identity, lease.address.ip)
+        if lease.runs(now) and self._claimant is None:
+            machine.hold(lease, now, confirm=not self._confirmed)
+        self._client = NativeClient6(self._interface, self._spec.mac, machine)
+        self._confirmed = False
+
+    def _start_search(self) -> None:
+        """As at the endpoint's beginning, but nobody waits for it."""
+        try:
+            self._socket = PacketSocket6(self._interface, self._spec.mac)
+            spec = replace(self._spec, client_identity=self.client_identity)
+            self._search = Exchange(spec, machine_for(spec, boottime()), self._socket, self._interface, boottime())
+        except OSError as error:  # the link has gone, or is down
+            log.debug("no search for an IPv6 address: %s", error, extra={"interface": self._interface})
+            self._stop_client()
+            self._deadlines.set(self._run, boottime() + RETRY_SECONDS)
+
+    def _on_search(self) -> None:
+        if self._search is None:
+            return
+        try:
+            self._search.step(boottime())
+        except OSError:
+            self._stop_client()
+            self._deadlines.set(self._run, boottime() + RETRY_SECONDS)
+            return
+        acquired = self._search.acquired
+        if acquired is not None:
+            acquired.probe.forget()
+            self._confirmed = acquired.confirmed
+            self._placement.prepare(self._interface, slaac=acquired.lease.slaac)
+            self._adopt(acquired.lease)
+            self._run()
+
+    def _stop_client(self) -> None:
+        for part in (self._client, self._search, self._socket, self._feed):
+            if part is not None:
+                part.close()
+        self._client = self._search = self._socket = self._feed = None
+
+    def _on_answer(self) -> None:
+        if self._client is not None:
+            self._take(self._client.read())
+
+    def _take(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Granted(lease):
+                    self._on_granted(lease)
+                case Refused(words):
+                    self._tell(Trouble.NAK, f"the server refused {self._address}: {words!r}")
+                case Unusable(reason):
+                    self._tell(Trouble.INVALID, reason)
+                case Unanswered():
+                    self._tell(Trouble.NO_ANSWER, "no server answered a round of SOLICITs; asking on")
+                case Configured(dns, search):
+                    self._learn(dns, search)
+                case _:
+                    pass
+
+    def _on_granted(self, lease: Lease6) -> None:
+        """Probes for an address before it is used; a renewal needs no probe."""
+        former = self.lease
+        lease = replace(lease, router=former.router if former else None)
+        in_use = former is not None and former.address == lease.address and former.runs(boottime())
+        if in_use and self._claimant is None:
+            self._adopt(lease)
+            return
+        self._forget_candidate()
+        with suppress(OSError):  # the link has gone: the lease cannot be applied either
+            self._probe.probe(self._interface, lease.address.ip)
+        if self._probe.watch is None:
+            self._adopt(lease)
+        else:
+            self._candidate = lease
+            self._deadlines.set(self._on_silence, self._probe.settled_at)
+
+    def _on_silence(self) -> None:
+        if self._candidate is not None:
+            self._adopt(self._candidate)
+
+    def _on_probe_answer(self) -> None:
+        mac = self._probe.claimant()
+        if mac is not None and self._candidate is not None:
+            self._decline(self._candidate, mac)
+
+    def _forget_candidate(self) -> None:
+        self._candidate = None
+        self._probe.forget()
+        self._deadlines.set(self._on_silence, None)
+
+    def _decline(self, lease: Lease6, mac: str) -> None:
+        """Tells the server that `mac` has the address (RFC 8415 section 18.2.8), and asks for another one."""
+        self._tell(Trouble.CONFLICT, f"{mac} has {lease.address.ip} as well; it is declined, and another one asked for")
+        decline(self._interface, self._spec.mac, lease, self.client_identity)
+        self._forget_candidate()
+        self._claimant = mac
+        self._stop_client()
+        self._client = NativeClient6(self._interface, self._spec.mac, Machine(self.client_identity))
+
+    def _adopt(self, lease: Lease6) -> None:
+        """The lease is in use from now on."""
+        self._forget_candidate()
+        if not self._placement.put(self._interface, self.lease, lease):
+            if self._client is not None:
+                self._client.retry(RETRY_SECONDS)
+            return
+        self.lease, self._claimant = lease, None
+        self._begin_timers(lease, lease.obtained)
+        self._report(LeaseObtained(lease))
+
+    def _begin_timers(self, lease: Lease6, at: float) -> None:
+        if self._timers is None:
+            self._timers = LeaseTimers(lease, self._report_silence, self._on_expiry)
+        self._timers.silent = False
+        self._timers.begin(lease, at)
+
+    def _report_silence(self, report: Report) -> None:
+        """The kernel would take the address off at the end of its lease: with `expired=keep` it stays for now."""
+        lease = self.lease
+        silent = isinstance(report, LeaseTrouble) and report.kind is Trouble.NO_ANSWER
+        if silent and lease is not None and not self._spec.drop_expired:
+            self._placement.put(self._interface, None, lease, for_ever=True)
+        self._report(report)
+
+    def _on_expiry(self) -> None:
+        """No server has renewed the lease in time. The client asks for another one by itself."""
+        if self.lease is None:
+            return
+        if self._spec.drop_expired:
+            self._placement.drop(self._interface, self.lease)
+        if self.lease.slaac:
+            self._on_addresses()
+
+    def _on_addresses(self) -> None:
+        """The kernel has changed an address: prolonged it, made one of a new prefix, or let the old one go."""
+        if self._feed is not None:
+            drain(self._feed)
+        found, known = slaac_lease(self._interface, self.lease), self.lease
+        if found is None:
+            return
+        if known is None or found.address != known.address or _end(found) > _end(known) + FRESHER_SECONDS:
+            self.lease = found
+            self._begin_timers(found, found.obtained)
+            self._report(LeaseObtained(found))
+
+    def _learn(self, dns: tuple[object, ...], search: tuple[str, ...]) -> None:
+        if self.lease is not None and (dns, search) != (self.lease.dns, self.lease.search):
+            self.lease = replace(self.lease, dns=dns, search=search)  # type: ignore[arg-type]
+            self._report(LeaseObtained(self.lease))
+
+    @property
+    def _address(self) -> str:
+        return str(self.lease.address.ip) if self.lease is not None else "an address"
+
+    def _tell(self, trouble: Trouble, what: str) -> None:
+        self._report(LeaseTrouble(trouble, what, Family.IPV6))
+
+
+def _end(lease: Lease6) -> float:
+    return float("inf") if lease.expires is None else lease.expires
