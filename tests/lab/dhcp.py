@@ -1,5 +1,6 @@
 """The LAN's DHCP and DNS server: dnsmasq, with its log read as a list of DHCP messages."""
 
+import itertools
 import re
 import time
 from dataclasses import dataclass, field
@@ -96,9 +97,9 @@ class DhcpServer(Daemon):
         return [message.kind for message in self.messages(mac)]
 
     def leases(self) -> list[ServerLease]:
-        """What the server has leased out now."""
+        """The IPv4 addresses that the server has leased out now."""
         lines = wait_until(self._lease_lines, "a moment in which dnsmasq does not write its leases", 5)
-        return [_lease(line) for line in lines[1:]]
+        return [_lease(line) for line in itertools.takewhile(lambda line: not line.startswith("duid "), lines[1:])]
 
     def _lease_lines(self) -> list[str]:
         """The file's lines after one of ours; none where dnsmasq may have been rewriting it, which it does in place."""
