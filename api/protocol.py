@@ -131,10 +131,13 @@ def _dns(options: Fields) -> frozenset[str]:
 
 
 def _create_network(request: Fields) -> CreateNetwork:
+    """`--ipv6`, which Docker 28 lets through with the null IPAM driver, stands for `-o ipv6=true`."""
     pools = request.items("IPv4Data") + request.items("IPv6Data")
+    options = request.fields("Options")
+    implied = {"ipv6": "true"} if options.values.get(f"{_RESERVED}enable_ipv6") is True else {}
     return CreateNetwork(
         network_id=_id(request, "NetworkID"),
-        options=request.fields("Options").fields(f"{_RESERVED}generic").texts(),
+        options=implied | options.fields(f"{_RESERVED}generic").texts(),
         pools=tuple(IpamPool(pool.required_text("AddressSpace"), pool.required_text("Pool")) for pool in pools),
     )
 

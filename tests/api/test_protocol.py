@@ -38,6 +38,14 @@ def test_absent_and_null_are_empty() -> None:
     )
 
 
+@pytest.mark.parametrize(("own", "seen"), [({}, "true"), ({"ipv6": "slaac"}, "slaac")])
+def test_ipv6_switch(own: dict[str, str], seen: str) -> None:
+    """`--ipv6` is the option `ipv6=true`, unless the user gives that option another value."""
+    options = {"com.docker.network.enable_ipv6": True, "com.docker.network.generic": own}
+    request = parse("CreateNetwork", NetworkID=NETWORK_ID, Options=options)
+    assert request == CreateNetwork(NETWORK_ID, {"ipv6": seen}, ())
+
+
 def test_everything_that_an_endpoint_can_have() -> None:
     """Address, MAC (in lower case), options ("" included), ports and name servers arrive typed."""
     ports = [{"Proto": 6, "Port": 80}, {"Proto": 17, "Port": 53}]
