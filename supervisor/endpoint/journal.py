@@ -64,9 +64,12 @@ class Journal:
     def lease(self, lease: AnyLease, origin: Origin, previous: AnyLease | None, trouble: str | None) -> None:
         """A server has confirmed or changed the lease, which ends the trouble."""
         self.remember(lease, origin)
-        if previous is None or previous.address != lease.address:
+        if previous is None:
+            text = f"first lease {lease.address} from {lease.source}, after the start; docker inspect does not show it"
+            self.note("bound", text, [lease], logging.WARNING)
+        elif previous.address != lease.address:
             text = (
-                f"address changed from {previous and previous.address} to {lease.address}; "
+                f"address changed from {previous.address} to {lease.address}; "
                 "docker inspect shows the first one for the container's life"
             )
             self.note("changed", text, [lease], logging.WARNING)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from supervisor.contract.messages import EndpointView, EventView, Ipv6View, ListEndpoints, WorkerView
 from supervisor.domain.lease_states import LeaseState, lease_state
+from supervisor.domain.phases import Phase
 from supervisor.endpoint.endpoint import Endpoint
 from supervisor.engine.facts import Engine
 from supervisor.runtime.child import Child
@@ -129,6 +130,9 @@ def _problem(endpoint: Endpoint) -> str | None:
         state = lease_state(record.lease, boottime())
         if state in (LeaseState.REBINDING, LeaseState.EXPIRED):
             return f"{name}: lease {state}, last trouble: {endpoint.troubles.get(family, 'none seen')}"
+    for family in endpoint.spec.families if endpoint.phase is Phase.JOINED else ():
+        if family not in endpoint.leases:
+            return f"{name}: no {family} lease yet; no server has answered"
     if endpoint.worker.child.pid is None:
         return f"{name}: its worker has died and is started again"
     return None
