@@ -21,6 +21,8 @@ COMMANDS = {
     "docker-registry": "docker-registry",
     "dnsmasq": "dnsmasq-base",
     "kea-dhcp4": "kea-dhcp4-server",
+    "kea-dhcp6": "kea-dhcp6-server",
+    "radvd": "radvd",
     "busybox": "busybox",
     "mmdebstrap": "mmdebstrap",
     "iptables": "iptables",
