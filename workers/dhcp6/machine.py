@@ -419,11 +419,10 @@ class Machine:
         if self._tries == 0:
             self._xid, self._begun = random.getrandbits(24), now
 
-    def _retry(
-        self, now: float, first: float, longest: float, end: float | None = None, *, later: bool = False
-    ) -> None:
-        """The wait of section 15, but not beyond `end`; with `later` the first one is not shorter than `first`."""
-        jitter = random.uniform(0 if later and self._tries == 0 else -RAND, RAND)  # noqa: S311  a timer
+    def _retry(self, now: float, first: float, longest: float, end: float | None = None) -> None:
+        """The wait of section 15, but not beyond `end`. The first one of a Solicit is not shorter than `first`."""
+        least = 0.0 if self.state is State.SOLICIT and self._tries == 0 else -RAND
+        jitter = random.uniform(least, RAND)  # noqa: S311  a timer
         wait = first * (1 + jitter) if self._tries == 0 else self._wait * (2 + jitter)
         self._wait = wait if wait <= longest else longest * (1 + jitter)
         self._tries, self._sent = self._tries + 1, now

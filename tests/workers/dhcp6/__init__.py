@@ -1,0 +1,1 @@
+"""DHCPv6 and router advertisements: tables, parsers and messages."""
