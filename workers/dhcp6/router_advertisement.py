@@ -141,7 +141,7 @@ def _prefixes(options: list[tuple[int, bytes]]) -> Iterator[Prefix]:
         if length > 128 or preferred > valid:  # RFC 4862 section 5.5.3 c
             continue
         network = IPv6Network((packed, length), strict=False)
-        if is_unicast(network.network_address) or network.prefixlen == 0:
+        if is_unicast(network.network_address):
             seconds = (None if s == INFINITE_SECONDS else s for s in (valid, preferred))
             yield Prefix(network, bool(flags & ON_LINK), bool(flags & AUTONOMOUS), *seconds)
 
