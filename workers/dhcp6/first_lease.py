@@ -21,7 +21,7 @@ from workers.dhcp6.router_advertisement import RouterAdvertisement, slaac_lease
 from workers.diagnosis.causes import likely_cause
 
 MAX_DECLINES = 3
-MAX_ROUTERS = 8
+MAX_ROUTERS = 4
 # The first Router Solicitation goes out at once, these seconds after it the others (RFC 4861 section 10 says 4, 8).
 SOLICITATIONS = (0.0, 1.0, 3.0, 7.0, 15.0)
 REMEMBERED_SECONDS = 1.0  # for a router to advertise the prefix of a remembered SLAAC address
@@ -189,7 +189,6 @@ class Exchange:
                     self._packet_socket.multicast(payload)
                 case Offered(address):
                     self._probe.probe(self._interface, address)
-                    self._probe.router = sender
                 case Granted(lease):
                     self._probe.router = sender
                     self._take(lease, now, confirmed=True)
@@ -215,8 +214,8 @@ class Exchange:
         self._settled_at = max(self._probe.settled_at if waits else now, self._configured_by or now)
 
     def _judge(self, now: float) -> None:
-        """Declines an address that another machine has. In REBOOT it waits: the router may answer for all others."""
-        lease = self._found or self.machine.candidate
+        """Declines a granted address that another machine has. Only a Reply tells which router may answer for others."""
+        lease = self._found
         mac = self._probe.claimant() if lease is not None else None
         if lease is None or mac is None:
             return
