@@ -214,7 +214,7 @@ class Exchange:
         self._settled_at = max(self._probe.settled_at if waits else now, self._configured_by or now)
 
     def _judge(self, now: float) -> None:
-        """Declines a granted address that another machine has. Only a Reply tells which router may answer for others."""
+        """Declines a granted address that another machine has. A router that answers for all sent the Reply, too."""
         lease = self._found
         mac = self._probe.claimant() if lease is not None else None
         if lease is None or mac is None:

@@ -130,11 +130,6 @@ class Machine:
     _inform_max: float = INFORM_MAX_SECONDS
     _doubt: str = ""
 
-    @property
-    def candidate(self) -> Lease6 | None:
-        """The lease that a server has granted, or offered and we have asked for."""
-        return self._asked_for if self.state is State.REQUEST else self.lease if self.state is State.BOUND else None
-
     def reboot(self, lease: Lease6) -> None:
         """Begins with a remembered lease. The first message is a Rebind, which any server may answer, and extend it.
 
