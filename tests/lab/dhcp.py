@@ -1,20 +1,50 @@
-"""The LAN's DHCP and DNS server: dnsmasq, with its log read as a list of DHCP messages."""
+"""The LAN's DHCP and DNS server: dnsmasq, with its log read as a list of DHCP messages of either family."""
 
-import itertools
 import re
 import time
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from pathlib import Path
 
 from tests.lab.command import wait_until
 from tests.lab.daemon import Daemon
-from tests.lab.network import LAN, LAN_BRIDGE, SERVER
+from tests.lab.network import LAN, LAN6, LAN_BRIDGE, SERVER, SERVER6
 
 LINE = re.compile(
     r"^(?P<time>\w{3} [ \d]\d [\d:]{8}) dnsmasq-dhcp\[\d+\]: (?:\d+ )?DHCP(?P<kind>[A-Z]+)\(\S+\)"
-    r"(?: (?P<address>\d+\.\d+\.\d+\.\d+))? (?P<mac>[0-9a-f]{2}(?::[0-9a-f]{2}){5})"
+    r"(?: (?P<address>\d+\.\d+\.\d+\.\d+))? (?P<mac>[0-9a-f]{2}(?::[0-9a-f]{2}){5})(?!:)"
 )
+LINE6 = re.compile(
+    r"^.{15} dnsmasq-dhcp\[\d+\]: (?:\d+ )?DHCP(?P<kind>[A-Z-]+)\(\S+\)"
+    r"(?: (?P<address>[0-9a-f:]*::[0-9a-f:]*))? (?P<duid>[0-9a-f]{2}(?::[0-9a-f]{2}){6,})"
+)
+SERVER_DUID = "duid "  # begins the line of its own DUID in the lease file, which IPv6 leases follow
+
+
+@dataclass(frozen=True, slots=True)
+class Ipv6Options:
+    """What the server hands out over IPv6, and what it says as a router.
+
+    `mode` is dnsmasq's word for what the addresses come from: "" for DHCPv6, "slaac" for both, "ra-stateless" for
+    SLAAC with name servers from DHCPv6, "ra-only" for SLAAC. `network` needs an address on the server's interface.
+    """
+
+    network: IPv6Network = LAN6
+    mode: str = ""
+    first: int = 0x1000
+    last: int = 0x1FFF
+    lease_time: int = 120
+    router: bool = True
+    dns: IPv6Address | None = SERVER6
+
+    def argv(self) -> list[str]:
+        """As dnsmasq takes them."""
+        pool = (
+            f"{self.network[self.first]},{self.network[self.last]}" if self.mode in ("", "slaac") else self.network[0]
+        )
+        words = [str(pool), *([self.mode] if self.mode else []), str(self.network.prefixlen), str(self.lease_time)]
+        dns = [f"--dhcp-option=option6:dns-server,[{self.dns}]"] if self.dns else []
+        return [f"--dhcp-range={','.join(words)}", *(["--enable-ra"] if self.router else []), *dns]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +58,7 @@ class ServerOptions:
     router: IPv4Address | None = SERVER
     domain: str = "lan"
     reservations: dict[str, IPv4Address] = field(default_factory=dict)
+    ipv6: Ipv6Options | None = None
     extra: tuple[str, ...] = ()
 
     def argv(self) -> list[str]:
@@ -38,6 +69,7 @@ class ServerOptions:
             f"--domain={self.domain}",
             f"--local=/{self.domain}/",
             *(f"--dhcp-host={mac},{address}" for mac, address in self.reservations.items()),
+            *(self.ipv6.argv() if self.ipv6 else ()),
             *self.extra,
         ]
 
@@ -62,6 +94,26 @@ class ServerLease:
     hostname: str | None
     client_id: str
     line: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message6:
+    """A DHCPv6 message that the server saw or sent; `kind` is as in RFC 8415."""
+
+    kind: str
+    duid: str
+    address: IPv6Address | None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLease6:
+    """An IPv6 lease in the server's file. `expires` is in Unix seconds."""
+
+    expires: int
+    iaid: int
+    address: IPv6Address
+    hostname: str | None
+    duid: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +148,28 @@ class DhcpServer(Daemon):
         """The DHCP messages from and to this client in order, in RFC 2131's words: DISCOVER, OFFER."""
         return [message.kind for message in self.messages(mac)]
 
+    def messages6(self, duid: str | None = None, kind: str | None = None) -> list[Message6]:
+        """The DHCPv6 messages in order, of one client and one kind where these are given."""
+        found = (message for message in map(message6_of, self.log().splitlines()) if message)
+        return [m for m in found if duid in (None, m.duid) and kind in (None, m.kind)]
+
+    def kinds6(self, duid: str) -> list[str]:
+        """The DHCPv6 messages from and to this client in order: SOLICIT, REPLY."""
+        return [message.kind for message in self.messages6(duid)]
+
     def leases(self) -> list[ServerLease]:
         """The IPv4 addresses that the server has leased out now."""
-        lines = wait_until(self._lease_lines, "a moment in which dnsmasq does not write its leases", 5)
-        return [_lease(line) for line in itertools.takewhile(lambda line: not line.startswith("duid "), lines[1:])]
+        return [_lease(line) for line in self._settled_lines()[0]]
+
+    def leases6(self) -> list[ServerLease6]:
+        """The IPv6 addresses that the server has leased out now."""
+        return [_lease6(line) for line in self._settled_lines()[1]]
+
+    def _settled_lines(self) -> tuple[list[str], list[str]]:
+        """The lines of IPv4 leases, and those of IPv6 leases."""
+        lines = wait_until(self._lease_lines, "a moment in which dnsmasq does not write its leases", 5)[1:]
+        own = next((number for number, line in enumerate(lines) if line.startswith(SERVER_DUID)), len(lines))
+        return lines[:own], lines[own + 1 :]
 
     def _lease_lines(self) -> list[str]:
         """The file's lines after one of ours; none where dnsmasq may have been rewriting it, which it does in place."""
@@ -131,6 +201,18 @@ class DhcpServer(Daemon):
 def _lease(line: str) -> ServerLease:
     expires, mac, address, name, client_id = line.split()
     return ServerLease(int(expires), mac, IPv4Address(address), None if name == "*" else name, client_id, line)
+
+
+def _lease6(line: str) -> ServerLease6:
+    expires, iaid, address, name, duid = line.split()
+    return ServerLease6(int(expires), int(iaid), IPv6Address(address), None if name == "*" else name, duid)
+
+
+def message6_of(line: str) -> Message6 | None:
+    """The DHCPv6 message that a line of the log tells of, if it tells of one."""
+    if not (match := LINE6.match(line)):
+        return None
+    return Message6(match["kind"], match["duid"], IPv6Address(match["address"]) if match["address"] else None)
 
 
 def message_of(line: str) -> Message | None:

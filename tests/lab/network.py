@@ -7,7 +7,7 @@ br-lan 192.168.77.2/24                 lan0 192.168.77.1/24, a bridge: the DHCP 
 """
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 
 from tests.lab.command import on_machine, run
@@ -17,6 +17,8 @@ SERVER = IPv4Address("192.168.77.1")
 MACHINE = IPv4Address("192.168.77.2")
 BRIDGE = "br-lan"
 LAN_BRIDGE = "lan0"
+LAN6 = IPv6Network("fd00:77::/64")
+SERVER6 = IPv6Address("fd00:77::1")  # there is none before `serve_ipv6`
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,11 @@ class Network:
     def on_lan(self, *argv: str | Path) -> str:
         """Run a command on the LAN's network; raises CommandFailed."""
         return run("nsenter", f"--net=/run/netns/{self.lan}", *argv)
+
+    def serve_ipv6(self) -> None:
+        """Gives the LAN's side an IPv6 address and makes it a router, as its servers need; more than once is once."""
+        self.on_lan("sysctl", "-q", "net.ipv6.conf.all.forwarding=1")
+        run("ip", "-n", self.lan, "address", "replace", f"{SERVER6}/{LAN6.prefixlen}", "dev", LAN_BRIDGE, "nodad")
 
     def pass_bridged(self) -> None:
         """Let bridged frames pass the engine's FORWARD DROP, where br_netfilter shows them to iptables."""

@@ -1,20 +1,22 @@
-"""Duplicate address detection (RFC 4862 section 5.4): sends neighbour solicitations, and hears the claims of others.
+"""Neighbour discovery (RFC 4861) for addresses that are not on the link: asks who has one, hears claims, and answers.
 
-The kernel's own detection takes a second, and works only for an address that is on the link. Must not know what follows
-from a conflict.
+The kernel's own detection of duplicates takes a second, and works only for an address that is on the link. Must not
+know what follows from a conflict.
 """
 
 import socket
 import struct
 from ipaddress import IPv6Address
 
-from workers.system.ip_packet import ETH_P_IPV6, hear_all_nodes, ipv6_packet, multicast_mac
+from workers.system.ip_packet import ALL_NODES, ETH_P_IPV6, hear_group, ipv6_packet, multicast_mac
 from workers.system.packet_filter import JUMP_EQUAL, LOAD, LOAD_BYTE, RETURN, Instruction, attach
 
 SOLICITATION, ADVERTISEMENT = 135, 136
 MESSAGE = struct.Struct("!BBHI16s")  # type, code, checksum, flags, target
 NOBODY = IPv6Address(0)
 SOLICITED_NODE = IPv6Address("ff02::1:ff00:0")
+SOLICITED, OVERRIDE = 0x40000000, 0x20000000
+TARGET_LINK_ADDRESS = b"\x02\x01"  # an option's type, and its length in eight octets
 HOP_LIMIT = 255  # a packet from another link has less (RFC 4861 section 7.1.2)
 MAX_CLAIMS = 64  # read at a time: a sender that is faster than we are must not keep us from other work
 # Offsets in a packet.
@@ -37,7 +39,7 @@ class NeighbourWatch:
             attach(self._socket, _claims(address))
             self._socket.bind((interface, ETH_P_IPV6))
             self._socket.setblocking(False)
-            hear_all_nodes(self._socket, interface)
+            hear_group(self._socket, interface, ALL_NODES)
         except OSError:
             self._socket.close()
             raise
@@ -52,7 +54,7 @@ class NeighbourWatch:
 
     def probe(self) -> None:
         """Sends a solicitation that does not claim the address. Raises OSError."""
-        group = SOLICITED_NODE + (int(self.address) & 0xFFFFFF)
+        group = solicited_node(self.address)
         message = MESSAGE.pack(SOLICITATION, 0, 0, 0, self.address.packed)
         packet = ipv6_packet(NOBODY, group, socket.IPPROTO_ICMPV6, message, checksum_at=2, hop_limit=HOP_LIMIT)
         self._socket.sendto(packet, (self._interface, ETH_P_IPV6, 0, 0, multicast_mac(group)))
@@ -75,17 +77,37 @@ class NeighbourWatch:
         return found
 
 
+def solicited_node(address: IPv6Address) -> IPv6Address:
+    """The group of those that may have the address (RFC 4291 section 2.7.1)."""
+    return SOLICITED_NODE + (int(address) & 0xFFFFFF)
+
+
+def answer(address: IPv6Address, mac: str, asker: IPv6Address) -> bytes:
+    """The packet that tells `asker` that the machine `mac` has the address (RFC 4861 section 7.2.4)."""
+    option = TARGET_LINK_ADDRESS + bytes.fromhex(mac.replace(":", ""))
+    message = MESSAGE.pack(ADVERTISEMENT, 0, 0, SOLICITED | OVERRIDE, address.packed) + option
+    return ipv6_packet(address, asker, socket.IPPROTO_ICMPV6, message, checksum_at=2, hop_limit=HOP_LIMIT)
+
+
 def _claims(address: IPv6Address) -> list[Instruction]:
     """Passes the advertisements of neighbours that have the address.
 
     The solicitation of another client that is about to use it is no claim, as with ARP: see workers.acd.arp.
     """
-    words = [int.from_bytes(address.packed[i : i + 4]) for i in range(0, 16, 4)]
-    program: list[Instruction] = [
+    return [
         *((LOAD_BYTE, 0, 0, NEXT_HEADER), (JUMP_EQUAL, 0, 13, socket.IPPROTO_ICMPV6)),
         *((LOAD_BYTE, 0, 0, HOPS), (JUMP_EQUAL, 0, 11, HOP_LIMIT)),
         *((LOAD_BYTE, 0, 0, TYPE), (JUMP_EQUAL, 0, 9, ADVERTISEMENT)),
+        *target_is(address),
+        (RETURN, 0, 0, 0xFFFF),
+        (RETURN, 0, 0, 0),
     ]
-    for index, word in enumerate(words):
-        program += [(LOAD, 0, 0, TARGET + 4 * index), (JUMP_EQUAL, 0, 7 - 2 * index, word)]
-    return [*program, (RETURN, 0, 0, 0xFFFF), (RETURN, 0, 0, 0)]
+
+
+def target_is(address: IPv6Address) -> list[Instruction]:
+    """Goes on if the message is about the address; jumps over the next instruction if not."""
+    words = [int.from_bytes(address.packed[i : i + 4]) for i in range(0, 16, 4)]
+    pairs = [
+        ((LOAD, 0, 0, TARGET + 4 * index), (JUMP_EQUAL, 0, 7 - 2 * index, word)) for index, word in enumerate(words)
+    ]
+    return [instruction for pair in pairs for instruction in pair]

@@ -40,7 +40,7 @@ RENEW_MAX_SECONDS = REBIND_MAX_SECONDS = 600.0
 SOLICIT_MAX_SECONDS = INFORM_MAX_SECONDS = 120.0
 MIN_MAX_RT, MAX_MAX_RT = 60, 86400  # sections 21.24 and 21.25
 
-CHOICE_SECONDS = 0.02  # the longest wait for other servers' Advertises
+CHOICE_SECONDS = 0.01  # for other servers' Advertises after the first one; the RFC says a second
 BEST_PREFERENCE = 255  # section 18.2.1: it is taken at once
 SOLICIT_ROUND = 3  # unanswered Solicits, until that is reported
 REBOOT_SECONDS = 0.5
@@ -276,7 +276,7 @@ class Machine:
         return tuple(a for a in (*(le.address.ip for le in leases if le is not None), self.requested) if a is not None)
 
     def _hear_offer(self, answer: Answer, now: float) -> list[Effect]:
-        """Others get as long for their Advertises as the first one took: servers of one LAN are as far away."""
+        """Collects offers for a moment: servers of one LAN answer almost at once, and a container waits."""
         if self.state is not State.SOLICIT:
             return []
         self.tally.advertises += 1
@@ -284,7 +284,7 @@ class Machine:
         if any(known.server == offer.server for _, known in self._offers):
             return []
         if not self._offers and self.next_at is not None:
-            self.next_at = min(self.next_at, now + min(now - self._sent, CHOICE_SECONDS))
+            self.next_at = min(self.next_at, now + CHOICE_SECONDS)
         offers = [*self._offers, (answer.preference, offer)]
         self._offers = sorted(offers, key=lambda o: (-o[0], o[1].address.ip not in self._wanted))[:MAX_OFFERS]
         at_once = answer.preference == BEST_PREFERENCE or self._tries > 1  # section 18.2.1

@@ -1,7 +1,9 @@
 """A packet socket that sees the DHCPv6 messages to the client's port of one interface, and router advertisements.
 
-It works before the link has an address, passes every firewall, and needs no port that another process may hold. At the
-close of such a socket the kernel waits out a grace period of some 15 ms.
+It works before the link has an address, passes every firewall, and needs no port that another process may hold. Servers
+answer to the link-local address, and ask first who has it: the socket tells them, because the kernel does so only when
+it has made sure for a second or two that nobody else has it. At the close of such a socket the kernel waits out a grace
+period of some 15 ms.
 """
 
 import socket
@@ -11,11 +13,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from workers.acd.solicitation import HOPS, NEXT_HEADER, SOLICITATION, TARGET, TYPE, answer, solicited_node, target_is
 from workers.dhcp6 import router_advertisement
 from workers.dhcp6.codec import CLIENT_PORT, SERVER_PORT, Answer, Malformed, decode
 from workers.dhcp6.router_advertisement import HOP_LIMIT, RouterAdvertisement, eui64
-from workers.system.ip_packet import ALL_ROUTERS, ETH_P_IPV6, IPV6_HEADER, hear_all_nodes, ipv6_packet, multicast_mac
-from workers.system.packet_filter import JUMP_EQUAL, LOAD_BYTE, LOAD_HALF, RETURN, attach
+from workers.system.ip_packet import (
+    ALL_NODES,
+    ALL_ROUTERS,
+    ETH_P_IPV6,
+    IPV6_HEADER,
+    hear_group,
+    ipv6_packet,
+    multicast_mac,
+)
+from workers.system.packet_filter import JUMP_EQUAL, LOAD_BYTE, LOAD_HALF, RETURN, Instruction, attach
 
 SERVERS = IPv6Address("ff02::1:2")  # all servers and relay agents of the link
 LINK_LOCAL = IPv6Network("fe80::/64")
@@ -24,20 +35,9 @@ ROUTER_SOLICITATION = 133
 SOURCE_LINK_ADDRESS = b"\x01\x01"  # an option's type, and its length in eight octets
 ADDRESSES = Path("/proc/self/net/if_inet6")  # columns: address, index, prefix length, scope, flags, name
 LINK_SCOPE, NOT_READY = 0x20, 0x40 | 0x08  # tentative, or found to be a duplicate
+SOURCE, UDP_DESTINATION = 8, 42  # offsets in a packet
 MAX_FRAME = 65536
 MAX_FRAMES = 64  # read at a time: a flood must not keep the worker from other work
-# UDP to the client's port, or an ICMPv6 router advertisement, each without extension headers.
-FILTER = (
-    (LOAD_BYTE, 0, 0, 6),
-    (JUMP_EQUAL, 0, 2, socket.IPPROTO_UDP),
-    (LOAD_HALF, 0, 0, 42),
-    (JUMP_EQUAL, 3, 4, CLIENT_PORT),
-    (JUMP_EQUAL, 0, 3, socket.IPPROTO_ICMPV6),
-    (LOAD_BYTE, 0, 0, 40),
-    (JUMP_EQUAL, 0, 1, router_advertisement.TYPE),
-    (RETURN, 0, 0, MAX_FRAME),
-    (RETURN, 0, 0, 0),
-)
 
 
 class PacketSocket6:
@@ -47,12 +47,14 @@ class PacketSocket6:
         """Raises OSError. The protocol is 0 first: with ETH_P_IPV6 it would listen on every interface at once."""
         self._interface = interface
         self._mac = mac
+        self._address = link_local(interface, mac)
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, 0)
         try:
-            attach(self._socket, FILTER)
+            attach(self._socket, _filter(self._address))
             self._socket.bind((interface, ETH_P_IPV6))
             self._socket.setblocking(False)
-            hear_all_nodes(self._socket, interface)
+            for group in (ALL_NODES, solicited_node(self._address)):
+                hear_group(self._socket, interface, group)
         except OSError:
             self._socket.close()
             raise
@@ -78,9 +80,8 @@ class PacketSocket6:
 
     def solicit_router(self) -> None:
         """Asks the routers for an advertisement (RFC 4861 section 4.1). Raises OSError."""
-        message = (
-            bytes([ROUTER_SOLICITATION]) + bytes(7) + SOURCE_LINK_ADDRESS + bytes.fromhex(self._mac.replace(":", ""))
-        )
+        option = SOURCE_LINK_ADDRESS + bytes.fromhex(self._mac.replace(":", ""))
+        message = bytes([ROUTER_SOLICITATION]) + bytes(7) + option
         self._send(ALL_ROUTERS, socket.IPPROTO_ICMPV6, message, checksum_at=2)
 
     def receive(self) -> list[Answer | RouterAdvertisement]:
@@ -96,14 +97,21 @@ class PacketSocket6:
             except BlockingIOError:
                 break
             try:
-                found.append(parse_packet(packet, source[4].hex(":")))
+                if _is_question(packet):
+                    self._answer(packet, source[4])
+                else:
+                    found.append(parse_packet(packet, source[4].hex(":")))
             except (Malformed, router_advertisement.Malformed):
                 continue  # other packets on the wire do not concern us
         return found
 
+    def _answer(self, packet: bytes, mac: bytes) -> None:
+        asker = IPv6Address(packet[SOURCE : SOURCE + 16])
+        if not asker.is_unspecified:  # that would be a machine that makes sure that nobody has the address
+            self._socket.sendto(answer(self._address, self._mac, asker), (self._interface, ETH_P_IPV6, 0, 0, mac))
+
     def _send(self, group: IPv6Address, protocol: int, payload: bytes, *, checksum_at: int) -> None:
-        source = link_local(self._interface, self._mac)
-        packet = ipv6_packet(source, group, protocol, payload, checksum_at=checksum_at, hop_limit=HOP_LIMIT)
+        packet = ipv6_packet(self._address, group, protocol, payload, checksum_at=checksum_at, hop_limit=HOP_LIMIT)
         self._socket.sendto(packet, (self._interface, ETH_P_IPV6, 0, 0, multicast_mac(group)))
 
 
@@ -119,6 +127,28 @@ def parse_packet(packet: bytes, sender: str) -> Answer | RouterAdvertisement:
         raise Malformed(f"a packet of protocol {protocol} with {len(payload)} octets")
     _, _, length, _ = UDP_HEADER.unpack_from(payload)
     return decode(payload[UDP_HEADER.size : length], sender)
+
+
+def _is_question(packet: bytes) -> bool:
+    """Whether it asks who has our address: of all solicitations the filter passes only those."""
+    header = (packet[NEXT_HEADER], packet[HOPS], packet[TYPE]) if len(packet) >= TARGET + 16 else None
+    return header == (socket.IPPROTO_ICMPV6, HOP_LIMIT, SOLICITATION)
+
+
+def _filter(address: IPv6Address) -> list[Instruction]:
+    """Passes UDP to the client's port, router advertisements and solicitations of `address`.
+
+    None of them has extension headers.
+    """
+    return [
+        *((LOAD_BYTE, 0, 0, NEXT_HEADER), (JUMP_EQUAL, 0, 2, socket.IPPROTO_UDP)),
+        *((LOAD_HALF, 0, 0, UDP_DESTINATION), (JUMP_EQUAL, 12, 13, CLIENT_PORT)),
+        (JUMP_EQUAL, 0, 12, socket.IPPROTO_ICMPV6),
+        *((LOAD_BYTE, 0, 0, TYPE), (JUMP_EQUAL, 9, 0, router_advertisement.TYPE), (JUMP_EQUAL, 0, 9, SOLICITATION)),
+        *target_is(address),
+        (RETURN, 0, 0, MAX_FRAME),
+        (RETURN, 0, 0, 0),
+    ]
 
 
 def link_local(interface: str, mac: str) -> IPv6Address:

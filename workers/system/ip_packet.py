@@ -39,8 +39,7 @@ def multicast_mac(group: IPv6Address) -> bytes:
     return b"\x33\x33" + group.packed[12:]
 
 
-def hear_all_nodes(sock: socket.socket, interface: str) -> None:
-    """Makes the link pass packets to all nodes, also while it has no IPv6 address. Raises OSError."""
-    index = socket.if_nametoindex(interface)
-    mac = multicast_mac(ALL_NODES)
+def hear_group(sock: socket.socket, interface: str, group: IPv6Address) -> None:
+    """Makes the link pass packets to the group, also while it has no IPv6 address. Raises OSError."""
+    index, mac = socket.if_nametoindex(interface), multicast_mac(group)
     sock.setsockopt(SOL_PACKET, PACKET_ADD_MEMBERSHIP, MEMBERSHIP.pack(index, PACKET_MR_MULTICAST, len(mac), mac))
