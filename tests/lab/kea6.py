@@ -90,9 +90,12 @@ class Kea6(Daemon):
         ]
 
     def _config(self, options: Kea6Options) -> dict[str, object]:
-        data = [{"name": "dns-servers", "data": str(SERVER6)}, {"name": "domain-search", "data": "lan"}]
+        data: list[dict[str, object]] = [
+            {"name": "dns-servers", "data": str(SERVER6)},
+            {"name": "domain-search", "data": "lan"},
+        ]
         if options.preference:
-            data.append({"name": "preference", "data": str(options.preference)})
+            data.append({"name": "preference", "data": str(options.preference), "always-send": True})
         subnet = {
             "id": 1,
             "subnet": str(options.network),
