@@ -29,12 +29,16 @@ log = logging.getLogger(__name__)
 
 
 class NativeClient6:
-    """Drives `machine` on `interface`, whose MAC is `mac`, in the present namespace."""
+    """Drives `machine` on `interface`, whose MAC is `mac`, in the present namespace.
+
+    `sender` is the MAC that the last answer came from.
+    """
 
     def __init__(self, interface: str, mac: str, machine: Machine) -> None:
         self._interface = interface
         self._mac = mac
         self._machine = machine
+        self.sender = ""
         self._packets: PacketSocket6 | None = None
 
     @property
@@ -54,6 +58,7 @@ class NativeClient6:
         """Reads the answers of servers."""
         reports: list[Report] = []
         for answer in self._answers():
+            self.sender = answer.sender
             reports += self._carry_out(self._machine.receive(answer, boottime()))
         return reports
 

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from workers.acd.probe import AddressProbe
+from workers.contract.errors import NoLease
 from workers.contract.lease import Family, Lease6
 from workers.contract.messages import (
     Attach,
@@ -198,12 +199,14 @@ class LeaseManager6:
             return
         try:
             self._search.step(boottime())
-        except OSError:
+        except (NoLease, OSError) as error:
+            self._tell(Trouble.NO_ANSWER, str(error))
             self._stop_client()
             self._deadlines.set(self._run, boottime() + RETRY_SECONDS)
             return
         acquired = self._search.acquired
         if acquired is not None:
+            self._search.release_others()
             acquired.probe.forget()
             self._confirmed = acquired.confirmed
             self._placement.prepare(self._interface, slaac=acquired.lease.slaac)
@@ -247,6 +250,7 @@ class LeaseManager6:
         self._forget_candidate()
         with suppress(OSError):  # the link has gone: the lease cannot be applied either
             self._probe.probe(self._interface, lease.address.ip)
+            self._probe.router = self._client.sender if self._client is not None else ""
         if self._probe.watch is None:
             self._adopt(lease)
         else:
