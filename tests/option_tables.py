@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-from supervisor.domain.options import Option, Scope, options_of
+from supervisor.domain.options import EVERY_MODE, Option, Scope, options_of
+from workers.contract.link import LinkKind
 
 README = Path(__file__).parents[1] / "README.md"
 HEADINGS = {Scope.NETWORK: "Options of a network", Scope.ENDPOINT: "Options of a container"}
@@ -11,12 +12,17 @@ HEADINGS = {Scope.NETWORK: "Options of a network", Scope.ENDPOINT: "Options of a
 
 def table(scope: Scope) -> str:
     """Markdown, with a row for each option."""
-    rows = (f"| `{o.name}` | {_default(o, scope)} | {o.help} |" for o in options_of(scope).values())
-    return "\n".join(("| option | default | meaning |", "| --- | --- | --- |", *rows, ""))
+    rows = (f"| `{o.name}` | {_default(o, scope)} | {_modes(o)} | {o.help} |" for o in options_of(scope).values())
+    return "\n".join(("| option | default | mode | meaning |", "| --- | --- | --- | --- |", *rows, ""))
 
 
 def _default(option: Option, scope: Scope) -> str:
     return "the network's" if scope is Scope.ENDPOINT and Scope.NETWORK in option.scopes else option.default
+
+
+def _modes(option: Option) -> str:
+    """The values of `mode` that it fits."""
+    return "any" if option.modes == EVERY_MODE else ", ".join(f"`{mode}`" for mode in LinkKind if mode in option.modes)
 
 
 def with_tables(document: str) -> str:

@@ -226,7 +226,8 @@ class EndpointView:
     endpoint_id: str
     network_id: str
     network: str | None
-    bridge: str
+    mode: str
+    parent: str
     container_id: str | None
     container: str | None
     hostname: str | None

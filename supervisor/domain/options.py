@@ -14,6 +14,7 @@ from typing import Any
 
 from supervisor.contract.errors import InvalidRequest
 from supervisor.contract.messages import IpamPool
+from workers.contract.link import LinkKind, LinkSpec, MacvlanMode
 from workers.contract.messages import ClientKind, ConflictCheck, Ipv6
 
 MIN_LEASE_TIMEOUT = 1.0
@@ -23,7 +24,9 @@ UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
 BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 INTERFACE = re.compile(r"[^\s/:]{1,15}")  # dev_valid_name() in the kernel
 CHOSEN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-RIGHT_COMMAND = "docker network create -d net-dhcp:latest --ipam-driver null -o bridge=BRIDGE NAME"
+COMMAND = "docker network create -d net-dhcp:latest --ipam-driver null -o %s NAME"
+RIGHT_COMMAND = COMMAND % "bridge=BRIDGE"
+EVERY_MODE = frozenset(LinkKind)
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +42,8 @@ class Scope(StrEnum):
 class Option:
     """One row. `field` is the attribute of NetworkOptions or EndpointOptions that it sets.
 
-    `parse` raises ValueError, whose text says why the value is wrong. `default` and `help` are for the README.
+    `parse` raises ValueError, whose text says why the value is wrong. `default` and `help` are for the README. `modes`
+    are the values of `mode` that it fits.
     """
 
     name: str
@@ -48,13 +52,14 @@ class Option:
     parse: Callable[[str], object]
     default: str
     help: str
+    modes: frozenset[LinkKind] = EVERY_MODE
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkOptions:
-    """The options of a network. `lease_timeout` is in seconds."""
+    """The options of a network: either `bridge` or `parent` is there. `lease_timeout` is in seconds."""
 
-    bridge: str
+    bridge: str | None = None
     lease_timeout: float = 10.0
     ignore_conflicts: bool = False
     skip_routes: bool = False
@@ -64,6 +69,19 @@ class NetworkOptions:
     conflict: ConflictCheck = ConflictCheck.DETECT
     client: ClientKind = ClientKind.UDHCPC
     ipv6: Ipv6 = Ipv6.OFF
+    parent: str | None = None
+    mode: LinkKind = LinkKind.BRIDGE
+    macvlan_mode: MacvlanMode = MacvlanMode.BRIDGE
+
+    @property
+    def link(self) -> LinkSpec:
+        """The link of each endpoint."""
+        return LinkSpec(self.mode, self.bridge or self.parent or "", self.macvlan_mode)
+
+    @property
+    def named_by(self) -> str:
+        """The option that names the interface."""
+        return "bridge" if self.bridge else "parent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +156,18 @@ def _requested6(text: str) -> IPv6Address:
 
 
 NETWORK, ENDPOINT = (Scope.NETWORK,), (Scope.ENDPOINT,)
+BRIDGED = frozenset({LinkKind.BRIDGE})
+CARDS = MACVLAN = frozenset({LinkKind.MACVLAN})
 OPTIONS = (
-    Option("bridge", "bridge", NETWORK, _interface, "none, required", "the bridge that the LAN is on"),
+    Option(
+        "bridge",
+        "bridge",
+        NETWORK,
+        _interface,
+        "none, required without `parent`",
+        "the bridge that the LAN is on",
+        BRIDGED,
+    ),
     Option(
         "client",
         "client",
@@ -185,7 +213,7 @@ OPTIONS = (
         NETWORK,
         _boolean,
         "`false`",
-        "`true` accepts a bridge that another network uses, or on which Docker itself hands out addresses",
+        "`true` accepts a bridge or parent that another network uses, or on which Docker itself hands out addresses",
     ),
     Option("ip", "requested", ENDPOINT, _requested, "none", "the address to ask the DHCP server for"),
     Option("ip6", "requested6", ENDPOINT, _requested6, "none", "the IPv6 address to ask the DHCPv6 server for"),
@@ -218,6 +246,35 @@ OPTIONS = (
         "remove the container and make it again: see [Pin it](#pin-it)",
     ),
     Option(
+        "macvlan_mode",
+        "macvlan_mode",
+        NETWORK,
+        _choice({mode.value: mode for mode in MacvlanMode}),
+        "`bridge`",
+        "which other containers on the parent a container reaches: `bridge` all, directly; `private` none; `vepa` "
+        "those whose frames the switch sends back (802.1Qbg). `passthru` is for one container that has the parent for "
+        "itself: the parent takes its MAC address meanwhile",
+        MACVLAN,
+    ),
+    Option(
+        "mode",
+        "mode",
+        NETWORK,
+        _choice({kind.value: kind for kind in LinkKind}),
+        "follows `bridge` or `parent`",
+        "how a container is connected: `bridge` makes it a port of a bridge, `macvlan` gives it an interface of its "
+        "own on a network card: see [Without a bridge](#without-a-bridge)",
+    ),
+    Option(
+        "parent",
+        "parent",
+        NETWORK,
+        _interface,
+        "none",
+        "the network card that the LAN is on, in place of a bridge",
+        CARDS,
+    ),
+    Option(
         "release",
         "keep_lease",
         (Scope.NETWORK, Scope.ENDPOINT),
@@ -233,8 +290,8 @@ OPTIONS = (
         NETWORK,
         _boolean,
         "`false`",
-        "`true` leaves out all routes but the default one: neither the static routes of the host's bridge nor those "
-        "that the DHCP server names (options 33, 121 and 249) get into containers",
+        "`true` leaves out all routes but the default one: neither the host's static routes over the bridge or parent "
+        "nor those that the DHCP server names (options 33, 121 and 249) get into containers",
     ),
 )
 
@@ -246,10 +303,18 @@ def options_of(scope: Scope) -> dict[str, Option]:
 
 def parse_network_options(options: Mapping[str, str]) -> NetworkOptions:
     """From `docker network create -o key=value`. Raises InvalidRequest, which names the option."""
-    if not options.get("bridge"):
-        _refuse_unknown(options, Scope.NETWORK)
-        raise InvalidRequest(f"option bridge is missing: which bridge is the LAN on? {RIGHT_COMMAND}")
-    return NetworkOptions(**_parsed(options, Scope.NETWORK))
+    values = _parsed(options, Scope.NETWORK)
+    named = values.keys() & {"bridge", "parent"}
+    if not named:
+        raise InvalidRequest(_interface_missing(values.get("mode")))
+    if len(named) > 1:
+        raise InvalidRequest(
+            "options bridge and parent exclude each other: a container is either a port of a bridge, or a macvlan of a "
+            "network card"
+        )
+    mode = values.setdefault("mode", LinkKind.BRIDGE if "bridge" in named else LinkKind.MACVLAN)
+    _refuse_unfit(options, mode)
+    return NetworkOptions(**values)
 
 
 def parse_endpoint_options(options: Mapping[str, str]) -> EndpointOptions:
@@ -283,6 +348,22 @@ def _parsed(options: Mapping[str, str], scope: Scope) -> dict[str, Any]:
         except ValueError as error:
             raise InvalidRequest(f"option {name}: {error}") from None
     return values
+
+
+def _interface_missing(mode: LinkKind | None) -> str:
+    """The refusal of a network that names no interface; without a mode there are two ways."""
+    ways = {"bridge": (BRIDGED, "which bridge is the LAN on?"), "parent": (CARDS, "which network card is the LAN on?")}
+    fitting = {name: question for name, (modes, question) in ways.items() if mode is None or mode in modes}
+    commands = ", or ".join(f"{question} {COMMAND % f'{name}={name.upper()}'}" for name, question in fitting.items())
+    return f"option {' or '.join(fitting)} is missing: {commands}"
+
+
+def _refuse_unfit(options: Mapping[str, str], mode: LinkKind) -> None:
+    """Raises InvalidRequest for an option that has no meaning in this mode."""
+    for option in options_of(Scope.NETWORK).values():
+        if option.name in options and mode not in option.modes:
+            fitting = " or ".join(f"mode={kind}" for kind in LinkKind if kind in option.modes)
+            raise InvalidRequest(f"option {option.name} does not fit mode={mode}; it fits {fitting}")
 
 
 def _refuse_unknown(options: Mapping[str, str], scope: Scope) -> None:

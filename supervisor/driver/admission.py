@@ -18,7 +18,6 @@ from supervisor.state.bindings import Bindings, key_of, local_mac, mac_of_name
 from supervisor.state.records import Origin
 from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import Family, Lease, Lease6
-from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import EndpointSpec, Ipv6
 
 log = logging.getLogger(__name__)
@@ -54,7 +53,7 @@ def admit(
     spec = EndpointSpec(
         network_id=body.network_id,
         endpoint_id=body.endpoint_id,
-        link=LinkSpec(LinkKind.BRIDGE, options.bridge),
+        link=options.link,
         mac=mac,
         client_identity=ClientIdentity.of_mac(mac, identity.hostname if identity else None),
         lease_timeout=options.lease_timeout,

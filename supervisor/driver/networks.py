@@ -14,7 +14,8 @@ from supervisor.runtime.loop import Loop
 from supervisor.runtime.process_manager import ProcessManager
 from supervisor.state.records import Network
 from supervisor.state.store import Store
-from workers.diagnosis.bridge_report import BridgeReport, probe_bridge
+from workers.contract.link import LinkSpec
+from workers.link.parent_report import ParentReport, probe_parent
 
 PROBE_DEADLINE_SECONDS = 5.0
 REPORT_SECONDS = 30.0  # the watcher reports a network that the engine has made within this time
@@ -58,7 +59,7 @@ class Networks:
             ) from None
 
     def create(self, body: CreateNetwork, respond: Respond) -> None:
-        """Checks the options at once, and has a job look at the bridge. Raises RequestError."""
+        """Checks the options at once, and has a job look at the bridge or parent. Raises RequestError."""
         require_null_ipam(body.pools)
         network = Network(body.network_id, parse_network_options(body.options))
         if self._networks.get(network.id) == network:
@@ -74,8 +75,8 @@ class Networks:
             else:
                 respond(Done())
 
-        name = network.options.bridge
-        ask(self._process_manager, self._loop, "nd-probe", _probe, name, deadline=PROBE_DEADLINE_SECONDS, answer=probed)
+        spec = network.options.link
+        ask(self._process_manager, self._loop, "nd-probe", _probe, spec, deadline=PROBE_DEADLINE_SECONDS, answer=probed)
 
     def delete(self, network_id: str) -> None:
         """Does nothing if the network is not known."""
@@ -112,33 +113,34 @@ class Networks:
         return (n for n in self if n.id not in used and self._engine.network_name(n.id) is None)
 
     def _accept(self, network: Network, report: object | None) -> None:
-        if not isinstance(report, BridgeReport):
-            raise Failed(f"bridge {network.options.bridge} could not be looked at; the plugin's log says why")
+        option, parent = network.options.named_by, network.options.link.parent
+        if not isinstance(report, ParentReport):
+            raise Failed(f"{option} {parent} could not be looked at; the plugin's log says why")
         if report.error:
-            raise InvalidRequest(f"option bridge: {report.error}")
+            raise InvalidRequest(f"option {option}: {report.error}")
         self._refuse_conflict(network)  # again: another network may have been accepted meanwhile
         for warning in report.warnings:
-            log.warning(warning, extra={"network": network.id, "interface": network.options.bridge})
+            log.warning(warning, extra={"network": network.id, "interface": parent})
         self._networks[network.id] = network
         self._since[network.id] = time.monotonic()
         self._store.put_network(network)
-        log.info("network created", extra={"network": network.id, "interface": network.options.bridge})
+        log.info("network created", extra={"network": network.id, "interface": parent})
 
     def _refuse_conflict(self, network: Network) -> None:
-        bridge = network.options.bridge
+        option, parent = network.options.named_by, network.options.link.parent
         if network.options.ignore_conflicts:
             return
         for other in self:
-            if other.options.bridge == bridge and other.id != network.id and not self._forgotten(other):
+            if other.options.link.parent == parent and other.id != network.id and not self._forgotten(other):
                 name = self._engine.network_name(other.id) or other.id[:12]
                 raise Conflict(
-                    f"option bridge: {bridge} is already used by network {name}; use that network, "
+                    f"option {option}: {parent} is already used by network {name}; use that network, "
                     "or add -o ignore_conflicts=true"
                 )
-        owner = self._engine.owner_of_bridge(bridge) or (bridge if bridge in DEFAULT_BRIDGES else None)
+        owner = self._engine.owner_of_bridge(parent) or (parent if parent in DEFAULT_BRIDGES else None)
         if owner is not None:
             raise Conflict(
-                f"option bridge: Docker itself hands out the addresses on {bridge} (network {owner}); "
+                f"option {option}: Docker itself hands out the addresses on {parent} (network {owner}); "
                 "use a bridge that your LAN is on, or add -o ignore_conflicts=true"
             )
 
@@ -148,5 +150,5 @@ class Networks:
         return not seen and time.monotonic() - self._since[network.id] > REPORT_SECONDS
 
 
-def _probe(bridge: str, channel: Connection) -> None:
-    channel.send(probe_bridge(bridge))
+def _probe(spec: LinkSpec, channel: Connection) -> None:
+    channel.send(probe_parent(spec))

@@ -106,7 +106,7 @@ class Endpoint:
     """An endpoint from CreateEndpoint to DeleteEndpoint.
 
     `troubles` has the last trouble of each lease, until a server confirms the lease. `recovering`: the plugin has
-    started again, and the worker has not found the sandbox yet.
+    started again, and the worker has not found the sandbox yet. `link_lost`: the container runs on without its link.
     """
 
     def __init__(
@@ -119,6 +119,7 @@ class Endpoint:
         self.troubles: dict[Family, str] = {}
         self.sandbox_key: str | None = None
         self.recovering = False
+        self.link_lost = False
         self.worker = WorkerProcess(
             spec,
             context.process_manager,
@@ -458,10 +459,20 @@ class Endpoint:
             self._set_deadline(GONE_SECONDS, self._delete_without_sandbox)
 
     def _delete_without_sandbox(self) -> None:
-        """The container has ended. Its leases wait for it if the engine is going to start it again."""
+        """The container has ended. Its leases wait for it if the engine is going to start it again.
+
+        If the engine still has the container there, only the link has gone: with its parent, or by the container's own
+        doing. Then Leave comes when the container ends.
+        """
         if not self.has_sandbox:
             return
         self.recovering = False
+        if self._context.engine.connected and self._context.engine.container_of(self.spec.endpoint_id) is not None:
+            if not self.link_lost:
+                self._journal.say("its link has gone: restart the container", logging.ERROR)
+            self.link_lost = True
+            self._set_deadline(GONE_SECONDS, self._delete_without_sandbox)
+            return
         self._journal.say("its sandbox has gone", logging.WARNING)
         if self._container_returns():
             self._set_leases_aside()
@@ -546,7 +557,8 @@ class Endpoint:
 
     def check_worker(self) -> None:
         """Kills a worker that has let a lease expire and reported nothing. Call it often."""
-        leases = self._all_leases() if self.phase is Phase.JOINED and not self.recovering else []
+        kept = self.phase is Phase.JOINED and not (self.recovering or self.link_lost)
+        leases = self._all_leases() if kept else []
         if self.worker.hangs(lease.expires for lease in leases if lease.expires is not None):
             self._journal.say("worker says nothing although its lease has run out, and is killed", logging.ERROR)
             self.worker.kill()

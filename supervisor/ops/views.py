@@ -30,7 +30,8 @@ def view_endpoint(endpoint: Endpoint, engine: Engine) -> EndpointView:
         endpoint_id=spec.endpoint_id,
         network_id=spec.network_id,
         network=engine.network_name(spec.network_id),
-        bridge=spec.link.parent,
+        mode=spec.link.kind,
+        parent=spec.link.parent,
         container_id=identity.id if identity else None,
         container=identity.name if identity else None,
         hostname=identity.hostname if identity else None,
@@ -126,6 +127,8 @@ def problems(endpoints: Iterable[Endpoint]) -> tuple[str, ...]:
 
 def _problem(endpoint: Endpoint) -> str | None:
     name = endpoint.identity.name if endpoint.identity else endpoint.spec.endpoint_id[:12]
+    if endpoint.has_sandbox and endpoint.link_lost:
+        return f"{name}: its link on {endpoint.spec.link.parent} has gone: restart the container"
     for family, record in endpoint.leases.items() if endpoint.has_sandbox else ():
         state = lease_state(record.lease, boottime())
         if state in (LeaseState.REBINDING, LeaseState.EXPIRED):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 
-from tests.lab.command import on_machine, run
+from tests.lab.command import on_machine, run, wait_until
 
 LAN = IPv4Network("192.168.77.0/24")
 SERVER = IPv4Address("192.168.77.1")
@@ -48,6 +48,20 @@ class Network:
         _plug(self.host, "uplink", BRIDGE)
         _plug(self.lan, "port", LAN_BRIDGE)
         run("ip", "-n", self.host, "route", "add", "default", "via", str(SERVER))
+
+    def plug_in(self, card: str) -> None:
+        """Another card of the machine, without an address, on the LAN; returns when the LAN forwards its frames."""
+        port = f"{card}-port"
+        run("ip", "-n", self.host, "link", "add", card, "type", "veth", "peer", "name", port, "netns", self.lan)
+        run("ip", "-n", self.host, "link", "set", card, "up")
+        _plug(self.lan, port, LAN_BRIDGE)
+        show = ("bridge", "-n", self.lan, "link", "show", "dev", port)
+        wait_until(lambda: "state forwarding" in run(*show), f"the cable of {card}", 10)
+
+    def unplug(self, card: str) -> None:
+        """The card is no longer there; it need not have been."""
+        if card in self.links():
+            run("ip", "-n", self.host, "link", "delete", card)
 
     def down(self) -> None:
         """Remove them, links included; also what is left of a laboratory that was not brought up whole."""

@@ -11,8 +11,9 @@ from tests.lab import command
 from tests.lab.network import BRIDGE, SERVER, inside
 from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import Lease
-from workers.contract.link import LinkKind, LinkSpec
+from workers.contract.link import LinkKind, LinkSpec, MacvlanMode
 from workers.contract.messages import EndpointSpec
+from workers.link.macvlan import Macvlan
 from workers.link.veth_bridge import VethOnBridge
 from workers.netlink.operations import Link, Netlink
 from workers.system.clock import boottime
@@ -20,6 +21,7 @@ from workers.system.clock import boottime
 MAC = "02:42:c0:a8:4d:05"
 ENDPOINT = "0123456789ab"
 SPEC = EndpointSpec("", ENDPOINT, LinkSpec(LinkKind.BRIDGE, BRIDGE), MAC, ClientIdentity.of_mac(MAC), lease_timeout=0)
+CARD = "up1"  # it is plugged into the LAN and has no address
 HOST_LINK, CONTAINER_LINK = f"dh-{ENDPOINT}", f"dc-{ENDPOINT}"
 
 
@@ -40,6 +42,19 @@ def create_pair(mac: str = MAC, *, endpoint: str = ENDPOINT, bridge: str = BRIDG
     with Netlink() as netlink:
         link.make(netlink)
     return link
+
+
+def macvlan_of(
+    parent: str = CARD,
+    *,
+    mac: str = MAC,
+    endpoint: str = ENDPOINT,
+    mode: MacvlanMode = MacvlanMode.BRIDGE,
+    mark: int = 0,
+) -> Macvlan:
+    """An endpoint's link, which is not made yet."""
+    kind = LinkSpec(LinkKind.MACVLAN, parent, mode)
+    return Macvlan(replace(SPEC, endpoint_id=endpoint, link=kind, mac=mac, mark=mark))
 
 
 def link(name: str) -> Link:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.lab.network import BRIDGE
-from tests.netns.lan import create_pair, run
+from tests.netns.lan import SPEC, create_pair, run
+from workers.contract.link import LinkKind, LinkSpec
 from workers.diagnosis.causes import NO_CAUSE, likely_cause, warnings
 from workers.netlink.operations import NetlinkError
 
@@ -21,6 +22,15 @@ def bridge_netfilter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return switch
 
 
+@pytest.fixture(autouse=True)
+def dmi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory in place of the one in which the firmware says who made this machine; it says nothing."""
+    monkeypatch.setattr("workers.diagnosis.hypervisor.DMI", tmp_path)
+    return tmp_path
+
+
+LINK = SPEC.link
+CARD = LinkSpec(LinkKind.MACVLAN, "up1")
 EXCEPTION = f"FORWARD -i {BRIDGE} -o {BRIDGE} -j ACCEPT"
 
 
@@ -38,11 +48,11 @@ EXCEPTION = f"FORWARD -i {BRIDGE} -o {BRIDGE} -j ACCEPT"
 )
 def test_cause(trouble: str, words: str) -> None:
     """Each obstacle is named with its remedy, and is not there before it is made."""
-    assert likely_cause(BRIDGE) == NO_CAUSE
+    assert likely_cause(LINK) == NO_CAUSE
 
     run(trouble)
 
-    assert words in likely_cause(BRIDGE)
+    assert words in likely_cause(LINK)
 
 
 @pytest.mark.parametrize("iptables", ["iptables-nft", "iptables-legacy"])
@@ -52,7 +62,7 @@ def test_exception_clears_the_packet_filter(iptables: str, exception: str) -> No
     run(f"{iptables} -P FORWARD DROP")
     run(f"{iptables} {exception}")
 
-    assert warnings(BRIDGE) == ()
+    assert warnings(LINK) == ()
 
 
 @pytest.mark.parametrize("iptables", ["iptables-nft", "iptables-legacy"])
@@ -62,7 +72,7 @@ def test_other_rules_are_no_exception(iptables: str, rule: str) -> None:
     run(f"{iptables} -P FORWARD DROP")
     run(f"{iptables} -A {rule}")
 
-    assert "FORWARD policy is DROP" in likely_cause(BRIDGE)
+    assert "FORWARD policy is DROP" in likely_cause(LINK)
 
 
 def test_packet_filter_is_innocent_when_bridges_do_not_call_it(bridge_netfilter: Path) -> None:
@@ -70,14 +80,14 @@ def test_packet_filter_is_innocent_when_bridges_do_not_call_it(bridge_netfilter:
     run("iptables-nft -P FORWARD DROP")
 
     bridge_netfilter.write_text("0\n")
-    assert likely_cause(BRIDGE) == NO_CAUSE
+    assert likely_cause(LINK) == NO_CAUSE
     bridge_netfilter.unlink()
-    assert likely_cause(BRIDGE) == NO_CAUSE
+    assert likely_cause(LINK) == NO_CAUSE
 
 
 def test_reading_the_packet_filter_does_not_make_one() -> None:
     """Asking the legacy interface for a table that is not there would make the kernel load it."""
-    warnings(BRIDGE)
+    warnings(LINK)
 
     assert run("cat /proc/self/net/ip_tables_names") == ""
 
@@ -87,7 +97,7 @@ def test_containers_ports_are_no_uplink() -> None:
     run("ip link del up0")
     create_pair()
 
-    assert "no uplink" in likely_cause(BRIDGE)
+    assert "no uplink" in likely_cause(LINK)
 
 
 def test_every_finding_is_a_warning() -> None:
@@ -96,15 +106,63 @@ def test_every_finding_is_a_warning() -> None:
     run(f"ip link set {BRIDGE} down")
     run("ip link del up0")
 
-    assert [words for words in ("is down", "STP is on", "no uplink") if any(words in w for w in warnings(BRIDGE))] == [
+    assert [words for words in ("is down", "STP is on", "no uplink") if any(words in w for w in warnings(LINK))] == [
         "is down",
         "STP is on",
         "no uplink",
     ]
-    assert "is down" in warnings(BRIDGE)[0]
+    assert "is down" in warnings(LINK)[0]
 
 
 def test_warnings_need_a_bridge() -> None:
     """Without one there is nothing to warn of, but an error."""
     with pytest.raises(NetlinkError, match="lo is a hardware link"):
-        warnings("lo")
+        warnings(LinkSpec(LinkKind.BRIDGE, "lo"))
+
+
+@pytest.mark.parametrize(
+    ("trouble", "words"),
+    [
+        ("ip link set up1 down", "up1 is down: raise it with `ip link set up1 up`"),
+        ("ip link set up0 down", "up1 has no carrier: is the cable plugged in?"),
+        ("ip link del up1", "up1: there is none of that name"),
+    ],
+)
+def test_cause_at_a_card(trouble: str, words: str) -> None:
+    """What keeps DHCP from passing a macvlan's parent is named; a bridge's troubles do not concern it."""
+    run("iptables-nft -P FORWARD DROP")
+    assert likely_cause(CARD) == NO_CAUSE
+
+    run(trouble)
+
+    assert words in likely_cause(CARD)
+
+
+@pytest.mark.parametrize(
+    ("vendor", "product", "words"),
+    [
+        ("VMware, Inc.", "VMware7,1", "Forged transmits"),
+        ("innotek GmbH", "VirtualBox", "nicpromisc1"),
+        ("Microsoft Corporation", "Virtual Machine", "MacAddressSpoofing"),
+        ("QEMU", "Standard PC (Q35 + ICH9, 2009)", "MAC filter"),
+        ("Xen", "HVM domU", "Xen: "),
+    ],
+)
+def test_virtual_machine(dmi: Path, vendor: str, product: str, words: str) -> None:
+    """Its virtual switch is the likeliest cause where nothing is found, and is named; it is no finding by itself."""
+    (dmi / "sys_vendor").write_text(f"{vendor}\n")
+    (dmi / "product_name").write_text(f"{product}\n")
+
+    assert "virtual switch" in likely_cause(CARD)
+    assert words in likely_cause(LINK)
+    assert warnings(CARD) == ()
+    run("ip link set up1 down")
+    assert "up1 is down" in likely_cause(CARD)
+
+
+def test_real_machine_of_a_maker_of_virtual_ones(dmi: Path) -> None:
+    """The same vendor sells tablets."""
+    (dmi / "sys_vendor").write_text("Microsoft Corporation\n")
+    (dmi / "product_name").write_text("Surface Pro\n")
+
+    assert likely_cause(CARD) == NO_CAUSE

@@ -105,7 +105,7 @@ def run(network: str, docker: Docker) -> Iterator[Run]:
         container.remove()
 
 
-def create_network(plugin: Plugin, name: str, *options: str, bridge: str = BRIDGE) -> None:
+def create_network(plugin: Plugin, name: str, *options: str, bridge: str | None = BRIDGE) -> None:
     """As users do it; `options` come before the name."""
-    null_ipam = ("--driver", plugin.name, "--ipam-driver", "null", "--opt", f"bridge={bridge}")
+    null_ipam = ("--driver", plugin.name, "--ipam-driver", "null", *((f"--opt=bridge={bridge}",) if bridge else ()))
     plugin.docker("network", "create", *null_ipam, *options, name)

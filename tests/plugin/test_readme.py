@@ -30,6 +30,7 @@ NOTED = re.compile(r'\.note\(\s*"(\w+)"(?: if \w+ else "(\w+)")?')
 SUBSTITUTES = {"REGISTRY": ADDRESS, "docker compose": "docker-compose"}
 PUBLISHED = f"{ADDRESS}/net-dhcp:latest"
 IMAGE = "busybox"  # what the README's reader pulls
+CARD = "enp3s0"
 # Debian's docker command, which is as old as its engine, before any other that the machine may have.
 SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 LANGUAGES_OF_OUTPUT = ("text", "json")
@@ -37,14 +38,16 @@ LANGUAGES_OF_OUTPUT = ("text", "json")
 
 @pytest.fixture
 def reader(lab: Lab, no_leaks: None) -> Iterator[Lab]:
-    """A machine whose registries have the plugin and the image that the README names."""
+    """A machine whose registries have the plugin and the image that the README names, with the card of its name."""
     docker = lab.engine.docker
     lab.registry.start()
     create(docker, PUBLISHED, PLUGIN)
     docker("plugin", "push", PUBLISHED)
     docker("plugin", "rm", PUBLISHED)
     docker("tag", BUSYBOX, IMAGE)
+    lab.network.plug_in(CARD)
     yield lab
+    lab.network.unplug(CARD)
     docker("rmi", IMAGE)
     lab.registry.stop()
     # The README has the reader let the bridge's frames pass; the laboratory did so before.

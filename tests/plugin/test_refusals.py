@@ -37,7 +37,13 @@ def test_addresses_of_dockers_own(plugin: Plugin, ipam: tuple[str, ...]) -> None
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ((), "option bridge is missing"),
+        ((), "option bridge or parent is missing: which bridge is the LAN on?"),
+        ((f"bridge={BRIDGE}", "parent=uplink"), "options bridge and parent exclude each other"),
+        (
+            ("parent=uplink",),
+            f"uplink cannot be the parent: it is a port of the bridge {BRIDGE}; use -o bridge={BRIDGE}",
+        ),
+        (("parent=uplink", "mode=ipvlan"), "option mode: 'ipvlan' is none of bridge, macvlan"),
         (("bridge=br-none",), "br-none: there is none of that name"),
         (("bridge=uplink",), "uplink is a veth"),
         (("bridge=lo",), "lo is a hardware link"),

@@ -11,7 +11,7 @@ from supervisor.state.records import Binding, EndpointRecord, LeaseRecord, Netwo
 from supervisor.state.tables import Snapshot
 from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import Family, Lease, Route
-from workers.contract.link import LinkKind, LinkSpec
+from workers.contract.link import LinkKind, LinkSpec, MacvlanMode
 from workers.contract.messages import ConflictCheck, EndpointSpec
 from workers.system.clock import boottime
 
@@ -65,8 +65,12 @@ class Samples(random.Random):
 
     def network(self) -> Network:
         """With every option set to something."""
+        link = self.link()
         options = NetworkOptions(
-            bridge=f"br{self.randrange(99)}",
+            bridge=link.parent if link.kind is LinkKind.BRIDGE else None,
+            parent=None if link.kind is LinkKind.BRIDGE else link.parent,
+            mode=link.kind,
+            macvlan_mode=link.macvlan_mode,
             lease_timeout=self.uniform(1, 20),
             ignore_conflicts=self.coin(),
             skip_routes=self.coin(),
@@ -76,6 +80,12 @@ class Samples(random.Random):
             conflict=self.choice(tuple(ConflictCheck)),
         )
         return Network(self.id(), options)
+
+    def link(self) -> LinkSpec:
+        """Of any kind."""
+        if self.coin():
+            return LinkSpec(LinkKind.BRIDGE, f"br{self.randrange(99)}")
+        return LinkSpec(LinkKind.MACVLAN, f"eth{self.randrange(99)}", self.choice(tuple(MacvlanMode)))
 
     def client_identity(self) -> ClientIdentity:
         """With values that are not the defaults."""
@@ -87,7 +97,7 @@ class Samples(random.Random):
         return EndpointSpec(
             network_id=self.id(),
             endpoint_id=self.id(),
-            link=LinkSpec(LinkKind.BRIDGE, f"br{self.randrange(99)}"),
+            link=self.link(),
             mac=self.mac(),
             client_identity=self.client_identity(),
             lease_timeout=self.uniform(1, 20),
@@ -121,7 +131,7 @@ class Samples(random.Random):
             key=f"id:{self.id()[:8]}",
             mac=self.mac(),
             client_identity=self.client_identity(),
-            link=LinkSpec(LinkKind.BRIDGE, f"br{self.randrange(99)}"),
+            link=self.link(),
             updated=self.uniform(1, 2e9),
             addresses={Family.IPV4: str(self.address())} if self.coin() else {},
             leases={Family.IPV4: self.lease()} if self.coin() else {},

@@ -14,6 +14,16 @@ class LinkKind(StrEnum):
     """How an endpoint's link is connected to its parent."""
 
     BRIDGE = "bridge"  # a veth pair, whose end on the host is a port of the parent
+    MACVLAN = "macvlan"  # an interface of its own beside the parent, with another MAC address
+
+
+class MacvlanMode(StrEnum):
+    """Which other macvlans of its parent a macvlan reaches (ip-link(8))."""
+
+    BRIDGE = "bridge"  # all of them, directly
+    PRIVATE = "private"  # none
+    VEPA = "vepa"  # those whose frames the switch sends back
+    PASSTHRU = "passthru"  # it is the only one, and the parent takes its MAC address
 
 
 HOST_ENDS = frozenset({LinkKind.BRIDGE})  # the kinds of link that have an end on the host
@@ -25,6 +35,7 @@ class LinkSpec:
 
     kind: LinkKind
     parent: str
+    macvlan_mode: MacvlanMode = MacvlanMode.BRIDGE
 
     def host_end(self, endpoint_id: str) -> str | None:
         """The name of its end on the host, None for a kind that has none."""

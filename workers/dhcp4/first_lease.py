@@ -158,4 +158,4 @@ class Exchange:
             return tally.unusable
         if tally.requests:
             return f"{tally.requests} REQUEST sent for what was offered, none answered"
-        return likely_cause(self._spec.link.parent)
+        return likely_cause(self._spec.link)

@@ -233,7 +233,7 @@ class Exchange:
             )
 
     def _servers_reason(self) -> str:
-        tally, router, parent = self.machine.tally, self._router, self._spec.link.parent
+        tally, router = self.machine.tally, self._router
         if tally.refusals:
             return f"{tally.refusals} requests were refused by the server, last with {tally.last_words}"
         if tally.unusable:
@@ -241,7 +241,7 @@ class Exchange:
         if tally.requests:
             return f"{tally.requests} REQUEST sent for what was offered, none answered"
         if router is None:
-            return f"no router advertisement was seen either; {likely_cause(parent)}"
+            return f"no router advertisement was seen either; {likely_cause(self._spec.link)}"
         if router.managed:
             return f"the router {router.source} says that there is a DHCPv6 server (M flag), but none answers"
         way = "use -o ipv6=slaac" if self._has_prefix else "nor is there a prefix for SLAAC"
@@ -250,7 +250,7 @@ class Exchange:
     def _routers_reason(self) -> str:
         router = self._router
         if router is None:
-            return likely_cause(self._spec.link.parent)
+            return likely_cause(self._spec.link)
         way = "use -o ipv6=true" if router.managed else "no address can be made"
         return f"the router {router.source} advertises no /64 with the A flag; {way}"
 

@@ -1,4 +1,4 @@
-"""Finds the causes on this host that stop a DHCP exchange over a bridge, the likeliest first.
+"""Finds the causes on this host that stop a DHCP exchange over a link's parent, the likeliest first.
 
 Owns the wording. Only reads, in the present namespace. Must not know endpoints or the exchange itself.
 """
@@ -6,8 +6,9 @@ Owns the wording. Only reads, in the present namespace. Must not know endpoints 
 from collections.abc import Iterator
 from pathlib import Path
 
-from workers.contract.link import HOST_LINK_PREFIX
+from workers.contract.link import HOST_LINK_PREFIX, LinkKind, LinkSpec
 from workers.diagnosis.firewall import drops_forwarded
+from workers.diagnosis.hypervisor import port_security
 from workers.netlink.operations import Netlink, NetlinkError
 from workers.netlink.rtnetlink import Bridge, Link
 
@@ -15,26 +16,43 @@ NO_CAUSE = "no cause found on this host; is there a DHCP server on this LAN, and
 CALL_IPTABLES = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 
 
-def likely_cause(bridge: str) -> str:
+def likely_cause(spec: LinkSpec) -> str:
     """Why no DHCP answer came, in one sentence; never fails."""
     try:
-        with Netlink() as netlink:
-            found = next(_findings(netlink, netlink.require_link(bridge, "bridge")), None)
+        found = next(_findings(spec), None)
     except (NetlinkError, OSError) as error:
-        return str(error)  # a bridge that has gone is a cause, too
-    return found or NO_CAUSE
+        return str(error)  # a parent that has gone is a cause, too
+    return found or port_security() or NO_CAUSE
 
 
-def warnings(bridge: str) -> tuple[str, ...]:
-    """All findings, for `network create`; raises NetlinkError if there is no such bridge."""
+def warnings(spec: LinkSpec) -> tuple[str, ...]:
+    """All findings, for `network create`; raises NetlinkError if there is no such parent."""
+    return tuple(_findings(spec))
+
+
+def _findings(spec: LinkSpec) -> Iterator[str]:
     with Netlink() as netlink:
-        return tuple(_findings(netlink, netlink.require_link(bridge, "bridge")))
+        if spec.kind is LinkKind.BRIDGE:
+            yield from _of_bridge(netlink, netlink.require_link(spec.parent, "bridge"))
+        else:
+            yield from _of_card(netlink.require_link(spec.parent))
 
 
-def _findings(netlink: Netlink, bridge: Link) -> Iterator[str]:
+def _of_card(card: Link) -> Iterator[str]:
+    if not card.up:
+        yield _is_down(card)
+    elif not card.carrier:
+        yield f"{card.name} has no carrier: is the cable plugged in?"
+
+
+def _is_down(link: Link) -> str:
+    return f"{link.name} is down: raise it with `ip link set {link.name} up`"
+
+
+def _of_bridge(netlink: Netlink, bridge: Link) -> Iterator[str]:
     settings = netlink.settings(bridge)
     if not bridge.up:
-        yield f"{bridge.name} is down: raise it with `ip link set {bridge.name} up`"
+        yield _is_down(bridge)
     yield from _spanning_tree(bridge, settings)
     yield from _packet_filter(bridge, settings)
     yield from _uplinks(bridge, [link for link in netlink.links() if link.master == bridge.index])

@@ -12,7 +12,7 @@ from workers.acd.probe import AddressProbe
 from workers.acd.solicitation import NeighbourWatch
 from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import Family, Lease, Lease6, Route
-from workers.contract.link import LinkKind, LinkSpec
+from workers.contract.link import LinkKind, LinkSpec, MacvlanMode
 from workers.contract.messages import Attach, ClientKind, ConflictCheck, EndpointSpec, Ipv6
 from workers.dhcp4.machine import Granted, Machine, Refused, State, Tally, Unanswered, Unusable
 from workers.dhcp4.native import NativeClient
@@ -29,6 +29,7 @@ from workers.endpoint.lease_manager6 import LeaseManager6
 from workers.endpoint.lease_timers import LeaseTimers
 from workers.endpoint.sandbox import Sandbox
 from workers.endpoint.worker import Worker
+from workers.link.macvlan import Macvlan
 from workers.link.placement import Placement
 from workers.link.placement6 import Placement6
 from workers.link.veth_bridge import VethOnBridge
@@ -39,12 +40,12 @@ from workers.system.deadlines import Deadlines
 
 _TYPES = (
     # What was asked for and what was granted.
-    *(EndpointSpec, ClientIdentity, LinkSpec, LinkKind, ConflictCheck, ClientKind, Ipv6, Attach),
+    *(EndpointSpec, ClientIdentity, LinkSpec, LinkKind, MacvlanMode, ConflictCheck, ClientKind, Ipv6, Attach),
     *(Lease, Lease6, Family, Route, IPv4Address, IPv4Interface, IPv4Network),
     *(IPv6Address, IPv6Interface, IPv6Network),
     # The worker and its parts.
-    *(Worker, VethOnBridge, Link, Sandbox, LeaseManager, LeaseTimers, Placement, AddressProbe, ArpWatch, Defence),
-    *(LeaseManager6, Placement6, NeighbourWatch),
+    *(Worker, VethOnBridge, Macvlan, Link, Sandbox, LeaseManager, LeaseTimers, Placement),
+    *(AddressProbe, ArpWatch, Defence, LeaseManager6, Placement6, NeighbourWatch),
     # The clients.
     *(Clients, Client, Records, NativeClient, Machine, State, Tally, PacketSocket),
     *(Granted, Refused, Unusable, Unanswered, GaveUp),

@@ -12,6 +12,7 @@ from multiprocessing import Pipe
 
 from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import DEFAULT_DESTINATION, Lease, Route
+from workers.contract.link import MacvlanMode
 from workers.contract.messages import Attach, Created, LeaseObtained
 from workers.dhcp4.codec import MessageType, encode
 from workers.dhcp4.lease_parser import parse_lease
@@ -29,6 +30,7 @@ from workers.netlink.rtnetlink import (
     encode_address6,
     encode_default6,
     encode_route,
+    macvlan,
     named_link,
     veth_pair,
 )
@@ -85,6 +87,7 @@ def _make_messages() -> None:
     route = KernelRoute(Route(DEFAULT_DESTINATION, ROUTER), 1, RTPROT_DHCP)
     for message in (
         veth_pair("dh-0", MAC, BRIDGE, "dc-0", MAC),
+        macvlan("dc-0", MAC, BRIDGE, MacvlanMode.BRIDGE),
         named_link("dc-0", up=True),
         changed_link(1, mtu=1500),
         encode_address(1, ADDRESS),

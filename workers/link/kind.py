@@ -7,6 +7,7 @@ from typing import Protocol
 from workers.contract.lease import Route
 from workers.contract.link import LinkKind, LinkSpec, container_link
 from workers.contract.messages import EndpointSpec
+from workers.link.macvlan import Macvlan
 from workers.link.veth_bridge import VethOnBridge
 from workers.netlink.operations import Link, Netlink, NetlinkError
 
@@ -21,6 +22,10 @@ class EndpointLink(Protocol):
     """
 
     def __init__(self, spec: EndpointSpec) -> None: ...
+
+    @staticmethod
+    def check(netlink: Netlink, spec: LinkSpec) -> None:
+        """Raises NetlinkError if the parent cannot carry such links: the text says why, and what to do."""
 
     def make(self, netlink: Netlink) -> None:
         """Makes the link `spec.container_link`, up and ready to send; leaves nothing behind if it fails."""
@@ -45,7 +50,7 @@ class EndpointLink(Protocol):
         """The container ends of the host's `links` that have this mark, if the container end is in no sandbox."""
 
 
-KINDS: dict[LinkKind, type[EndpointLink]] = {LinkKind.BRIDGE: VethOnBridge}
+KINDS: dict[LinkKind, type[EndpointLink]] = {LinkKind.BRIDGE: VethOnBridge, LinkKind.MACVLAN: Macvlan}
 
 
 def link_of(spec: EndpointSpec) -> EndpointLink:
@@ -55,8 +60,8 @@ def link_of(spec: EndpointSpec) -> EndpointLink:
 
 def remove_any(netlink: Netlink, endpoint_id: str) -> None:
     """Removes an endpoint's link of any kind; a missing link is no error."""
-    for kind in KINDS:
-        netlink.delete_link(LinkSpec(kind, "").host_end(endpoint_id) or container_link(endpoint_id))
+    for name in {LinkSpec(kind, "").host_end(endpoint_id) or container_link(endpoint_id) for kind in KINDS}:
+        netlink.delete_link(name)
 
 
 def discard(spec: EndpointSpec, link: EndpointLink) -> None:

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Iterator
 
-from workers.contract.lease import DEFAULT_DESTINATION, Route
-from workers.contract.link import CONTAINER_LINK_PREFIX, HOST_LINK_PREFIX
+from workers.contract.lease import Route
+from workers.contract.link import CONTAINER_LINK_PREFIX, HOST_LINK_PREFIX, LinkSpec
 from workers.contract.messages import EndpointSpec
+from workers.link.parent import static_routes
 from workers.link.silence import silence
 from workers.netlink.operations import Link, Netlink, NetlinkError
-from workers.netlink.rtnetlink import RTPROT_KERNEL, veth_pair
+from workers.netlink.rtnetlink import veth_pair
 
 
 class VethOnBridge:
@@ -21,6 +22,11 @@ class VethOnBridge:
         self._mac = spec.mac.lower()
         self._mark = spec.mark
         self._host_end: Link | None = None
+
+    @staticmethod
+    def check(netlink: Netlink, spec: LinkSpec) -> None:
+        """The parent has to be a bridge."""
+        netlink.require_link(spec.parent, "bridge")
 
     def make(self, netlink: Netlink) -> None:
         """Makes the pair by two changes and two questions; both ends are up, with the bridge's MTU.
@@ -62,10 +68,8 @@ class VethOnBridge:
         return self._host_end.mtu if self._host_end else link.mtu
 
     def parent_routes(self, netlink: Netlink) -> tuple[Route, ...]:
-        """The static routes over the bridge, without a default route and the routes that come with an address."""
-        over = netlink.routes(self._host_end.master) if self._host_end else ()
-        static = (route.route for route in over if route.protocol != RTPROT_KERNEL)
-        return tuple(route for route in static if route.destination != DEFAULT_DESTINATION)
+        """The static routes over the bridge."""
+        return static_routes(netlink, self._host_end.master) if self._host_end else ()
 
     def remove(self, netlink: Netlink) -> None:
         """Removes the port, and with it the other end, in any namespace."""

@@ -151,6 +151,10 @@ class Netlink:
         with _attempt(f"setting the MTU of {link.name} to {mtu}"):
             self._kernel.change(RTM_NEWLINK, changed_link(link.index, mtu=mtu))
 
+    def set_mac(self, link: Link, mac: str) -> None:
+        with _attempt(f"setting the MAC address of {link.name} to {mac}"):
+            self._kernel.change(RTM_NEWLINK, changed_link(link.index, mac=mac))
+
     def move_link(self, link: Link, namespace: Namespace) -> None:
         """Moves the link, which goes down on its way and loses its addresses."""
         with _attempt(f"moving {link.name} to another network namespace"):

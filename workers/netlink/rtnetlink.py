@@ -18,6 +18,7 @@ from pyroute2.netlink.rtnl.rtmsg import rtmsg
 from workers.contract.lease import DEFAULT_DESTINATION, Route
 
 RTEXT_FILTER_SKIP_STATS = 1 << 3
+ARPHRD_ETHER = 1
 IFF_UP = 0x1
 IFF_LOWER_UP = 0x10000
 TIMES = ("valid", "preferred")
@@ -32,7 +33,7 @@ IFA_F_TEMPORARY, IFA_F_NODAD, IFA_F_PERMANENT = 0x01, 0x02, 0x80
 FOREVER = 0xFFFFFFFF  # seconds, in the kernel's messages
 ATTRIBUTE = Struct("=HH")  # its length and its type
 EXPIRES = Struct("=I")
-OF_A_LINK = ("ADDRESS", "IFNAME", "MTU", "LINK", "MASTER", "OPERSTATE", "LINKINFO", "GROUP")
+OF_A_LINK = ("ADDRESS", "IFNAME", "MTU", "LINK", "LINK_NETNSID", "MASTER", "OPERSTATE", "LINKINFO", "GROUP")
 
 
 class LinkMessage(ifinfmsg):  # type: ignore[misc]  # pyroute2 is untyped
@@ -68,8 +69,8 @@ class Bridge:
 class Link:
     """`carrier` is layer 1 of the link itself, `kind` its driver family (None: hardware), `mtu` is in bytes.
 
-    `operational`: the kernel takes frames for sending. `peer_index` is the other end's index for a veth, in the
-    namespace where that end is.
+    `operational`: the kernel takes frames for sending. `peer_index` is the index of a veth's other end, or of a
+    macvlan's parent, in the namespace where that is; `peer_is_elsewhere`: that is another namespace than the link's.
     """
 
     index: int
@@ -83,6 +84,8 @@ class Link:
     group: int = 0
     master: int | None = None
     peer_index: int | None = None
+    peer_is_elsewhere: bool = False
+    ethernet: bool = True
 
     @property
     def settled(self) -> bool:
@@ -142,9 +145,9 @@ def named_link(name: str, *, up: bool = False) -> nlmsg:
     return _message(ifinfmsg, _raised(up), [("IFLA_IFNAME", name)])
 
 
-def changed_link(index: int, *, mtu: int | None = None, namespace: int | None = None) -> nlmsg:
-    """A request to give a link that MTU, or to move it to the network namespace of that descriptor."""
-    changes = [("IFLA_MTU", mtu), ("IFLA_NET_NS_FD", namespace)]
+def changed_link(index: int, *, mtu: int | None = None, mac: str | None = None, namespace: int | None = None) -> nlmsg:
+    """A request to give a link that MTU or MAC, or to move it to the network namespace of that descriptor."""
+    changes = [("IFLA_MTU", mtu), ("IFLA_ADDRESS", mac), ("IFLA_NET_NS_FD", namespace)]
     return _message(ifinfmsg, {"index": index}, [(k, v) for k, v in changes if v is not None])
 
 
@@ -154,6 +157,15 @@ def veth_pair(port: str, port_mac: str, master: Link, other: str, other_mac: str
     info = [("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", {"attrs": [("VETH_INFO_PEER", peer)]})]
     place = [("IFLA_MASTER", master.index), ("IFLA_GROUP", group), ("IFLA_LINKINFO", {"attrs": info})]
     return _message(ifinfmsg, _raised(True), _end(port, port_mac, master.mtu) + place)
+
+
+def macvlan(name: str, mac: str, parent: Link, mode: str, *, group: int = 0, namespace: int | None = None) -> nlmsg:
+    """A request for a macvlan of the parent, down, with its MTU; here, or in the namespace of that descriptor."""
+    data = {"attrs": [("IFLA_MACVLAN_MODE", str(mode))]}
+    info = [("IFLA_INFO_KIND", "macvlan"), ("IFLA_INFO_DATA", data)]
+    place = [("IFLA_LINK", parent.index), ("IFLA_GROUP", group), ("IFLA_LINKINFO", {"attrs": info})]
+    elsewhere = [] if namespace is None else [("IFLA_NET_NS_FD", namespace)]
+    return _message(ifinfmsg, {}, (*_end(name, mac, parent.mtu), *place, *elsewhere))
 
 
 def _end(name: str, mac: str, mtu: int) -> list[tuple[str, object]]:
@@ -190,6 +202,8 @@ def decode_link(message: Any) -> Link:  # noqa: ANN401  pyroute2 is untyped
         group=value("IFLA_GROUP") or 0,
         master=value("IFLA_MASTER"),
         peer_index=value("IFLA_LINK"),
+        peer_is_elsewhere="IFLA_LINK_NETNSID" in slots,
+        ethernet=message["ifi_type"] == ARPHRD_ETHER,
     )
 
 

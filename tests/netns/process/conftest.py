@@ -15,6 +15,7 @@ from tests.netns.process.rig import Rig, rig_in
 from tests.netns.process.shared import Shared, shared
 
 Squat = Callable[[IPv4Address], None]
+CARD = "card0"
 
 
 @pytest.fixture
@@ -61,6 +62,15 @@ def server(rig: Rig, tmp_path: Path) -> Iterator[DhcpServer]:
             wait_until(lambda: not dnsmasq.leases(), f"releases of {dnsmasq.leases()}", 3)
     finally:
         dnsmasq.stop()
+
+
+@pytest.fixture
+def card(rig: Rig) -> Iterator[str]:
+    """A second card of the machine, without an address, that is plugged into the LAN."""
+    rig.machine.plug_in(CARD)
+    yield CARD
+    rig.clean()
+    rig.machine.unplug(CARD)
 
 
 @pytest.fixture

@@ -105,10 +105,11 @@ class FakeEngine:
             connection.sendall(f"GET {path} HTTP/1.1\r\nHost: plugin\r\n\r\n".encode())
             return reaction(connection).json
 
-    def create_network(self, bridge: str = BRIDGE, **options: str) -> str:
-        """The id of a new network."""
+    def create_network(self, **options: str) -> str:
+        """The id of a new network, on the LAN's bridge unless the options name another interface."""
         network_id = secrets.token_hex(32)
-        answer = self.call("CreateNetwork", network_request(network_id, {"bridge": bridge, **options}))
+        where = {} if options.keys() & {"bridge", "parent"} else {"bridge": BRIDGE}
+        answer = self.call("CreateNetwork", network_request(network_id, {**where, **options}))
         assert answer.status == 200, answer
         return network_id
 

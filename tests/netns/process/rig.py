@@ -68,7 +68,7 @@ class Rig:
         self.first = self.plugin
 
     def network(self, **options: str) -> str:
-        """A network on the LAN's bridge unless `bridge` says otherwise."""
+        """A network on the LAN's bridge unless `bridge` or `parent` says otherwise."""
         network_id = self.engine.create_network(**options)
         self.networks.append(network_id)
         if options.get("client") == "native":

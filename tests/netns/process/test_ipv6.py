@@ -122,6 +122,21 @@ def test_whole_life(rig: Rig, serve: Dual) -> None:
     assert (kinds.count("SOLICIT"), kinds.count("RELEASE")) == (1, 1)
 
 
+def test_whole_life_on_a_card(rig: Rig, card: str, serve: Dual) -> None:
+    """The same over a macvlan: the address and router of the LAN, nothing beside it, and one RELEASE of each family."""
+    server = serve(*STATEFUL)
+
+    container = started(rig, parent=card, ipv6="true")
+
+    assert IPv6Interface(container.address6).ip in ROUTER.network
+    assert container.inet6 == [container.address6]
+    wait_until(lambda: "proto ra" in container.default_route6, "the router's advertisement", 10)
+    container.leave()
+    assert talk6(server, container).count("RELEASE") == 1
+    assert server.kinds(container.mac).count("RELEASE") == 1
+    container.delete()
+
+
 def test_successor_renews(rig: Rig, serve: Dual) -> None:
     """A worker that takes over renews the lease at once, under the same identity, and solicits nothing."""
     server = serve(*STATEFUL)

@@ -17,11 +17,27 @@ from supervisor.domain.options import (
     parse_network_options,
     require_null_ipam,
 )
+from workers.contract.link import LinkKind, LinkSpec, MacvlanMode
 
 
 def test_defaults() -> None:
     """Only the bridge has to be named; the first lease may take 10 s."""
     assert parse_network_options({"bridge": "br0"}) == NetworkOptions("br0", 10.0, False, False)
+
+
+@pytest.mark.parametrize(
+    ("options", "link"),
+    [
+        ({"bridge": "br0"}, LinkSpec(LinkKind.BRIDGE, "br0")),
+        ({"bridge": "br0", "mode": "bridge"}, LinkSpec(LinkKind.BRIDGE, "br0")),
+        ({"parent": "eth0"}, LinkSpec(LinkKind.MACVLAN, "eth0")),
+        ({"parent": "eth0.20", "mode": "macvlan"}, LinkSpec(LinkKind.MACVLAN, "eth0.20")),
+        ({"parent": "eth0", "macvlan_mode": "vepa"}, LinkSpec(LinkKind.MACVLAN, "eth0", MacvlanMode.VEPA)),
+    ],
+)
+def test_kind_of_link(options: dict[str, str], link: LinkSpec) -> None:
+    """A bridge makes ports of it, a parent alone means macvlan, as with Docker's own driver."""
+    assert parse_network_options(options).link == link
 
 
 @pytest.mark.parametrize(
@@ -82,6 +98,13 @@ def test_booleans(option: str, text: str, value: bool) -> None:
         ({"bridge": "br0", "ignore_conflicts": ""}, "ignore_conflicts"),
         ({"bridge": "br0", "skip_routes": "2"}, "skip_routes"),
         ({"bridge": "br0", "ipv6": "yes"}, "ipv6"),
+        ({"parent": "eth 0"}, "parent"),
+        ({"parent": "eth0", "mode": "bridge"}, "parent"),
+        ({"bridge": "br0", "mode": "macvlan"}, "bridge"),
+        ({"bridge": "br0", "macvlan_mode": "bridge"}, "macvlan_mode"),
+        ({"parent": "eth0", "macvlan_mode": "source"}, "macvlan_mode"),
+        ({"parent": "eth0", "mode": "ipvlan"}, "mode"),
+        ({"mode": "macvlan"}, "parent"),
         ({"bridge": "br0", "Bridge": "br1"}, "Bridge"),
     ],
 )
@@ -99,6 +122,14 @@ def test_refused_network_options(options: dict[str, str], named: str) -> None:
         ({"bridge": "br0", "zebra": "1"}, "unknown option 'zebra'; a network takes"),
         ({"bridge": "br0", "ip": "192.0.2.7"}, "it is an option of a container"),
         ({"bridge": "br0", "conflict": "detekt"}, "'detekt' is none of detect, wait, off; did you mean detect?"),
+        (
+            {},
+            "option bridge or parent is missing: which bridge is the LAN on? docker network create -d net-dhcp",
+        ),
+        ({"macvlan_mode": "vepa"}, "or which network card is the LAN on? docker network create -d net-dhcp:latest"),
+        ({"mode": "macvlan"}, "option parent is missing: which network card is the LAN on?"),
+        ({"bridge": "br0", "parent": "eth0"}, "options bridge and parent exclude each other"),
+        ({"bridge": "br0", "macvlan_mode": "vepa"}, "macvlan_mode does not fit mode=bridge; it fits mode=macvlan"),
     ],
 )
 def test_refusal_says_what_is_meant(options: dict[str, str], says: str) -> None:

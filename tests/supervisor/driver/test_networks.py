@@ -1,4 +1,4 @@
-"""CreateNetwork: what is accepted, and that each refusal says whose the bridge is. The bridge's report is played."""
+"""CreateNetwork: what is accepted, and that each refusal says whose the bridge is. The report about it is played."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,18 +15,22 @@ from supervisor.state.store import Store
 from supervisor.state.tables import Snapshot
 from tests.supervisor.children import Home
 from tests.supervisor.samples import never
-from workers.diagnosis.bridge_report import BridgeReport
+from workers.contract.link import LinkKind, LinkSpec
+from workers.link.parent_report import ParentReport
 
 POOLS = (IpamPool("null", "0.0.0.0/0"),)
 
 
-def _probe(name: str) -> BridgeReport:
+def _probe(spec: LinkSpec) -> ParentReport:
     """Three bridges as the kernel might describe them, and one whose description fails."""
+    name = spec.parent
+    if spec.kind is LinkKind.MACVLAN:
+        return ParentReport("wlan0 is a Wi-Fi card" if name == "wlan0" else None)
     if name == "br-crash":
         raise RuntimeError("a bug of ours")
     if name == "eth0":
-        return BridgeReport("eth0 is not a bridge")
-    return BridgeReport(None, ("br-stp has STP on",) if name == "br-stp" else ())
+        return ParentReport("eth0 is not a bridge")
+    return ParentReport(None, ("br-stp has STP on",) if name == "br-stp" else ())
 
 
 @dataclass
@@ -54,7 +58,7 @@ class PlayedEngine:
 
 @pytest.fixture(name="context")
 def _context(monkeypatch: pytest.MonkeyPatch) -> Iterator[PlayedEngine]:
-    monkeypatch.setattr(module, "probe_bridge", _probe)
+    monkeypatch.setattr(module, "probe_parent", _probe)
     context = PlayedEngine()
     yield context
     context.home.close()
@@ -80,7 +84,7 @@ def test_unknown(context: PlayedEngine) -> None:
 def test_the_same_again(context: PlayedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same request again is done, without another look at the bridge; with other options it is looked at."""
     assert context.create("n1", bridge="br0") == Done()
-    monkeypatch.setattr(module, "probe_bridge", lambda _: BridgeReport("looked at again"))
+    monkeypatch.setattr(module, "probe_parent", lambda _: ParentReport("looked at again"))
     assert context.create("n1", bridge="br0") == Done()
     again = context.create("n1", bridge="br0", skip_routes="true")
     assert isinstance(again, InvalidRequest)
@@ -108,6 +112,14 @@ def test_refused(context: PlayedEngine, bridge: str, kind: type[RequestError], t
     with pytest.raises(kind, match=text):
         raise refusal
     assert [network.id for network in context.networks] == ["n0"]
+
+
+def test_refused_parent(context: PlayedEngine) -> None:
+    """The refusals of a parent name its option; a second network on one parent is refused, unless the user insists."""
+    assert str(context.create("n1", parent="wlan0")) == "option parent: wlan0 is a Wi-Fi card"
+    assert context.create("n1", parent="eth0") == Done()
+    assert "option parent: eth0 is already used by network n1" in str(context.create("n2", parent="eth0"))
+    assert context.create("n2", parent="eth0", ignore_conflicts="true", macvlan_mode="private") == Done()
 
 
 @pytest.mark.parametrize("bridge", ["docker0", "br-ipam", "br-lan"])

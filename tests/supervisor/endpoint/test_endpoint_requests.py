@@ -10,7 +10,7 @@ from supervisor.contract.errors import Conflict, Failed
 from supervisor.contract.messages import Done, EndpointCreated, Joined
 from supervisor.domain.phases import Phase
 from supervisor.endpoint.endpoint import GONE_SECONDS, JOIN_SECONDS
-from supervisor.engine.facts import EngineFound
+from supervisor.engine.facts import EngineConnected, EngineFound
 from tests.supervisor.puppet import (
     BRIDGE_ROUTE,
     ENDPOINT,
@@ -312,6 +312,23 @@ def test_engine_that_has_ended(puppet: Puppet, recovering: bool) -> None:
     puppet.report(SandboxGone())
     puppet.loop.pass_time(GONE_SECONDS)
     assert puppet.state == "deleting"
+
+
+@pytest.mark.parametrize("recovering", [False, True])
+def test_link_that_a_running_container_has_lost(puppet: Puppet, recovering: bool) -> None:
+    """Where the engine still has the container on the network, the endpoint waits for Leave; else it is removed."""
+    bring_to(puppet, Phase.JOINED)
+    puppet.endpoint.recovering = recovering
+    puppet.engine.learn(EngineConnected("/data", "28.5.2"))
+    puppet.learn("web-host")
+    puppet.report(SandboxGone())
+    puppet.worker.told()
+    for _ in range(3):
+        puppet.loop.pass_time(GONE_SECONDS)
+        assert (puppet.state, puppet.worker.told(), puppet.endpoint.link_lost) == ("joined", [], True)
+    puppet.learn("web-host", endpoints=())
+    puppet.loop.pass_time(GONE_SECONDS)
+    assert puppet.worker.told() == [Delete()]
 
 
 @pytest.mark.parametrize("reason", ["the container is being started", "nobody knows the way to its sandbox"])

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from supervisor.domain.options import NetworkOptions
 from supervisor.state import records as module
 from supervisor.state.records import Binding, EndpointRecord, LeaseRecord, Network, from_json, to_json
 from tests.supervisor.puppet import LEASE
 from tests.supervisor.samples import Samples
 from workers.contract.lease import Family, Lease
+from workers.contract.link import LinkKind, LinkSpec
 from workers.system.clock import boottime
 
 SEEDS = range(40)
@@ -88,6 +90,13 @@ def test_another_version(kind: type[Any]) -> None:
     bare = {"lease": {"address": "192.0.2.7/24", "server": None, "duration": 600, "obtained": 5.0}}
     seen = from_json(LeaseRecord, json.dumps(stored | {"record": bare}))
     assert seen == LeaseRecord(Lease(IPv4Interface("192.0.2.7/24"), None, 600, 5.0), held=True, obtained=0.0)
+
+
+def test_network_of_before() -> None:
+    """A network from before there were kinds of link is one on a bridge."""
+    seen = from_json(Network, '{"record": {"id": "n", "options": {"bridge": "br0"}}}')
+    assert seen.options == NetworkOptions("br0")
+    assert seen.options.link == LinkSpec(LinkKind.BRIDGE, "br0")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ MAC = "02:00:00:00:00:01"
 def test_link() -> None:
     """What a Link is made of, wherever it stands in the message and however long; all else is passed over."""
     whole = ifinfmsg()
-    whole["index"], whole["flags"] = 7, 0x10001
+    whole["index"], whole["flags"], whole["ifi_type"] = 7, 0x10001, 1
     whole["attrs"] = [
         ("IFLA_TXQLEN", 1000),
         ("IFLA_IFNAME", "eth0"),
@@ -22,11 +22,12 @@ def test_link() -> None:
         ("IFLA_GROUP", 3),
         ("IFLA_MASTER", 5),
         ("IFLA_LINK", 8),
+        ("IFLA_LINK_NETNSID", 0),
         ("IFLA_MTU", 1400),
         ("IFLA_NUM_TX_QUEUES", 1),
     ]
     whole.encode()
     read = LinkMessage(whole.data)
     read.decode()
-    assert decode_link(read) == Link(7, "eth0", MAC, True, True, True, "veth", 1400, 3, 5, 8)
+    assert decode_link(read) == Link(7, "eth0", MAC, True, True, True, "veth", 1400, 3, 5, 8, True, True)
     assert not {"IFLA_TXQLEN", "IFLA_QDISC", "IFLA_PROMISCUITY", "IFLA_NUM_TX_QUEUES"} & {a.name for a in read["attrs"]}

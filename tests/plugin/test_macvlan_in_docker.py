@@ -1,0 +1,72 @@
+"""Containers straight on a network card, in a real engine: restarts, and a card that goes and comes back."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lab.command import wait_until
+from tests.lab.containers import Container
+from tests.lab.engine import Docker
+from tests.lab.images import BUSYBOX
+from tests.lab.lab import Lab
+from tests.lab.network import SERVER
+from tests.lab.plugin import Plugin
+from tests.plugin.conftest import create_network
+from tests.plugin.judge import assert_leased, assert_released
+from tests.plugin.sandbox import Sandbox
+
+pytestmark = pytest.mark.plugin
+
+CARD, NETWORK, MAC = "card0", "on-card", "02:00:5e:10:00:09"
+RESTARTS = int(os.environ.get("RESTARTS", "20"))
+SECONDS_EACH = 10  # of a restart on a busy machine
+
+
+@pytest.fixture
+def container(lab: Lab, docker: Docker, plugin: Plugin, no_leaks: None) -> Iterator[Container]:
+    """One with a fixed MAC, on a network on the machine's second card."""
+    lab.network.plug_in(CARD)
+    create_network(plugin, NETWORK, f"--opt=parent={CARD}", bridge=None)
+    container = Container(docker, "on-card")
+    options = (f"--network={NETWORK}", f"--mac-address={MAC}")
+    try:
+        yield Container.run(docker, container.name, *options, image=BUSYBOX)
+    finally:
+        container.remove()
+        docker("network", "rm", NETWORK)
+        lab.network.unplug(CARD)
+
+
+@pytest.mark.timeout(60 + SECONDS_EACH * RESTARTS)
+def test_restarts_on_a_card(container: Container, docker: Docker, lab: Lab) -> None:
+    """However fast a container with a fixed MAC stops and starts, its former link is not in the way: one address, one
+    RELEASE for each stop. The LAN is reached from it."""
+    place = assert_leased(container, NETWORK, lab.dhcp)
+    assert place.mac == MAC
+    for _ in range(RESTARTS):
+        docker("restart", "--time=0", container.name)
+        again = assert_leased(container, NETWORK, lab.dhcp)
+        assert (again.mac, again.address) == (MAC, place.address)
+
+    assert "macvlan mode bridge" in Sandbox.of(container).run("ip", "-d", "link", "show", "eth0")
+    container.exec("ping", "-c", "1", "-W", "5", str(SERVER))
+    container.remove()
+    assert_released(lab.dhcp, MAC, RESTARTS + 1)
+
+
+def test_card_that_is_pulled_out(container: Container, plugin: Plugin, lab: Lab) -> None:
+    """/healthz names the container whose link went with the card, as long as it runs; restarted on the next card it is
+    as before."""
+    place = assert_leased(container, NETWORK, lab.dhcp)
+    lab.network.unplug(CARD)
+    words = f"{container.name}: its link on {CARD} has gone: restart the container"
+    wait_until(lambda: words in plugin.get("/healthz")[1]["problems"], "the problem in /healthz", 20, interval=0.2)
+    assert "joined" in [e["phase"] for e in plugin.get("/v1/endpoints")[1]["endpoints"]]
+
+    lab.network.plug_in(CARD)
+    container.restart()
+
+    again = assert_leased(container, NETWORK, lab.dhcp)
+    assert (again.mac, again.address) == (MAC, place.address)
+    wait_until(lambda: plugin.get("/healthz")[0] == 200, "a healthy plugin", 10)

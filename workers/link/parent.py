@@ -1,0 +1,42 @@
+"""What kinds of link have in common about their parent on the host: whether it fits, and its routes."""
+
+import errno
+from pathlib import Path
+
+from workers.contract.lease import DEFAULT_DESTINATION, Route
+from workers.netlink.operations import Link, Netlink, NetlinkError
+from workers.netlink.rtnetlink import RTPROT_KERNEL
+
+SYSFS = Path("/sys/class/net")
+OWNERS = ("bond", "team")  # the LAN is on these, and not on their ports
+
+
+def require_card(netlink: Netlink, name: str) -> Link:
+    """A parent that links without a port of their own can have; raises NetlinkError, which says what to use instead."""
+    card = netlink.require_link(name)
+    if not card.ethernet:
+        raise _unfit(name, "it is no Ethernet interface; use the one that your LAN is on")
+    if card.kind == "bridge":
+        raise _unfit(name, f"it is a bridge; use -o bridge={name} in place of parent")
+    master = next((link for link in netlink.links() if link.index == card.master), None)
+    if master is not None and master.kind == "bridge":
+        raise _unfit(name, f"it is a port of the bridge {master.name}; use -o bridge={master.name} in place of parent")
+    if master is not None and master.kind in OWNERS:
+        raise _unfit(name, f"it is a port of {master.name}; use -o parent={master.name}")
+    return card
+
+
+def refuse_wireless(name: str) -> None:
+    """Raises NetlinkError for a Wi-Fi card: its access point knows the card's own MAC address only."""
+    if any((SYSFS / name / entry).exists() for entry in ("phy80211", "wireless")):
+        raise _unfit(name, "it is a Wi-Fi card, and access points take no frames from other MAC addresses; use a cable")
+
+
+def _unfit(name: str, reason: str) -> NetlinkError:
+    return NetlinkError(f"{name} cannot be the parent", errno.EINVAL, reason)
+
+
+def static_routes(netlink: Netlink, index: int | None) -> tuple[Route, ...]:
+    """The static routes over the parent, without a default route and the routes that come with an address."""
+    static = (found.route for found in netlink.routes(index) if found.protocol != RTPROT_KERNEL)
+    return tuple(route for route in static if route.destination != DEFAULT_DESTINATION)
