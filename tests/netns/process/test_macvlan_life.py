@@ -77,10 +77,10 @@ def test_release_without_a_sandbox(rig: Rig, card: str, server: DhcpServer) -> N
 def test_worker_that_dies(rig: Rig, card: str, server: DhcpServer) -> None:
     """Its successor finds the macvlan in the sandbox and renews the lease there, without a DISCOVER."""
     container = rig.joined(rig.network(parent=card))
-    before = len(rig.capture.frames())
+    before, confirmed = len(rig.capture.frames()), rig.confirmations(container)
 
     os.kill(container.view["worker_pid"], signal.SIGKILL)
-    rig.wait_for_bound(container, more_than=rig.confirmations(container))
+    rig.wait_for_bound(container, more_than=confirmed)
 
     assert {frame.packet.kind for frame in rig.capture.frames()[before:]} == {Kind.REQUEST}
 
@@ -143,10 +143,10 @@ def test_plugin_that_dies(instances: Instances, rig: Rig, card: str, server: Dhc
     joined, created = rig.joined(network), rig.container(network)
     created.create()
     run("ip", "-n", rig.machine.host, "link", "add", "dc-stranger", "link", card, "type", "macvlan")
-    before = len(rig.capture.frames())
+    before, confirmed = len(rig.capture.frames()), rig.confirmations(joined)
 
     instances.again()
-    rig.wait_for_bound(joined)
+    rig.wait_for_bound(joined, more_than=confirmed)
 
     assert {frame.packet.kind for frame in rig.capture.frames()[before:]} == {Kind.REQUEST}
     assert {created.link, "dc-stranger"} <= rig.machine.links()
