@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.burst import measure_bursts
+from benchmarks.card import measure_on_card
 from benchmarks.contenders import Contenders
 from benchmarks.figures import Figures
 from benchmarks.fleet import measure_fleet
@@ -47,6 +48,8 @@ def measure(contenders: Contenders, sizes: Sizes, figures: Figures) -> None:
     with contenders.networks() as network_ids:
         _say(f"{sizes.lives} lives of a container of each contender, and of an endpoint without one")
         measure_lives(contenders, network_ids, sizes, figures)
+        _say(f"{sizes.lives} containers on a card, and as many by the engine's own driver")
+        measure_on_card(contenders, sizes, figures)
         _say(f"{sizes.bursts} times {sizes.burst} containers of each contender at once")
         measure_bursts(contenders, sizes, figures)
         _say(f"{sizes.fleet[-1]} containers, {sizes.idle_seconds:g} s of them idle")

@@ -5,14 +5,20 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.figures import BEFORE, BRIDGE, NONE, OURS
+from benchmarks.figures import BEFORE, BRIDGE, MACVLAN, NONE, OURS
 from tests.lab.build import PLUGIN
 from tests.lab.engine import Docker
 from tests.lab.lab import Lab
 from tests.lab.network import BRIDGE as LAN_BRIDGE
 from tests.lab.plugin import Plugin
 
-NETWORKS = {OURS: "bench-dhcp", BEFORE: "bench-before", BRIDGE: "bench-bridge", NONE: "none"}
+NETWORKS = {
+    OURS: "bench-dhcp",
+    BEFORE: "bench-before",
+    BRIDGE: "bench-bridge",
+    MACVLAN: "bench-macvlan",
+    NONE: "none",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from itertools import cycle, islice, pairwise, permutations
 from random import Random
 from statistics import linear_regression, median, quantiles
 
-OURS, BEFORE, BRIDGE, NONE = "net-dhcp", "before", "bridge", "none"
+OURS, BEFORE, BRIDGE, MACVLAN, NONE = "net-dhcp", "before", "bridge", "macvlan", "none"
 MANY = 100
 RESAMPLES = 1000
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import closing
 
 from benchmarks.burst import HANDS, api_of, remove_all
-from benchmarks.contenders import Contenders
+from benchmarks.contenders import NETWORKS, Contenders
 from benchmarks.figures import BRIDGE, Figures, in_turn
 from benchmarks.life import probe_endpoints, timed_run
 from benchmarks.rows import CREATE_MANY, DESCRIPTORS, IDLE, MEMORY_EACH, MEMORY_USED, RUN_MANY
@@ -60,7 +60,7 @@ class _Fleet:
             for contender in next(self._starts):
                 time.sleep(self._sizes.pause)
                 self._containers.append(f"fleet-{contender}-{self._size}")
-                took = timed_run(self._contenders.docker, contender, self._containers[-1])
+                took = timed_run(self._contenders.docker, NETWORKS[contender], self._containers[-1])
                 self._figures.add_at(RUN_MANY, contender, self._size, took)
             if self._size % self._sizes.fleet_probe == 0:
                 self._probe()

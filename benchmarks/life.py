@@ -51,16 +51,16 @@ def timed(docker: Docker, *command: str) -> float:
     return (time.perf_counter() - began) * 1000
 
 
-def timed_run(docker: Docker, contender: str, name: str) -> float:
-    """The milliseconds of `docker run` for a container on that contender's network."""
-    return timed(docker, "run", "--detach", "--name", name, "--network", NETWORKS[contender], BUSYBOX)
+def timed_run(docker: Docker, network: str, name: str) -> float:
+    """The milliseconds of `docker run` for a container on that network."""
+    return timed(docker, "run", "--detach", "--name", name, "--network", network, BUSYBOX)
 
 
 def _containers(docker: Docker, order: Sequence[str], pause: float, figures: Figures) -> None:
     """One container of each contender from `docker run` to `docker rm`."""
     for contender in order:
         time.sleep(pause)
-        run = timed_run(docker, contender, CONTAINER)
+        run = timed_run(docker, NETWORKS[contender], CONTAINER)
         figures.add(RUN, contender, run)
         if contender == NONE:
             figures.add(CREATE, NONE, run)  # what CreateEndpoint is compared with

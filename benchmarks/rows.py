@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from benchmarks.figures import BEFORE, BRIDGE, NONE, OURS, Figures
+from benchmarks.figures import BEFORE, BRIDGE, MACVLAN, NONE, OURS, Figures
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,7 @@ class Row:
 
 
 RUN, STOP, REMOVE = "docker run -d", "docker stop -t 0", "docker rm"
+RUN_ON_CARD = "docker run -d, on a card"
 CREATE, DELETE = "CreateEndpoint", "DeleteEndpoint"
 AT_ONCE, AT_ONCE_BUSY = "containers started at once", "... processors' time for each"
 ENABLE, LISTEN = "plugin enable to first answer", "exec to listening"
@@ -56,6 +57,7 @@ DESCRIPTORS = "descriptors, each container"
 ROWS = (
     Row(CREATE, "ms", NONE, 0.045),
     Row(RUN, "ms", BRIDGE, 1.05),
+    Row(RUN_ON_CARD, "ms", MACVLAN, 1.05),
     Row(STOP, "ms", BRIDGE, 1.0),
     Row(REMOVE, "ms", BRIDGE),
     Row(DELETE, "ms"),
@@ -90,7 +92,7 @@ def _cells(row: Row, figures: Figures, *, before: bool) -> Iterator[str]:
     if before:
         yield _shown(row, figures, BEFORE)
         ratio = row.ratio(figures, BEFORE)
-        interval = None if row.growth else figures.interval(row.figure)
+        interval = None if row.growth or ratio is None else figures.interval(row.figure)
         yield "" if ratio is None else _with_range(ratio, interval)
     if row.control:
         ratio = row.ratio(figures, row.control)

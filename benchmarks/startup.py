@@ -9,7 +9,7 @@ from http import HTTPStatus
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.contenders import Contenders
+from benchmarks.contenders import NETWORKS, Contenders
 from benchmarks.endpoint import CallFailed
 from benchmarks.figures import NONE, Figures, rounds
 from benchmarks.life import CONTAINER, timed_run
@@ -34,7 +34,7 @@ def measure_starts(contenders: Contenders, sizes: Sizes, figures: Figures) -> No
         for contender in order:
             time.sleep(sizes.pause)
             if contender == NONE:
-                run = timed_run(contenders.docker, NONE, CONTAINER)
+                run = timed_run(contenders.docker, NETWORKS[NONE], CONTAINER)
                 Container(contenders.docker, CONTAINER).remove()
                 figures.add(ENABLE, NONE, run)
                 figures.add(LISTEN, NONE, run)
