@@ -20,7 +20,7 @@ BEFORE := build/plugin-before
 SOURCES := $(shell find api supervisor workers -name __pycache__ -prune -o -print) \
   Dockerfile .dockerignore config.json pyproject.toml requirements.lock
 
-.PHONY: help setup lock plugin install push lab lab-down demo lint check test retest coverage bench soak docs clean
+.PHONY: help setup lock plugin install push lab lab-down demo lint check test test-kernels retest coverage bench soak docs clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -81,12 +81,16 @@ lint: $(VENV) ## linter, formatter, types and import contracts
 	@$(BIN)/lint-imports
 
 check: lint ## lint and the unit tests
-	@$(BIN)/python -m pytest -m "not netns and not plugin"
+	@$(BIN)/python -m pytest -m "not netns and not plugin and not kernel"
 
 # Its status tells failed tests from all else that can go wrong (.ci/run).
 test: setup lint $(PLUGIN) $(BEFORE) ## everything
 	@status=0; $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations=30 || status=$$?; \
 	  echo $$status > build/test-status; exit $$status
+
+KERNEL ?= 5.10 6.1 6.12 sid
+test-kernels: setup $(VENV) $(PLUGIN) ## what this machine's kernel may lack, in a guest with KERNEL=5.10, 6.1, 6.12, sid
+	@for kernel in $(KERNEL); do $(LAB) test-kernel $$kernel; done
 
 retest: $(VENV) ## the tests that failed, once more
 	@$(BIN)/python -m pytest --last-failed --last-failed-no-failures none
@@ -94,7 +98,7 @@ retest: $(VENV) ## the tests that failed, once more
 # A measured process holds files of its own, and its children end later: some tests that look at those fail here.
 coverage: setup $(VENV) ## the lines of api, supervisor and workers that no test runs, without the plugin tests
 	@$(BIN)/coverage erase
-	@FROM_SOURCE=1 $(BIN)/coverage run -m pytest -m "not plugin" --numprocesses 2 --dist loadfile || true
+	@FROM_SOURCE=1 $(BIN)/coverage run -m pytest -m "not plugin and not kernel" --numprocesses 2 --dist loadfile || true
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 

@@ -9,6 +9,8 @@ from tests.lab.build import PLUGIN, build_before, build_plugin
 from tests.lab.command import CommandFailed, NotReached
 from tests.lab.demo import demo
 from tests.lab.engine import Docker, EngineFailed
+from tests.lab.guest import GuestFailed, run_kernel_tests
+from tests.lab.kernels import SERIES
 from tests.lab.lab import Lab
 from tests.lab.network import BRIDGE, SERVER
 from tests.lab.packages import install_missing
@@ -57,13 +59,16 @@ def main() -> int:
     for name in COMMANDS:
         commands.add_parser(name)
     commands.add_parser("create").add_argument("name")
+    commands.add_parser("test-kernel").add_argument("series", choices=SERIES)
     arguments = parser.parse_args()
     try:
+        if arguments.command == "test-kernel":
+            return run_kernel_tests(arguments.series)
         if arguments.command == "create":
             create(Docker(), arguments.name, PLUGIN)
         else:
             COMMANDS[arguments.command]()
-    except (CommandFailed, NotReached, EngineFailed, subprocess.TimeoutExpired) as error:
+    except (CommandFailed, NotReached, EngineFailed, GuestFailed, subprocess.TimeoutExpired) as error:
         print(f"failed: {error}", file=sys.stderr)
         return 1
     return 0

@@ -1,5 +1,6 @@
 """Running commands and waiting for what they bring about. Knows no command in particular."""
 
+import os
 import subprocess
 import time
 from collections.abc import Callable, Mapping
@@ -8,6 +9,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 MACHINE = "/run/machine"  # its root, where a test runs in the plugin's root file system
+SLOWNESS = float(os.environ.get("SLOWNESS", "1"))  # how much longer than on a usual machine all takes here
 POLL_INTERVAL = 0.02  # seconds; a file or a socket of another process cannot be waited for otherwise
 
 
@@ -24,7 +26,7 @@ def run(
 ) -> str:
     """The command's standard output without the trailing newline; raises CommandFailed."""
     words = [str(word) for word in argv]
-    done = subprocess.run(words, input=stdin, env=env, timeout=timeout, capture_output=True, check=False)
+    done = subprocess.run(words, input=stdin, env=env, timeout=timeout * SLOWNESS, capture_output=True, check=False)
     if done.returncode:
         output = (done.stdout + done.stderr).decode(errors="replace").strip()
         raise CommandFailed(f"{' '.join(words)}: exit status {done.returncode}: {output}")
@@ -37,10 +39,13 @@ def on_machine(*argv: str) -> list[str]:
 
 
 def wait_until(predicate: Callable[[], T], what: str, timeout: float, interval: float = POLL_INTERVAL) -> T:
-    """The predicate's first true value; raises NotReached, which names `what`, after `timeout` seconds."""
-    deadline = time.monotonic() + timeout
+    """The predicate's first true value; raises NotReached, which names `what`, after `timeout` seconds.
+
+    A slow machine has more of them.
+    """
+    deadline = time.monotonic() + timeout * SLOWNESS
     while not (value := predicate()):
         if time.monotonic() >= deadline:
-            raise NotReached(f"waited {timeout:.0f} s for {what}")
+            raise NotReached(f"waited {timeout * SLOWNESS:.0f} s for {what}")
         time.sleep(interval)
     return value

@@ -32,6 +32,9 @@ COMMANDS = {
     "tcpdump": "tcpdump",
     "dig": "bind9-dnsutils",
     "curl": "curl",
+    "qemu-system-x86_64": "qemu-system-x86",
+    "modprobe": "kmod",
+    "zstd": "zstd",
 }
 FORMERLY = {"docker-cli": "docker.io"}  # before Debian 13
 ADMINISTRATION = "/usr/sbin:/sbin"
