@@ -183,4 +183,6 @@ def _value(key: str, value: object) -> object:
         return datetime.fromtimestamp(value, UTC).isoformat(timespec=_PRECISIONS[key])
     if isinstance(value, Cost | Ipv6View):
         return _view(value)
+    if isinstance(value, tuple):
+        return [_value(key, item) for item in value]
     return str(value) if isinstance(value, IPv4Address | IPv6Address) else value

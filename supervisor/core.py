@@ -50,9 +50,9 @@ class Supervisor:
         self._process_manager = ProcessManager(self._loop)
         self._spare = SpareWorker(self._process_manager, self._loop)
         self._engine = Engine()
-        self._networks = Networks(self._process_manager, self._loop, self._engine, self._store)
-        self._bindings = Bindings(self._store)
         mark = mark_of(state)
+        self._networks = Networks(self._process_manager, self._loop, self._engine, self._store, mark)
+        self._bindings = Bindings(self._store)
         self._orphans = Orphans(self._process_manager, self._loop, self._bindings, mark)
         self._endpoints = Registry(
             self._process_manager,

@@ -237,6 +237,9 @@ class EndpointView:
     mac: str
     address: IPv4Interface | None
     gateway: IPv4Address | None
+    dns: tuple[IPv4Address, ...]
+    domain: str | None
+    ntp: tuple[IPv4Address, ...]
     server: IPv4Address | None
     lease_state: str | None
     lease_seconds: int | None

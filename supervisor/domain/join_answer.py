@@ -19,6 +19,7 @@ def join_answer(spec: EndpointSpec, lease: Lease | None, parent_routes: Iterable
     """
     if lease is None:
         return Joined(spec.container_link, INTERFACE_PREFIX, None, ())
+    lease = spec.applied(lease)
     gateway = lease.gateway
     off_link = gateway is not None and gateway not in lease.address.network
     to_gateway = (Route(IPv4Network((gateway, 32))),) if gateway is not None and off_link else ()

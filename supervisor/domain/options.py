@@ -1,34 +1,39 @@
 """The options that users give, as one table: the values of each, their meaning, and the text of a refusal.
 
-The parser, the refusals and the tables of the README (tests/option_tables.py) are made from it. If an option has both
-scopes, the network's value is the default, and a container's own value replaces it.
+The parser, the refusals and the tables of the documents (tests/option_tables.py) are made from it. If an option has
+both scopes, the network's value is the default, and a container's own value replaces it.
 """
 
-import logging
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any
+from typing import Any, NamedTuple
 
 from supervisor.contract.errors import InvalidRequest
 from supervisor.contract.messages import IpamPool
+from supervisor.domain.option_values import (
+    boolean,
+    chosen_id,
+    client_id,
+    client_id_template,
+    did_you_mean,
+    gateway,
+    hostname,
+    interface,
+    lease_timeout,
+    mtu,
+    one_of,
+    requested6_address,
+    requested_address,
+)
+from workers.contract.client_identity import printable
 from workers.contract.link import LinkKind, LinkSpec, MacvlanMode
 from workers.contract.messages import ClientKind, ConflictCheck, Ipv6
 
-MIN_LEASE_TIMEOUT = 1.0
-MAX_LEASE_TIMEOUT = 20.0  # the engine gives a plugin 30 s, and clean-up comes after the last packet
-DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m)?")
-UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
-BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
-INTERFACE = re.compile(r"[^\s/:]{1,15}")  # dev_valid_name() in the kernel
-CHOSEN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 COMMAND = "docker network create -d net-dhcp:latest --ipam-driver null -o %s NAME"
 RIGHT_COMMAND = COMMAND % "bridge=BRIDGE"
 EVERY_MODE = frozenset(LinkKind)
-
-log = logging.getLogger(__name__)
 
 
 class Scope(StrEnum):
@@ -38,12 +43,20 @@ class Scope(StrEnum):
     ENDPOINT = "endpoint"  # docker run --network name=NET,driver-opt=KEY=VALUE
 
 
+class Alias(NamedTuple):
+    """Another plugin's name of an option, which is true or false there, and this option's values for both."""
+
+    name: str
+    when_true: str
+    when_false: str
+
+
 @dataclass(frozen=True, slots=True)
 class Option:
     """One row. `field` is the attribute of NetworkOptions or EndpointOptions that it sets.
 
-    `parse` raises ValueError, whose text says why the value is wrong. `default` and `help` are for the README. `modes`
-    are the values of `mode` that it fits.
+    `parse` raises ValueError, whose text says why the value is wrong. `default` and `help` are for the documents.
+    `modes` are the values of `mode` that it fits.
     """
 
     name: str
@@ -53,11 +66,15 @@ class Option:
     default: str
     help: str
     modes: frozenset[LinkKind] = EVERY_MODE
+    aliases: tuple[Alias, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkOptions:
-    """The options of a network: either `bridge` or `parent` is there. `lease_timeout` is in seconds."""
+    """The options of a network: either `bridge` or `parent` is there. `lease_timeout` is in seconds.
+
+    EndpointSpec explains `gateway` and `mtu`. `client_id` is a template. Where a class is None, the plugin's own holds.
+    """
 
     bridge: str | None = None
     lease_timeout: float = 10.0
@@ -72,6 +89,14 @@ class NetworkOptions:
     parent: str | None = None
     mode: LinkKind = LinkKind.BRIDGE
     macvlan_mode: MacvlanMode = MacvlanMode.BRIDGE
+    gateway: IPv4Address | None = None
+    mtu: int | None = None
+    client_id: str | None = None
+    vendor_class: str | None = None
+    user_class: str | None = None
+    hostname_is_id: bool = False
+    register_dns: bool = False
+    validate_dhcp: bool = False
 
     @property
     def link(self) -> LinkSpec:
@@ -86,76 +111,17 @@ class NetworkOptions:
 
 @dataclass(frozen=True, slots=True)
 class EndpointOptions:
-    """The options of a container's endpoint. If a field is None, the network's value holds."""
+    """The options of a container's endpoint. `instead` has the values that replace the network's, by field."""
 
     requested: IPv4Address | None = None
     id: str | None = None
-    keep_lease: bool | None = None
     requested6: IPv6Address | None = None
+    hostname: str | None = None
+    client_id: bytes | None = None
+    instead: Mapping[str, object] = field(default_factory=dict)
 
 
-def _interface(text: str) -> str:
-    if not INTERFACE.fullmatch(text) or text in (".", ".."):
-        raise ValueError(f"{text!r} cannot be the name of an interface")
-    return text
-
-
-def _boolean(text: str) -> bool:
-    if text.lower() not in BOOLEANS:
-        raise ValueError(f"{text!r} is neither true nor false")
-    return BOOLEANS[text.lower()]
-
-
-def _choice(meanings: Mapping[str, object]) -> Callable[[str], object]:
-    def parse(text: str) -> object:
-        if text not in meanings:
-            raise ValueError(f"{text!r} is none of {', '.join(meanings)}{_did_you_mean(text, meanings)}")
-        return meanings[text]
-
-    return parse
-
-
-def _lease_timeout(text: str) -> float:
-    match = DURATION.fullmatch(text)
-    if match is None:
-        raise ValueError(f"{text!r} is no duration such as 10s, 1500ms or 0.5m")
-    seconds = float(match[1]) * UNIT_SECONDS[match[2]]
-    if seconds < MIN_LEASE_TIMEOUT:
-        raise ValueError(f"{text} is too short for DHCP; at least {MIN_LEASE_TIMEOUT:g}s")
-    if seconds > MAX_LEASE_TIMEOUT:
-        log.warning("option lease_timeout: %s cut to %gs, as the engine waits 30 s in all", text, MAX_LEASE_TIMEOUT)
-    return min(seconds, MAX_LEASE_TIMEOUT)
-
-
-def _chosen_id(text: str) -> str:
-    if not CHOSEN_ID.fullmatch(text):
-        raise ValueError(f"{text!r} is not made of 1 to 64 letters, digits and _ . -")
-    return text
-
-
-def _requested(text: str) -> IPv4Address:
-    try:
-        address = IPv4Address(text.partition("/")[0])
-    except ValueError:
-        raise ValueError(f"{text!r} is no IPv4 address") from None
-    if address.is_unspecified or address.is_multicast or address.is_loopback or address.is_reserved:
-        raise ValueError(f"{address} cannot be the address of a container")
-    return address
-
-
-def _requested6(text: str) -> IPv6Address:
-    try:
-        address = IPv6Address(text.partition("/")[0])
-    except ValueError:
-        raise ValueError(f"{text!r} is no IPv6 address") from None
-    if not (address.is_global or address.is_private) or address.is_unspecified or address.is_loopback:
-        raise ValueError(f"{address} cannot be the address of a container")
-    if address.is_multicast or address.is_link_local:
-        raise ValueError(f"{address} cannot be the address of a container")
-    return address
-
-
-NETWORK, ENDPOINT = (Scope.NETWORK,), (Scope.ENDPOINT,)
+NETWORK, ENDPOINT, BOTH = (Scope.NETWORK,), (Scope.ENDPOINT,), tuple(Scope)
 BRIDGED = frozenset({LinkKind.BRIDGE})
 CARDS = MACVLAN = frozenset({LinkKind.MACVLAN})
 OPTIONS = (
@@ -163,7 +129,7 @@ OPTIONS = (
         "bridge",
         "bridge",
         NETWORK,
-        _interface,
+        interface,
         "none, required without `parent`",
         "the bridge that the LAN is on",
         BRIDGED,
@@ -172,16 +138,37 @@ OPTIONS = (
         "client",
         "client",
         NETWORK,
-        _choice({kind.value: kind for kind in ClientKind}),
+        one_of({kind.value: kind for kind in ClientKind}),
         "`udhcpc`",
         "who renews a running container's lease. `udhcpc` is BusyBox's client, a process for each container. `native` "
         "is the plugin's own: no process, no second DHCPDISCOVER at a start, and the server's renewal times are kept",
     ),
     Option(
+        "client_id",
+        "client_id",
+        NETWORK,
+        client_id_template,
+        "the MAC address",
+        "the client identifier (DHCP option 61), by which the server tells clients apart. All containers of a network "
+        "with one identifier would get one lease, so `{name}` or `{mac}` must be in it, for the container's name or "
+        "MAC address: `rack1-{name}`. If the plugin [cannot know the name in time](#several-at-once), the MAC address "
+        "is the identifier for that start",
+    ),
+    Option(
+        "client_id",
+        "client_id",
+        ENDPOINT,
+        client_id,
+        "the network's",
+        "the client identifier (DHCP option 61), by which the server tells clients apart: octets such as "
+        "`01:02:00:5e:10:00:01`, or any other text, which is sent behind an octet 0 as RFC 2132 wants. 64 octets at "
+        "most. Two containers of a network cannot have the same one",
+    ),
+    Option(
         "conflict",
         "conflict",
         NETWORK,
-        _choice({check.value: check for check in ConflictCheck}),
+        one_of({check.value: check for check in ConflictCheck}),
         "`detect`",
         "does another machine use the address already? `detect` asks the LAN while the lease is obtained, which takes "
         "no time; an answer that comes after the start is mended in the running container. `wait` gives the other "
@@ -192,17 +179,43 @@ OPTIONS = (
         "expired",
         "drop_expired",
         NETWORK,
-        _choice({"keep": False, "drop": True}),
+        one_of({"keep": False, "drop": True}),
         "`keep`",
         "what happens to an address whose lease has run out because no server has answered for so long: `keep` leaves "
         "it on the container, which goes on working while your router is away; `drop` takes it off, as the standard "
         "wants, for LANs where addresses are scarce and may belong to somebody else by then",
     ),
     Option(
+        "gateway",
+        "gateway",
+        BOTH,
+        gateway,
+        "`lease`",
+        "the container's default gateway: `lease` is the server's choice, an address replaces it, also after each "
+        "renewal, and `none` gives the container no default route. The server's other routes stay",
+    ),
+    Option(
+        "hostname",
+        "hostname_is_id",
+        NETWORK,
+        one_of({"name": False, "id": True}),
+        "`name`",
+        "the name that the DHCP server gets of a container without `--hostname`: the container's `name`, or its short "
+        "`id`, which the container itself shows",
+    ),
+    Option(
+        "hostname",
+        "hostname",
+        ENDPOINT,
+        hostname,
+        "the container's `--hostname`, or its name",
+        "the name that the DHCP server of this network gets: letters, digits and hyphens, also with dots",
+    ),
+    Option(
         "id",
         "id",
         ENDPOINT,
-        _chosen_id,
+        chosen_id,
         "none",
         "whose MAC address the container gets: the one that the last container with this id had on this network. 1 to "
         "64 letters, digits, `_`, `.` and `-`; see [Pin it](#pin-it)",
@@ -211,17 +224,17 @@ OPTIONS = (
         "ignore_conflicts",
         "ignore_conflicts",
         NETWORK,
-        _boolean,
+        boolean,
         "`false`",
         "`true` accepts a bridge or parent that another network uses, or on which Docker itself hands out addresses",
     ),
-    Option("ip", "requested", ENDPOINT, _requested, "none", "the address to ask the DHCP server for"),
-    Option("ip6", "requested6", ENDPOINT, _requested6, "none", "the IPv6 address to ask the DHCPv6 server for"),
+    Option("ip", "requested", ENDPOINT, requested_address, "none", "the address to ask the DHCP server for"),
+    Option("ip6", "requested6", ENDPOINT, requested6_address, "none", "the IPv6 address to ask the DHCPv6 server for"),
     Option(
         "ipv6",
         "ipv6",
         NETWORK,
-        _choice({"false": Ipv6.OFF} | {mode.value: mode for mode in Ipv6 if mode is not Ipv6.OFF}),
+        one_of({"false": Ipv6.OFF} | {mode.value: mode for mode in Ipv6 if mode is not Ipv6.OFF}),
         "`false`",
         "the container's IPv6 address. `true` gets it from the DHCPv6 server, beside the IPv4 one; `only` does the "
         "same without IPv4. `slaac` makes it from the prefix that your router advertises. `auto` does what the router "
@@ -231,7 +244,7 @@ OPTIONS = (
         "lease_timeout",
         "lease_timeout",
         NETWORK,
-        _lease_timeout,
+        lease_timeout,
         "`10s`",
         "how long a starting container waits for its first lease: `1s` to `20s`; more is cut to `20s`, as Docker waits "
         "30 s in all. `1500ms` and `0.2m` are understood",
@@ -240,7 +253,7 @@ OPTIONS = (
         "mac",
         "mac_by_name",
         NETWORK,
-        _choice({"random": False, "name": True}),
+        one_of({"random": False, "name": True}),
         "`random`",
         "`name` derives a container's MAC address from the network and the container's name, so that it stays when you "
         "remove the container and make it again: see [Pin it](#pin-it)",
@@ -249,7 +262,7 @@ OPTIONS = (
         "macvlan_mode",
         "macvlan_mode",
         NETWORK,
-        _choice({mode.value: mode for mode in MacvlanMode}),
+        one_of({mode.value: mode for mode in MacvlanMode}),
         "`bridge`",
         "which other containers on the parent a container reaches: `bridge` all, directly; `private` none; `vepa` "
         "those whose frames the switch sends back (802.1Qbg). `passthru` is for one container that has the parent for "
@@ -260,25 +273,44 @@ OPTIONS = (
         "mode",
         "mode",
         NETWORK,
-        _choice({kind.value: kind for kind in LinkKind}),
+        one_of({kind.value: kind for kind in LinkKind}),
         "follows `bridge` or `parent`",
         "how a container is connected: `bridge` makes it a port of a bridge, `macvlan` gives it an interface of its "
         "own on a network card: see [Without a bridge](#without-a-bridge)",
     ),
     Option(
+        "mtu",
+        "mtu",
+        BOTH,
+        mtu,
+        "`lease`",
+        "the MTU of the container's link: `lease` is the server's choice (DHCP option 26), a number from 576 on "
+        "replaces it, and `parent` is that of the host's interface, which is also the largest possible",
+        aliases=(Alias("propagate_mtu", "lease", "parent"),),
+    ),
+    Option(
         "parent",
         "parent",
         NETWORK,
-        _interface,
+        interface,
         "none",
         "the network card that the LAN is on, in place of a bridge",
         CARDS,
     ),
     Option(
+        "register_dns",
+        "register_dns",
+        NETWORK,
+        boolean,
+        "`false`",
+        "`true` sends a container's name as a client FQDN (DHCP option 81) instead of a host name (option 12), which "
+        "asks the server to put it into the DNS. dnsmasq does so with both; others only with this",
+    ),
+    Option(
         "release",
         "keep_lease",
-        (Scope.NETWORK, Scope.ENDPOINT),
-        _choice({"leave": False, "keep": True}),
+        BOTH,
+        one_of({"leave": False, "keep": True}),
         "`leave`",
         "`leave` gives a lease back when its container stops, so that others can have the address; `keep` lets it run "
         "out, so that no other client gets it while the container is away. For `keep` the server must have enough "
@@ -288,10 +320,36 @@ OPTIONS = (
         "skip_routes",
         "skip_routes",
         NETWORK,
-        _boolean,
+        boolean,
         "`false`",
         "`true` leaves out all routes but the default one: neither the host's static routes over the bridge or parent "
         "nor those that the DHCP server names (options 33, 121 and 249) get into containers",
+    ),
+    Option(
+        "user_class",
+        "user_class",
+        NETWORK,
+        printable,
+        "none",
+        "the user class (DHCP option 77), by which a server can choose a pool or options: 1 to 64 ASCII characters, "
+        "sent in the form of RFC 3004, an octet with their number before them, as other Linux clients do",
+    ),
+    Option(
+        "validate_dhcp",
+        "validate_dhcp",
+        NETWORK,
+        boolean,
+        "`false`",
+        "`true` makes `docker network create` ask whether a DHCP server answers, and fail if none does within "
+        "`lease_timeout`. The question leaves no lease behind",
+    ),
+    Option(
+        "vendor_class",
+        "vendor_class",
+        BOTH,
+        printable,
+        "`docker-net-dhcp`",
+        "the vendor class (DHCP option 60), by which a server can choose a pool or options: 1 to 64 ASCII characters",
     ),
 )
 
@@ -319,13 +377,14 @@ def parse_network_options(options: Mapping[str, str]) -> NetworkOptions:
 
 def parse_endpoint_options(options: Mapping[str, str]) -> EndpointOptions:
     """From `--network name=NET,driver-opt=key=value`. Raises InvalidRequest, which names the option."""
-    return EndpointOptions(**_parsed(options, Scope.ENDPOINT))
+    values = _parsed(options, Scope.ENDPOINT)
+    own = {one.name: values.pop(one.name) for one in fields(EndpointOptions) if one.name in values}
+    return EndpointOptions(**own, instead=values)
 
 
 def for_endpoint(network: NetworkOptions, endpoint: EndpointOptions) -> NetworkOptions:
     """The network's options, in which the endpoint's own values replace the network's."""
-    own = {option.field: getattr(endpoint, option.field) for option in OPTIONS if len(option.scopes) > 1}
-    return replace(network, **{field: value for field, value in own.items() if value is not None})
+    return replace(network, **dict[str, Any](endpoint.instead))
 
 
 def require_null_ipam(pools: tuple[IpamPool, ...]) -> None:
@@ -340,13 +399,16 @@ def require_null_ipam(pools: tuple[IpamPool, ...]) -> None:
 def _parsed(options: Mapping[str, str], scope: Scope) -> dict[str, Any]:
     """The values by field."""
     _refuse_unknown(options, scope)
-    known = options_of(scope)
     values: dict[str, Any] = {}
-    for name, text in options.items():
-        try:
-            values[known[name].field] = known[name].parse(text)
-        except ValueError as error:
-            raise InvalidRequest(f"option {name}: {error}") from None
+    for option in options_of(scope).values():
+        given = [name for name in (option.name, *(alias.name for alias in option.aliases)) if name in options]
+        if len(given) > 1:
+            raise InvalidRequest(f"option {given[1]}: it is another name of {given[0]}; give one of them")
+        for name in given:
+            try:
+                values[option.field] = option.parse(_in_own_words(option, name, options[name]))
+            except ValueError as error:
+                raise InvalidRequest(f"option {name}: {error}") from None
     return values
 
 
@@ -366,11 +428,18 @@ def _refuse_unfit(options: Mapping[str, str], mode: LinkKind) -> None:
             raise InvalidRequest(f"option {option.name} does not fit mode={mode}; it fits {fitting}")
 
 
+def _in_own_words(option: Option, name: str, text: str) -> str:
+    """The value that the option has by this name."""
+    alias = next((alias for alias in option.aliases if alias.name == name), None)
+    return text if alias is None else alias.when_true if boolean(text) else alias.when_false
+
+
 def _refuse_unknown(options: Mapping[str, str], scope: Scope) -> None:
     known = options_of(scope)
-    for name in options.keys() - known.keys():
+    names = known.keys() | {alias.name for option in known.values() for alias in option.aliases}
+    for name in options.keys() - names:
         elsewhere = any(option.name == name for option in OPTIONS)
-        hint = f"; it is an option of a {OTHER[scope]}" if elsewhere else _did_you_mean(name, known)
+        hint = f"; it is an option of a {OTHER[scope]}" if elsewhere else did_you_mean(name, known)
         raise InvalidRequest(f"unknown option {name!r}{hint}; a {TAKES[scope]} takes {', '.join(known)}")
 
 
@@ -379,10 +448,3 @@ OTHER = {
     Scope.NETWORK: "container (docker run --network name=NETWORK,driver-opt=NAME=VALUE)",
     Scope.ENDPOINT: "network (docker network create -o NAME=VALUE)",
 }
-
-
-def _did_you_mean(text: str, known: Mapping[str, object]) -> str:
-    from difflib import get_close_matches  # needed only for a refusal
-
-    close = get_close_matches(text.lower(), known, n=1)
-    return f"; did you mean {close[0]}?" if close else ""

@@ -6,17 +6,19 @@ The only I/O is that the identifier reads the engine's files.
 import logging
 import secrets
 from collections.abc import Collection
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
 from supervisor.contract.errors import Conflict, InvalidRequest
 from supervisor.contract.messages import CreateEndpoint
+from supervisor.domain.option_values import filled
 from supervisor.domain.options import NetworkOptions, for_endpoint, parse_endpoint_options
 from supervisor.endpoint.endpoint import Endpoint
 from supervisor.engine.container_files import Identity
 from supervisor.engine.identity import Identifier
-from supervisor.state.bindings import Bindings, key_of, local_mac, mac_of_name
+from supervisor.state.bindings import Bindings, Client, key_of, local_mac, mac_of_name
 from supervisor.state.records import Origin
-from workers.contract.client_identity import ClientIdentity
+from workers.contract.client_identity import VENDOR_CLASS, ClientIdentity, id_of_mac, id_of_text
 from workers.contract.lease import Family, Lease, Lease6
 from workers.contract.messages import EndpointSpec, Ipv6
 
@@ -35,7 +37,7 @@ def admit(
 
     The endpoint claims a lease that waits for its container. If the container has an endpoint already, the engine has
     lost the answer to the request for that one, and starts the container again: that endpoint is retired. Raises
-    InvalidRequest, and Conflict for an id that is in use.
+    InvalidRequest, and Conflict for an id or a client identifier that is in use.
     """
     chosen = parse_endpoint_options(body.options)
     options = for_endpoint(options, chosen)
@@ -45,17 +47,35 @@ def admit(
     wanted6 = body.address6.ip if body.address6 else chosen.requested6
     if options.ipv6 is Ipv6.OFF and wanted6 is not None:
         raise InvalidRequest(f"the address {wanted6} needs a network with -o ipv6=true")
-    leases = bindings.claim(remembered)
-    lease, lease6 = leases.get(Family.IPV4), leases.get(Family.IPV6)
-    last = remembered.addresses if remembered else {}
     named = mac_of_name(body.network_id, identity.name) if identity and key == f"name:{identity.name}" else None
     mac = body.mac or named or (remembered.mac if remembered else local_mac(secrets.token_bytes(5)))
+    origin = Origin(
+        given_mac=body.mac is not None,
+        given_address=body.address is not None,
+        key=key,
+        keep_lease=options.keep_lease,
+        given_address6=body.address6 is not None,
+        hostname=chosen.hostname,
+        hostname_is_id=options.hostname_is_id,
+    )
+    client = replace(
+        ClientIdentity.of_mac(mac, origin.name_on_lan(identity)),
+        client_id=chosen.client_id or _client_id(options.client_id, mac, identity),
+        vendor_class=options.vendor_class or VENDOR_CLASS,
+        user_class=options.user_class,
+        fqdn=options.register_dns,
+    )
+    strangers = [e for e in others if not (identity and e.identity and e.identity.id == identity.id)]
+    _refuse_second_client(client, mac, strangers)
+    leases = bindings.claim(remembered, Client(mac, client))
+    lease, lease6 = leases.get(Family.IPV4), leases.get(Family.IPV6)
+    last = remembered.addresses if remembered else {}
     spec = EndpointSpec(
         network_id=body.network_id,
         endpoint_id=body.endpoint_id,
         link=options.link,
         mac=mac,
-        client_identity=ClientIdentity.of_mac(mac, identity.hostname if identity else None),
+        client_identity=client,
         lease_timeout=options.lease_timeout,
         requested=wanted or (IPv4Address(last[Family.IPV4]) if Family.IPV4 in last else None),
         skip_routes=options.skip_routes,
@@ -66,9 +86,32 @@ def admit(
         ipv6=options.ipv6,
         requested6=wanted6 or (IPv6Address(last[Family.IPV6]) if Family.IPV6 in last else None),
         remembered6=lease6 if isinstance(lease6, Lease6) and wanted6 in (None, lease6.address.ip) else None,
+        gateway=options.gateway,
+        mtu=options.mtu,
     )
-    given = (body.mac is not None, body.address is not None)
-    return spec, Origin(*given, key, options.keep_lease, given_address6=body.address6 is not None), identity
+    return spec, origin, identity
+
+
+def _client_id(template: str | None, mac: str, identity: Identity | None) -> bytes:
+    """The client identifier of the network's containers. Raises InvalidRequest."""
+    if template is None or ("{name}" in template and identity is None):
+        return id_of_mac(mac)
+    try:
+        return id_of_text(filled(template, mac, identity.name if identity else ""))
+    except ValueError as error:
+        raise InvalidRequest(f"option client_id: {error}") from None
+
+
+def _refuse_second_client(client: ClientIdentity, mac: str, others: Collection[Endpoint]) -> None:
+    """Raises Conflict for a client identifier that another endpoint has: the server would give both one lease.
+
+    If it is the MAC address, `_refuse_second` has warned.
+    """
+    ours = client.client_id
+    owner = next((e for e in others if e.spec.client_identity.client_id == ours), None)
+    if owner is not None and ours != id_of_mac(mac):
+        name = owner.identity.name if owner.identity else owner.spec.endpoint_id[:12]
+        raise Conflict(f"option client_id: this identifier is in use on this network, by container {name}")
 
 
 def _identify(

@@ -1,6 +1,7 @@
 """The networks that Docker has made with this driver. Checks one before accepting it, and forgets lost ones."""
 
 import logging
+import secrets
 import time
 from collections.abc import Collection, Iterator
 from multiprocessing.connection import Connection
@@ -12,12 +13,17 @@ from supervisor.engine.facts import Engine
 from supervisor.runtime.jobs import ask
 from supervisor.runtime.loop import Loop
 from supervisor.runtime.process_manager import ProcessManager
+from supervisor.state.bindings import local_mac
 from supervisor.state.records import Network
 from supervisor.state.store import Store
+from workers.contract.client_identity import VENDOR_CLASS, ClientIdentity, id_of_mac
 from workers.contract.link import LinkSpec
+from workers.contract.messages import EndpointSpec
+from workers.endpoint.server_probe import ServerReport, probe_server
 from workers.link.parent_report import ParentReport, probe_parent
 
 PROBE_DEADLINE_SECONDS = 5.0
+LINK_SECONDS = 3.0  # to make and remove one; with the longest search for a server it is less than the engine's 30 s
 REPORT_SECONDS = 30.0  # the watcher reports a network that the engine has made within this time
 SURE_SECONDS = 60.0  # a network is in each list that the engine begins this long after we accepted it
 DEFAULT_BRIDGES = ("docker0", "docker_gwbridge")  # the engine's own, until the watcher has reported them
@@ -28,11 +34,13 @@ log = logging.getLogger(__name__)
 class Networks:
     """All of them, by id."""
 
-    def __init__(self, process_manager: ProcessManager, loop: Loop, engine: Engine, store: Store) -> None:
+    def __init__(self, process_manager: ProcessManager, loop: Loop, engine: Engine, store: Store, mark: int) -> None:
+        """`mark` is the group of our links (supervisor.state.instance_lock)."""
         self._process_manager = process_manager
         self._loop = loop
         self._engine = engine
         self._store = store
+        self._mark = mark
         self._networks: dict[str, Network] = {}
         self._since: dict[str, float] = {}  # `time.monotonic()`
         self._reported_missing: set[str] = set()
@@ -69,11 +77,12 @@ class Networks:
 
         def probed(report: object | None) -> None:
             try:
-                self._accept(network, report)
+                self._require_usable(network, report)
             except RequestError as error:
                 respond(error)
             else:
-                respond(Done())
+                following = self._find_server if network.options.validate_dhcp else self._accept
+                following(network, respond)
 
         spec = network.options.link
         ask(self._process_manager, self._loop, "nd-probe", _probe, spec, deadline=PROBE_DEADLINE_SECONDS, answer=probed)
@@ -112,19 +121,47 @@ class Networks:
     def _missing(self, used: Collection[str]) -> Iterator[Network]:
         return (n for n in self if n.id not in used and self._engine.network_name(n.id) is None)
 
-    def _accept(self, network: Network, report: object | None) -> None:
+    @staticmethod
+    def _require_usable(network: Network, report: object | None) -> None:
         option, parent = network.options.named_by, network.options.link.parent
         if not isinstance(report, ParentReport):
             raise Failed(f"{option} {parent} could not be looked at; the plugin's log says why")
         if report.error:
             raise InvalidRequest(f"option {option}: {report.error}")
-        self._refuse_conflict(network)  # again: another network may have been accepted meanwhile
         for warning in report.warnings:
             log.warning(warning, extra={"network": network.id, "interface": parent})
+
+    def _find_server(self, network: Network, respond: Respond) -> None:
+        """Has a job ask for a DHCP server, with a MAC address that nobody has."""
+        options, mac = network.options, local_mac(secrets.token_bytes(5))
+        client = ClientIdentity(
+            id_of_mac(mac), vendor_class=options.vendor_class or VENDOR_CLASS, user_class=options.user_class
+        )
+        owner = (network.id, secrets.token_hex(32), options.link, mac, client)
+        spec = EndpointSpec(*owner, options.lease_timeout, mark=self._mark)
+
+        def answered(report: object | None) -> None:
+            if not isinstance(report, ServerReport):
+                respond(Failed("option validate_dhcp: no server could be asked; the plugin's log says why"))
+            elif report.error is not None:
+                respond(Failed(f"option validate_dhcp: {report.error}"))
+            else:
+                self._accept(network, respond)
+
+        deadline = options.lease_timeout + LINK_SECONDS
+        ask(self._process_manager, self._loop, "nd-probe", probe_server, spec, deadline=deadline, answer=answered)
+
+    def _accept(self, network: Network, respond: Respond) -> None:
+        try:
+            self._refuse_conflict(network)  # again: another network may have been accepted meanwhile
+        except RequestError as error:
+            respond(error)
+            return
         self._networks[network.id] = network
         self._since[network.id] = time.monotonic()
         self._store.put_network(network)
-        log.info("network created", extra={"network": network.id, "interface": parent})
+        log.info("network created", extra={"network": network.id, "interface": network.options.link.parent})
+        respond(Done())
 
     def _refuse_conflict(self, network: Network) -> None:
         option, parent = network.options.named_by, network.options.link.parent

@@ -34,7 +34,6 @@ from supervisor.runtime.loop import Timer
 from supervisor.state.bindings import is_found, key_of_container
 from supervisor.state.records import EndpointRecord, LeaseRecord, Origin
 from workers.contract import messages as w
-from workers.contract.client_identity import legal_hostname
 from workers.contract.lease import AnyLease, Family, Lease, Lease6, Route
 
 CLEAN_UP_SECONDS = 4.0  # the worker's, after the time for its first lease
@@ -142,6 +141,11 @@ class Endpoint:
     def identity(self) -> Identity | None:
         """The container, once known."""
         return self._journal.identity
+
+    @property
+    def hostname(self) -> str | None:
+        """The host name that the DHCP server gets, once known."""
+        return self.origin.name_on_lan(self.identity)
 
     @property
     def interface(self) -> str | None:
@@ -329,11 +333,7 @@ class Endpoint:
         self._send_to(path, arrived=self.phase is Phase.JOINED)
 
     def _send_to(self, path: Path, *, arrived: bool) -> None:
-        self.worker.attach(w.Attach(str(path), self._hostname, self._gateway, arrived))
-
-    @property
-    def _hostname(self) -> str | None:
-        return legal_hostname(self.identity.hostname) if self.identity else None
+        self.worker.attach(w.Attach(str(path), self.hostname, self._gateway, arrived))
 
     def _on_link_overdue(self) -> None:
         """The engine does not tell us if a start breaks off after Join, but then the link is still on the host."""
@@ -365,8 +365,8 @@ class Endpoint:
             self._journal.identity = identity
             with self._store.soon():  # the watcher tells the next instance, too
                 self._save()
-            if self._hostname and self.has_sandbox:
-                self.worker.send(w.Rename(self._hostname))
+            if self.hostname and self.has_sandbox:
+                self.worker.send(w.Rename(self.hostname))
         if self.origin.key is None:  # several were started at once: the MAC is this container's from its next start on
             self.origin = replace(self.origin, key=key_of_container(container.id))
             with self._store.soon():

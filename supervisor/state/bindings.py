@@ -9,12 +9,14 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import NamedTuple
 
 from supervisor.contract.messages import CreateEndpoint
 from supervisor.engine.container_files import Identity
 from supervisor.engine.identity import COMEBACK_SECONDS
 from supervisor.state.records import Binding
 from supervisor.state.store import Store
+from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import AnyLease, Family
 from workers.contract.messages import EndpointSpec
 from workers.system.clock import boottime
@@ -55,6 +57,19 @@ def mac_of_name(network_id: str, name: str) -> str:
     return local_mac(digest[:5])
 
 
+class Client(NamedTuple):
+    """A client as servers know it: both families have one of their own."""
+
+    mac: str
+    identity: ClientIdentity
+
+    def known_by(self, family: Family) -> tuple[str | bytes | int, ...]:
+        """The words by which a server of this family finds its lease."""
+        if family is Family.IPV6:
+            return self.identity.duid, self.identity.iaid
+        return self.mac, self.identity.client_id
+
+
 class Bindings:
     """All bindings, on disk as well."""
 
@@ -80,21 +95,23 @@ class Bindings:
         """The last binding of the owner of the key."""
         return self._bindings.get((network_id, key)) if key is not None else None
 
-    def claim(self, binding: Binding | None) -> dict[Family, AnyLease]:
-        """Returns the leases that wait for the owner and still run. They wait no longer."""
+    def claim(self, binding: Binding | None, client: Client | None = None) -> dict[Family, AnyLease]:
+        """Returns the leases that wait for the owner and still run. They wait no longer.
+
+        Those for which this client cannot ask go on waiting: their own client releases them when they are due.
+        """
         if binding is None or not binding.leases:
             return {}
-        self.given_back(binding)
-        return {family: lease for family, lease in binding.leases.items() if lease.runs(boottime())}
+        others = {} if client is None else _leases_of_others(binding, client)
+        self._put_waiting(binding, others)
+        leases = binding.leases.items()
+        return {family: lease for family, lease in leases if family not in others and lease.runs(boottime())}
 
     def keep(self, spec: EndpointSpec, key: str | None, lease: AnyLease) -> None:
-        """An endpoint has this lease now. Leases that wait under the key for another MAC wait until they are due."""
-        if key is None:
-            return
-        known = self.recall(spec.network_id, key)
-        if known is not None and known.leases and known.mac != spec.mac:
-            self._put(replace(known, key=f"left:{next(iter(known.leases.values())).address.ip}"))
-        self._put(self._with(spec, key, lease))
+        """An endpoint has this lease now."""
+        if key is not None:
+            self._make_room(spec, key)
+            self._put(self._with(spec, key, lease))
 
     def set_aside(self, spec: EndpointSpec, key: str, lease: AnyLease, *, give_back: bool) -> None:
         """An endpoint has ended without releasing its lease, which waits for the owner of the key.
@@ -102,13 +119,10 @@ class Bindings:
         `give_back`: the lease is released if the owner does not come in time; else it runs out.
         """
         if lease.runs(boottime()):
+            self._make_room(spec, key)
             until = boottime() + COMEBACK_SECONDS if give_back else None
             binding = self._with(spec, key, lease)
             self._put(replace(binding, leases=binding.leases | {lease.family: lease}, release_at=until))
-
-    def given_back(self, binding: Binding) -> None:
-        """The leases of the binding wait no longer; it keeps its MAC and addresses."""
-        self._put(replace(binding, leases={}, release_at=None))
 
     def overdue(self) -> tuple[Binding, ...]:
         """The bindings whose owner did not come in time for the leases that wait."""
@@ -130,6 +144,18 @@ class Bindings:
                 del self._bindings[place]
                 self._store.drop_binding(*place)
 
+    def _make_room(self, spec: EndpointSpec, key: str) -> None:
+        """Leases that wait under the key for another client wait elsewhere until they are due."""
+        known = self.recall(spec.network_id, key)
+        others = _leases_of_others(known, Client(spec.mac, spec.client_identity)) if known is not None else {}
+        if known is not None and others:
+            self._put(replace(known, key=f"left:{next(iter(others.values())).address.ip}", leases=others))
+            self._put_waiting(known, {family: one for family, one in known.leases.items() if family not in others})
+
+    def _put_waiting(self, binding: Binding, leases: dict[Family, AnyLease]) -> None:
+        """These leases of the binding go on waiting, the others do not."""
+        self._put(replace(binding, leases=leases, release_at=binding.release_at if leases else None))
+
     def _with(self, spec: EndpointSpec, key: str, lease: AnyLease) -> Binding:
         """The binding of the key with this lease's address. With the same MAC it keeps the other family's part."""
         known = self.recall(spec.network_id, key)
@@ -149,3 +175,11 @@ class Bindings:
     def _put(self, one: Binding) -> None:
         self._bindings[one.network_id, one.key] = one
         self._store.put_binding(one)
+
+
+def _leases_of_others(binding: Binding, client: Client) -> dict[Family, AnyLease]:
+    """The leases of the binding for which this client cannot ask: a server would not know it again."""
+    former = Client(binding.mac, binding.client_identity)
+    return {
+        family: lease for family, lease in binding.leases.items() if former.known_by(family) != client.known_by(family)
+    }

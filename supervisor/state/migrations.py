@@ -110,7 +110,8 @@ def _endpoint_2(_id: str, phase: str, _held: int, _lease: str | None, text: str)
     old = json.loads(text)
     remembered = json.loads(old["remembered"] or "null")
     record = old | {
-        "spec": old | _client_and_link_2(old) | {"remembered": _lease_2(remembered)},
+        # The gateway is that of the answer to Join, and no option's.
+        "spec": old | _client_and_link_2(old) | {"remembered": _lease_2(remembered), "gateway": None},
         "phase": phase,
         "origin": dict(zip(("given_mac", "given_address", "key", "keep_lease"), old["origin"], strict=True)),
         "identity": old["identity"] and dict(zip(("id", "name", "hostname"), old["identity"], strict=True)),

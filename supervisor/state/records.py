@@ -16,12 +16,13 @@ from msgspec import convert, json
 from supervisor.domain.options import NetworkOptions
 from supervisor.domain.phases import Phase
 from supervisor.engine.container_files import Identity
-from workers.contract.client_identity import ClientIdentity
+from workers.contract.client_identity import ClientIdentity, legal_hostname
 from workers.contract.lease import AnyLease, Family, Lease, Lease6, Route
 from workers.contract.link import LinkSpec
 from workers.contract.messages import EndpointSpec
 from workers.system.clock import boot_id, boottime
 
+SHORT_ID = 12  # characters: the host name that the engine gives to a container without one
 T = TypeVar("T")
 L = TypeVar("L", bound=AnyLease)
 
@@ -38,7 +39,8 @@ class Network:
 class Origin:
     """The origin of an endpoint: the values that Docker gave and must not be told, and the key of its identity.
 
-    `keep_lease`: the option `release=keep` holds.
+    `keep_lease`: the option `release=keep` holds. `hostname` is the endpoint's own, and `hostname_is_id` the network's
+    `hostname=id`.
     """
 
     given_mac: bool = False
@@ -46,6 +48,15 @@ class Origin:
     key: str | None = None
     keep_lease: bool = False
     given_address6: bool = False
+    hostname: str | None = None
+    hostname_is_id: bool = False
+
+    def name_on_lan(self, identity: Identity | None) -> str | None:
+        """The host name that the DHCP server gets. The dots of a container's name make no domain."""
+        if self.hostname is not None or identity is None:
+            return self.hostname
+        chosen = identity.hostname not in ("", identity.id[:SHORT_ID])
+        return legal_hostname(identity.hostname if chosen or self.hostname_is_id else identity.name.replace(".", "-"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,7 @@ class Samples(random.Random):
             dns=tuple(self.address() for _ in range(self.randrange(3))),
             domain="lan.exämple" if self.coin() else None,
             mtu=self.randrange(68, 9001) if self.coin() else None,
+            ntp=tuple(self.address() for _ in range(self.randrange(3))),
         )
 
     def network(self) -> Network:
@@ -78,6 +79,14 @@ class Samples(random.Random):
             keep_lease=self.coin(),
             mac_by_name=self.coin(),
             conflict=self.choice(tuple(ConflictCheck)),
+            gateway=self.address() if self.coin() else None,
+            mtu=self.randrange(9001) if self.coin() else None,
+            client_id="rack-{name}" if self.coin() else None,
+            vendor_class="vendor" if self.coin() else None,
+            user_class="user" if self.coin() else None,
+            hostname_is_id=self.coin(),
+            register_dns=self.coin(),
+            validate_dhcp=self.coin(),
         )
         return Network(self.id(), options)
 
@@ -90,7 +99,9 @@ class Samples(random.Random):
     def client_identity(self) -> ClientIdentity:
         """With values that are not the defaults."""
         parameters = tuple(self.randbytes(self.randrange(4)))
-        return ClientIdentity(self.randbytes(7), "web" if self.coin() else None, "vendor", parameters)
+        name, user = ("web" if self.coin() else None), ("user" if self.coin() else None)
+        octets = self.randbytes(7)
+        return ClientIdentity(octets, name, "vendor", parameters, octets, 7, user_class=user, fqdn=self.coin())
 
     def spec(self) -> EndpointSpec:
         """As an endpoint that asks for something or for nothing."""
@@ -105,6 +116,8 @@ class Samples(random.Random):
             skip_routes=self.coin(),
             drop_expired=self.coin(),
             remembered=self.lease() if self.coin() else None,
+            gateway=self.address() if self.coin() else None,
+            mtu=self.randrange(9001) if self.coin() else None,
         )
 
     def endpoint(self) -> EndpointRecord:
@@ -112,13 +125,19 @@ class Samples(random.Random):
         return EndpointRecord(
             spec=self.spec(),
             phase=self.choice(list(Phase)),
-            origin=Origin(self.coin(), self.coin(), f"container:{self.id()}" if self.coin() else None, self.coin()),
+            origin=self.origin(),
             identity=Identity(self.id(), "we\"b'", "wéb") if self.coin() else None,
             sandbox_key=f"/run/docker/netns/{self.id()[:12]}" if self.coin() else None,
             leases=(self.lease_record(),) if self.coin() else (),
             routes=self.routes(),
             gateway=self.address() if self.coin() else None,
         )
+
+    def origin(self) -> Origin:
+        """With and without a key and a host name."""
+        key, name = (f"container:{self.id()}" if self.coin() else None), ("web" if self.coin() else None)
+        given = (self.coin(), self.coin(), key, self.coin(), self.coin())
+        return Origin(*given, hostname=name, hostname_is_id=self.coin())
 
     def lease_record(self) -> LeaseRecord:
         """Held or not any more."""

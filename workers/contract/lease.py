@@ -103,6 +103,7 @@ class Lease(AnyLease):
     mtu: int | None = None
     renewal: int | None = None
     rebinding: int | None = None
+    ntp: tuple[IPv4Address, ...] = ()
 
     @property
     def source(self) -> str:
@@ -115,6 +116,13 @@ class Lease(AnyLease):
     @property
     def t2(self) -> float | None:
         return None if self.duration is None else self.obtained + (self.rebinding or T2 * self.duration)
+
+    def with_gateway(self, gateway: IPv4Address | None) -> "Lease":
+        """The same lease with this default gateway, or with none, in place of the server's; its routes stay."""
+        others = tuple(r for r in self.classless if r.destination != DEFAULT_DESTINATION)
+        default = (Route(DEFAULT_DESTINATION, gateway),) if others and gateway is not None else ()
+        static = () if self.classless else self.static
+        return replace(self, routers=(gateway,) if gateway else (), classless=others + default, static=static)
 
     @property
     def gateway(self) -> IPv4Address | None:

@@ -3,7 +3,7 @@
 Messages travel over one pipe per worker, as pickles of these frozen dataclasses. Times are `boottime()` seconds.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address
 
@@ -12,6 +12,8 @@ from workers.contract.lease import AnyLease, Family, Lease, Lease6, Route
 from workers.contract.link import LINK_ID_LENGTH, LinkSpec, container_link
 
 WORKER_PREFIX = "nd-"
+NO_GATEWAY = IPv4Address(0)
+PARENTS_MTU = 0
 
 
 class ConflictCheck(StrEnum):
@@ -48,7 +50,8 @@ class EndpointSpec:
     an address whose lease has run out off the link (RFC 2131), instead of keeping it until a server answers.
     `remembered` and `remembered6` are leases that this client still holds from before: the worker asks for them first
     (RFC 2131 section 3.2), and uses them if no server answers. `mark` is the group (ip-link(8)) of the link while it is
-    on the host: it tells to which state the link belongs; 0 marks nothing.
+    on the host: it tells to which state the link belongs; 0 marks nothing. `gateway` and `mtu` replace those of an
+    IPv4 lease: NO_GATEWAY and PARENTS_MTU stand for none.
     """
 
     network_id: str
@@ -79,6 +82,15 @@ class EndpointSpec:
     def all_remembered(self) -> tuple[AnyLease, ...]:
         """The remembered leases of both families."""
         return tuple(lease for lease in (self.remembered, self.remembered6) if lease is not None)
+
+    gateway: IPv4Address | None = None
+    mtu: int | None = None
+
+    def applied(self, lease: Lease) -> Lease:
+        """The lease with the gateway and the MTU that this endpoint gets instead."""
+        if self.gateway is not None:
+            lease = lease.with_gateway(None if self.gateway == NO_GATEWAY else self.gateway)
+        return lease if self.mtu is None else replace(lease, mtu=self.mtu or None)
 
     @property
     def process_name(self) -> str:

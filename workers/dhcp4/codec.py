@@ -21,6 +21,9 @@ COOKIE = b"\x63\x82\x53\x63"
 BOOTREQUEST, BOOTREPLY = 1, 2
 ETHERNET, ETHERNET_LENGTH = 1, 6  # the hardware type and its addresses
 PAD, END, OVERLOAD = 0, 255, 52
+# Flags E and S, two codes that are no longer used, and then a partial name without a root label, to which the server
+# adds its domain (RFC 4702 sections 2 and 3).
+CLIENT_FQDN = b"\x05\x00\x00"
 
 
 class Malformed(ValueError):
@@ -71,7 +74,7 @@ class Answer:
     def values(self) -> dict[str, str]:
         """The answer in udhcpc's variables, which `parse_lease` validates."""
         words = {"ip": str(self.address)}
-        for name, code in (("subnet", 1), ("router", 3), ("dns", 6), ("serverid", 54)):
+        for name, code in (("subnet", 1), ("router", 3), ("dns", 6), ("ntpsrv", 42), ("serverid", 54)):
             words[name] = " ".join(map(str, _addresses(self.options.get(code, b""))))
         words["mask"] = _prefix_length(self.options.get(1, b""))
         for name, code, size in (("lease", 51, 4), ("renewal", 58, 4), ("rebinding", 59, 4), ("mtu", 26, 2)):
@@ -112,8 +115,7 @@ def encode(
         options.append((56, words.encode("ascii")))
     options.append((61, identity.client_id))
     if kind in (MessageType.DISCOVER, MessageType.REQUEST):
-        if identity.hostname is not None:
-            options.append((12, identity.hostname.encode("ascii")))
+        options += description(identity)
         options.append((57, MAX_MESSAGE.to_bytes(2, "big")))
         options.append((60, identity.vendor_class.encode("ascii")))
         options.append((55, bytes(identity.parameters)))
@@ -122,6 +124,21 @@ def encode(
     header = HEADER.pack(*fields, *addresses, hardware, b"", b"", COOKIE)
     area = b"".join(bytes([code, len(value)]) + value for code, value in options)
     return (header + area + bytes([END])).ljust(BOOTP_MINIMUM, b"\0")
+
+
+def description(identity: ClientIdentity) -> Iterator[tuple[int, bytes]]:
+    """The options of DISCOVER and REQUEST that a client has only if its user or its container brings them.
+
+    A client that sends its name as an FQDN must not send option 12 as well (RFC 4702 section 3.1).
+    """
+    if identity.hostname is not None and identity.fqdn:
+        labels = (label.encode("ascii") for label in identity.hostname.split("."))
+        yield 81, CLIENT_FQDN + b"".join(bytes([len(label)]) + label for label in labels)
+    elif identity.hostname is not None:
+        yield 12, identity.hostname.encode("ascii")
+    if identity.user_class is not None:
+        value = identity.user_class.encode("ascii")
+        yield 77, bytes([len(value)]) + value  # RFC 3004: a list, each item with its length before it
 
 
 def decode(payload: bytes) -> Answer:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from workers.acd.probe import AddressProbe
 from workers.contract.errors import NoLease
 from workers.contract.lease import Lease
+from workers.contract.link import LinkSpec
 from workers.contract.messages import ConflictCheck, EndpointSpec
 from workers.dhcp4.machine import (
     MAX_WAIT_SECONDS,
@@ -18,12 +19,14 @@ from workers.dhcp4.machine import (
     Offered,
     Send,
     State,
+    Tally,
     Unconfirmed,
 )
 from workers.dhcp4.packet_socket import PacketSocket
 from workers.dhcp4.release import release_message
 from workers.diagnosis.causes import likely_cause
 from workers.system.clock import boottime
+from workers.system.poll import ready
 
 MAX_DECLINES = 3
 
@@ -144,18 +147,39 @@ class Exchange:
 
     def failure(self) -> NoLease:
         """The reason why there is no lease when the time is up."""
-        tally, spec = self._machine.tally, self._spec
-        awaited = "DHCPACK" if self._machine.state is State.REQUESTING else "DHCPOFFER"
-        seen = f"{tally.discovers} DISCOVER sent, {tally.offers} answers"
-        parent = spec.link.parent
-        return NoLease(f"no {awaited} on {parent} in {spec.lease_timeout:g} s ({seen}): {self._reason()}")
+        return no_lease(self._spec, self._machine)
 
-    def _reason(self) -> str:
-        tally = self._machine.tally
-        if tally.naks:
-            return f"{tally.naks} requests were refused by the server, last with {tally.last_words!r}"
-        if tally.unusable:
-            return tally.unusable
-        if tally.requests:
-            return f"{tally.requests} REQUEST sent for what was offered, none answered"
-        return likely_cause(self._spec.link)
+
+def find_server(spec: EndpointSpec, packet_socket: PacketSocket) -> None:
+    """Returns when a server has offered a lease, for which this client does not ask. Raises NoLease, OSError."""
+    machine, deadline = machine_for(spec), boottime() + spec.lease_timeout
+    while (now := boottime()) < deadline:
+        due_at = machine.next_at or now
+        if now >= due_at:
+            for message in (effect for effect in machine.due(now) if isinstance(effect, Send)):
+                packet_socket.broadcast(message.payload)
+        else:
+            ready([packet_socket.fileno()], min(due_at, deadline) - now)
+        for answer in packet_socket.receive():
+            if any(isinstance(effect, Offered) for effect in machine.receive(answer, boottime())):
+                return
+    raise no_lease(spec, machine)
+
+
+def no_lease(spec: EndpointSpec, machine: Machine) -> NoLease:
+    """The error of a budget that has run out."""
+    tally = machine.tally
+    awaited = "DHCPACK" if machine.state is State.REQUESTING else "DHCPOFFER"
+    seen = f"{tally.discovers} DISCOVER sent, {tally.offers} answers"
+    what = f"no {awaited} on {spec.link.parent} in {spec.lease_timeout:g} s ({seen})"
+    return NoLease(f"{what}: {_reason(tally, spec.link)}")
+
+
+def _reason(tally: Tally, link: LinkSpec) -> str:
+    if tally.naks:
+        return f"{tally.naks} requests were refused by the server, last with {tally.last_words!r}"
+    if tally.unusable:
+        return tally.unusable
+    if tally.requests:
+        return f"{tally.requests} REQUEST sent for what was offered, none answered"
+    return likely_cause(link)

@@ -39,6 +39,7 @@ def parse_lease(values: Mapping[str, str], obtained: float) -> Lease:
         dns=_addresses(values.get("dns", "")),
         domain=_domain(values.get("domain", "")),
         mtu=_number(values.get("mtu", ""), MIN_MTU, MAX_MTU),
+        ntp=_addresses(values.get("ntpsrv", "")),
     )
 
 

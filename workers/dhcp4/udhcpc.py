@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from workers.contract.client_identity import ClientIdentity
+from workers.dhcp4.codec import description
 from workers.dhcp4.lease_parser import InvalidLease, parse_lease
 from workers.dhcp4.machine import Granted, Refused, Unanswered, Unusable
 from workers.system.clock import boottime
@@ -93,8 +94,7 @@ class ClientOptions:
         words = ["udhcpc", "-f", "-i", self.interface, "-s", str(SCRIPT), "-B", "-o", "-V", identity.vendor_class]
         words += ["-x", f"0x3d:{identity.client_id.hex()}"]
         words += [word for option in identity.parameters for word in ("-O", str(option))]
-        if identity.hostname:
-            words += ["-x", f"0x0c:{identity.hostname.encode('ascii').hex()}"]
+        words += [word for code, value in description(identity) for word in ("-x", f"{code:#04x}:{value.hex()}")]
         if self.requested:
             words += ["-r", str(self.requested)]
         return [*words, "-t", "3", "-T", str(RETRY_SECONDS), "-A", str(ROUND_PAUSE_SECONDS)]

@@ -61,7 +61,7 @@ class Creation:
                 leases = tuple(one.lease for one in acquired.values())
                 for lease in leases:
                     if isinstance(lease, Lease):
-                        follow_mtu(self._spec.container_link, None, lease)
+                        follow_mtu(self._spec.container_link, None, self._spec.applied(lease))
                 # Reported before the packet sockets are closed, which takes 15 ms.
                 unconfirmed = frozenset(family for family, one in acquired.items() if not one.confirmed)
                 self._report(Created(leases, routes, unconfirmed))

@@ -47,7 +47,7 @@ class LeaseManager:
     def __init__(self, spec: EndpointSpec, lease: Lease, report: Callable[[Report], None], *, confirmed: bool) -> None:
         self.lease = lease
         self.clients = Clients(self._options, self._on_event, report)
-        self._placement = Placement(report, skip_routes=spec.skip_routes)
+        self._placement = Placement(spec, report)
         self._spec = spec
         self._report = report
         self._interface = ""

@@ -27,5 +27,5 @@ def follow_mtu(interface: str, previous: Lease | None, lease: Lease, limit: int 
     except NetlinkError as error:
         return (str(error),)
     if lease.mtu is not None and lease.mtu > most:
-        return (f"MTU {wanted}, as the link takes no more; the server named {lease.mtu}",)
+        return (f"MTU {wanted}, as the link takes no more, instead of {lease.mtu}",)
     return (f"MTU changed from {link.mtu} to {wanted}",) if wanted != link.mtu else ()

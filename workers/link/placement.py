@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address
 
 from workers.contract.lease import Lease
-from workers.contract.messages import LeaseTrouble, Report, Trouble
+from workers.contract.messages import EndpointSpec, LeaseTrouble, Report, Trouble
 from workers.link.configure import configure, unconfigure
 from workers.link.mtu import follow_mtu
 from workers.netlink.operations import NetlinkError
@@ -19,18 +19,19 @@ log = logging.getLogger(__name__)
 class Placement:
     """`joined` is the gateway in our answer to Join, `mtu_limit` the MTU of the link's parent."""
 
-    def __init__(self, report: Callable[[Report], None], *, skip_routes: bool) -> None:
+    def __init__(self, spec: EndpointSpec, report: Callable[[Report], None]) -> None:
         self.joined: IPv4Address | None = None
         self.mtu_limit: int | None = None
+        self._spec = spec
         self._report = report
-        self._skip_routes = skip_routes
         self._dropped = False
 
     def put(self, interface: str, previous: Lease, lease: Lease) -> bool:
         """Applies `lease` in place of `previous`; False if the kernel refused."""
+        previous, lease = self._spec.applied(previous), self._spec.applied(lease)
         there = None if self._dropped else previous
         try:
-            changes = configure(interface, there, lease, skip_routes=self._skip_routes, joined=self.joined)
+            changes = configure(interface, there, lease, skip_routes=self._spec.skip_routes, joined=self.joined)
         except NetlinkError as error:
             self._report(LeaseTrouble(Trouble.INVALID, f"the lease could not be applied: {error}", lease.family))
             return False
@@ -41,7 +42,7 @@ class Placement:
     def drop(self, interface: str, lease: Lease) -> None:
         """Removes the lease's address and its routes."""
         try:
-            changes = unconfigure(interface, lease, skip_routes=self._skip_routes)
+            changes = unconfigure(interface, self._spec.applied(lease), skip_routes=self._spec.skip_routes)
         except NetlinkError as error:
             self._report(LeaseTrouble(Trouble.INVALID, f"the address could not be removed: {error}", lease.family))
             return

@@ -1,5 +1,6 @@
 """Join's answer: what the engine will accept of what the server and the bridge offer."""
 
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 import pytest
@@ -9,7 +10,7 @@ from supervisor.domain.join_answer import join_answer
 from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import Lease, Route
 from workers.contract.link import LinkKind, LinkSpec
-from workers.contract.messages import EndpointSpec
+from workers.contract.messages import NO_GATEWAY, EndpointSpec
 
 BR0 = LinkSpec(LinkKind.BRIDGE, "br0")
 ROUTER = IPv4Address("192.0.2.1")
@@ -29,9 +30,11 @@ def _answer(
     static: tuple[Route, ...] = (),
     parent_routes: tuple[Route, ...] = (),
     skip_routes: bool = False,
+    gateway: IPv4Address | None = None,
 ) -> Joined:
     mac = "02:00:00:00:00:01"
     spec = EndpointSpec("n" * 64, "e" * 64, BR0, mac, ClientIdentity.of_mac(mac), 10.0, skip_routes=skip_routes)
+    spec = replace(spec, gateway=gateway)
     lease = Lease(IPv4Interface("192.0.2.10/24"), ROUTER, 600, 0.0, routers=routers, classless=classless, static=static)
     return join_answer(spec, lease, parent_routes)
 
@@ -56,6 +59,17 @@ def test_link() -> None:
 def test_gateway(routers: tuple[IPv4Address, ...], classless: tuple[Route, ...], gateway: IPv4Address | None) -> None:
     """The gateway is option 3's first, unless there is an option 121, which replaces it altogether (RFC 3442)."""
     assert _answer(routers=routers, classless=classless).gateway == gateway
+
+
+@pytest.mark.parametrize("classless", [(), (Route(DEFAULT, ROUTER), Route(OFFICE, ROUTER))])
+def test_gateway_of_the_user(classless: tuple[Route, ...]) -> None:
+    """It replaces the server's of either option, and outside of the subnet it has a route; or there is none."""
+    routes = tuple(route for route in classless if route.destination != DEFAULT)
+    answer = _answer(routers=(ROUTER,), classless=classless, gateway=FAR_ROUTER)
+    assert answer.gateway == FAR_ROUTER
+    assert answer.routes == (Route(IPv4Network("198.51.100.1/32")), *routes)
+    answer = _answer(routers=(ROUTER,), classless=classless, gateway=NO_GATEWAY)
+    assert (answer.gateway, answer.routes) == (None, routes)
 
 
 def test_gateway_off_link() -> None:

@@ -1,5 +1,6 @@
 """The users' options: what is taken, what it means, and that each refusal names its option."""
 
+from dataclasses import asdict
 from ipaddress import IPv4Address
 
 import pytest
@@ -18,6 +19,7 @@ from supervisor.domain.options import (
     require_null_ipam,
 )
 from workers.contract.link import LinkKind, LinkSpec, MacvlanMode
+from workers.contract.messages import NO_GATEWAY, PARENTS_MTU
 
 
 def test_defaults() -> None:
@@ -106,6 +108,24 @@ def test_booleans(option: str, text: str, value: bool) -> None:
         ({"parent": "eth0", "mode": "ipvlan"}, "mode"),
         ({"mode": "macvlan"}, "parent"),
         ({"bridge": "br0", "Bridge": "br1"}, "Bridge"),
+        ({"bridge": "br0", "gateway": "192.0.2"}, "gateway"),
+        ({"bridge": "br0", "gateway": "224.0.0.1"}, "gateway"),
+        ({"bridge": "br0", "gateway": "2001:db8::1"}, "gateway"),
+        ({"bridge": "br0", "mtu": "575"}, "mtu"),
+        ({"bridge": "br0", "mtu": "65536"}, "mtu"),
+        ({"bridge": "br0", "mtu": "-1400"}, "mtu"),
+        ({"bridge": "br0", "mtu": "1e3"}, "mtu"),
+        ({"bridge": "br0", "mtu": "1400", "propagate_mtu": "true"}, "propagate_mtu"),
+        ({"bridge": "br0", "propagate_mtu": "1400"}, "propagate_mtu"),
+        ({"bridge": "br0", "client_id": "01:aa:bb:cc:dd:ee:ff"}, "client_id"),
+        ({"bridge": "br0", "client_id": "{name}\n"}, "client_id"),
+        ({"bridge": "br0", "client_id": "{mac}" + "x" * 60}, "client_id"),
+        ({"bridge": "br0", "vendor_class": ""}, "vendor_class"),
+        ({"bridge": "br0", "vendor_class": "x" * 65}, "vendor_class"),
+        ({"bridge": "br0", "user_class": "wöb"}, "user_class"),
+        ({"bridge": "br0", "hostname": "web"}, "hostname"),
+        ({"bridge": "br0", "register_dns": "yes"}, "register_dns"),
+        ({"bridge": "br0", "validate_dhcp": ""}, "validate_dhcp"),
     ],
 )
 def test_refused_network_options(options: dict[str, str], named: str) -> None:
@@ -117,7 +137,7 @@ def test_refused_network_options(options: dict[str, str], named: str) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"brigde": "br0"}, "unknown option 'brigde'; did you mean bridge?; a network takes bridge, client, conflict"),
+        ({"brigde": "br0"}, "unknown option 'brigde'; did you mean bridge?; a network takes bridge, client, client_id"),
         ({"bridge": "br0", "Conflict": "off"}, "did you mean conflict?"),
         ({"bridge": "br0", "zebra": "1"}, "unknown option 'zebra'; a network takes"),
         ({"bridge": "br0", "ip": "192.0.2.7"}, "it is an option of a container"),
@@ -130,6 +150,10 @@ def test_refused_network_options(options: dict[str, str], named: str) -> None:
         ({"mode": "macvlan"}, "option parent is missing: which network card is the LAN on?"),
         ({"bridge": "br0", "parent": "eth0"}, "options bridge and parent exclude each other"),
         ({"bridge": "br0", "macvlan_mode": "vepa"}, "macvlan_mode does not fit mode=bridge; it fits mode=macvlan"),
+        ({"bridge": "br0", "gateway": "non"}, "it is an IPv4 address, lease or none; did you mean none?"),
+        ({"bridge": "br0", "mtu": "leas"}, "a number from 576 to 65535, lease or parent; did you mean lease?"),
+        ({"bridge": "br0", "client_id": "rack"}, "would be the identifier, and so the lease, of all containers"),
+        ({"bridge": "br0", "hostname": "ids"}, "'ids' is none of name, id; did you mean id?"),
     ],
 )
 def test_refusal_says_what_is_meant(options: dict[str, str], says: str) -> None:
@@ -150,11 +174,39 @@ def test_defaults_of_the_table(scope: Scope) -> None:
 
 def test_an_endpoint_overrides_its_network() -> None:
     """Where an option has both scopes the container's own value counts, and the network's without one."""
-    assert {option.name for option in OPTIONS if len(option.scopes) == 2} == {"release"}
+    both = {"gateway", "mtu", "release", "vendor_class"}
+    assert {option.name for option in OPTIONS if len(option.scopes) == 2} == both
     network, kept = NetworkOptions("br0"), NetworkOptions("br0", keep_lease=True)
     assert for_endpoint(network, parse_endpoint_options({"release": "keep"})) == kept
     assert for_endpoint(kept, parse_endpoint_options({"release": "leave"})) == network
     assert for_endpoint(kept, parse_endpoint_options({})) == kept
+    fixed = NetworkOptions("br0", gateway=IPv4Address("192.0.2.1"), mtu=1400)
+    assert for_endpoint(fixed, parse_endpoint_options({"gateway": "lease", "mtu": "lease"})) == network
+
+
+@pytest.mark.parametrize(
+    ("options", "field", "value"),
+    [
+        ({"gateway": "192.0.2.1"}, "gateway", IPv4Address("192.0.2.1")),
+        ({"gateway": "none"}, "gateway", NO_GATEWAY),
+        ({"gateway": "lease"}, "gateway", None),
+        ({"mtu": "576"}, "mtu", 576),
+        ({"mtu": "lease"}, "mtu", None),
+        ({"mtu": "parent"}, "mtu", PARENTS_MTU),
+        ({"propagate_mtu": "true"}, "mtu", None),
+        ({"propagate_mtu": "False"}, "mtu", PARENTS_MTU),
+        ({"client_id": "rack-{name}"}, "client_id", "rack-{name}"),
+        ({"vendor_class": "MSFT 5.0"}, "vendor_class", "MSFT 5.0"),
+        ({"user_class": "lab"}, "user_class", "lab"),
+        ({"hostname": "id"}, "hostname_is_id", True),
+        ({"register_dns": "true"}, "register_dns", True),
+        ({"validate_dhcp": "1"}, "validate_dhcp", True),
+    ],
+)
+def test_values(options: dict[str, str], field: str, value: object) -> None:
+    """What is written means this, and nothing else changes."""
+    parsed = parse_network_options({"bridge": "br0", **options})
+    assert asdict(parsed) == asdict(NetworkOptions("br0")) | {field: value}
 
 
 @pytest.mark.parametrize(
@@ -170,6 +222,12 @@ def test_endpoint_options(options: dict[str, str], requested: IPv4Address | None
     assert parse_endpoint_options(options) == EndpointOptions(requested)
 
 
+def test_identity_of_an_endpoint() -> None:
+    """Its name and its client identifier are its own, and no values of the network's."""
+    parsed = parse_endpoint_options({"hostname": "web.lab", "client_id": "01:aa", "vendor_class": "phones"})
+    assert parsed == EndpointOptions(hostname="web.lab", client_id=b"\x01\xaa", instead={"vendor_class": "phones"})
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [
@@ -181,6 +239,14 @@ def test_endpoint_options(options: dict[str, str], requested: IPv4Address | None
         ({"ip": "127.0.0.1"}, "ip"),
         ({"ip": "224.0.0.1"}, "ip"),
         ({"ip": "255.255.255.255"}, "ip"),
+        ({"client_id": ""}, "client_id"),
+        ({"client_id": "01:aa:b"}, "client_id"),
+        ({"client_id": "x" * 64}, "client_id"),
+        ({"hostname": ""}, "hostname"),
+        ({"hostname": "web_1"}, "hostname"),
+        ({"hostname": "x" * 65}, "hostname"),
+        ({"mtu": "x"}, "mtu"),
+        ({"gateway": "::"}, "gateway"),
         ({"bridge": "br0"}, "bridge"),
     ],
 )

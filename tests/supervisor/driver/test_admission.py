@@ -24,7 +24,7 @@ from tests.supervisor.puppet import LEASE, NETWORK
 from tests.supervisor.samples import never
 from workers.contract.client_identity import ClientIdentity
 from workers.contract.link import LinkKind, LinkSpec
-from workers.contract.messages import EndpointSpec
+from workers.contract.messages import PARENTS_MTU, EndpointSpec
 from workers.system.clock import boottime
 
 BR0 = LinkSpec(LinkKind.BRIDGE, "br0")
@@ -99,11 +99,11 @@ class Gate:
         assert seen == identity
         return spec, origin
 
-    def remember(self, key: str, *, waits: bool = False) -> None:
-        """A container of this key was here before, with FORMER and ADDRESS."""
-        self.memory.keep(spec_of(FORMER), key, LIVE)
+    def remember(self, key: str, *, waits: bool = False, mac: str = FORMER) -> None:
+        """A container of this key was here before, with this MAC and ADDRESS."""
+        self.memory.keep(spec_of(mac), key, LIVE)
         if waits:
-            self.memory.set_aside(spec_of(FORMER), key, LIVE, give_back=True)
+            self.memory.set_aside(spec_of(mac), key, LIVE, give_back=True)
 
 
 def _nowhere() -> Store:
@@ -201,7 +201,7 @@ def test_mac_by_name(gate: Gate) -> None:
 def test_identity_in_use(gate: Gate, key: str, options: NetworkOptions, identity: Identity | None) -> None:
     """One identity has one endpoint at a time: who comes second is told who has it, and takes nothing with it."""
     gate.options, gate.others = options, [endpoint_with(key, MAIL)]
-    gate.remember(key, waits=True)
+    gate.remember(key, waits=True, mac=FORMER if identity is None else mac_of_name(NETWORK, "web"))
     chosen = {"id": "web"} if key == "id:web" else {}
     with pytest.raises(Conflict, match="'web' is in use on this network, by container mail"):
         gate.admit(identity, options=chosen)
@@ -262,3 +262,87 @@ def test_bad_option(gate: Gate) -> None:
     with pytest.raises(InvalidRequest, match="id"):
         gate.admit(WEB, options={"id": "../web"})
     assert gate.admit(WEB)[0].remembered == LIVE
+
+
+def test_identity_of_the_client(gate: Gate) -> None:
+    """The network's classes and the FQDN go along, the container's own vendor class before the network's."""
+    gate.options = NetworkOptions("br0", vendor_class="printers", user_class="lab", register_dns=True)
+    identity = gate.admit(WEB)[0].client_identity
+    assert (identity.vendor_class, identity.user_class, identity.fqdn) == ("printers", "lab", True)
+    assert gate.admit(WEB, options={"vendor_class": "phones"})[0].client_identity.vendor_class == "phones"
+
+
+@pytest.mark.parametrize(
+    ("template", "identity", "octets"),
+    [
+        ("rack-{name}", WEB, b"\0rack-web"),
+        ("rack-{name}", None, b"\x01" + bytes.fromhex(FORMER.replace(":", ""))),
+        ("ff:{mac}", None, b"\xff" + bytes.fromhex(FORMER.replace(":", ""))),
+        ("{mac}/{name}", WEB, b"\0" + FORMER.encode() + b"/web"),
+    ],
+)
+def test_client_id_of_the_network(gate: Gate, template: str, identity: Identity | None, octets: bytes) -> None:
+    """Each container has its own, with its name or MAC in it; one of unknown name has its MAC."""
+    gate.options = NetworkOptions("br0", client_id=template)
+    assert gate.admit(identity, mac=FORMER)[0].client_identity.client_id == octets
+
+
+def test_client_id_that_is_too_long(gate: Gate) -> None:
+    """Only the container's name tells that a template makes too much of it."""
+    gate.options = NetworkOptions("br0", client_id="rack-{name}")
+    with pytest.raises(InvalidRequest, match=r"option client_id: .* 64 printable"):
+        gate.admit(Identity("c1", "x" * 70, ""))
+
+
+def test_client_id_in_use(gate: Gate) -> None:
+    """To the server two containers with one identifier would be one: the second is refused, the same one is not."""
+    chosen = {"client_id": "01:02:03"}
+    other = Other(
+        Origin(key="container:c2"), MAIL, True, spec=replace(spec_of(GIVEN), client_identity=ClientIdentity(b"\1\2\3"))
+    )
+    gate.others = [cast(Endpoint, other)]
+    with pytest.raises(
+        Conflict, match="option client_id: this identifier is in use on this network, by container mail"
+    ):
+        gate.admit(WEB, options=chosen)
+    assert gate.admit(MAIL, options=chosen)[0].client_identity.client_id == b"\1\2\3"
+    spec, _ = gate.admit(WEB)
+    assert spec.client_identity.client_id == ClientIdentity.of_mac(spec.mac).client_id
+
+
+def test_waiting_lease_of_another_client(gate: Gate) -> None:
+    """With another client identifier the container's lease is no longer its own: it stays, to be given back."""
+    gate.remember("container:c1", waits=True)
+    spec, _ = gate.admit(WEB, options={"client_id": "web"})
+    assert (spec.mac, spec.remembered) == (FORMER, None)
+    assert gate.admit(WEB, options={"vendor_class": "phones"})[0].remembered == LIVE
+
+
+@pytest.mark.parametrize(
+    ("identity", "by_id", "options", "name"),
+    [
+        (Identity("c1", "web", "c1"), False, {}, "web"),
+        (Identity("c1", "web", "c1"), True, {}, "c1"),
+        (Identity("c1", "shop-web_1.x", "c1"), False, {}, "shop-web-1-x"),
+        (Identity("c1", "web", "chosen.lab"), False, {}, "chosen.lab"),
+        (Identity("c1", "web", "chosen.lab"), True, {}, "chosen.lab"),
+        (Identity("c1", "web", "chosen"), False, {"hostname": "printer"}, "printer"),
+        (None, False, {"hostname": "printer"}, "printer"),
+        (None, False, {}, None),
+    ],
+)
+def test_host_name(
+    gate: Gate, identity: Identity | None, by_id: bool, options: dict[str, str], name: str | None
+) -> None:
+    """The endpoint's own name comes first, then --hostname, then the container's name or, by choice, its short id."""
+    gate.options = NetworkOptions("br0", hostname_is_id=by_id)
+    assert gate.admit(identity, options=options)[0].client_identity.hostname == name
+
+
+def test_link_of_the_user(gate: Gate) -> None:
+    """Gateway and MTU are the network's, unless the container has its own."""
+    gate.options = NetworkOptions("br0", gateway=ADDRESS, mtu=1400)
+    spec, _ = gate.admit()
+    assert (spec.gateway, spec.mtu) == (ADDRESS, 1400)
+    spec, _ = gate.admit(options={"gateway": "lease", "mtu": "parent"})
+    assert (spec.gateway, spec.mtu) == (None, PARENTS_MTU)

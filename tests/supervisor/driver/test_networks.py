@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from supervisor.state.tables import Snapshot
 from tests.supervisor.children import Home
 from tests.supervisor.samples import never
 from workers.contract.link import LinkKind, LinkSpec
+from workers.contract.messages import EndpointSpec
+from workers.endpoint.server_probe import ServerReport
 from workers.link.parent_report import ParentReport
 
 POOLS = (IpamPool("null", "0.0.0.0/0"),)
@@ -43,7 +46,7 @@ class PlayedEngine:
     def __post_init__(self) -> None:
         self.store = Store(Path("/nowhere"), Snapshot, never)
         self.store.problem = "no disk in this test"
-        self.networks = Networks(self.home.process_manager, self.home.loop, self.engine, self.store)
+        self.networks = Networks(self.home.process_manager, self.home.loop, self.engine, self.store, 0)
 
     def create(self, network_id: str, **options: str) -> Answer | RequestError:
         """The answer to CreateNetwork, however it is given."""
@@ -133,6 +136,26 @@ def test_ignore_conflicts(context: PlayedEngine, bridge: str) -> None:
 def test_ignore_conflicts_is_about_others(context: PlayedEngine) -> None:
     """It does not make a bridge of what is none."""
     assert isinstance(context.create("n1", bridge="eth0", ignore_conflicts="true"), InvalidRequest)
+
+
+@pytest.mark.parametrize(
+    ("error", "text"), [(None, None), ("no DHCPOFFER", "option validate_dhcp: no DHCPOFFER"), ("bug", "could be asked")]
+)
+def test_validated(context: PlayedEngine, monkeypatch: pytest.MonkeyPatch, error: str | None, text: str | None) -> None:
+    """A network whose creator wants a server to answer exists if one does; else the reason is told."""
+
+    def probe(spec: EndpointSpec, channel: Connection) -> None:
+        assert (spec.link.parent, spec.lease_timeout, spec.client_identity.vendor_class) == ("br0", 2.0, "phones")
+        if error == "bug":
+            raise RuntimeError("a bug of ours")
+        channel.send(ServerReport(error))
+
+    monkeypatch.setattr(module, "probe_server", probe)
+    options = {"bridge": "br0", "lease_timeout": "2s", "vendor_class": "phones"}
+    answer = context.create("n1", validate_dhcp="true", **options)
+    assert (answer == Done(), len(context.networks)) == ((True, 1) if text is None else (False, 0))
+    assert text is None or text in str(answer)
+    assert context.create("n2", ignore_conflicts="true", **options) == Done()  # nobody is asked
 
 
 def test_forgotten_by_the_engine(context: PlayedEngine, monkeypatch: pytest.MonkeyPatch) -> None:

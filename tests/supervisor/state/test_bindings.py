@@ -100,6 +100,23 @@ def test_known_again_after_a_restart(memory: Bindings, store: Store, tmp_path: P
     assert (seen.mac, seen.addresses, seen.leases) == (MAC, {Family.IPV4: str(LIVE.address.ip)}, {})
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_waiting_lease_of_another_client(memory: Bindings, fails: bool) -> None:
+    """Who came back with another client identifier cannot have the lease: its former client gives it back."""
+    set_aside(memory)
+    changed = replace(SPEC, client_identity=ClientIdentity(b"\0web"))
+    if fails:  # a start whose lease could not be released
+        memory.set_aside(changed, KEY, LIVE, give_back=True)
+    else:
+        memory.keep(changed, KEY, LIVE)
+    seen = memory.recall(NETWORK, KEY)
+    assert seen is not None
+    assert (seen.client_identity, bool(seen.leases)) == (changed.client_identity, fails)
+    (left,) = (one for one in memory if one.key != KEY)
+    assert (left.client_identity, left.leases) == (SPEC.client_identity, {Family.IPV4: LIVE})
+    assert left.release_at is not None
+
+
 def test_waiting_lease_of_another_mac(memory: Bindings) -> None:
     """Who came back as another machine leaves its former lease to be given back, under nobody's key."""
     set_aside(memory)
@@ -137,7 +154,7 @@ def test_overdue(memory: Bindings, monkeypatch: pytest.MonkeyPatch, give_back: b
     due = memory.overdue()
     assert [one.key for one in due] == ([KEY] if give_back else [])
     for one in due:
-        memory.given_back(one)
+        memory.claim(one)
     assert memory.overdue() == ()
 
 

@@ -421,7 +421,7 @@ def test_full_disk_at_the_start(disk: Path) -> None:
 @pytest.mark.parametrize("orderly", [False, True], ids=["killed", "closed"])
 def test_read_only_disk(disk: Path, orderly: bool) -> None:
     """What is there is found, new things are served from memory with the reason told; writable again, all is kept."""
-    before, now = Samples(13).snapshot(), Samples(12).snapshot()
+    before, now = Samples(13).snapshot(), replace(Samples(12).snapshot(), data_root="/srv/docker")
     if orderly:
         filled(disk, before)._close()
     else:

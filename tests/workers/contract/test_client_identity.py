@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.workers.dhcp4.hostile import texts
-from workers.contract.client_identity import ClientIdentity, legal_hostname
+from workers.contract.client_identity import ClientIdentity, id_of_text, legal_hostname, printable
 
 LEGAL = re.compile(
     r"(?=.{1,253}\Z)([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
@@ -63,3 +63,33 @@ def test_identity_of_a_mac() -> None:
     """The client identifier is the hardware type and the address (RFC 2132 section 9.14); the name is made legal."""
     identity = ClientIdentity.of_mac("02:42:C0:00:00:05", "web_1")
     assert (identity.client_id, identity.hostname) == (bytes.fromhex("010242c0000005"), "web-1")
+
+
+@pytest.mark.parametrize(
+    ("text", "octets"),
+    [
+        ("01:02:00:5e:10:00:01", "0102005e100001"),
+        ("FF:00", "ff00"),
+        ("web", "00776562"),
+        ("rack-1 (left)", "007261636b2d3120286c65667429"),
+        ("beef", "0062656566"),
+        ("a" * 63, "00" + "61" * 63),
+    ],
+)
+def test_client_identifier(text: str, octets: str) -> None:
+    """Octets are taken as they are; another text is no hardware address, and gets the type 0 for that."""
+    assert id_of_text(text).hex() == octets
+
+
+@pytest.mark.parametrize("text", ["", "a" * 64, "tab\t", "wöb", ":".join(["00"] * 65), "nul\0"])
+def test_no_client_identifier(text: str) -> None:
+    """What is no printable ASCII, or too long for udhcpc's packet, is refused."""
+    with pytest.raises(ValueError, match=r"octets|characters"):
+        id_of_text(text)
+
+
+def test_printable() -> None:
+    """A class has 1 to 64 characters."""
+    assert printable("x" * 64) == "x" * 64
+    with pytest.raises(ValueError, match="1 to 64 printable"):
+        printable("x" * 65)

@@ -76,3 +76,21 @@ def test_boottime() -> None:
 def test_overdue(duration: int | None, now: float, overdue: float | None) -> None:
     """Five seconds after T2, or half of what is left; a successor has as long for its own question."""
     assert _lease(duration=duration).overdue_at(now) == overdue
+
+
+@pytest.mark.parametrize("gateway", [OTHER, None])
+@pytest.mark.parametrize(
+    ("classless", "static"),
+    [
+        ((), ()),
+        ((), (Route(OFFICE, ROUTER),)),
+        ((Route(DEFAULT_DESTINATION, ROUTER),), (Route(OFFICE, ROUTER),)),
+        ((Route(DEFAULT_DESTINATION, ROUTER), Route(LAB)), (Route(OFFICE, ROUTER),)),
+        ((Route(LAB),), ()),
+    ],
+)
+def test_with_gateway(gateway: IPv4Address | None, classless: tuple[Route, ...], static: tuple[Route, ...]) -> None:
+    """The user's gateway replaces option 3's and option 121's; the routes stay those that they were."""
+    lease = _lease(routers=(ROUTER,), classless=classless, static=static)
+    changed = lease.with_gateway(gateway)
+    assert (changed.gateway, changed.routes) == (gateway, lease.routes)

@@ -14,7 +14,7 @@ from workers.dhcp4.udhcpc import MAX_RECORD_BYTES, SCRIPT, ClientOptions, Event,
 MAC = "02:00:5e:00:53:01"
 SHELLS = [["dash"], ["busybox", "sh"]]
 REPORTED = {"ip", "mask", "subnet", "router", "dns", "domain", "lease", "serverid", "mtu", "routes", "staticroutes"}
-REPORTED |= {"msstaticroutes", "message"}
+REPORTED |= {"msstaticroutes", "message", "ntpsrv"}
 RECORDS = b"deconfig\0ip=\0\0bound\0ip=192.0.2.10\0domain=a=b\0\0nak\0message=\xff\n \0\0"
 EVENTS = [
     Event(EventKind.DECONFIG, {"ip": ""}),
@@ -149,3 +149,11 @@ def test_requested_address_and_host_name() -> None:
     words = ClientOptions("eth0", identity, IPv4Address("192.0.2.10")).arguments()
     assert _pairs(words, "-r") == ["192.0.2.10"]
     assert _pairs(words, "-x") == ["0x3d:0102005e005301", "0x0c:7765622d31"]
+
+
+def test_identity_of_the_users_choice() -> None:
+    """Options 61, 60, 77 and 81 are the identity's; with an FQDN there is no option 12 (RFC 4702 section 3.1)."""
+    identity = ClientIdentity(b"\0rack", "web.lab", "vendor", user_class="user", fqdn=True)
+    words = ClientOptions("eth0", identity).arguments()
+    assert _pairs(words, "-V") == ["vendor"]
+    assert _pairs(words, "-x") == ["0x3d:007261636b", "0x51:05000003776562036c6162", "0x4d:0475736572"]
