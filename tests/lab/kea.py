@@ -34,6 +34,7 @@ class KeaLease:
     mac: str
     hostname: str
     declined: bool
+    client_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class Kea(Daemon):
         with self.lease_file.open(newline="") as file:
             latest = {row["address"]: row for row in csv.DictReader(file)}
         return [
-            KeaLease(IPv4Address(address), row["hwaddr"], row["hostname"], row["state"] == DECLINED)
+            KeaLease(IPv4Address(address), row["hwaddr"], row["hostname"], row["state"] == DECLINED, row["client_id"])
             for address, row in latest.items()
             if row["valid_lifetime"] != RELEASED
         ]

@@ -140,6 +140,7 @@ class Container:
         self.mac = ""
         self.address = ""
         self.address6 = ""
+        self.options: dict[str, str] = {}  # driver-opt=NAME=VALUE
         self._source = ""
         if early_sandbox:
             self._make_sandbox()
@@ -148,7 +149,7 @@ class Container:
     def request(self) -> dict[str, object]:
         """CreateEndpoint's body."""
         interface = {"Address": "", "AddressIPv6": "", "MacAddress": self.mac}
-        return {**self._ids, "Interface": interface, "Options": ENDPOINT_OPTIONS}
+        return {**self._ids, "Interface": interface, "Options": ENDPOINT_OPTIONS | self.options}
 
     @property
     def _ids(self) -> dict[str, object]:

@@ -5,7 +5,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -82,9 +82,12 @@ class Rig:
         self.containers.append(container)
         return container
 
-    def joined(self, network_id: str | None = None, *, early_sandbox: bool = False) -> Container:
-        """A container in which the persistent client has confirmed the lease."""
+    def joined(
+        self, network_id: str | None = None, own: Mapping[str, str] | None = None, *, early_sandbox: bool = False
+    ) -> Container:
+        """A container with these options of its own, in which the persistent client has confirmed the lease."""
         container = self.container(network_id, early_sandbox=early_sandbox)
+        container.options = dict(own or {})
         container.start()
         self.wait_for_bound(container)
         return container

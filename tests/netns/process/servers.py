@@ -23,6 +23,12 @@ MOST: dict[int, bytes | None] = {
     + b"".join(bytes((16, 10, number)) + LAN[number].packed for number in range(100, 134)),
     Option.DNS: b"".join(LAN[number].packed for number in range(100, 118)),
 }
+# RFC 3442: option 121 wins over its private twin 249, and both over 33 and 3.
+ROUTES: dict[int, bytes | None] = {
+    Option.CLASSLESS_ROUTES: bytes.fromhex("10 0a14 c0a84d04  00 c0a84d05"),  # 10.20.0.0/16 via .4, the rest via .5
+    Option.MICROSOFT_ROUTES: bytes.fromhex("10 0a15 c0a84d04  00 c0a84d06"),
+    Option.STATIC_ROUTES: bytes.fromhex("0a160001 c0a84d04"),
+}
 Script = Callable[[], Behaviour]
 
 
@@ -131,6 +137,7 @@ class Case:
     server: str = str(SERVER)
     lease_seconds: int | None = USUAL.lease_time
     way: Callable[[Packet], str] = usual_way
+    routes: tuple[str, ...] = ()
     error: str = ""
 
 
@@ -154,6 +161,16 @@ CASES = {
     "no lease time": Case(grants(Grant(more={Option.LEASE_TIME: None})), lease_seconds=3600),
     "no mask": Case(grants(Grant(more={Option.SUBNET_MASK: None}))),
     "no router": Case(grants(Grant(more={Option.ROUTER: None})), gateway=""),
+    "the router is the address": Case(grants(Grant(router=USUAL.address)), gateway=""),
+    "the router is outside of the subnet": Case(grants(Grant(router=BEYOND)), gateway=str(BEYOND)),
+    "routes in three options": Case(
+        grants(Grant(more=ROUTES)), gateway=str(LAN[5]), routes=(f"10.20.0.0/16 via {LAN[4]}",)
+    ),
+    "routes in two options": Case(
+        grants(Grant(more=ROUTES | {Option.CLASSLESS_ROUTES: None})),
+        gateway=str(LAN[6]),
+        routes=(f"10.21.0.0/16 via {LAN[4]}",),
+    ),
     "/32": Case(grants(Grant(more={Option.SUBNET_MASK: b"\xff" * 4})), address=f"{USUAL.address}/32"),
     "no server id": Case(grants(Grant(more={Option.SERVER_ID: None})), error="names no server (option 54)"),
     "no address": Case(grants(Grant(NOWHERE)), error="'0.0.0.0', which is no unicast address"),

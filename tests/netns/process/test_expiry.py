@@ -13,7 +13,7 @@ from tests.netns.process.hurried import with_constants
 from tests.netns.process.instances import Instances
 from tests.netns.process.rig import Rig
 from tests.netns.process.scripted import Grant, scripted_server
-from tests.netns.process.wire import Kind, Packet
+from tests.netns.process.wire import Kind, Option, Packet
 
 LEASE_SECONDS = 30  # a shorter one is not left to udhcpc
 BACK_SECONDS = 30.0
@@ -162,6 +162,23 @@ def test_lease_that_could_not_be_given_back(rig: Rig, server: DhcpServer) -> Non
     (release,) = rig.capture.frames(kind=Kind.RELEASE)
     assert (release.mac, str(release.source)) == (container.mac, container.address.partition("/")[0])
     wait_until(lambda: rig.machine.links() == links, "the links of before", 5)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_lease_of_another_client(rig: Rig, server: DhcpServer) -> None:
+    """A container that comes back with another client identifier leaves its lease to be released by the former one."""
+    network = rig.network()
+    first = rig.joined(network, {"id": "web", "client_id": "former"})
+    run("ip", "-n", rig.machine.lan, "link", "set", "port", "down")
+    first.stop()
+    run("ip", "-n", rig.machine.lan, "link", "set", "port", "up")
+
+    second = rig.joined(network, {"id": "web", "client_id": "present"})
+
+    assert (second.mac, second.ip != first.ip) == (first.mac, True)
+    wait_until(lambda: [lease.address for lease in server.leases()] == [second.ip], "the former lease's release", 15)
+    (release,) = rig.capture.frames(kind=Kind.RELEASE)
+    assert (release.packet.options[Option.CLIENT_ID], release.packet.ciaddr) == (b"\0former", first.ip)
 
 
 @pytest.mark.usefixtures("impatient")

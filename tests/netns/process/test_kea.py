@@ -121,3 +121,14 @@ def test_forgone(rig: Rig, kea: Kea) -> None:
         release_by_broadcast(INTERFACE, lease, container.mac, ClientIdentity.of_mac(container.mac))
 
     wait_until(lambda: not kea.leases(), "the release", 5)
+
+
+def test_identity(rig: Rig, kea: Kea) -> None:
+    """Kea takes the name of a client FQDN, and gives back by the identifier that the user chose."""
+    container = rig.joined(
+        rig.network(register_dns="true", user_class="lab"), {"client_id": "web-1", "hostname": "printer"}
+    )
+    (lease,) = kea.leases()
+    assert (lease.hostname.rstrip("."), lease.client_id) == ("printer", "00:77:65:62:2d:31")
+    container.stop()
+    assert not kea.leases()

@@ -48,7 +48,7 @@ def test_mtu_follows_the_server(rig: Rig) -> None:
             rig.renew(container)
             assert mtu_of(container) == expected, named
 
-        assert "MTU 1500, as the link takes no more; the server named 9000" in rig.plugin.log
+        assert "MTU 1500, as the link takes no more, instead of 9000" in rig.plugin.log
         rig.clean()
 
 
@@ -77,4 +77,29 @@ def test_mtu_of_the_user(rig: Rig) -> None:
         rig.renew(container)
 
         assert mtu_of(container) == 1350
+        rig.clean()
+
+
+@pytest.mark.parametrize(
+    ("network", "own", "expected"),
+    [
+        ({"mtu": "1400"}, {}, 1400),
+        ({"mtu": "1400"}, {"mtu": "1350"}, 1350),
+        ({"mtu": "1400"}, {"mtu": "9000"}, 1500),
+        ({"mtu": "1400"}, {"mtu": "lease"}, 1300),
+        ({"propagate_mtu": "true"}, {}, 1300),
+        ({"propagate_mtu": "false"}, {}, 1500),
+        ({}, {"mtu": "parent"}, 1500),
+    ],
+)
+def test_mtu_option(rig: Rig, network: dict[str, str], own: dict[str, str], expected: int) -> None:
+    """The option replaces the server's MTU, up to that of the bridge, and stays over a renewal that names another."""
+    with scripted_server(rig.machine.lan, serving(1200)) as server:
+        container = rig.joined(rig.network(**network), own)
+        assert mtu_of(container) == (1200 if expected == 1300 else expected)
+
+        server.behaviour = serving(1300)
+        rig.renew(container)
+
+        assert mtu_of(container) == expected
         rig.clean()

@@ -80,6 +80,8 @@ def live(rig: Rig, container: Container, case: Case) -> None:
 
     assert container.inet == [case.address]
     assert container.default_route.split()[:3] == (["default", "via", case.gateway] if case.gateway else [])
+    table = container.inside("ip", "-4", "route").splitlines()
+    assert [line.strip().partition(" dev")[0] for line in table if line.startswith("10.2")] == [*case.routes]
     view = container.view
     assert (view["lease_seconds"], view["server"], view["lease_state"]) == (case.lease_seconds, case.server, "bound")
     container.stop()

@@ -34,7 +34,7 @@ class Kind(IntEnum):
 
 
 class Option(IntEnum):
-    """Codes of RFC 2132 and RFC 3442."""
+    """Codes of RFC 2132, RFC 3004, RFC 3442 and RFC 4702."""
 
     SUBNET_MASK = 1
     ROUTER = 3
@@ -52,6 +52,8 @@ class Option(IntEnum):
     REBINDING_TIME = 59
     VENDOR_CLASS = 60
     CLIENT_ID = 61
+    USER_CLASS = 77
+    CLIENT_FQDN = 81
     CLASSLESS_ROUTES = 121
     MICROSOFT_ROUTES = 249
 
