@@ -1,8 +1,10 @@
 """Who a container is to the LAN: its MAC and its host name, from the first packet on, and never another's."""
 
 import fcntl
+import json
 import os
 import termios
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -20,13 +22,15 @@ from tests.lab.images import BUSYBOX, SLEEP, import_image
 from tests.lab.lab import Lab
 from tests.lab.network import LAN, SERVER
 from tests.lab.plugin import Plugin
-from tests.plugin.conftest import NETWORK, Run
+from tests.plugin.conftest import NETWORK, Run, create_network
 from tests.plugin.judge import Named, assert_leased, await_client, lease_of, names
+from tests.plugin.sandbox import Sandbox
 
 pytestmark = pytest.mark.plugin
 
 MAC = "02:00:5e:00:53:03"
 AT_ONCE = 8
+DNS_SECONDS = 5.0
 WATCHER_TIMEOUT = 10.0  # seconds; the engine tells of a container after its start, and is busy with seven others
 
 
@@ -105,13 +109,37 @@ def _has_request(pid: int) -> bool:
     return False
 
 
-def test_default_host_name(run: Run, plugin: Plugin, lab: Lab) -> None:
-    """Without --hostname it is the one that the container itself shows: the start of its id."""
-    container = run()
+def test_host_name_without_a_choice(run: Run, plugin: Plugin, lab: Lab) -> None:
+    """The LAN finds the container by its name, made legal, within seconds of its start."""
+    container = run(name="shop-web_1.x")
+    begun = time.monotonic()
     attachment = assert_leased(container, NETWORK, lab.dhcp)
+    assert attachment.address is not None
+    assert lab.network.on_host("dig", "+short", f"@{SERVER}", "shop-web-1-x.lan") == str(attachment.address.ip)
+    assert time.monotonic() - begun < DNS_SECONDS
     await_client(plugin, attachment)
+    assert {named.name for named in names(lab.dhcp, attachment.mac)} == {"shop-web-1-x"}
 
-    assert {named.name for named in names(lab.dhcp, attachment.mac)} == {container.exec("hostname")}
+
+@pytest.fixture
+def by_id(plugin: Plugin, no_leaks: None) -> Iterator[str]:
+    """A network whose containers are known by their ids, and have no default route."""
+    create_network(plugin, "by-id", "--opt=hostname=id", "--opt=gateway=none")
+    yield "by-id"
+    plugin.docker("network", "rm", "by-id")
+
+
+def test_network_of_the_users_choice(by_id: str, plugin: Plugin, lab: Lab) -> None:
+    """With hostname=id the server gets what the container shows; with gateway=none Docker adds no way of its own."""
+    container = Container.run(lab.engine.docker, "plain", f"--network={by_id}")
+    try:
+        attachment, sandbox = assert_leased(container, by_id, lab.dhcp), Sandbox.of(container)
+        await_client(plugin, attachment)
+        assert {named.name for named in names(lab.dhcp, attachment.mac)} == {container.exec("hostname")}
+        assert sorted(link["ifname"] for link in json.loads(sandbox.run("ip", "-json", "link"))) == ["eth0", "lo"]
+        assert sandbox.gateway() is None
+    finally:
+        container.remove()
 
 
 def test_host_name_of_a_running_container(run: Run, lab: Lab) -> None:

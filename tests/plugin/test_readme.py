@@ -17,7 +17,6 @@ from tests.lab.lab import Lab
 from tests.lab.network import BRIDGE
 from tests.lab.plugin import create
 from tests.lab.registry import ADDRESS
-from tests.option_tables import with_tables
 from tests.plugin.markdown import Block, blocks, first_cells, section
 from workers.contract.messages import Trouble
 
@@ -83,11 +82,6 @@ def _run(script: str, machine: Lab, directory: Path) -> None:
     else:
         shell = machine.engine.inside("bash", "-euo", "pipefail", "-c", f"cd {directory}\n{script}")
         run(*shell, env=environment, stdin=b"y\n", timeout=60)
-
-
-def test_the_option_tables_are_those_of_the_code() -> None:
-    """The README has the options that are accepted, with the words of the table in the code (`make docs`)."""
-    assert with_tables(README) == README
 
 
 @pytest.mark.parametrize("view", [EndpointView, EventView, Health, WorkerView, Cost])

@@ -7,7 +7,7 @@ import pytest
 
 from tests.api.unit import reaction
 from tests.lab.dhcp import DhcpServer, ServerOptions
-from tests.lab.network import BRIDGE, LAN
+from tests.lab.network import BRIDGE, LAN, SERVER
 from tests.netns.process.fakeengine import network_request
 from tests.netns.process.rig import Rig
 from tests.netns.process.wire import Kind, Option
@@ -35,6 +35,14 @@ def test_identity(rig: Rig, server: DhcpServer, client: str) -> None:
     assert {(p.options[Option.VENDOR_CLASS], p.options[Option.USER_CLASS]) for p in asking} == {(b"phones", b"\3lab")}
     assert {p.options[Option.CLIENT_FQDN] for p in asking} == {FQDN}
     assert not any(p.hostname for p in packets)
+
+
+def test_vendor_class_of_a_container(rig: Rig, server: DhcpServer) -> None:
+    """It replaces the network's, and a server chooses options by it."""
+    server.restart(ServerOptions(extra=("--dhcp-vendorclass=set:phone,phones", f"--dhcp-option=tag:phone,3,{LAN[8]}")))
+    network = rig.network(vendor_class="printers")
+    phone, printer = rig.joined(network, {"vendor_class": "phones"}), rig.joined(network)
+    assert [c.default_route.split()[2] for c in (phone, printer)] == [str(LAN[8]), str(SERVER)]
 
 
 def test_identity_of_the_longest_values(rig: Rig, server: DhcpServer) -> None:

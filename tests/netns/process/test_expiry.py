@@ -104,6 +104,17 @@ def test_lease_that_is_kept(rig: Rig, server: DhcpServer, instances: Instances) 
     forget(server)
 
 
+def test_one_container_keeps_its_lease(rig: Rig, server: DhcpServer) -> None:
+    """With `release=keep` of its own it sends no RELEASE, while its neighbour on the network does."""
+    network = rig.network()
+    kept, other = rig.joined(network, {"release": "keep"}), rig.joined(network)
+    for container in (kept, other):
+        container.stop()
+    assert [frame.mac for frame in rig.capture.frames(kind=Kind.RELEASE)] == [other.mac]
+    assert [lease.mac for lease in server.leases()] == [kept.mac]
+    forget(server)
+
+
 def test_start_without_a_server(rig: Rig, server: DhcpServer) -> None:
     """A valid lease is enough to start within moments while no server answers; it is confirmed when one is back."""
     network = rig.network(release="keep")
