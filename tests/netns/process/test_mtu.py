@@ -94,9 +94,9 @@ def test_mtu_of_the_user(rig: Rig) -> None:
 )
 def test_mtu_option(rig: Rig, network: dict[str, str], own: dict[str, str], expected: int) -> None:
     """The option replaces the server's MTU, up to that of the bridge, and stays over a renewal that names another."""
-    with scripted_server(rig.machine.lan, serving(1200)) as server:
+    with scripted_server(rig.machine.lan, serving(1290)) as server:
         container = rig.joined(rig.network(**network), own)
-        assert mtu_of(container) == (1200 if expected == 1300 else expected)
+        assert mtu_of(container) == (1290 if expected == 1300 else expected)
 
         server.behaviour = serving(1300)
         rig.renew(container)
