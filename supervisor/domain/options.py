@@ -191,8 +191,8 @@ OPTIONS = (
         BOTH,
         gateway,
         "`lease`",
-        "the container's default gateway: `lease` is the server's choice, an address replaces it, also after each "
-        "renewal, and `none` gives the container no default route. The server's other routes stay",
+        "the container's IPv4 gateway: `lease` is the server's choice, an address replaces it, also after renewals, and "
+        "`none` gives the container no default route. The server's other routes stay",
     ),
     Option(
         "hostname",
@@ -304,7 +304,8 @@ OPTIONS = (
         boolean,
         "`false`",
         "`true` sends a container's name as a client FQDN (DHCP option 81) instead of a host name (option 12), which "
-        "asks the server to put it into the DNS. dnsmasq does so with both; others only with this",
+        "asks the server to put it into the DNS. dnsmasq does so with both; others only with this. DHCPv6 has no other "
+        "name (option 39), so a container with IPv6 always sends it there",
     ),
     Option(
         "release",
@@ -340,8 +341,8 @@ OPTIONS = (
         NETWORK,
         boolean,
         "`false`",
-        "`true` makes `docker network create` ask whether a DHCP server answers, and fail if none does within "
-        "`lease_timeout`. The question leaves no lease behind",
+        "`true` makes `docker network create` ask whether a DHCP server answers, with `ipv6=only` a DHCPv6 server, and "
+        "fail if none does within `lease_timeout`. The question leaves no lease behind",
     ),
     Option(
         "vendor_class",

@@ -4,6 +4,7 @@ import logging
 import secrets
 import time
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from multiprocessing.connection import Connection
 
 from supervisor.contract.errors import Conflict, Failed, InvalidRequest, NotFound, RequestError
@@ -16,7 +17,7 @@ from supervisor.runtime.process_manager import ProcessManager
 from supervisor.state.bindings import local_mac
 from supervisor.state.records import Network
 from supervisor.state.store import Store
-from workers.contract.client_identity import VENDOR_CLASS, ClientIdentity, id_of_mac
+from workers.contract.client_identity import VENDOR_CLASS, ClientIdentity
 from workers.contract.link import LinkSpec
 from workers.contract.messages import EndpointSpec
 from workers.endpoint.server_probe import ServerReport, probe_server
@@ -134,11 +135,10 @@ class Networks:
     def _find_server(self, network: Network, respond: Respond) -> None:
         """Has a job ask for a DHCP server, with a MAC address that nobody has."""
         options, mac = network.options, local_mac(secrets.token_bytes(5))
-        client = ClientIdentity(
-            id_of_mac(mac), vendor_class=options.vendor_class or VENDOR_CLASS, user_class=options.user_class
-        )
+        vendor_class = options.vendor_class or VENDOR_CLASS
+        client = replace(ClientIdentity.of_mac(mac), vendor_class=vendor_class, user_class=options.user_class)
         owner = (network.id, secrets.token_hex(32), options.link, mac, client)
-        spec = EndpointSpec(*owner, options.lease_timeout, mark=self._mark)
+        spec = EndpointSpec(*owner, options.lease_timeout, mark=self._mark, ipv6=options.ipv6)
 
         def answered(report: object | None) -> None:
             if not isinstance(report, ServerReport):

@@ -19,6 +19,8 @@ from workers.dhcp6.packet_socket import PacketSocket6
 from workers.dhcp6.release import release_message
 from workers.dhcp6.router_advertisement import RouterAdvertisement, slaac_lease
 from workers.diagnosis.causes import likely_cause
+from workers.system.clock import boottime
+from workers.system.poll import ready
 
 MAX_DECLINES = 3
 MAX_ROUTERS = 4
@@ -257,3 +259,21 @@ class Exchange:
     @property
     def _has_prefix(self) -> bool:
         return any(slaac_lease(router, self._spec.mac, 0.0) for router in self._routers.values())
+
+
+def find_server(spec: EndpointSpec, packet_socket: PacketSocket6) -> None:
+    """Returns when a server has answered a question that asks for no address. Raises NoLease, OSError."""
+    machine, deadline = machine_for(spec, boottime()), boottime() + spec.lease_timeout
+    machine.inform(boottime())
+    while (now := boottime()) < deadline:
+        due_at = machine.next_at or now
+        if now >= due_at:
+            for message in (effect for effect in machine.due(now) if isinstance(effect, Send)):
+                packet_socket.multicast(message.payload)
+        else:
+            ready([packet_socket.fileno()], min(due_at, deadline) - now)
+        for answer in (message for message in packet_socket.receive() if isinstance(message, Answer)):
+            if any(isinstance(effect, Configured) for effect in machine.receive(answer, boottime())):
+                return
+    sent, parent = f"{machine.tally.informs} INFORMATION-REQUEST sent", spec.link.parent
+    raise NoLease(f"no REPLY on {parent} in {spec.lease_timeout:g} s ({sent}): {likely_cause(spec.link)}")

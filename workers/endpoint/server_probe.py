@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 from workers.contract.errors import NoLease
+from workers.contract.lease import Family
 from workers.contract.messages import EndpointSpec
-from workers.dhcp4.first_lease import find_server
+from workers.dhcp4 import first_lease as dhcp4
 from workers.dhcp4.packet_socket import PacketSocket
+from workers.dhcp6 import first_lease as dhcp6
+from workers.dhcp6.packet_socket import PacketSocket6
 from workers.link.kind import discard, link_of
 from workers.netlink.operations import Netlink, NetlinkError
 
@@ -27,8 +30,12 @@ def probe_server(spec: EndpointSpec, channel: Connection) -> None:
     try:
         with Netlink() as netlink:
             link.make(netlink)
-        with PacketSocket(spec.container_link) as packet_socket:
-            find_server(spec, packet_socket)
+        if Family.IPV4 in spec.families:  # a container starts with one address
+            with PacketSocket(spec.container_link) as packet_socket:
+                dhcp4.find_server(spec, packet_socket)
+        else:
+            with PacketSocket6(spec.container_link, spec.mac) as packet_socket6:
+                dhcp6.find_server(spec, packet_socket6)
     except (NetlinkError, NoLease, OSError) as failure:
         error = str(failure)
     discard(spec, link)

@@ -6,8 +6,9 @@ from ipaddress import IPv4Address
 import pytest
 
 from tests.api.unit import reaction
+from tests.lab.command import run
 from tests.lab.dhcp import DhcpServer, ServerOptions
-from tests.lab.network import BRIDGE, LAN, SERVER
+from tests.lab.network import BRIDGE, LAN, LAN_BRIDGE, SERVER
 from tests.netns.process.fakeengine import network_request
 from tests.netns.process.rig import Rig
 from tests.netns.process.wire import Kind, Option
@@ -132,6 +133,32 @@ def test_server_that_is_asked_for(rig: Rig, server: DhcpServer) -> None:
     assert server.kinds(frame.mac) == ["DISCOVER", "OFFER"]
     assert not server.leases()
     assert rig.machine.links() == links
+
+
+def test_server_on_a_card(rig: Rig, server: DhcpServer, card: str) -> None:
+    """It is found by a macvlan of the parent as well, which is gone afterwards."""
+    links = rig.machine.links()
+    rig.network(parent=card, validate_dhcp="true")
+    assert rig.capture.kinds(rig.capture.frames()[0].mac) == [Kind.DISCOVER]
+    assert (server.leases(), rig.machine.links()) == ([], links)
+
+
+def test_dhcpv6_server(rig: Rig, server: DhcpServer) -> None:
+    """With ipv6=only a DHCPv6 server has to answer, and is asked for no address."""
+    lan, address = rig.machine.lan, "fd00:77::1/64"
+    run("ip", "-n", lan, "addr", "add", address, "dev", LAN_BRIDGE, "nodad")
+    try:
+        server.restart(ServerOptions(extra=("--dhcp-range=fd00:77::1000,fd00:77::1fff,64,120",)))
+        rig.network(ipv6="only", validate_dhcp="true")
+        assert "DHCPINFORMATION-REQUEST" in server.log()
+        assert "DHCPSOLICIT" not in server.log()
+        rig.clean()
+        server.restart()
+        options = {"bridge": BRIDGE, "ipv6": "only", "validate_dhcp": "true", "lease_timeout": "1s"}
+        answer = rig.engine.call("CreateNetwork", network_request("f" * 64, options))
+        assert f"option validate_dhcp: no REPLY on {BRIDGE} in 1 s (" in answer.error
+    finally:
+        run("ip", "-n", lan, "addr", "del", address, "dev", LAN_BRIDGE)
 
 
 def test_server_that_is_not_there(rig: Rig) -> None:
