@@ -29,10 +29,11 @@ from supervisor.domain.option_values import (
 )
 from workers.contract.client_identity import printable
 from workers.contract.link import LinkKind, LinkSpec, MacvlanMode
-from workers.contract.messages import ClientKind, ConflictCheck, Ipv6
+from workers.contract.messages import PARENTS_MTU, ClientKind, ConflictCheck, Ipv6
 
 COMMAND = "docker network create -d net-dhcp:latest --ipam-driver null -o %s NAME"
 RIGHT_COMMAND = COMMAND % "bridge=BRIDGE"
+IPV6_MTU = 1280
 EVERY_MODE = frozenset(LinkKind)
 
 
@@ -191,8 +192,8 @@ OPTIONS = (
         BOTH,
         gateway,
         "`lease`",
-        "the container's IPv4 gateway: `lease` is the server's choice, an address replaces it, also after renewals, and "
-        "`none` gives the container no default route. The server's other routes stay",
+        "the container's IPv4 gateway: `lease` is the server's choice, an address replaces it, also after each "
+        "renewal, and `none` gives the container no default route. The server's other routes stay",
     ),
     Option(
         "hostname",
@@ -373,7 +374,7 @@ def parse_network_options(options: Mapping[str, str]) -> NetworkOptions:
         )
     mode = values.setdefault("mode", LinkKind.BRIDGE if "bridge" in named else LinkKind.MACVLAN)
     _refuse_unfit(options, mode)
-    return NetworkOptions(**values)
+    return _consistent(NetworkOptions(**values))
 
 
 def parse_endpoint_options(options: Mapping[str, str]) -> EndpointOptions:
@@ -384,8 +385,18 @@ def parse_endpoint_options(options: Mapping[str, str]) -> EndpointOptions:
 
 
 def for_endpoint(network: NetworkOptions, endpoint: EndpointOptions) -> NetworkOptions:
-    """The network's options, in which the endpoint's own values replace the network's."""
-    return replace(network, **dict[str, Any](endpoint.instead))
+    """The network's options, in which the endpoint's own values replace the network's. Raises InvalidRequest."""
+    return _consistent(replace(network, **dict[str, Any](endpoint.instead)))
+
+
+def _consistent(options: NetworkOptions) -> NetworkOptions:
+    """The options. Raises InvalidRequest if they cannot hold together."""
+    if options.ipv6 is not Ipv6.OFF and options.mtu is not None and PARENTS_MTU < options.mtu < IPV6_MTU:
+        raise InvalidRequest(
+            f"option mtu: {options.mtu} does not go with IPv6, which needs {IPV6_MTU} (RFC 8200); "
+            "the kernel would turn IPv6 off"
+        )
+    return options
 
 
 def require_null_ipam(pools: tuple[IpamPool, ...]) -> None:

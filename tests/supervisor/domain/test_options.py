@@ -115,6 +115,7 @@ def test_booleans(option: str, text: str, value: bool) -> None:
         ({"bridge": "br0", "mtu": "65536"}, "mtu"),
         ({"bridge": "br0", "mtu": "-1400"}, "mtu"),
         ({"bridge": "br0", "mtu": "1e3"}, "mtu"),
+        ({"bridge": "br0", "mtu": "1279", "ipv6": "true"}, "mtu"),
         ({"bridge": "br0", "mtu": "1400", "propagate_mtu": "true"}, "propagate_mtu"),
         ({"bridge": "br0", "propagate_mtu": "1400"}, "propagate_mtu"),
         ({"bridge": "br0", "client_id": "01:aa:bb:cc:dd:ee:ff"}, "client_id"),
@@ -180,6 +181,10 @@ def test_an_endpoint_overrides_its_network() -> None:
     assert for_endpoint(network, parse_endpoint_options({"release": "keep"})) == kept
     assert for_endpoint(kept, parse_endpoint_options({"release": "leave"})) == network
     assert for_endpoint(kept, parse_endpoint_options({})) == kept
+    dual = parse_network_options({"bridge": "br0", "ipv6": "true", "mtu": "1280"})
+    assert for_endpoint(dual, parse_endpoint_options({"mtu": "parent"})).mtu == PARENTS_MTU
+    with pytest.raises(InvalidRequest, match="option mtu: 1000 does not go with IPv6"):
+        for_endpoint(dual, parse_endpoint_options({"mtu": "1000"}))
     fixed = NetworkOptions("br0", gateway=IPv4Address("192.0.2.1"), mtu=1400)
     assert for_endpoint(fixed, parse_endpoint_options({"gateway": "lease", "mtu": "lease"})) == network
 
