@@ -49,7 +49,7 @@ def test_addresses_of_dockers_own(plugin: Plugin, ipam: tuple[str, ...]) -> None
         (("bridge=lo",), "lo is a hardware link"),
         (("bridge=../../etc",), "cannot be the name of an interface"),
         (("bridge=docker0",), "Docker itself hands out the addresses on docker0"),
-        ((f"bridge={BRIDGE}", "vlan=7"), "unknown option 'vlan'; a network takes bridge, client, conflict"),
+        ((f"bridge={BRIDGE}", "vlan=7"), "unknown option 'vlan'; a network takes bridge, client, client_id"),
         ((f"bridge={BRIDGE}", "lease_timeout=soon"), "'soon' is no duration such as 10s"),
         ((f"bridge={BRIDGE}", "lease_timeout=0"), "too short for DHCP"),
         ((f"bridge={BRIDGE}", "skip_routes=maybe"), "'maybe' is neither true nor false"),
@@ -106,7 +106,7 @@ def test_conflicts_can_be_ignored(second: str, run: Run, docker: Docker, lab: La
     [
         ("ip=192.168.77.900", "'192.168.77.900' is no IPv4 address"),
         ("ip=127.0.0.1", "127.0.0.1 cannot be the address of a container"),
-        ("address=192.168.77.60", "unknown option 'address'; a container takes id, ip"),
+        ("address=192.168.77.60", "unknown option 'address'; a container takes client_id, gateway"),
     ],
 )
 def test_endpoint_options(run: Run, docker: Docker, network: str, option: str, words: str) -> None:
