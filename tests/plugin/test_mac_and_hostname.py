@@ -110,7 +110,7 @@ def _has_request(pid: int) -> bool:
 
 
 def test_host_name_without_a_choice(run: Run, plugin: Plugin, lab: Lab) -> None:
-    """The LAN finds the container by its name, made legal, within seconds of its start."""
+    """The LAN finds the container by its name, made legal, within seconds of its start, and by a new name as well."""
     container = run(name="shop-web_1.x")
     begun = time.monotonic()
     attachment = assert_leased(container, NETWORK, lab.dhcp)
@@ -119,6 +119,10 @@ def test_host_name_without_a_choice(run: Run, plugin: Plugin, lab: Lab) -> None:
     assert time.monotonic() - begun < DNS_SECONDS
     await_client(plugin, attachment)
     assert {named.name for named in names(lab.dhcp, attachment.mac)} == {"shop-web-1-x"}
+
+    plugin.docker("rename", container.name, "renamed")
+    _await_name(lab, attachment, "renamed")
+    plugin.docker("rename", "renamed", container.name)
 
 
 @pytest.fixture
