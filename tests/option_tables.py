@@ -19,6 +19,7 @@ PROOFS: dict[Scope, dict[str, str]] = {
         "client": "tests/netns/process/test_servers.py::test_native_client",
         "client_id": f"{CHOSEN}::test_identifiers_of_a_network",
         "conflict": "tests/netns/process/test_conflict.py::test_off_asks_nobody",
+        "dns": "tests/plugin/test_resolver.py::test_both_kinds_of_names",
         "expired": "tests/netns/process/test_expiry.py::test_expired",
         "gateway": f"{CHOSEN}::test_gateway",
         "hostname": "tests/plugin/test_mac_and_hostname.py::test_host_name_without_a_choice",

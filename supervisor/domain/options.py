@@ -86,6 +86,7 @@ class NetworkOptions:
     mac_by_name: bool = False
     conflict: ConflictCheck = ConflictCheck.DETECT
     client: ClientKind = ClientKind.UDHCPC
+    lease_dns: bool = False
     ipv6: Ipv6 = Ipv6.OFF
     parent: str | None = None
     mode: LinkKind = LinkKind.BRIDGE
@@ -175,6 +176,16 @@ OPTIONS = (
         "no time; an answer that comes after the start is mended in the running container. `wait` gives the other "
         "machine 250 ms to answer before each start: for LANs with many fixed addresses. `off` does not ask: for LANs "
         "with a device that wrongly answers for others",
+    ),
+    Option(
+        "dns",
+        "lease_dns",
+        NETWORK,
+        one_of({"off": False, "lease": True}),
+        "`off`",
+        "which servers resolve the names that are not containers': with `off` those that Docker takes from the host, "
+        "with `lease` those of the container's lease, with its search list: see [Names of the LAN](#names-of-the-lan)",
+        aliases=(Alias("propagate_dns", "lease", "off"),),
     ),
     Option(
         "expired",

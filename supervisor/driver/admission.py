@@ -82,6 +82,7 @@ def admit(
         drop_expired=options.drop_expired,
         conflict=options.conflict,
         client=options.client,
+        lease_dns=options.lease_dns,
         remembered=lease if isinstance(lease, Lease) and wanted in (None, lease.address.ip) else None,
         ipv6=options.ipv6,
         requested6=wanted6 or (IPv6Address(last[Family.IPV6]) if Family.IPV6 in last else None),

@@ -333,7 +333,15 @@ class Endpoint:
         self._send_to(path, arrived=self.phase is Phase.JOINED)
 
     def _send_to(self, path: Path, *, arrived: bool) -> None:
+        self._use_resolver()
         self.worker.attach(w.Attach(str(path), self.hostname, self._gateway, arrived))
+
+    def _use_resolver(self) -> None:
+        """Tells the worker of the container's resolver, if the network wants that and the container is known."""
+        known = self.identity if self.spec.lease_dns else None
+        resolver = self._context.identifier.resolver_of(known) if known else None
+        if resolver is not None:
+            self.worker.send(resolver)
 
     def _on_link_overdue(self) -> None:
         """The engine does not tell us if a start breaks off after Join, but then the link is still on the host."""
@@ -362,11 +370,13 @@ class Endpoint:
             return
         identity = Identity(container.id, container.name, container.hostname)
         if identity != self.identity:
-            self._journal.identity = identity
+            known, self._journal.identity = self.identity, identity
             with self._store.soon():  # the watcher tells the next instance, too
                 self._save()
             if self.hostname and self.has_sandbox:
                 self.worker.send(w.Rename(self.hostname))
+            if self.has_sandbox and (known is None or known.id != identity.id):
+                self._use_resolver()
         if self.origin.key is None:  # several were started at once: the MAC is this container's from its next start on
             self.origin = replace(self.origin, key=key_of_container(container.id))
             with self._store.soon():

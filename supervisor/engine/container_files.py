@@ -44,7 +44,7 @@ class Configuration:
     somebody has stopped the container, so the engine does not start it again, except with the policy `always` when the
     engine itself starts. `mac` is the user's choice for the first network. `pid` is that of the first process, 0 for
     none; after a boot it may be another process's. `ended` is when the container last ended, in Unix seconds; long ago
-    if it never has. A port is (protocol, port).
+    if it never has. A port is (protocol, port). `mounts_resolver`: /etc/resolv.conf is a file of the user's.
     """
 
     identity: Identity
@@ -55,6 +55,7 @@ class Configuration:
     was_stopped: bool
     exposed_ports: frozenset[tuple[int, int]]
     mac: str | None
+    mounts_resolver: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ class HostConfiguration:
     first_network: str
     published: frozenset[tuple[int, int, int]] | None
     dns: frozenset[str]
+    dns_search: frozenset[str] = frozenset()
 
 
 def read_configuration(directory: Path) -> Configuration | None:
@@ -109,6 +111,7 @@ def _configuration(config: Any) -> Configuration:  # noqa: ANN401  JSON
         was_stopped=config.get("HasBeenManuallyStopped", False),
         exposed_ports=frozenset(map(_port, config["Config"].get("ExposedPorts") or {})),
         mac=(config["Config"].get("MacAddress") or "").lower() or None,
+        mounts_resolver="/etc/resolv.conf" in (config.get("MountPoints") or {}),
     )
 
 
@@ -120,6 +123,7 @@ def _host_configuration(config: Any) -> HostConfiguration:  # noqa: ANN401  JSON
         str(config.get("NetworkMode", "")),
         published=None if config.get("PublishAllPorts") else frozenset(published),
         dns=frozenset(config.get("Dns") or ()),
+        dns_search=frozenset(config.get("DnsSearch") or ()),
     )
 
 

@@ -18,6 +18,8 @@ from supervisor.contract.messages import CreateEndpoint
 from supervisor.engine.container_files import Configuration, Identity, Place
 from supervisor.engine.facts import Engine
 from supervisor.engine.mounted_roots import MountedRoots
+from supervisor.engine.resolver_file import resolver_of
+from workers.contract.messages import UseResolver
 from workers.system.clock import boottime
 
 COMEBACK_SECONDS = 120.0  # from the end of an endpoint, or from the plugin's start
@@ -107,6 +109,10 @@ class Identifier:
             return None
         self._mistakes.pop(found.identity.id, None)
         return found.identity
+
+    def resolver_of(self, identity: Identity) -> UseResolver | None:
+        """See supervisor.engine.resolver_file."""
+        return resolver_of(self._engine, self._mounted_roots, identity.id)
 
     def _name_at_join(self, endpoint_id: str) -> str | None:
         """The container's name, if the store has it: the engine writes it between CreateEndpoint's answer and Join."""

@@ -87,6 +87,7 @@ class DockerFiles:
         others: dict[str, str] | None = None,
         pid: int = 0,
         ended: str = "0001-01-01T00:00:00Z",
+        mounts: tuple[str, ...] | None = None,
     ) -> None:
         """The container's own file, in the engine's words; without `ports` it has null there.
 
@@ -109,6 +110,7 @@ class DockerFiles:
                     "State": state,
                     "NetworkSettings": {"Networks": places},
                     "HasBeenManuallyStopped": stopped,
+                    "MountPoints": mounts and {mount: {} for mount in mounts},
                 }
             ),
         )
@@ -122,6 +124,7 @@ class DockerFiles:
         published: dict[str, tuple[str, ...]] | None = None,
         publishes_all: bool = False,
         dns: tuple[str, ...] | None = None,
+        dns_search: tuple[str, ...] | None = None,
     ) -> None:
         """The container's other file; `published` are a port's ports on the host."""
         bindings = {k: [{"HostIp": "", "HostPort": p} for p in ports] for k, ports in (published or {}).items()}
@@ -131,6 +134,7 @@ class DockerFiles:
             "PortBindings": bindings,
             "PublishAllPorts": publishes_all,
             "Dns": dns,
+            "DnsSearch": dns_search,
         }
         self._write(container_id, "hostconfig.json", json.dumps(host))
 

@@ -34,7 +34,7 @@ from tests.supervisor.samples import never
 from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import Family, Lease, Route
 from workers.contract.link import LinkKind, LinkSpec
-from workers.contract.messages import Attached, Begin, Command, Created, EndpointSpec, Left, Report
+from workers.contract.messages import Attached, Begin, Command, Created, EndpointSpec, Left, Report, UseResolver
 
 BR0 = LinkSpec(LinkKind.BRIDGE, "br0")
 NETWORK, ENDPOINT = "n" * 64, "e" * 64
@@ -158,6 +158,10 @@ class KnownContainer(Identifier):
         assert endpoint_id == ENDPOINT
         return self.found
 
+    def resolver_of(self, identity: Identity) -> UseResolver | None:
+        """A container's file by its id."""
+        return UseResolver(f"/{identity.id}", search=True)
+
     def _name_at_join(self, endpoint_id: str) -> str | None:
         assert endpoint_id == ENDPOINT
         return self.found.name if self.found else None
@@ -183,6 +187,7 @@ class Puppet:
         address: IPv4Interface | None = None,
         key: str | None = None,
         requested: IPv4Address | None = None,
+        lease_dns: bool = False,
     ) -> None:
         """`mac` and `address` are those that Docker has filled in; `key` says whose identity it has."""
         self.loop = PlayedLoop()
@@ -208,7 +213,9 @@ class Puppet:
             lambda _, status: self.exits.append(status),
         )
         origin = Origin(given_mac=mac is not None, given_address=address is not None, key=key)
-        self.spec = EndpointSpec(NETWORK, ENDPOINT, BR0, MAC, ClientIdentity.of_mac(MAC), 10.0, requested)
+        self.spec = EndpointSpec(
+            NETWORK, ENDPOINT, BR0, MAC, ClientIdentity.of_mac(MAC), 10.0, requested, lease_dns=lease_dns
+        )
         self.endpoint = Endpoint(self.spec, origin, identity, context)
 
     @property

@@ -42,6 +42,8 @@ class AnyLease:
     address: IPv4Interface | IPv6Interface
     duration: int | None
     obtained: float
+    dns: tuple[IPv4Address, ...] | tuple[IPv6Address, ...]
+    search: tuple[str, ...]
 
     @property
     def family(self) -> Family:
@@ -52,6 +54,11 @@ class AnyLease:
     def source(self) -> str:
         """The server or router that granted it, for messages."""
         raise NotImplementedError
+
+    @property
+    def search_list(self) -> tuple[str, ...]:
+        """The domains in which a name is looked up."""
+        return self.search
 
     @property
     def expires(self) -> float | None:
@@ -88,7 +95,7 @@ class Lease(AnyLease):
     """The IPv4 lease that one DHCPACK granted.
 
     An infinite lease has option 51 = 0xffffffff. `classless` holds option 121 (or 249, its private twin), `static`
-    option 33, `routers` option 3.
+    option 33, `routers` option 3, `search` option 119.
     """
 
     address: IPv4Interface
@@ -104,10 +111,16 @@ class Lease(AnyLease):
     renewal: int | None = None
     rebinding: int | None = None
     ntp: tuple[IPv4Address, ...] = ()
+    search: tuple[str, ...] = ()
 
     @property
     def source(self) -> str:
         return str(self.server)
+
+    @property
+    def search_list(self) -> tuple[str, ...]:
+        """Option 119; without it the one domain of option 15 (RFC 3397 section 4)."""
+        return self.search or ((self.domain,) if self.domain else ())
 
     @property
     def t1(self) -> float | None:

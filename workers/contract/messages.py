@@ -51,7 +51,8 @@ class EndpointSpec:
     `remembered` and `remembered6` are leases that this client still holds from before: the worker asks for them first
     (RFC 2131 section 3.2), and uses them if no server answers. `mark` is the group (ip-link(8)) of the link while it is
     on the host: it tells to which state the link belongs; 0 marks nothing. `gateway` and `mtu` replace those of an
-    IPv4 lease: NO_GATEWAY and PARENTS_MTU stand for none.
+    IPv4 lease: NO_GATEWAY and PARENTS_MTU stand for none. `lease_dns`: the container resolves names by the servers of
+    its leases, once the supervisor has sent `UseResolver`.
     """
 
     network_id: str
@@ -70,6 +71,7 @@ class EndpointSpec:
     ipv6: Ipv6 = Ipv6.OFF
     requested6: IPv6Address | None = None
     remembered6: Lease6 | None = None
+    lease_dns: bool = False
 
     @property
     def families(self) -> tuple[Family, ...]:
@@ -145,6 +147,17 @@ class Attach:
 
 
 @dataclass(frozen=True, slots=True)
+class UseResolver:
+    """Have the container resolve names by the servers and the search lists of its leases.
+
+    `path` is the container's resolv.conf as this process can open it. `search`: the user has not chosen a search list.
+    """
+
+    path: str
+    search: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Rename:
     """Tell the server the container's host name, which became known after the client had started."""
 
@@ -167,7 +180,7 @@ class Delete:
     """Release the leases that are still held, report `Deleted`, remove the link and exit."""
 
 
-Command = Attach | Rename | LeaveSandbox | Delete
+Command = Attach | UseResolver | Rename | LeaveSandbox | Delete
 
 
 # The reports.

@@ -15,6 +15,7 @@ from workers.contract.client_identity import ClientIdentity
 CLIENT_PORT, SERVER_PORT = 68, 67
 BOOTP_MINIMUM = 300  # octets; relays and servers may drop less (RFC 1542 section 2.1)
 MAX_MESSAGE = 1472  # the payload of an Ethernet frame
+MAX_NAMES, MAX_NAME = 64, 253  # of a search list, and the octets of one name (RFC 1035)
 BROADCAST_FLAG = 0x8000
 HEADER = struct.Struct("!BBBBIHH4s4s4s4s16s64s128s4s")
 COOKIE = b"\x63\x82\x53\x63"
@@ -82,6 +83,7 @@ class Answer:
             words[name] = str(int.from_bytes(raw, "big")) if len(raw) == size else ""
         for name, code in (("domain", 15), ("message", 56)):
             words[name] = self.options.get(code, b"").rstrip(b"\0").decode("utf-8", "replace")
+        words["search"] = " ".join(_names(self.options.get(119, b"")))
         words["routes"] = _static(self.options.get(33, b""))
         words["staticroutes"] = _classless(self.options.get(121, b""))
         words["msstaticroutes"] = _classless(self.options.get(249, b""))
@@ -184,6 +186,39 @@ def _prefix_length(raw: bytes) -> str:
     """The prefix length of a mask; "" if the bytes are no mask."""
     host = int.from_bytes(raw, "big") ^ 0xFFFFFFFF
     return str(32 - host.bit_length()) if len(raw) == 4 and host & (host + 1) == 0 else ""
+
+
+def _names(raw: bytes) -> Iterator[str]:
+    """RFC 3397: names as in a DNS message, whose pointers count from the beginning of the option.
+
+    The rest of the list after a malformed name is lost.
+    """
+    position = 0
+    for _ in range(MAX_NAMES):
+        name, position = _name(raw, position)
+        if not name:
+            return
+        yield name
+
+
+def _name(raw: bytes, position: int) -> tuple[str, int]:
+    """The name at a position, and where the next one is; "" if it is malformed. A pointer must lead back."""
+    labels: list[str] = []
+    end, limit = 0, len(raw)
+    while position < len(raw) and sum(map(len, labels), len(labels)) <= MAX_NAME + 1:
+        length = raw[position]
+        if length == 0:
+            return ".".join(labels), end or position + 1
+        if length < 0x40:
+            labels.append(raw[position + 1 : position + 1 + length].decode("ascii", "replace"))
+            position += 1 + length
+        else:
+            end = end or position + 2
+            target = int.from_bytes(raw[position : position + 2], "big") - 0xC000
+            if not 0 <= target < min(limit, position):
+                break
+            position = limit = target
+    return "", len(raw)
 
 
 def _static(raw: bytes) -> str:

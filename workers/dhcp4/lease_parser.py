@@ -15,6 +15,7 @@ DEFAULT_SECONDS = 3600  # udhcpc's own value without option 51
 MIN_MTU = 576  # RFC 2132 allows 68, but every host must be able to receive this much (RFC 791)
 MAX_MTU = 65535
 MAX_ITEMS = 64  # of any list: no sane server sends more
+MAX_DOMAINS = 16  # of the search list: resolvers read six of them, or 250 octets
 DOMAIN = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_-]{1,63})*\.?")
 
 
@@ -38,6 +39,7 @@ def parse_lease(values: Mapping[str, str], obtained: float) -> Lease:
         static=_static(values.get("routes", "")),
         dns=_addresses(values.get("dns", "")),
         domain=_domain(values.get("domain", "")),
+        search=_domains(values.get("search", "")),
         mtu=_number(values.get("mtu", ""), MIN_MTU, MAX_MTU),
         ntp=_addresses(values.get("ntpsrv", "")),
     )
@@ -147,3 +149,8 @@ def _class_destination(text: str) -> IPv4Network:
 
 def _domain(text: str) -> str | None:
     return text if DOMAIN.fullmatch(text) else None
+
+
+def _domains(text: str) -> tuple[str, ...]:
+    found = (_domain(word) for word in text.split()[:MAX_DOMAINS])
+    return tuple(dict.fromkeys(domain for domain in found if domain is not None))

@@ -4,5 +4,5 @@
 # The script interprets no value: it passes the server's bytes on.
 # As a rule one printf is one write, and wakes the worker once.
 printf '%s\0' "$1" "ip=$ip" "mask=$mask" "subnet=$subnet" "router=$router" "dns=$dns" "domain=$domain" \
-    "ntpsrv=$ntpsrv" "lease=$lease" "serverid=$serverid" "mtu=$mtu" "routes=$routes" "staticroutes=$staticroutes" \
-    "msstaticroutes=$msstaticroutes" "message=$message" ""
+    "search=$search" "ntpsrv=$ntpsrv" "lease=$lease" "serverid=$serverid" "mtu=$mtu" "routes=$routes" \
+    "staticroutes=$staticroutes" "msstaticroutes=$msstaticroutes" "message=$message" ""

@@ -33,6 +33,7 @@ from workers.contract.messages import (
     Report,
     SandboxGone,
     Trouble,
+    UseResolver,
 )
 from workers.dhcp4.release import ReleaseError, release
 from workers.dhcp4.udhcpc import Start
@@ -47,7 +48,10 @@ from workers.endpoint.lease_manager6 import LeaseManager6
 from workers.endpoint.sandbox import Sandbox
 from workers.link.kind import discard, link_of
 from workers.netlink.operations import Link, NetlinkError
+from workers.resolver.forwarder import Forwarder
+from workers.resolver.resolver import Resolver
 from workers.system.alarm import Alarm
+from workers.system.clock import boottime
 from workers.system.poll import ready
 
 QUIET_SECONDS = 1.0  # of idleness before the worker goes to sleep; as a rule the next event comes sooner
@@ -81,6 +85,7 @@ class Worker:
         acquired = made.acquired if made else {}
         self._managers = self._make_managers({one.family: one for one in leases}, acquired)
         self._sandbox = Sandbox(spec.container_link, self._link)
+        self._resolver: Resolver | None = None
         self._probes = {family: one.probe for family, one in acquired.items()}
         self._takeover = made is None
         self._attach: Attach | None = None
@@ -119,6 +124,8 @@ class Worker:
                 if number in self.sources():  # an earlier one of this round may have closed it
                     sources[number]()
             idle = not found
+        if self._forwarder is not None:
+            self._forwarder.forget()  # as a rule there is nothing: a question is answered before the worker is idle
         if not self._done:
             self._alarm.set(self._next_at)
 
@@ -130,6 +137,8 @@ class Worker:
         }
         for manager in self._managers.values():
             sources |= manager.sources()
+        if self._forwarder is not None:
+            sources |= self._forwarder.sources()
         sources |= dict.fromkeys(self._sandbox.sources(), self._on_change)
         for probe in self._probes.values():
             sources |= dict.fromkeys(probe.sources(), self._on_claim)
@@ -146,7 +155,13 @@ class Worker:
 
     @property
     def _next_at(self) -> float | None:
-        return min((m.next_at for m in self._managers.values() if m.next_at is not None), default=None)
+        parts = (*self._managers.values(), *([self._forwarder] if self._forwarder else ()))
+        return min((part.next_at for part in parts if part.next_at is not None), default=None)
+
+    @property
+    def _forwarder(self) -> Forwarder | None:
+        """Where the container's questions of names go, if not to Docker's resolver."""
+        return self._resolver.forwarder if self._resolver else None
 
     @property
     def _patience(self) -> float | None:
@@ -156,10 +171,13 @@ class Worker:
     def _on_alarm(self) -> None:
         for manager in self._managers.values():
             manager.due()
+        if self._forwarder is not None:
+            self._forwarder.due(boottime())
 
     def _report(self, report: Report) -> None:
         if isinstance(report, LeaseObtained):
             self._unreleased.add(report.lease.family)
+            self._follow_resolver()
         try:
             self._channel.send(report)
         except OSError:
@@ -171,12 +189,17 @@ class Worker:
         try:
             command: Command = self._channel.recv()
         except (EOFError, OSError):
+            self._drop_resolver()
             self._end_managers()
             self._done = True
             return
         match command:
             case Attach():
                 self._on_attach(command)
+            case UseResolver():
+                self._drop_resolver()
+                self._resolver = Resolver(self._spec.endpoint_id, command)
+                self._follow_resolver()
             case Rename():
                 for manager in self._managers.values():
                     manager.rename(command.hostname)
@@ -290,6 +313,7 @@ class Worker:
         self._interface = link.name
         self._on_claim()
         self._report(Attached(link.name))
+        self._follow_resolver()  # now, as the container's first process may start in a moment
         for manager in self._managers.values():
             manager.begin(link.name, self._attach, self._link.mtu_limit(link))
 
@@ -306,6 +330,21 @@ class Worker:
         if link is None or not link.up:
             return None
         return link if arrived or (there and link.settled) else None
+
+    def _follow_resolver(self) -> None:
+        """The container resolves names as its leases say, if the network has that option."""
+        if self._resolver is None or self._interface is None:
+            return
+        leases = [manager.lease for manager in self._managers.values() if manager.lease is not None]
+        servers = [server for lease in leases for server in lease.dns if not server.is_link_local]  # of which link?
+        search = dict.fromkeys(name for lease in leases for name in lease.search_list)
+        self._resolver.follow([lease.address.ip for lease in leases], servers, list(search))
+
+    def _drop_resolver(self) -> None:
+        """Leaves the questions to Docker's resolver until there is another worker, or another way to the file."""
+        if self._resolver is not None and self._sandbox.inside:
+            self._resolver.pause()
+        self._resolver = None
 
     def _follow(self) -> None:
         """With CAP_NET_ADMIN a container can rename its link, change or remove it."""
@@ -342,6 +381,9 @@ class Worker:
 
     def _leave_sandbox(self) -> None:
         """Goes back into the host's network namespace, if it was in a sandbox."""
+        if self._resolver is not None and self._sandbox.inside:
+            self._resolver.undo()
+        self._resolver = None
         self._attach = None
         self._interface = None
         self._sandbox.leave()

@@ -13,7 +13,7 @@ from workers.acd.solicitation import NeighbourWatch
 from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import Family, Lease, Lease6, Route
 from workers.contract.link import LinkKind, LinkSpec, MacvlanMode
-from workers.contract.messages import Attach, ClientKind, ConflictCheck, EndpointSpec, Ipv6
+from workers.contract.messages import Attach, ClientKind, ConflictCheck, EndpointSpec, Ipv6, UseResolver
 from workers.dhcp4.machine import Granted, Machine, Refused, State, Tally, Unanswered, Unusable
 from workers.dhcp4.native import NativeClient
 from workers.dhcp4.packet_socket import PacketSocket
@@ -34,6 +34,8 @@ from workers.link.placement import Placement
 from workers.link.placement6 import Placement6
 from workers.link.veth_bridge import VethOnBridge
 from workers.netlink.rtnetlink import Link
+from workers.resolver.forwarder import Forwarder
+from workers.resolver.resolver import Resolver
 from workers.system.alarm import Alarm
 from workers.system.backoff import Backoff
 from workers.system.deadlines import Deadlines
@@ -41,11 +43,11 @@ from workers.system.deadlines import Deadlines
 _TYPES = (
     # What was asked for and what was granted.
     *(EndpointSpec, ClientIdentity, LinkSpec, LinkKind, MacvlanMode, ConflictCheck, ClientKind, Ipv6, Attach),
-    *(Lease, Lease6, Family, Route, IPv4Address, IPv4Interface, IPv4Network),
+    *(Lease, Lease6, Family, Route, IPv4Address, IPv4Interface, IPv4Network, UseResolver),
     *(IPv6Address, IPv6Interface, IPv6Network),
     # The worker and its parts.
     *(Worker, VethOnBridge, Macvlan, Link, Sandbox, LeaseManager, LeaseTimers, Placement),
-    *(AddressProbe, ArpWatch, Defence, LeaseManager6, Placement6, NeighbourWatch),
+    *(AddressProbe, ArpWatch, Defence, LeaseManager6, Placement6, NeighbourWatch, Resolver, Forwarder),
     # The clients.
     *(Clients, Client, Records, NativeClient, Machine, State, Tally, PacketSocket),
     *(Granted, Refused, Unusable, Unanswered, GaveUp),

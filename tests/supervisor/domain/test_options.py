@@ -107,6 +107,7 @@ def test_booleans(option: str, text: str, value: bool) -> None:
         ({"parent": "eth0", "macvlan_mode": "source"}, "macvlan_mode"),
         ({"parent": "eth0", "mode": "ipvlan"}, "mode"),
         ({"mode": "macvlan"}, "parent"),
+        ({"bridge": "br0", "dns": "true"}, "dns"),
         ({"bridge": "br0", "Bridge": "br1"}, "Bridge"),
         ({"bridge": "br0", "gateway": "192.0.2"}, "gateway"),
         ({"bridge": "br0", "gateway": "224.0.0.1"}, "gateway"),

@@ -24,6 +24,7 @@ from workers.contract.messages import (
     Rename,
     Resume,
     Trouble,
+    UseResolver,
 )
 from workers.system.clock import boottime
 
@@ -216,3 +217,28 @@ def test_may_be_forgotten(puppet: Puppet) -> None:
     found.ask(found.endpoint.join, SANDBOX)
     found.close()
     assert [*doubts, found.endpoint.may_be_forgotten] == [False, True, False]
+
+
+def test_resolver() -> None:
+    """With `dns=lease` each worker is told of the container's resolver, before it enters if the container is known."""
+    for known in (True, False):
+        puppet = Puppet(identity=IDENTITY if known else None, lease_dns=True)
+        bring_to(puppet, Phase.CREATED)
+        puppet.ask(puppet.endpoint.join, SANDBOX)
+        told = [*puppet.worker.told()]
+        assert [type(command) for command in told] == ([UseResolver, Attach] if known else [Attach])
+        puppet.report(Attached("eth0"))
+        puppet.learn("web-host")
+        assert [type(c) for c in puppet.worker.told()] == ([] if known else [Rename, UseResolver])
+        puppet.die()
+        puppet.loop.pass_time(60)
+        assert [type(command) for command in puppet.worker.told()] == [UseResolver, Attach]
+        puppet.close()
+
+
+def test_no_resolver(puppet: Puppet) -> None:
+    """Without the option nothing is said of it."""
+    bring_to(puppet, Phase.CREATED)
+    puppet.ask(puppet.endpoint.join, SANDBOX)
+    puppet.learn("web-host")
+    assert UseResolver not in {type(command) for command in puppet.worker.told()}

@@ -1,5 +1,6 @@
 """What follows from a lease: its end, its gateway, its routes."""
 
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 import pytest
@@ -44,6 +45,14 @@ def test_expires(duration: int | None, expires: float | None) -> None:
 def test_gateway(routers: tuple[IPv4Address, ...], classless: tuple[Route, ...], gateway: IPv4Address | None) -> None:
     """Option 121 replaces option 3, default or not (RFC 3442); our own address leads nowhere."""
     assert _lease(routers=routers, classless=classless).gateway == gateway
+
+
+def test_search_list() -> None:
+    """Option 119 replaces the domain (option 15), and without either nothing is searched."""
+    plain = _lease()
+    assert plain.search_list == ()
+    assert replace(plain, domain="lan").search_list == ("lan",)
+    assert replace(plain, domain="lan", search=("attic", "lan")).search_list == ("attic", "lan")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ LARGEST = 65507 - HEADER.size  # what is left of the largest UDP payload
 SECONDS = 2.0  # of the processor; the slowest takes a tenth of it
 FILE, SNAME, BOTH = 1, 2, 3
 Options = list[tuple[int, bytes]]
-KNOWN = (1, 3, 6, 15, 26, 33, 51, 54, 56, 121, 249)
+KNOWN = (1, 3, 6, 15, 26, 33, 51, 54, 56, 119, 121, 249)
 
 
 def message(area: bytes, file: bytes = b"", sname: bytes = b"") -> bytes:
@@ -104,6 +104,35 @@ def test_truncated(wanted: Options, data: st.DataObject) -> None:
         complete = [n for n in range(len(wanted) + 1) if len(area(wanted[:n])) <= cut - HEADER.size - 3]
         assert answer is not None
         assert answer.options == joined([(TYPE, b"\5")], wanted[: complete[-1]])
+
+
+ENG, MARKETING = b"\3eng\5apple\3com\0", b"\11marketing\xc0\4"  # RFC 3397 section 3
+
+
+@pytest.mark.parametrize(
+    ("octets", "names"),
+    [
+        (ENG + MARKETING, "eng.apple.com marketing.apple.com"),
+        (ENG + b"\xc0\4" + MARKETING, "eng.apple.com apple.com marketing.apple.com"),
+        (b"", ""),
+        (b"\0" + ENG, ""),
+        (ENG + b"\4lan", "eng.apple.com"),
+        (ENG + b"\xc0", "eng.apple.com"),
+        (ENG + b"\xc0\17", "eng.apple.com"),
+        (ENG + b"\xc0\40", "eng.apple.com"),
+        (ENG + b"\x80\0", "eng.apple.com"),
+        (b"\xc0\0", ""),
+        (b"\1a" * 127 + b"\0", ".".join("a" * 127)),
+        (b"\1a" * 128 + b"\0", ""),
+    ],
+)
+def test_search_list(octets: bytes, names: str) -> None:
+    """Option 119 is read as RFC 3397 compresses it; a pointer that leads nowhere, on or around ends the list."""
+    answer = decode(
+        message(area([(TYPE, b"\5"), *((119, octets[at : at + 255]) for at in range(0, len(octets), 255))]))
+    )
+
+    assert answer.values["search"] == names
 
 
 @pytest.mark.parametrize(

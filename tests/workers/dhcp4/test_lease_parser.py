@@ -198,6 +198,12 @@ def test_domain(text: str, domain: str | None) -> None:
     assert _parsed(domain=text).domain == domain
 
 
+def test_search() -> None:
+    """Domain names, each once, without what is none; a list is no longer than resolvers could read."""
+    assert _parsed(search="lan attic.lan lan $(reboot) home.arpa").search == ("lan", "attic.lan", "home.arpa")
+    assert len(_parsed(search=" ".join(f"n{number}" for number in range(99))).search) == 16
+
+
 @pytest.mark.parametrize("field", FIELDS)
 def test_any_text_in_one_field(field: str) -> None:
     """Whatever stands in one field there is a lease or the one error, and the other fields are as they were."""

@@ -14,7 +14,7 @@ from workers.dhcp4.udhcpc import MAX_RECORD_BYTES, SCRIPT, ClientOptions, Event,
 MAC = "02:00:5e:00:53:01"
 SHELLS = [["dash"], ["busybox", "sh"]]
 REPORTED = {"ip", "mask", "subnet", "router", "dns", "domain", "lease", "serverid", "mtu", "routes", "staticroutes"}
-REPORTED |= {"msstaticroutes", "message", "ntpsrv"}
+REPORTED |= {"msstaticroutes", "message", "ntpsrv", "search"}
 RECORDS = b"deconfig\0ip=\0\0bound\0ip=192.0.2.10\0domain=a=b\0\0nak\0message=\xff\n \0\0"
 EVENTS = [
     Event(EventKind.DECONFIG, {"ip": ""}),

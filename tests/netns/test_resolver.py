@@ -1,0 +1,259 @@
+"""What a container's questions of names are answered, on a real kernel; servers and Docker's resolver are played."""
+
+import select
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+
+from tests.netns.lan import run
+from workers.contract.messages import UseResolver
+from workers.resolver.forwarder import Forwarder
+from workers.resolver.resolver import Resolver
+from workers.system.clock import boottime
+from workers.system.namespaces import new_namespace
+
+pytestmark = pytest.mark.netns
+
+SERVER, SECOND = ip_address("127.0.1.1"), ip_address("127.0.1.2")
+OWN = ip_address("192.0.2.10")
+WEB, MAIL = "a" * 64, "b" * 64
+TEXT = "nameserver 127.0.0.11\noptions ndots:0\n"
+DOCKER = "iptables-{kind} -t nat -A OUTPUT -d 127.0.0.11 -p udp --dport 53 -j DNAT --to-destination 127.0.0.11:5300"
+FOUND, UNKNOWN, FAILED = 0, 3, 2
+AT_ONCE = 0.2  # seconds
+
+
+class Played:
+    """A name server that knows what the test says: a code for each name, None for silence; else UNKNOWN."""
+
+    def __init__(self, address: str, port: int = 53) -> None:
+        self.names: dict[str, int | None] = {}
+        self.asked: list[str] = []
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind((address, port))
+        self._last = int(address.rpartition(".")[2])
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            packet, client = self._socket.recvfrom(4096)
+            if not packet:
+                return
+            name = name_of(packet)
+            self.asked.append(name)
+            code = self.names.get(name, UNKNOWN)
+            if code is not None:
+                flags = bytes([0x81, 0x80 | code])
+                self._socket.sendto(packet[:2] + flags + packet[4:] + bytes([self._last]), client)
+
+    def close(self) -> None:
+        """Ends it."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+            one.sendto(b"", self._socket.getsockname())
+        self._thread.join()
+        self._socket.close()
+
+
+def question(name: str, number: int = 7) -> bytes:
+    """A question of a name's address."""
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+    return struct.pack("!HBB4H", number, 1, 0, 1, 0, 0, 0) + labels + b"\0\0\1\0\1"
+
+
+def name_of(packet: bytes) -> str:
+    """What is asked for."""
+    labels, at = [], 12
+    while packet[at]:
+        labels.append(packet[at + 1 : at + 1 + packet[at]].decode())
+        at += 1 + packet[at]
+    return ".".join(labels)
+
+
+class Lan:
+    """Docker's resolver and two servers."""
+
+    def __init__(self) -> None:
+        self.docker = Played("127.0.0.11", 5300)
+        self.server, self.second = Played(str(SERVER)), Played(str(SECOND))
+        self.forwarder: Forwarder | None = None
+
+    def close(self) -> None:
+        """Ends all."""
+        for one in (self.docker, self.server, self.second):
+            one.close()
+
+    def ask(self, name: str, resolver: Resolver | None = None, seconds: float = AT_ONCE) -> tuple[int, int] | None:
+        """The code, and the last octet of the address of whoever answered a question to 127.0.0.11 in that time."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.connect(("127.0.0.11", 53))
+            client.send(question(name))
+            end = time.monotonic() + seconds
+            while (left := end - time.monotonic()) > 0:
+                sources = resolver.forwarder.sources() if resolver and resolver.forwarder else {}
+                for number in select.select([client.fileno(), *sources], [], [], min(left, 0.05))[0]:
+                    if number == client.fileno():
+                        packet = client.recv(4096)
+                        assert packet[:2] == b"\0\7"
+                        assert name_of(packet) == name
+                        return packet[3] & 15, packet[-1]
+                    sources[number]()
+                if resolver and resolver.forwarder:
+                    resolver.forwarder.due(boottime())
+        return None
+
+
+@pytest.fixture(name="lan", params=["legacy", "nft"])
+def _lan(request: pytest.FixtureRequest) -> Iterator[Lan]:
+    """A sandbox in which Docker's own rules were made by this iptables."""
+    with new_namespace() as sandbox, sandbox.visit():
+        run("ip link set lo up")
+        run(DOCKER.format(kind=request.param))
+        lan = Lan()
+        yield lan
+        lan.close()
+
+
+@pytest.fixture(name="path")
+def _path(tmp_path: Path) -> Path:
+    """The container's resolv.conf."""
+    path = tmp_path / "resolv.conf"
+    path.write_text(TEXT)
+    return path
+
+
+def resolver(path: Path, endpoint: str = WEB) -> Resolver:
+    """Of an endpoint of the container with this file."""
+    return Resolver(endpoint, UseResolver(str(path), search=True))
+
+
+def test_who_answers(lan: Lan, path: Path) -> None:
+    """Docker's resolver for names without a dot, the LAN's server for others, and either for what only it knows."""
+    lan.docker.names = dict.fromkeys(("web", "both", "both.lan", "my.app"), FOUND)
+    lan.server.names = dict.fromkeys(("printer.lan", "printer", "both", "both.lan"), FOUND)
+    one = resolver(path)
+    one.follow([OWN], [SERVER], ["lan"])
+
+    assert lan.ask("web", one) == lan.ask("both", one) == (FOUND, 11)
+    assert lan.ask("printer.lan", one) == lan.ask("printer", one) == lan.ask("both.lan", one) == (FOUND, 1)
+    assert lan.ask("my.app", one) == (FOUND, 11)
+    assert lan.ask("nothing.lan", one) == lan.ask("nothing", one) == (UNKNOWN, 1)
+    assert "printer.lan" not in lan.docker.asked
+    one.undo()
+
+
+def test_who_is_silent(lan: Lan, path: Path) -> None:
+    """A silent resolver keeps nobody waiting for the other's answer; after a server that fails comes the next."""
+    lan.docker.names = {"web": FOUND, "printer": None}
+    lan.server.names = {"web": None, "printer": FOUND, "printer.lan": None, "scanner.lan": FAILED}
+    lan.second.names = {"printer.lan": FOUND, "scanner.lan": FOUND}
+    one = resolver(path)
+    one.follow([OWN], [SERVER, SECOND], ["lan"])
+
+    assert lan.ask("web", one) == (FOUND, 11)
+    assert lan.ask("printer", one, 0.5) == (FOUND, 1)
+    assert lan.ask("scanner.lan", one) == (FOUND, 2)
+    assert lan.ask("printer.lan", one, 2.0) == (FOUND, 2)
+    one.undo()
+
+
+def test_life(lan: Lan, path: Path) -> None:
+    """A renewal changes the server; a pause leaves Docker's resolver, and an end the file as it was, the same inode."""
+    lan.docker.names["printer.lan"] = lan.server.names["printer.lan"] = lan.second.names["printer.lan"] = FOUND
+    inode, one = path.stat().st_ino, resolver(path)
+    assert lan.ask("printer.lan") == (FOUND, 11)
+
+    one.follow([OWN], [SERVER], ["lan"])
+    assert lan.ask("printer.lan", one) == (FOUND, 1)
+    assert path.read_text().startswith("search lan\nnameserver 127.0.0.11\n")
+    one.follow([OWN], [SECOND], ["attic"])
+    assert lan.ask("printer.lan", one) == (FOUND, 2)
+    assert path.read_text().startswith("search attic\n")
+
+    one.pause()
+    assert lan.ask("printer.lan") == (FOUND, 11)
+    successor = resolver(path)
+    successor.follow([OWN], [SECOND], ["attic"])
+    assert lan.ask("printer.lan", successor) == (FOUND, 2)
+    successor.undo()
+    successor.undo()
+    assert lan.ask("printer.lan") == (FOUND, 11)
+    assert (path.read_text(), path.stat().st_ino) == (TEXT, inode)
+
+
+def test_two_networks(lan: Lan, path: Path) -> None:
+    """Of two endpoints in one sandbox the later one answers, and when it goes the other. Both search lists are used."""
+    lan.server.names["printer.lan"] = lan.second.names["printer.lan"] = FOUND
+    web, mail = resolver(path, WEB), resolver(path, MAIL)
+    web.follow([OWN], [SERVER], ["lan"])
+    mail.follow([OWN], [SECOND], ["attic"])
+    assert path.read_text().startswith("search lan attic\n")
+    assert lan.ask("printer.lan", mail) == (FOUND, 2)
+
+    mail.undo()
+    assert lan.ask("printer.lan", web) == (FOUND, 1)
+    web.undo()
+    assert path.read_text() == TEXT
+
+
+def test_server_itself(lan: Lan, path: Path) -> None:
+    """The container that is the LAN's name server asks Docker's resolver: it would ask itself without end."""
+    one = resolver(path)
+    one.follow([OWN], [OWN, SERVER], ["lan"])
+
+    assert one.forwarder is None
+    assert path.read_text() == TEXT
+
+
+@pytest.mark.parametrize("text", ["nameserver 192.0.2.7\n", TEXT + "nameserver 192.0.2.7\n", "x" * 70000])
+def test_file_of_somebody_else(path: Path, text: str) -> None:
+    """A file that the container has made its own is left alone, and so are its questions."""
+    path.write_text(text)
+    one = resolver(path)
+
+    one.follow([OWN], [SERVER], ["lan"])
+
+    assert (path.read_text(), one.forwarder) == (text, None)
+
+
+def test_link_in_its_place(path: Path, tmp_path: Path) -> None:
+    """A link, as to the host's own file, is not followed."""
+    hosts = tmp_path / "hosts"
+    path.rename(hosts)
+    path.symlink_to(hosts)
+
+    resolver(path).follow([OWN], [SERVER], ["lan"])
+
+    assert hosts.read_text() == TEXT
+
+
+def test_bad_questions(lan: Lan, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Octets that are no question cost nothing; more open questions than fit are lost until some are given up."""
+    monkeypatch.setattr("workers.resolver.forwarder.GIVE_UP_SECONDS", 0.5)
+    lan.server.names = {"printer.lan": FOUND} | {f"slow{number}.lan": None for number in range(200)}
+    one = resolver(path)
+    one.follow([OWN], [SERVER], ["lan"])
+    assert one.forwarder is not None
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.connect(("127.0.0.11", 53))
+        for octets in (b"", b"\0", bytes(12), question("a")[:-1], question("x.y") + bytes(2000), b"\xff" * 600):
+            client.send(octets)
+    assert lan.ask("printer.lan", one) == (FOUND, 1)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.connect(("127.0.0.11", 53))
+        for number in range(200):
+            client.send(question(f"slow{number}.lan"))
+    assert lan.ask("nothing", one) is None
+    assert lan.ask("printer.lan", one, 0.6) is None
+    assert lan.ask("printer.lan", one) == (FOUND, 1)
+    lan.ask("slow1.lan", one)
+    assert len(one.forwarder.sources()) > 1
+    one.forwarder.forget()
+    assert len(one.forwarder.sources()) == 1
+    one.undo()
