@@ -125,7 +125,7 @@ class Worker:
                     sources[number]()
             idle = not found
         if self._forwarder is not None:
-            self._forwarder.forget()  # as a rule there is nothing: a question is answered before the worker is idle
+            self._forwarder.trim()
         if not self._done:
             self._alarm.set(self._next_at)
 
@@ -284,6 +284,7 @@ class Worker:
         """Takes the next steps for which the link is ready, until the leases are kept in the sandbox."""
         if self._attach is not None and not self._sandbox.inside:
             self._enter(self._attach)
+            self._follow_resolver()  # at once: the container's first process may start in a moment
         try:
             if self._sandbox.inside and self._interface is None:
                 self._begin()
@@ -313,7 +314,6 @@ class Worker:
         self._interface = link.name
         self._on_claim()
         self._report(Attached(link.name))
-        self._follow_resolver()  # now, as the container's first process may start in a moment
         for manager in self._managers.values():
             manager.begin(link.name, self._attach, self._link.mtu_limit(link))
 
@@ -333,7 +333,7 @@ class Worker:
 
     def _follow_resolver(self) -> None:
         """The container resolves names as its leases say, if the network has that option."""
-        if self._resolver is None or self._interface is None:
+        if self._resolver is None or not self._sandbox.inside:
             return
         leases = [manager.lease for manager in self._managers.values() if manager.lease is not None]
         servers = [server for lease in leases for server in lease.dns if not server.is_link_local]  # of which link?

@@ -34,7 +34,7 @@ from workers.link.placement import Placement
 from workers.link.placement6 import Placement6
 from workers.link.veth_bridge import VethOnBridge
 from workers.netlink.rtnetlink import Link
-from workers.resolver.forwarder import Forwarder
+from workers.resolver.forwarder import Forwarder, Question
 from workers.resolver.resolver import Resolver
 from workers.system.alarm import Alarm
 from workers.system.backoff import Backoff
@@ -47,7 +47,7 @@ _TYPES = (
     *(IPv6Address, IPv6Interface, IPv6Network),
     # The worker and its parts.
     *(Worker, VethOnBridge, Macvlan, Link, Sandbox, LeaseManager, LeaseTimers, Placement),
-    *(AddressProbe, ArpWatch, Defence, LeaseManager6, Placement6, NeighbourWatch, Resolver, Forwarder),
+    *(AddressProbe, ArpWatch, Defence, LeaseManager6, Placement6, NeighbourWatch, Resolver, Forwarder, Question),
     # The clients.
     *(Clients, Client, Records, NativeClient, Machine, State, Tally, PacketSocket),
     *(Granted, Refused, Unusable, Unanswered, GaveUp),

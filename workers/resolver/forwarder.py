@@ -27,8 +27,8 @@ HEADER_BYTES = 12  # the id, two octets of flags, four counts (RFC 1035 section 
 ID = struct.Struct("!H")
 NO_ERROR, NAME_ERROR, RCODE = 0, 3, 0x0F
 MAX_SERVERS = 3
-MAX_QUESTIONS = 64
-MAX_QUESTION, MAX_ANSWER = 1232, 1 << 16
+MAX_QUESTIONS, MAX_KEPT = 64, 4
+MAX_QUESTION, MAX_ANSWER = 1232, 4096  # octets, with EDNS
 MAX_NAME = 255
 DOCKERS_SECONDS = 0.25  # Docker's resolver answers for a container at once; a question that it passes on takes longer
 RETRY_SECONDS = 1.5  # until the next server is asked; resolvers ask again after 2 to 5
@@ -106,18 +106,20 @@ class Forwarder:
 
     def close(self) -> None:
         """Closes all sockets."""
-        self.forget()
+        self._forget()
         self._asked.close()
 
     @property
     def _asking(self) -> list[socket.socket]:
         return self._lan if self._docker is None else [*self._lan, self._docker]
 
-    def forget(self) -> None:
-        """Drops the open questions, which the container asks again, and closes what asks.
+    def trim(self) -> None:
+        """Keeps as few open questions as the next process can take over; the container asks the others again."""
+        for number in list(self._questions)[:-MAX_KEPT]:
+            del self._questions[number]
 
-        The next question comes from other ports, which makes forged answers harder.
-        """
+    def _forget(self) -> None:
+        """Closes what asks: the next question comes from other ports, which makes forged answers harder."""
         self._questions.clear()
         for one in self._asking:
             one.close()
@@ -185,7 +187,7 @@ class Forwarder:
         if answer is not None or now >= question.asked + GIVE_UP_SECONDS:
             self._questions.pop(number, None)
             if not self._questions:
-                self.forget()
+                self._forget()
 
 
 def question_of(packet: bytes) -> bytes:
