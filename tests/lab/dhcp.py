@@ -49,7 +49,10 @@ class Ipv6Options:
 
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
-    """What the server hands out. `lease_time` is in seconds; `extra` are further arguments of dnsmasq."""
+    """What the server hands out. `lease_time` is in seconds; `extra` are further arguments of dnsmasq.
+
+    Without `ipv4` it leaves that family to another server.
+    """
 
     first: IPv4Address = LAN[50]
     last: IPv4Address = LAN[250]
@@ -59,12 +62,14 @@ class ServerOptions:
     domain: str = "lan"
     reservations: dict[str, IPv4Address] = field(default_factory=dict)
     ipv6: Ipv6Options | None = None
+    ipv4: bool = True
     extra: tuple[str, ...] = ()
 
     def argv(self) -> list[str]:
         """As dnsmasq takes them; an empty option 3 keeps it from naming itself as the router."""
+        pool = f"--dhcp-range={self.first},{self.last},{self.netmask},{self.lease_time}"
         return [
-            f"--dhcp-range={self.first},{self.last},{self.netmask},{self.lease_time}",
+            *([pool] if self.ipv4 else ()),
             f"--dhcp-option=3{f',{self.router}' if self.router else ''}",
             f"--domain={self.domain}",
             f"--local=/{self.domain}/",
@@ -121,7 +126,7 @@ class DhcpServer(Daemon):
     """dnsmasq."""
 
     name = "dnsmasq"
-    started = "DHCP, IP range"
+    started = "IP range"
 
     interface: str = LAN_BRIDGE
 

@@ -87,6 +87,8 @@ class Network:
         """Gives the LAN's side an IPv6 address and makes it a router, as its servers need; more than once is once."""
         self.on_lan("sysctl", "-q", "net.ipv6.conf.all.forwarding=1")
         run("ip", "-n", self.lan, "address", "replace", f"{SERVER6}/{LAN6.prefixlen}", "dev", LAN_BRIDGE, "nodad")
+        show = ("ip", "-n", self.lan, "-6", "address", "show", "dev", LAN_BRIDGE, "tentative")
+        wait_until(lambda: not run(*show), "the link-local address, on which servers listen", 5)
 
     def pass_bridged(self) -> None:
         """Let bridged frames pass the engine's FORWARD DROP, where br_netfilter shows them to iptables."""

@@ -95,7 +95,7 @@ class LeaseManager6:
             self._confirmed = False  # the server does not know it yet
         self._placement.prepare(interface, slaac=self._is_slaac)
         if self.lease is not None and self.lease.runs(boottime()):
-            self._placement.put(interface, None, self.lease)
+            self._put(None, self.lease)
             self._placement.route_at_first(interface, self.lease)
         if self.lease is not None and self._claimant is not None:
             self._decline(self.lease, self._claimant)
@@ -127,9 +127,9 @@ class LeaseManager6:
     def check(self) -> None:
         """The link has changed: the kernel takes its addresses off one that goes down."""
         lease = self.lease
-        ours = lease is not None and not lease.slaac and lease.runs(boottime())
+        ours = lease is not None and not lease.slaac and (lease.runs(boottime()) or not self._spec.drop_expired)
         if lease is not None and ours and not self._placement.has(self._interface, lease):
-            self._placement.put(self._interface, None, lease)
+            self._put(None, lease)
             if self._client is not None:
                 self._client.moved()
 
@@ -283,7 +283,7 @@ class LeaseManager6:
     def _adopt(self, lease: Lease6) -> None:
         """The lease is in use from now on."""
         self._forget_candidate()
-        if not self._placement.put(self._interface, self.lease, lease):
+        if not self._put(self.lease, lease):
             if self._client is not None:
                 self._client.retry(RETRY_SECONDS)
             return
@@ -298,12 +298,16 @@ class LeaseManager6:
         self._timers.begin(lease, at)
 
     def _report_silence(self, report: Report) -> None:
-        """The kernel would take the address off at the end of its lease: with `expired=keep` it stays for now."""
-        lease = self.lease
-        silent = isinstance(report, LeaseTrouble) and report.kind is Trouble.NO_ANSWER
-        if silent and lease is not None and not self._spec.drop_expired:
-            self._placement.put(self._interface, None, lease, for_ever=True)
+        if isinstance(report, LeaseTrouble) and report.kind is Trouble.NO_ANSWER and self.lease is not None:
+            self._put(None, self.lease)
         self._report(report)
+
+    def _put(self, previous: Lease6 | None, lease: Lease6) -> bool:
+        """The kernel takes an address off at the end of its lease. With `expired=keep` it shall stay on the link, which
+        the kernel is told as soon as no server has renewed the lease by T2."""
+        overdue = lease.t2 is not None and boottime() >= lease.t2
+        for_ever = overdue and not self._spec.drop_expired
+        return self._placement.put(self._interface, previous, lease, for_ever=for_ever)
 
     def _on_expiry(self) -> None:
         """No server has renewed the lease in time. The client asks for another one by itself."""
@@ -321,10 +325,23 @@ class LeaseManager6:
         found, known = slaac_lease(self._interface, self.lease), self.lease
         if found is None:
             return
-        if known is None or found.address != known.address or _end(found) > _end(known) + FRESHER_SECONDS:
-            self.lease = found
-            self._begin_timers(found, found.obtained)
-            self._report(LeaseObtained(found))
+        if known is not None and found.address == known.address and not self._is_fresher(found, known):
+            return
+        if known is not None and found.address != known.address and self._is_silent:
+            self._placement.drop(self._interface, known)  # the kernel was told to keep it
+        self.lease = found
+        self._begin_timers(found, found.obtained)
+        self._report(LeaseObtained(found))
+
+    @property
+    def _is_silent(self) -> bool:
+        return self._timers is not None and self._timers.silent
+
+    def _is_fresher(self, found: Lease6, known: Lease6) -> bool:
+        """Whether a router has prolonged the address. That the kernel keeps it for ever is our own word."""
+        kept = self._is_silent and found.duration is None
+        ends = [_end(one.obtained, one.preferred if kept else one.duration) for one in (found, known)]
+        return ends[0] > ends[1] + FRESHER_SECONDS
 
     def _learn(self, dns: tuple[object, ...], search: tuple[str, ...]) -> None:
         if self.lease is not None and (dns, search) != (self.lease.dns, self.lease.search):
@@ -339,5 +356,8 @@ class LeaseManager6:
         self._report(LeaseTrouble(trouble, what, Family.IPV6))
 
 
-def _end(lease: Lease6) -> float:
-    return float("inf") if lease.expires is None else lease.expires
+def _end(obtained: float, lifetime: int | None) -> float:
+    """The kernel says 0 of what has ended before."""
+    if lifetime is None:
+        return math.inf
+    return obtained + lifetime if lifetime else 0.0

@@ -42,7 +42,7 @@ class Placement6:
 
         `for_ever`: the address stays on the link after the end of its lease.
         """
-        valid, preferred = _rest(lease, lease.duration), _rest(lease, lease.preferred)
+        valid, preferred = _rest(lease, lease.duration, 1), _rest(lease, lease.preferred, 0)
         try:
             with Netlink() as netlink:
                 link = netlink.require_link(interface)
@@ -130,9 +130,9 @@ def _as_it_is(lease: Lease6, there: list[IPv6Interface]) -> IPv6Interface:
     return next((address for address in there if address.ip == lease.address.ip), lease.address)
 
 
-def _rest(lease: Lease6, lifetime: int | None) -> int | None:
-    """Of a lifetime, in seconds; the kernel refuses a valid lifetime of 0."""
-    return None if lifetime is None else max(int(lease.obtained + lifetime - boottime()), 1)
+def _rest(lease: Lease6, lifetime: int | None, least: int) -> int | None:
+    """Of a lifetime, in seconds. The kernel refuses a valid lifetime of 0; a preferred one deprecates the address."""
+    return None if lifetime is None else max(int(lease.obtained + lifetime - boottime()), least)
 
 
 def _length(seconds: int | None) -> float:

@@ -1,20 +1,20 @@
 """Fixtures: the plugin on a machine of its own, and the LAN's server."""
 
 from collections.abc import Callable, Iterator
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 import pytest
 
 from tests.lab.command import run, wait_until
 from tests.lab.dhcp import DhcpServer
-from tests.lab.network import LAN, LAN_BRIDGE, SERVER, inside
+from tests.lab.network import LAN, LAN6, LAN_BRIDGE, SERVER, inside
 from tests.netns.process.hurried import ENGINE_IS_SILENT, with_constants
 from tests.netns.process.instances import Instances, instances_of
 from tests.netns.process.rig import Rig, rig_in
 from tests.netns.process.shared import Shared, shared
 
-Squat = Callable[[IPv4Address], None]
+Squat = Callable[[IPv4Address | IPv6Address], None]
 CARD = "card0"
 
 
@@ -59,7 +59,7 @@ def server(rig: Rig, tmp_path: Path) -> Iterator[DhcpServer]:
         yield dnsmasq
         rig.clean()
         if rig.plugin.running:
-            wait_until(lambda: not dnsmasq.leases(), f"releases of {dnsmasq.leases()}", 3)
+            wait_until(lambda: not (dnsmasq.leases() or dnsmasq.leases6()), "a release of each lease", 3)
     finally:
         dnsmasq.stop()
 
@@ -74,17 +74,29 @@ def card(rig: Rig) -> Iterator[str]:
 
 
 @pytest.fixture
-def squat(rig: Rig) -> Iterator[Squat]:
-    """Another machine on the LAN that takes addresses without asking, and says so."""
-    namespace, lan = f"{rig.machine.lan}-squatter", rig.machine.lan
+def neighbour(rig: Rig) -> Iterator[str]:
+    """The network namespace of another machine on the LAN, whose card is eth0; it says which addresses it takes."""
+    namespace, lan = f"{rig.machine.lan}-neighbour", rig.machine.lan
     run("ip", "netns", "add", namespace)
-    run("ip", "-n", lan, "link", "add", "squatter", "type", "veth", "peer", "name", "eth0", "netns", namespace)
-    run("ip", "-n", lan, "link", "set", "squatter", "master", LAN_BRIDGE, "up")
+    run("ip", "-n", lan, "link", "add", "neighbour", "type", "veth", "peer", "name", "eth0", "netns", namespace)
+    run("ip", "-n", lan, "link", "set", "neighbour", "master", LAN_BRIDGE, "up")
+    # Without its own search for duplicates an address is in use at once, and its first packet is an advertisement.
+    settings = [f"net.ipv6.conf.eth0.{one}" for one in ("accept_dad=0", "ndisc_notify=1")]
+    run(*inside(namespace, "sysctl", "-qw", *settings))
     run("ip", "-n", namespace, "link", "set", "eth0", "up")
-
-    def take(address: IPv4Address) -> None:
-        run("ip", "-n", namespace, "addr", "add", f"{address}/{LAN.prefixlen}", "dev", "eth0")
-        run(*inside(namespace, "busybox", "ping", "-c", "1", "-I", str(address), str(SERVER)))  # it asks by ARP first
-
-    yield take
+    yield namespace
     run("ip", "netns", "delete", namespace)
+
+
+@pytest.fixture
+def squat(neighbour: str) -> Squat:
+    """Another machine on the LAN takes addresses without asking, and says so."""
+
+    def take(address: IPv4Address | IPv6Address) -> None:
+        if isinstance(address, IPv6Address):
+            run("ip", "-n", neighbour, "addr", "add", f"{address}/{LAN6.prefixlen}", "dev", "eth0")
+            return
+        run("ip", "-n", neighbour, "addr", "add", f"{address}/{LAN.prefixlen}", "dev", "eth0")
+        run(*inside(neighbour, "busybox", "ping", "-c", "1", "-I", str(address), str(SERVER)))  # it asks by ARP first
+
+    return take

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from pathlib import Path
 from typing import Any
 
@@ -239,6 +239,11 @@ class Container:
         return IPv4Interface(self.address).ip
 
     @property
+    def ip6(self) -> IPv6Address:
+        """The same for IPv6."""
+        return IPv6Interface(self.address6).ip
+
+    @property
     def inet(self) -> list[str]:
         """The addresses on its interface."""
         words = self.inside("ip", "-4", "-o", "addr", "show", "dev", INTERFACE).split()
@@ -249,6 +254,11 @@ class Container:
         """The IPv6 addresses on its interface, but the link-local one."""
         words = self.inside("ip", "-6", "-o", "addr", "show", "dev", INTERFACE, "scope", "global").split()
         return [words[i + 1] for i, word in enumerate(words) if word == "inet6"]
+
+    @property
+    def duid(self) -> str:
+        """Its DHCPv6 client's, as servers' logs name it."""
+        return f"00:03:00:01:{self.mac}"
 
     @property
     def default_route6(self) -> str:
@@ -270,6 +280,11 @@ class Container:
         """What the plugin says of this endpoint; raises StopIteration where it says nothing."""
         endpoints = self._engine.get("/v1/endpoints")["endpoints"]
         return next(dict(e) for e in endpoints if e["endpoint_id"] == self.endpoint_id)
+
+    @property
+    def view6(self) -> dict[str, Any]:
+        """What it says of its IPv6 lease; nothing where there is none."""
+        return dict(self.view["ipv6"] or {})
 
     def _make_sandbox(self) -> None:
         run("ip", "netns", "add", self.sandbox)

@@ -127,6 +127,13 @@ class Rig:
             os.kill(view["udhcpc_pid"], signal.SIGUSR1)
         wait_until(lambda: self.confirmations(container) > before, "the answer to a renewal", PATIENCE_SECONDS)
 
+    def restart_worker(self, container: Container) -> None:
+        """`kill -9` of its worker; the successor has entered the sandbox at the end."""
+        attached = f"attached network=.* endpoint={container.endpoint_id[:12]}"
+        before = len(re.findall(attached, self.plugin.log))
+        os.kill(container.view["worker_pid"], signal.SIGKILL)
+        wait_until(lambda: len(re.findall(attached, self.plugin.log)) > before, "the next worker", PATIENCE_SECONDS)
+
     def clean(self) -> None:
         """Every container and network goes, in the engine's way."""
         while self.containers:

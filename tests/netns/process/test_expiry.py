@@ -6,7 +6,7 @@ import time
 import pytest
 
 from tests.lab.command import run, wait_until
-from tests.lab.dhcp import DhcpServer
+from tests.lab.dhcp import DhcpServer, Ipv6Options, ServerOptions
 from tests.lab.network import LAN
 from tests.netns.process.fakeengine import Answer, Container
 from tests.netns.process.hurried import with_constants
@@ -155,6 +155,44 @@ def test_lease_that_the_server_has_given_away(rig: Rig, server: DhcpServer) -> N
     assert kinds[:3] == [Kind.REQUEST, Kind.DISCOVER, Kind.REQUEST]
     assert server.messages(second.mac, "NAK")
     second.stop()
+    forget(server)
+
+
+def test_both_families_are_kept(rig: Rig, server: DhcpServer) -> None:
+    """With `release=keep` neither lease is released. The next start asks for both first, and uses both unconfirmed
+    while no server answers."""
+    rig.machine.serve_ipv6()
+    dual = ServerOptions(ipv6=Ipv6Options())
+    server.restart(dual)
+    network = rig.network(release="keep", ipv6="true")
+
+    def start() -> Container:
+        container = rig.container(network)
+        container.options["id"] = "web"
+        container.start()
+        wait_until(lambda: container.view["phase"] == "joined", "the worker in the sandbox", 10)
+        return container
+
+    first = start()
+    first.stop()
+    assert [lease.address for lease in server.leases6()] == [first.ip6]
+    second = start()
+    assert (second.address, second.address6) == (first.address, first.address6)
+    second.stop()
+    kinds = server.kinds6(first.duid)
+    assert kinds.count("SOLICIT") == 1
+    assert "REBIND" in kinds
+    server.stop()
+
+    third = start()
+    assert (third.address, third.address6) == (first.address, first.address6)
+    assert rig.plugin.log.count("no server answers; starting on") == 2
+    heard = len(server.kinds6(first.duid))
+    server.start(dual)
+    wait_until(lambda: "REPLY" in server.kinds6(first.duid)[heard:], "a confirmation", 30)
+    wait_until(lambda: third.inet6 == [first.address6], "the address", 3)
+    third.stop()
+    assert "RELEASE" not in server.kinds6(first.duid)
     forget(server)
 
 

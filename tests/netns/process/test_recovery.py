@@ -14,7 +14,7 @@ import pytest
 
 from tests.api.unit import reaction
 from tests.lab.command import run, wait_until
-from tests.lab.dhcp import DhcpServer
+from tests.lab.dhcp import DhcpServer, Ipv6Options, ServerOptions
 from tests.lab.network import LAN, SERVER
 from tests.netns.process.fakeengine import INTERFACE, Answer, Container, FakeEngine
 from tests.netns.process.instances import Instances, history, kill_all, kill_supervisor, terminate
@@ -34,15 +34,18 @@ pytestmark = pytest.mark.usefixtures("instances")
 def network_inside(container: Container) -> str:
     """Addresses and routes, but for the seconds that addresses may be valid for."""
     shown = container.inside("ip", "-4", "-o", "addr", "show", "dev", INTERFACE)
-    return shown.partition("valid_lft")[0] + container.inside("ip", "-4", "route")
+    return " ".join((shown.partition("valid_lft")[0], *container.inet6, container.inside("ip", "-4", "route")))
 
 
 @ENDS
 def test_running_containers(
     rig: Rig, server: DhcpServer, instances: Instances, how: Callable[[PluginProcess], None]
 ) -> None:
-    """The next instance renews what is held, by unicast from inside: no DISCOVER, no RELEASE, nothing else changes."""
-    network = rig.network()
+    """The next instance renews what is held, IPv4 by unicast from inside: no DISCOVER, no SOLICIT, no RELEASE, nothing
+    else changes."""
+    rig.machine.serve_ipv6()
+    server.restart(ServerOptions(ipv6=Ipv6Options()))
+    network = rig.network(ipv6="true")
     containers = [rig.joined(network) for _ in range(3)]
     before = [(c.view["mac"], c.view["address"], network_inside(c)) for c in containers]
     confirmed = [rig.confirmations(c) for c in containers]
@@ -57,6 +60,10 @@ def test_running_containers(
     assert {(f.packet.kind, f.source, f.destination) for f in new} == {(Kind.REQUEST, c.ip, SERVER) for c in containers}
     assert {lease.mac for lease in server.leases()} == {c.mac for c in containers}
     assert [m.kind for m in server.messages(containers[0].mac)][-2:] == ["REQUEST", "ACK"]
+    for container in containers:
+        wait_until(lambda c=container: server.kinds6(c.duid)[-2:] == ["RENEW", "REPLY"], "a renewal of IPv6", 10)  # type: ignore[misc]
+        assert server.kinds6(container.duid).count("SOLICIT") == 1
+    assert {lease.address for lease in server.leases6()} == {c.ip6 for c in containers}
 
 
 def test_stopped_right_after_an_ack(rig: Rig, server: DhcpServer, instances: Instances) -> None:

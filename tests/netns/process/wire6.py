@@ -153,6 +153,17 @@ def dnssl(lifetime: int, *names: str) -> bytes:
     return struct.pack("!BBHI", 31, 1 + len(area) // 8, 0, lifetime) + area
 
 
+def neighbour_advertisement(address: IPv6Address, mac: bytes) -> bytes:
+    """The frame in which the machine `mac` says to all, unasked, that it has the address (RFC 4861 section 4.4)."""
+    everyone, body = IPv6Address("ff02::1").packed, struct.pack("!I16sBB6s", 0x20000000, address.packed, 2, 1, mac)
+    pseudo = address.packed + everyone + struct.pack("!II", 4 + len(body), 58)
+    words = struct.unpack(f"!{(len(pseudo) + 4 + len(body)) // 2}H", pseudo + b"\x88\0\0\0" + body)
+    total = sum(words)
+    checksum = ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
+    header = struct.pack("!IHBB", 6 << 28, 4 + len(body), 58, 255) + address.packed + everyone
+    return b"\x33\x33\0\0\0\x01" + mac + b"\x86\xdd" + header + struct.pack("!BBH", 136, 0, checksum) + body
+
+
 def mtu(value: int) -> bytes:
     """RFC 4861 section 4.6.4."""
     return struct.pack("!BBHI", 5, 1, 0, value)
