@@ -22,6 +22,7 @@ from supervisor.driver.orphans import Orphans
 from supervisor.driver.recovery import Recovery
 from supervisor.driver.registry import Registry
 from supervisor.driver.requests import DriverRequests
+from supervisor.engine.checks import engine_findings
 from supervisor.engine.facts import ContainerGone, Engine, EngineConnected, Fact
 from supervisor.ops.questions import Questions
 from supervisor.runtime.child import Child
@@ -170,6 +171,8 @@ class Supervisor:
             self._bindings.forget_container(fact.id)
         elif isinstance(fact, EngineConnected):
             self._store.put_data_root(fact.data_root)
+            for finding in engine_findings(self._engine) if len(self._networks) else ():
+                log.warning("%s", finding)
         self._endpoints.learn(cast(Fact, fact))
 
     def _on_request(self, request: Request, respond: Respond) -> None:

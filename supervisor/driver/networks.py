@@ -10,6 +10,7 @@ from multiprocessing.connection import Connection
 from supervisor.contract.errors import Conflict, Failed, InvalidRequest, NotFound, RequestError
 from supervisor.contract.messages import CreateNetwork, Done, Respond
 from supervisor.domain.options import parse_network_options, require_null_ipam
+from supervisor.engine.checks import engine_findings
 from supervisor.engine.facts import Engine
 from supervisor.runtime.jobs import ask
 from supervisor.runtime.loop import Loop
@@ -19,7 +20,8 @@ from supervisor.state.records import Network
 from supervisor.state.store import Store
 from workers.contract.client_identity import VENDOR_CLASS, ClientIdentity
 from workers.contract.link import LinkSpec
-from workers.contract.messages import EndpointSpec
+from workers.contract.messages import EndpointSpec, Ipv6
+from workers.diagnosis.checks import IPV6_OFF
 from workers.endpoint.server_probe import ServerReport, probe_server
 from workers.link.parent_report import ParentReport, probe_parent
 
@@ -85,8 +87,9 @@ class Networks:
                 following = self._find_server if network.options.validate_dhcp else self._accept
                 following(network, respond)
 
-        spec = network.options.link
-        ask(self._process_manager, self._loop, "nd-probe", _probe, spec, deadline=PROBE_DEADLINE_SECONDS, answer=probed)
+        looked_at = (network.options.link, network.options.ipv6 is not Ipv6.OFF)
+        deadline = PROBE_DEADLINE_SECONDS
+        ask(self._process_manager, self._loop, "nd-probe", _probe, *looked_at, deadline=deadline, answer=probed)
 
     def delete(self, network_id: str) -> None:
         """Does nothing if the network is not known."""
@@ -122,15 +125,17 @@ class Networks:
     def _missing(self, used: Collection[str]) -> Iterator[Network]:
         return (n for n in self if n.id not in used and self._engine.network_name(n.id) is None)
 
-    @staticmethod
-    def _require_usable(network: Network, report: object | None) -> None:
+    def _require_usable(self, network: Network, report: object | None) -> None:
         option, parent = network.options.named_by, network.options.link.parent
         if not isinstance(report, ParentReport):
             raise Failed(f"{option} {parent} could not be looked at; the plugin's log says why")
         if report.error:
             raise InvalidRequest(f"option {option}: {report.error}")
-        for warning in report.warnings:
-            log.warning(warning, extra={"network": network.id, "interface": parent})
+        for finding in report.findings:
+            if finding.id == IPV6_OFF.id:
+                raise InvalidRequest(f"option ipv6: {finding}")
+        for finding in (*report.findings, *engine_findings(self._engine)):
+            log.warning("%s", finding, extra={"network": network.id, "interface": parent})
 
     def _find_server(self, network: Network, respond: Respond) -> None:
         """Has a job ask for a DHCP server, with a MAC address that nobody has."""
@@ -187,5 +192,5 @@ class Networks:
         return not seen and time.monotonic() - self._since[network.id] > REPORT_SECONDS
 
 
-def _probe(spec: LinkSpec, channel: Connection) -> None:
-    channel.send(probe_parent(spec))
+def _probe(spec: LinkSpec, ipv6: bool, channel: Connection) -> None:
+    channel.send(probe_parent(spec, ipv6=ipv6))

@@ -29,6 +29,7 @@ from supervisor.endpoint.context import EndpointContext
 from supervisor.endpoint.journal import Journal
 from supervisor.endpoint.pending_requests import PendingRequests
 from supervisor.endpoint.worker_process import WorkerProcess
+from supervisor.engine.checks import overlaps
 from supervisor.engine.container_files import Identity
 from supervisor.runtime.loop import Timer
 from supervisor.state.bindings import is_found, key_of_container
@@ -242,6 +243,8 @@ class Endpoint:
             self._save()
             for lease in report.leases:
                 self._journal.first_lease(lease, self.origin, confirmed=lease.family not in report.unconfirmed)
+                for finding in overlaps(self._context.engine, lease.address.network, self.spec.link.parent):
+                    self._journal.say(str(finding), logging.WARNING)
         self._pending.answer(Phase.CREATING, self._created_answer())
 
     def _created_answer(self) -> EndpointCreated:

@@ -6,6 +6,7 @@ Never asks the engine anything. Each fact may be missing or late: it is a help, 
 import logging
 import time
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from supervisor.engine.foreign_root import resolve
@@ -24,10 +25,11 @@ class EngineFound:
 
 @dataclass(frozen=True, slots=True)
 class EngineConnected:
-    """Its API answers; `data_root` is a path as dockerd sees it."""
+    """Its API answers; `data_root` is a path as dockerd sees it, `storage_driver` a word such as overlay2."""
 
     data_root: str
     version: str
+    storage_driver: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +58,12 @@ class ContainerGone:
 
 @dataclass(frozen=True, slots=True)
 class NetworkSeen:
-    """A network; `bridge` is the interface where the engine itself hands out addresses."""
+    """A network; `bridge` is the interface where the engine itself hands out addresses, `subnets` are those."""
 
     id: str
     name: str
     bridge: str | None
+    subnets: tuple[IPv4Network | IPv6Network, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,7 @@ class Engine:
         self.pid: int | None = None
         self.connected = False
         self.data_root = DEFAULT_DATA_ROOT
+        self.storage_driver = ""  # not known
         self.containers: dict[str, ContainerSeen] = {}
         self.networks: dict[str, NetworkSeen] = {}
         self.listed: float | None = None
@@ -107,8 +111,8 @@ class Engine:
             case EngineFound(pid):
                 self.pid = pid
                 self._places.clear()
-            case EngineConnected(data_root, _):
-                self.connected, self.data_root = True, data_root
+            case EngineConnected(data_root, _, storage_driver):
+                self.connected, self.data_root, self.storage_driver = True, data_root, storage_driver
                 self.listed, self._listing_from = None, time.monotonic()
                 self.containers.clear()
                 self._owners.clear()

@@ -15,6 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 from supervisor.contract.messages import CreateEndpoint
+from supervisor.engine.checks import not_told_apart
 from supervisor.engine.container_files import Configuration, Identity, Place
 from supervisor.engine.facts import Engine
 from supervisor.engine.mounted_roots import MountedRoots
@@ -59,10 +60,8 @@ class Identifier:
             candidates = [c for c in candidates if not self._is_remnant(c, began)] or candidates
         if len(candidates) > 1 and request.mac is None and chosen is None:
             log.warning(
-                "%d containers start at once and nothing tells them apart (%s): this one gets a fresh identity; "
-                "to give it one for ever, use --mac-address or driver-opt=id=NAME",
-                len(candidates),
-                ", ".join(c.identity.name for c in candidates),
+                "%s",
+                not_told_apart([c.identity.name for c in candidates]),
                 extra={"network": request.network_id, "endpoint": request.endpoint_id},
             )
         found = candidates[0].identity if len(candidates) == 1 else None

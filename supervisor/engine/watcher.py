@@ -10,6 +10,7 @@ import socket
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,7 @@ def _follow(socket_path: str, channel: Connection) -> None:
         info = client.info()
         events = client.events(decode=True, filters=EVENTS)
         try:
-            channel.send(EngineConnected(info["DockerRootDir"], info["ServerVersion"]))
+            channel.send(EngineConnected(info["DockerRootDir"], info["ServerVersion"], info.get("Driver") or ""))
             for fact in _everything(client):
                 channel.send(fact)
             for event in events:
@@ -132,7 +133,15 @@ def _consequences(client: APIClient, event: dict[str, Any]) -> Iterator[Fact]:
 def _network(network: dict[str, Any]) -> NetworkSeen:
     options = network.get("Options") or {}
     bridge = options.get(BRIDGE_NAME, "br-" + network["Id"][:12]) if network.get("Driver") == "bridge" else None
-    return NetworkSeen(network["Id"], network["Name"], bridge)
+    return NetworkSeen(network["Id"], network["Name"], bridge, tuple(_subnets(network)))
+
+
+def _subnets(network: dict[str, Any]) -> Iterator[IPv4Network | IPv6Network]:
+    """Those that the engine itself hands out addresses of; a swarm's have no place in this host's routes."""
+    if network.get("Scope") == "local":
+        for pool in (network.get("IPAM") or {}).get("Config") or ():
+            with suppress(KeyError, ValueError):
+                yield ip_network(pool["Subnet"], strict=False)
 
 
 def _container(client: APIClient, container_id: str) -> Iterator[Fact]:

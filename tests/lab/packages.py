@@ -26,6 +26,7 @@ COMMANDS = {
     "busybox": "busybox",
     "mmdebstrap": "mmdebstrap",
     "iptables": "iptables",
+    "nft": "nftables",
     "ip": "iproute2",
     "nsenter": "util-linux",
     "sysctl": "procps",

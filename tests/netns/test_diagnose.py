@@ -6,9 +6,10 @@ import pytest
 
 from tests.lab.network import BRIDGE
 from tests.netns.lan import SPEC, create_pair, run
+from workers.contract.finding import Severity
 from workers.contract.link import LinkKind, LinkSpec
-from workers.diagnosis.causes import NO_CAUSE, likely_cause, warnings
-from workers.netlink.operations import NetlinkError
+from workers.diagnosis.causes import likely_cause, others_answered
+from workers.diagnosis.checks import diagnose
 
 pytestmark = [pytest.mark.netns, pytest.mark.usefixtures("machine")]
 
@@ -18,7 +19,8 @@ def bridge_netfilter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file in place of the kernel's switch: loading br_netfilter would change the tester's own bridges."""
     switch = tmp_path / "bridge-nf-call-iptables"
     switch.write_text("1\n")
-    monkeypatch.setattr("workers.diagnosis.causes.CALL_IPTABLES", switch)
+    monkeypatch.setattr("workers.diagnosis.checks.CALL_IPTABLES", switch)
+    monkeypatch.setattr("workers.diagnosis.checks.CALL_IP6TABLES", switch)
     return switch
 
 
@@ -31,48 +33,51 @@ def dmi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 LINK = SPEC.link
 CARD = LinkSpec(LinkKind.MACVLAN, "up1")
+NO_CAUSE = "no cause found on this host: is there a DHCP server on this LAN, and does it serve this MAC address?"
 EXCEPTION = f"FORWARD -i {BRIDGE} -o {BRIDGE} -j ACCEPT"
 
 
+def ids(link: LinkSpec = LINK, *, ipv6: bool = False) -> list[str]:
+    """Of all that is found."""
+    return [finding.id for finding in diagnose(link, ipv6=ipv6)]
+
+
 @pytest.mark.parametrize(
-    ("trouble", "words"),
+    ("trouble", "found", "words"),
     [
-        (f"ip link set {BRIDGE} down", f"{BRIDGE} is down"),
-        (f"ip link set {BRIDGE} type bridge stp_state 1", "STP is on for br-lan with a forward delay of 15 s"),
-        ("iptables-nft -P FORWARD DROP", f"`iptables -I {EXCEPTION}`"),
-        ("iptables-legacy -P FORWARD DROP", f"`iptables -I {EXCEPTION}`"),
-        ("ip link del up0", "no port but containers' (no uplink)"),
-        ("ip link set up1 down", "no uplink of br-lan has a carrier (up0)"),
-        (f"ip link del {BRIDGE}", f"{BRIDGE}: there is none of that name"),
+        (f"ip link set {BRIDGE} down", "parent-down", f"{BRIDGE} is down: raise it with `ip link set {BRIDGE} up`"),
+        (
+            f"ip link set {BRIDGE} type bridge stp_state 1",
+            "stp-delay",
+            "STP is on for br-lan with a forward delay",
+        ),
+        ("iptables-nft -P FORWARD DROP", "firewall-ip", f"`iptables -I {EXCEPTION}`"),
+        ("iptables-legacy -P FORWARD DROP", "firewall-ip", f"`iptables -I {EXCEPTION}`"),
+        (
+            "ebtables -P FORWARD DROP",
+            "firewall-bridge",
+            f"nft insert rule bridge filter FORWARD meta ibrname {BRIDGE}",
+        ),
+        ("ip link del up0", "no-uplink", "no port but containers' (no uplink)"),
+        ("ip link set up1 down", "uplink-carrier", "no uplink of br-lan has a carrier (up0)"),
+        (f"ip link del {BRIDGE}", "no-parent", f"{BRIDGE}: there is none of that name"),
     ],
 )
-def test_cause(trouble: str, words: str) -> None:
+def test_cause(trouble: str, found: str, words: str) -> None:
     """Each obstacle is named with its remedy, and is not there before it is made."""
     assert likely_cause(LINK) == NO_CAUSE
 
     run(trouble)
 
+    assert ids() == [found]
     assert words in likely_cause(LINK)
 
 
-@pytest.mark.parametrize("iptables", ["iptables-nft", "iptables-legacy"])
-@pytest.mark.parametrize("exception", [f"-I {EXCEPTION}", "-A FORWARD -j ACCEPT"])
-def test_exception_clears_the_packet_filter(iptables: str, exception: str) -> None:
-    """A host that follows the advice, or lets everything pass, is not accused again."""
-    run(f"{iptables} -P FORWARD DROP")
-    run(f"{iptables} {exception}")
-
-    assert warnings(LINK) == ()
-
-
-@pytest.mark.parametrize("iptables", ["iptables-nft", "iptables-legacy"])
-@pytest.mark.parametrize("rule", ["FORWARD -i eth9 -j ACCEPT", "FORWARD -p tcp -j ACCEPT", "INPUT -j ACCEPT"])
-def test_other_rules_are_no_exception(iptables: str, rule: str) -> None:
-    """What lets some other traffic pass does not let DHCP pass."""
-    run(f"{iptables} -P FORWARD DROP")
-    run(f"{iptables} -A {rule}")
-
-    assert "FORWARD policy is DROP" in likely_cause(LINK)
+def test_not_a_bridge() -> None:
+    """An interface of another kind is found to be one."""
+    (found,) = diagnose(LinkSpec(LinkKind.BRIDGE, "lo"))
+    assert (found.id, found.severity) == ("no-parent", Severity.ERROR)
+    assert "lo is a hardware link and not a bridge" in found.found
 
 
 def test_packet_filter_is_innocent_when_bridges_do_not_call_it(bridge_netfilter: Path) -> None:
@@ -80,16 +85,37 @@ def test_packet_filter_is_innocent_when_bridges_do_not_call_it(bridge_netfilter:
     run("iptables-nft -P FORWARD DROP")
 
     bridge_netfilter.write_text("0\n")
-    assert likely_cause(LINK) == NO_CAUSE
+    assert ids() == []
     bridge_netfilter.unlink()
-    assert likely_cause(LINK) == NO_CAUSE
+    assert ids() == []
 
 
 def test_reading_the_packet_filter_does_not_make_one() -> None:
     """Asking the legacy interface for a table that is not there would make the kernel load it."""
-    warnings(LINK)
+    diagnose(LINK, ipv6=True)
 
-    assert run("cat /proc/self/net/ip_tables_names") == ""
+    assert run("cat /proc/self/net/ip_tables_names /proc/self/net/ip6_tables_names") == ""
+
+
+@pytest.mark.parametrize("tool", ["nft", "legacy"])
+def test_packet_filter_of_ipv6(tool: str) -> None:
+    """It stops DHCPv6 only, and concerns those networks that want IPv6."""
+    run(f"ip6tables-{tool} -P FORWARD DROP")
+
+    assert ids() == []
+    assert ids(ipv6=True) == ["firewall-ip6"]
+    assert f"`ip6tables -I {EXCEPTION}`" in likely_cause(LINK, ipv6=True)
+
+    run(f"ip6tables-{tool} -A FORWARD -p udp --dport 547 -j ACCEPT")
+    assert ids(ipv6=True) == []
+
+
+def test_host_without_ipv6(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that wants IPv6 cannot have it where the kernel was started without."""
+    monkeypatch.setattr("workers.diagnosis.checks.IPV6", tmp_path / "absent")
+
+    assert ids() == []
+    assert ids(ipv6=True) == ids(CARD, ipv6=True) == ["ipv6-off"]
 
 
 def test_containers_ports_are_no_uplink() -> None:
@@ -97,45 +123,60 @@ def test_containers_ports_are_no_uplink() -> None:
     run("ip link del up0")
     create_pair()
 
-    assert "no uplink" in likely_cause(LINK)
+    assert ids() == ["no-uplink"]
 
 
-def test_every_finding_is_a_warning() -> None:
-    """At `network create` the user learns all of them at once, the gravest first."""
+def test_every_finding() -> None:
+    """All of them are found at once, the gravest first, and an error has the first ones."""
     run(f"ip link set {BRIDGE} type bridge stp_state 1")
     run(f"ip link set {BRIDGE} down")
     run("ip link del up0")
+    run("ebtables -P FORWARD DROP")
 
-    assert [words for words in ("is down", "STP is on", "no uplink") if any(words in w for w in warnings(LINK))] == [
-        "is down",
-        "STP is on",
-        "no uplink",
-    ]
-    assert "is down" in warnings(LINK)[0]
+    assert ids() == ["parent-down", "firewall-bridge", "no-uplink", "stp-delay"]
+    words = likely_cause(LINK)
+    assert words.startswith(f"{BRIDGE} is down: raise it")
+    assert "no uplink" in words
+    assert "STP" not in words
 
 
-def test_warnings_need_a_bridge() -> None:
-    """Without one there is nothing to warn of, but an error."""
-    with pytest.raises(NetlinkError, match="lo is a hardware link"):
-        warnings(LinkSpec(LinkKind.BRIDGE, "lo"))
+def test_server_that_answers_others() -> None:
+    """It is the likeliest cause where the host is in order, and comes after what is wrong on the host."""
+    seen = [others_answered(3, "192.0.2.1")]
+    assert likely_cause(LINK, seen=seen).startswith("the DHCP server 192.0.2.1 answers others (3 answers seen)")
+    assert "no cause found" not in likely_cause(LINK, seen=seen)
+
+    run(f"ip link set {BRIDGE} down")
+    assert likely_cause(LINK, seen=seen).startswith(f"{BRIDGE} is down")
 
 
 @pytest.mark.parametrize(
-    ("trouble", "words"),
+    ("trouble", "found", "words"),
     [
-        ("ip link set up1 down", "up1 is down: raise it with `ip link set up1 up`"),
-        ("ip link set up0 down", "up1 has no carrier: is the cable plugged in?"),
-        ("ip link del up1", "up1: there is none of that name"),
+        ("ip link set up1 down", "parent-down", "up1 is down: raise it with `ip link set up1 up`"),
+        ("ip link set up0 down", "no-carrier", "up1 has no carrier: is the cable plugged in?"),
+        ("ip link del up1", "no-parent", "up1: there is none of that name"),
     ],
 )
-def test_cause_at_a_card(trouble: str, words: str) -> None:
+def test_cause_at_a_card(trouble: str, found: str, words: str) -> None:
     """What keeps DHCP from passing a macvlan's parent is named; a bridge's troubles do not concern it."""
     run("iptables-nft -P FORWARD DROP")
     assert likely_cause(CARD) == NO_CAUSE
 
     run(trouble)
 
+    assert ids(CARD) == [found]
     assert words in likely_cause(CARD)
+
+
+def test_wireless_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Wi-Fi card is no parent for other MAC addresses; this machine has none, so its entry is played."""
+    monkeypatch.setattr("workers.diagnosis.wireless.SYSFS", tmp_path)
+    assert ids(CARD) == []
+
+    (tmp_path / "up1" / "phy80211").mkdir(parents=True)
+
+    assert ids(CARD) == ["wifi"]
 
 
 @pytest.mark.parametrize(
@@ -155,7 +196,7 @@ def test_virtual_machine(dmi: Path, vendor: str, product: str, words: str) -> No
 
     assert "virtual switch" in likely_cause(CARD)
     assert words in likely_cause(LINK)
-    assert warnings(CARD) == ()
+    assert ids(CARD) == []
     run("ip link set up1 down")
     assert "up1 is down" in likely_cause(CARD)
 

@@ -149,7 +149,7 @@ def test_former_link_that_is_down_is_no_obstacle() -> None:
 )
 def test_refused_parent(parent: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At `network create` the user reads why it cannot work and what to use instead; no link is left."""
-    monkeypatch.setattr("workers.link.parent.SYSFS", tmp_path)  # this machine has no Wi-Fi card
+    monkeypatch.setattr("workers.diagnosis.wireless.SYSFS", tmp_path)  # this machine has no Wi-Fi card
     (tmp_path / "wlan0" / "phy80211").mkdir(parents=True)
     run("ip link add wlan0 type veth peer name air")
     before = names()
@@ -168,8 +168,8 @@ def test_accepted_parent() -> None:
 
     report = probe_parent(LinkSpec(LinkKind.MACVLAN, CARD, MacvlanMode.PASSTHRU))
 
-    assert (report.error, len(report.warnings)) == (None, 1)
-    assert f"{CARD} is down" in report.warnings[0]
+    assert (report.error, len(report.findings)) == (None, 1)
+    assert f"{CARD} is down" in str(report.findings[0])
     assert names() == before
 
 

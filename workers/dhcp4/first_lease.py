@@ -24,7 +24,7 @@ from workers.dhcp4.machine import (
 )
 from workers.dhcp4.packet_socket import PacketSocket
 from workers.dhcp4.release import release_message
-from workers.diagnosis.causes import likely_cause
+from workers.diagnosis.causes import likely_cause, others_answered
 from workers.system.clock import boottime
 from workers.system.poll import ready
 
@@ -182,4 +182,5 @@ def _reason(tally: Tally, link: LinkSpec) -> str:
         return tally.unusable
     if tally.requests:
         return f"{tally.requests} REQUEST sent for what was offered, none answered"
-    return likely_cause(link)
+    others = [others_answered(tally.others, tally.other_server)] if tally.others else []
+    return likely_cause(link, seen=others)

@@ -119,7 +119,10 @@ Effect = Send | Offered | Granted | Unconfirmed | Refused | Unusable | Unanswere
 
 @dataclass(slots=True)
 class Tally:
-    """The count of messages for a first lease; `unusable` says why the last unusable answer was one."""
+    """The count of messages for a first lease; `unusable` says why the last unusable answer was one.
+
+    `others` counts a server's answers to other clients, of which `other_server` sent the last one.
+    """
 
     discovers: int = 0
     offers: int = 0
@@ -127,6 +130,8 @@ class Tally:
     naks: int = 0
     last_words: str = ""
     unusable: str = ""
+    others: int = 0
+    other_server: str = ""
 
 
 @dataclass(slots=True)
@@ -177,6 +182,9 @@ class Machine:
     def receive(self, answer: Answer, now: float) -> list[Effect]:
         """Takes an answer, which may be of any server and for any client."""
         signal = Signal[answer.kind.name]
+        if answer.mac != self.mac and signal is not Signal.NAK:
+            self.tally.others += 1
+            self.tally.other_server = str(answer.server or answer.sender)
         if (answer.xid, answer.mac) != (self._xid, self.mac) or (self.state, signal) not in TABLE:
             return []
         if not self._counts(answer):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from workers.acd.probe import AddressProbe
 from workers.contract.errors import NoLease
+from workers.contract.finding import Finding
 from workers.contract.lease import Lease6
 from workers.contract.messages import ConflictCheck, EndpointSpec, Ipv6
 from workers.dhcp6.codec import Answer
@@ -18,7 +19,7 @@ from workers.dhcp6.machine import Machine, State
 from workers.dhcp6.packet_socket import PacketSocket6
 from workers.dhcp6.release import release_message
 from workers.dhcp6.router_advertisement import RouterAdvertisement, slaac_lease
-from workers.diagnosis.causes import likely_cause
+from workers.diagnosis import causes
 from workers.system.clock import boottime
 from workers.system.poll import ready
 
@@ -243,18 +244,19 @@ class Exchange:
         if tally.requests:
             return f"{tally.requests} REQUEST sent for what was offered, none answered"
         if router is None:
-            return f"no router advertisement was seen either; {likely_cause(self._spec.link)}"
+            return self._likely_cause(causes.no_router())
         if router.managed:
-            return f"the router {router.source} says that there is a DHCPv6 server (M flag), but none answers"
-        way = "use -o ipv6=slaac" if self._has_prefix else "nor is there a prefix for SLAAC"
-        return f"the router {router.source} says that there is no DHCPv6 server for addresses (M flag off); {way}"
+            return self._likely_cause(causes.no_dhcpv6(str(router.source)))
+        return self._likely_cause(causes.not_managed(str(router.source), has_prefix=self._has_prefix))
 
     def _routers_reason(self) -> str:
         router = self._router
         if router is None:
-            return likely_cause(self._spec.link)
-        way = "use -o ipv6=true" if router.managed else "no address can be made"
-        return f"the router {router.source} advertises no /64 with the A flag; {way}"
+            return self._likely_cause(causes.no_router())
+        return self._likely_cause(causes.no_prefix(str(router.source), managed=router.managed))
+
+    def _likely_cause(self, seen: Finding) -> str:
+        return causes.likely_cause(self._spec.link, ipv6=True, seen=[seen])
 
     @property
     def _has_prefix(self) -> bool:
@@ -276,4 +278,6 @@ def find_server(spec: EndpointSpec, packet_socket: PacketSocket6) -> None:
             if any(isinstance(effect, Configured) for effect in machine.receive(answer, boottime())):
                 return
     sent, parent = f"{machine.tally.informs} INFORMATION-REQUEST sent", spec.link.parent
-    raise NoLease(f"no REPLY on {parent} in {spec.lease_timeout:g} s ({sent}): {likely_cause(spec.link)}")
+    raise NoLease(
+        f"no REPLY on {parent} in {spec.lease_timeout:g} s ({sent}): {causes.likely_cause(spec.link, ipv6=True)}"
+    )

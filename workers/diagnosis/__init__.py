@@ -1,4 +1,4 @@
-"""Why DHCP does not get through on this host, in words for the user.
+"""Why DHCP does not get through on this host, as findings for the user.
 
 Must only read.
 """

@@ -1,101 +1,68 @@
-"""Finds the causes on this host that stop a DHCP exchange over a link's parent, the likeliest first.
+"""Why a client got no lease: what is wrong on the host, and what the exchange with the servers showed.
 
-Owns the wording. Only reads, in the present namespace. Must not know endpoints or the exchange itself.
+Owns the words for what was seen on the wire. Must not know messages or sockets.
 """
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable
 
-from workers.contract.link import HOST_LINK_PREFIX, LinkKind, LinkSpec
-from workers.diagnosis.firewall import drops_forwarded
-from workers.diagnosis.hypervisor import port_security
-from workers.netlink.operations import Netlink, NetlinkError
-from workers.netlink.rtnetlink import Bridge, Link
+from workers.contract.finding import GRAVITY, Check, Finding, Severity
+from workers.contract.link import LinkSpec
+from workers.diagnosis.checks import diagnose
+from workers.diagnosis.hypervisor import VIRTUAL_SWITCH, port_security
 
-NO_CAUSE = "no cause found on this host; is there a DHCP server on this LAN, and does it serve this MAC address?"
-CALL_IPTABLES = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
-
-
-def likely_cause(spec: LinkSpec) -> str:
-    """Why no DHCP answer came, in one sentence; never fails."""
-    try:
-        found = next(_findings(spec), None)
-    except (NetlinkError, OSError) as error:
-        return str(error)  # a parent that has gone is a cause, too
-    return found or port_security() or NO_CAUSE
+MOST = 3  # findings in an error: the first one is the likeliest, and an error must stay readable
+NO_CAUSE = Check("no-cause", Severity.HINT)
+OTHERS_ANSWERED = Check("answers-others", Severity.ERROR)
+NO_ROUTER = Check("no-router", Severity.WARNING)
+NO_DHCPV6 = Check("no-dhcpv6", Severity.ERROR)
+NOT_MANAGED = Check("not-managed", Severity.ERROR)
+NO_PREFIX = Check("no-prefix", Severity.ERROR)
+WIRE = (OTHERS_ANSWERED, NO_ROUTER, NO_DHCPV6, NOT_MANAGED, NO_PREFIX, VIRTUAL_SWITCH, NO_CAUSE)
 
 
-def warnings(spec: LinkSpec) -> tuple[str, ...]:
-    """All findings, for `network create`; raises NetlinkError if there is no such parent."""
-    return tuple(_findings(spec))
+def likely_cause(spec: LinkSpec, *, ipv6: bool = False, seen: Iterable[Finding] = ()) -> str:
+    """Why no answer came, for the error: the likeliest finding first; `seen` is the exchange's own. Never fails."""
+    of_host = diagnose(spec, ipv6=ipv6)
+    found = sorted((*of_host, *seen), key=lambda finding: GRAVITY.index(finding.severity))
+    if not of_host and not any(finding.severity is Severity.ERROR for finding in found):
+        found.append(port_security() or nothing_found())
+    return "; ".join(map(str, found[:MOST]))
 
 
-def _findings(spec: LinkSpec) -> Iterator[str]:
-    with Netlink() as netlink:
-        if spec.kind is LinkKind.BRIDGE:
-            yield from _of_bridge(netlink, netlink.require_link(spec.parent, "bridge"))
-        else:
-            yield from _of_card(netlink.require_link(spec.parent))
+def nothing_found() -> Finding:
+    """Of a host where all is well as far as it can be seen."""
+    remedy = "is there a DHCP server on this LAN, and does it serve this MAC address?"
+    return NO_CAUSE.finding("no cause found on this host", remedy)
 
 
-def _of_card(card: Link) -> Iterator[str]:
-    if not card.up:
-        yield _is_down(card)
-    elif not card.carrier:
-        yield f"{card.name} has no carrier: is the cable plugged in?"
+def others_answered(count: int, server: str) -> Finding:
+    """A server has answered other clients so often meanwhile, and not us."""
+    found = f"the DHCP server {server} answers others ({count} answers seen), but not this client"
+    return OTHERS_ANSWERED.finding(
+        found, "see in its log whether its addresses are used up, or it knows MAC addresses only"
+    )
 
 
-def _is_down(link: Link) -> str:
-    return f"{link.name} is down: raise it with `ip link set {link.name} up`"
+def no_router() -> Finding:
+    """No router advertisement has come."""
+    remedy = "does this LAN have IPv6? `rdisc6 INTERFACE` on the LAN shows its routers"
+    return NO_ROUTER.finding("no router advertisement was seen", remedy)
 
 
-def _of_bridge(netlink: Netlink, bridge: Link) -> Iterator[str]:
-    settings = netlink.settings(bridge)
-    if not bridge.up:
-        yield _is_down(bridge)
-    yield from _spanning_tree(bridge, settings)
-    yield from _packet_filter(bridge, settings)
-    yield from _uplinks(bridge, [link for link in netlink.links() if link.master == bridge.index])
+def no_dhcpv6(router: str) -> Finding:
+    """The router sends clients to a DHCPv6 server, and none answers."""
+    found = f"the router {router} says that there is a DHCPv6 server (M flag), but none answers"
+    return NO_DHCPV6.finding(found, "start one there, or take the M flag off and use -o ipv6=slaac")
 
 
-def _spanning_tree(bridge: Link, settings: Bridge) -> Iterator[str]:
-    if settings.stp and settings.forward_delay:
-        yield (
-            f"STP is on for {bridge.name} with a forward delay of {settings.forward_delay:g} s: a new port "
-            f"forwards nothing for twice as long; switch it off with `ip link set {bridge.name} type bridge "
-            f"stp_state 0` or raise lease_timeout"
-        )
+def not_managed(router: str, *, has_prefix: bool) -> Finding:
+    """The router says that addresses do not come from a server."""
+    found = f"the router {router} says that there is no DHCPv6 server for addresses (M flag off)"
+    remedy = "use -o ipv6=slaac" if has_prefix else "start one; there is no prefix for SLAAC either"
+    return NOT_MANAGED.finding(found, remedy)
 
 
-def _packet_filter(bridge: Link, settings: Bridge) -> Iterator[str]:
-    try:
-        dropped = _calls_iptables(settings) and drops_forwarded(bridge.name)
-    except OSError as error:
-        yield f"the packet filter could not be read ({error})"
-        return
-    if dropped:
-        yield (
-            f"the FORWARD policy is DROP and bridge-nf-call-iptables is 1, so that frames between the ports of "
-            f"{bridge.name} are dropped: allow them with "
-            f"`iptables -I FORWARD -i {bridge.name} -o {bridge.name} -j ACCEPT`"
-        )
-
-
-def _calls_iptables(settings: Bridge) -> bool:
-    try:
-        everywhere = CALL_IPTABLES.read_text().strip() != "0"
-    except FileNotFoundError:
-        return False  # br_netfilter is not loaded
-    return everywhere or settings.calls_iptables
-
-
-def _uplinks(bridge: Link, ports: list[Link]) -> Iterator[str]:
-    uplinks = [port for port in ports if not port.name.startswith(HOST_LINK_PREFIX)]
-    if not uplinks:
-        yield (
-            f"{bridge.name} has no port but containers' (no uplink): only a DHCP server on this host can answer; "
-            f"add the LAN's interface with `ip link set INTERFACE master {bridge.name}`"
-        )
-    elif not any(port.up and port.carrier for port in uplinks):
-        names = ", ".join(port.name for port in uplinks)
-        yield f"no uplink of {bridge.name} has a carrier ({names}): is the cable plugged in and the interface up?"
+def no_prefix(router: str, *, managed: bool) -> Finding:
+    """The router advertises nothing from which an address can be made."""
+    found = f"the router {router} advertises no /64 with the A flag"
+    return NO_PREFIX.finding(found, "use -o ipv6=true" if managed else "set one up there; no address can be made")

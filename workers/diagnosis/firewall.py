@@ -1,65 +1,75 @@
-"""Reads from the kernel whether the host's packet filter drops forwarded packets, without an iptables binary.
+"""Finds the packet filters of this host that drop a client's first message on its way over a bridge.
 
-Owns nf_tables, which iptables-nft uses as well. Must not know the purpose of a bridge.
+Reads iptables-legacy and nf_tables from the kernel, without their tools: there iptables-nft, ufw, firewalld and the
+rules of nft itself are. Owns the remedies. Must not know when bridges call which filter.
 """
 
-import os
-from typing import Any
-
-from pyroute2.netlink.exceptions import NetlinkError as KernelError
-from pyroute2.netlink.nfnetlink import NFNL_SUBSYS_NFTABLES, nfgen_msg
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from workers.diagnosis import x_tables
+from workers.diagnosis.nft_rules import BRIDGE, INET, PROTOCOLS, Rules
+from workers.diagnosis.nftables import Chain, ChainId, Ruleset, read_ruleset
+from workers.diagnosis.packet import Packet
+from workers.diagnosis.ruleset import Action, fate
 
-NF_INET_FORWARD = 2
+FORWARD = 2  # NF_INET_FORWARD and NF_BR_FORWARD
 NF_DROP = 0
-FILTERING_FAMILIES = (1, 2)  # NFPROTO_INET and NFPROTO_IPV4: bridge netfilter hands frames to these
+FAMILIES = {1: "inet", 2: "ip", 7: "bridge", 10: "ip6"}
+IPTABLES = {2: "iptables", 10: "ip6tables"}  # by NFPROTO_*
+FIREWALLD = "firewalld"  # the name of its table
 
 
-def drops_forwarded(link: str) -> bool:
-    """Whether FORWARD's policy in the present namespace is DROP, without an exception for `link`.
+class Dropped(NamedTuple):
+    """`where` names table and chain, `remedy` lets the bridge's frames pass there."""
 
-    A rule of FORWARD that accepts every packet is an exception. A rule that names `link` counts as one in any chain:
-    rules hold interface names literally, with their final NUL. Raises OSError.
-    """
-    return _nftables_drops(link) or x_tables.drops_forwarded(link)
+    where: str
+    remedy: str
 
 
-def _nftables_drops(link: str) -> bool:
-    # Imported here: it brings an event loop along, which only this process needs.
-    from pyroute2.netlink.nfnetlink.nftsocket import NFT_MSG_GETCHAIN, NFT_MSG_GETRULE, NFTSocket
-
-    try:
-        with NFTSocket(nfgen_family=0) as nftables:
-            chains = nftables.request_get(nfgen_msg(), NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETCHAIN)
-            dropping = {_chain(c, "NFTA_CHAIN_NAME", "NFTA_CHAIN_TABLE") for c in chains if _is_dropping(c)}
-            if not dropping:
-                return False
-            rules = tuple(nftables.request_get(nfgen_msg(), NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETRULE))
-            open_chains = {_chain(r, "NFTA_RULE_CHAIN", "NFTA_RULE_TABLE") for r in rules if _accepts_everything(r)}
-            return bool(dropping - open_chains) and not any(link.encode() + b"\0" in rule.data for rule in rules)
-    except KernelError as error:
-        raise OSError(error.code, os.strerror(error.code)) from error
+def drops_of_ip(packet: Packet) -> Iterator[Dropped]:
+    """What drops the packet if bridges hand it to the filters of its IP version. Raises OSError."""
+    family = PROTOCOLS[packet.version]
+    if x_tables.drops(packet):
+        tool = IPTABLES[family]
+        yield Dropped(
+            f"chain FORWARD of {tool}-legacy", f"{_allow(tool, packet.bridge)} ({tool}-legacy if there is one)"
+        )
+    yield from _drops(packet, (INET, family))
 
 
-def _is_dropping(chain: Any) -> bool:  # noqa: ANN401  pyroute2 is untyped
-    return (
-        chain["nfgen_family"] in FILTERING_FAMILIES
-        and chain.get("policy") == NF_DROP
-        and chain.get(("hook", "NFTA_HOOK_HOOKNUM")) == NF_INET_FORWARD
-    )
+def drops_of_bridge(packet: Packet) -> Iterator[Dropped]:
+    """What drops the packet in the filters for bridges, which bridges always ask. Raises OSError."""
+    yield from _drops(packet, (BRIDGE,))
 
 
-def _chain(message: Any, name: str, table: str) -> tuple[int, str, str]:  # noqa: ANN401  pyroute2 is untyped
-    return message["nfgen_family"], message.get_attr(table), message.get_attr(name)
+def _drops(packet: Packet, families: tuple[int, ...]) -> Iterator[Dropped]:
+    ruleset = read_ruleset(FORWARD)
+    for chain in ruleset.chains:
+        if chain.id.family in families and _is_dropped(ruleset, chain, packet):
+            yield Dropped(_where(chain.id), _remedy(chain.id, packet.bridge))
 
 
-def _accepts_everything(rule: Any) -> bool:  # noqa: ANN401  pyroute2 is untyped
-    """Whether the rule is only an accept, and the counter that iptables puts before it."""
-    expressions = {e.get_attr("NFTA_EXPR_NAME"): e for e in rule.get_attr("NFTA_RULE_EXPRESSIONS") or ()}
-    immediate = expressions.get("immediate")
-    if immediate is None or expressions.keys() - {"counter", "immediate"}:
-        return False
-    data = immediate.get_attr("NFTA_EXPR_DATA").get_attr("NFTA_IMMEDIATE_DATA")
-    verdict = data.get_attr("NFTA_DATA_VERDICT")
-    return verdict is not None and verdict.get_attr("NFTA_VERDICT_CODE") == "NF_ACCEPT"
+def _is_dropped(ruleset: Ruleset, chain: Chain, packet: Packet) -> bool:
+    decided = fate(chain.id, Rules(ruleset, packet).verdicts)
+    return decided is Action.DROP or (decided is None and chain.policy == NF_DROP)
+
+
+def _where(chain: ChainId) -> str:
+    return f"chain {chain.chain} of the nftables table {FAMILIES[chain.family]} {chain.table}"
+
+
+def _remedy(chain: ChainId, bridge: str) -> str:
+    """A rule in another table would not help: each base chain may drop."""
+    family = FAMILIES[chain.family]
+    if chain.table == FIREWALLD:
+        zone = f"firewall-cmd --permanent --zone=trusted --change-interface={bridge}"
+        return f"allow them with `{zone}` and `firewall-cmd --reload`"
+    if chain.family in IPTABLES and (chain.table, chain.chain) == ("filter", "FORWARD"):
+        return _allow(IPTABLES[chain.family], bridge)
+    link = f"meta ibrname {bridge}" if chain.family == BRIDGE else f"iifname {bridge} oifname {bridge}"
+    return f"allow them with `nft insert rule {family} {chain.table} {chain.chain} {link} accept`"
+
+
+def _allow(tool: str, bridge: str) -> str:
+    return f"allow them with `{tool} -I FORWARD -i {bridge} -o {bridge} -j ACCEPT`"

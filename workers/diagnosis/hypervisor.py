@@ -6,6 +6,9 @@ The switch itself cannot be seen from here.
 from contextlib import suppress
 from pathlib import Path
 
+from workers.contract.finding import Check, Finding, Severity
+
+VIRTUAL_SWITCH = Check("virtual-switch", Severity.HINT)
 DMI = Path("/sys/class/dmi/id")
 # What a vendor's machines are made by, and what lets a port of their switch have several MAC addresses.
 SWITCHES = {
@@ -19,16 +22,17 @@ SWITCHES = {
 VIRTUAL_ON_HYPER_V = "Virtual Machine"  # Microsoft makes real machines, too
 
 
-def port_security() -> str | None:
+def port_security() -> Finding | None:
     """What to look at in a virtual machine where nothing else is wrong; None if the host is no known kind of one."""
     vendor, product = _read("sys_vendor"), _read("product_name")
     switch = next((words for maker, words in SWITCHES.items() if vendor.startswith(maker)), None)
     if switch is None or (vendor.startswith("Microsoft") and product != VIRTUAL_ON_HYPER_V):
         return None
-    return (
-        "no cause found on this host, which is a virtual machine: is there a DHCP server on this LAN, and does the "
-        f"virtual switch accept several MAC addresses on one port? {switch}"
+    remedy = (
+        "is there a DHCP server on this LAN, and does the virtual switch accept several MAC addresses on one port? "
+        f"{switch}"
     )
+    return VIRTUAL_SWITCH.finding("no cause found on this host, which is a virtual machine", remedy)
 
 
 def _read(name: str) -> str:

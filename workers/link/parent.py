@@ -1,13 +1,12 @@
 """What kinds of link have in common about their parent on the host: whether it fits, and its routes."""
 
 import errno
-from pathlib import Path
 
 from workers.contract.lease import DEFAULT_DESTINATION, Route
+from workers.diagnosis.wireless import is_wireless
 from workers.netlink.operations import Link, Netlink, NetlinkError
 from workers.netlink.rtnetlink import RTPROT_KERNEL
 
-SYSFS = Path("/sys/class/net")
 OWNERS = ("bond", "team")  # the LAN is on these, and not on their ports
 
 
@@ -28,7 +27,7 @@ def require_card(netlink: Netlink, name: str) -> Link:
 
 def refuse_wireless(name: str) -> None:
     """Raises NetlinkError for a Wi-Fi card: its access point knows the card's own MAC address only."""
-    if any((SYSFS / name / entry).exists() for entry in ("phy80211", "wireless")):
+    if is_wireless(name):
         raise _unfit(name, "it is a Wi-Fi card, and access points take no frames from other MAC addresses; use a cable")
 
 

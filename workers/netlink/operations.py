@@ -42,6 +42,7 @@ from workers.netlink.rtnetlink import (
     decode_bridge,
     decode_link,
     decode_route,
+    decode_vlans,
     describe,
     encode_address,
     encode_address6,
@@ -50,6 +51,7 @@ from workers.netlink.rtnetlink import (
     link_question,
     named_link,
     route_question,
+    vlan_question,
 )
 from workers.system.namespaces import Namespace
 
@@ -132,6 +134,11 @@ class Netlink:
     def links(self) -> tuple[Link, ...]:
         with _attempt("listing the links"):
             return tuple(map(decode_link, self._kernel.dump(RTM_GETLINK, link_question())))
+
+    def vlans(self) -> dict[int, frozenset[int]]:
+        """Those of each port of a bridge, by its index."""
+        with _attempt("listing the VLANs of bridges"):
+            return dict(map(decode_vlans, self._kernel.dump(RTM_GETLINK, vlan_question())))
 
     def delete_link(self, name: str) -> bool:
         """Removes a link, and of a veth the other end, too; False if there is none (any more)."""

@@ -3,7 +3,7 @@
 Pure, no socket. Must not know the use of a link. pyroute2 is untyped, so `Any` ends here.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface
 from socket import AF_INET, AF_INET6
@@ -17,7 +17,7 @@ from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from workers.contract.lease import DEFAULT_DESTINATION, Route
 
-RTEXT_FILTER_SKIP_STATS = 1 << 3
+RTEXT_FILTER_BRVLAN, RTEXT_FILTER_SKIP_STATS = 1 << 1, 1 << 3
 ARPHRD_ETHER = 1
 IFF_UP = 0x1
 IFF_LOWER_UP = 0x10000
@@ -32,7 +32,12 @@ RTPROT_DHCP = 16
 IFA_F_TEMPORARY, IFA_F_NODAD, IFA_F_PERMANENT = 0x01, 0x02, 0x80
 FOREVER = 0xFFFFFFFF  # seconds, in the kernel's messages
 ATTRIBUTE = Struct("=HH")  # its length and its type
+KIND_MASK = 0x3FFF  # without the flags for nesting and byte order
 EXPIRES = Struct("=I")
+AF_BRIDGE = 7
+LINK_HEADERS = 32  # of a link's message and of the link, in octets
+IFLA_AF_SPEC, IFLA_BRIDGE_VLAN_INFO = 26, 2
+VLAN_INFO = Struct("=HH")  # flags and number
 OF_A_LINK = ("ADDRESS", "IFNAME", "MTU", "LINK", "LINK_NETNSID", "MASTER", "OPERSTATE", "LINKINFO", "GROUP")
 
 
@@ -58,11 +63,17 @@ class LinkMessage(ifinfmsg):  # type: ignore[misc]  # pyroute2 is untyped
 
 @dataclass(frozen=True, slots=True)
 class Bridge:
-    """A bridge's own settings; `forward_delay` is in seconds, `calls_iptables` is this bridge's switch alone."""
+    """A bridge's own settings; `forward_delay` is in seconds, the `calls_…` are this bridge's switches alone.
+
+    `default_vlan` is the one of new ports, 0 for none, if it `filters_vlans`.
+    """
 
     stp: bool
     forward_delay: float
     calls_iptables: bool
+    calls_ip6tables: bool = False
+    filters_vlans: bool = False
+    default_vlan: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,11 +219,42 @@ def decode_link(message: Any) -> Link:  # noqa: ANN401  pyroute2 is untyped
 
 
 def decode_bridge(message: Any) -> Bridge:  # noqa: ANN401  pyroute2 is untyped
-    """A bridge's settings. A kernel without bridge netfilter has no such switch, and calls no iptables."""
-    stp, delay, iptables = (
-        message.get(("linkinfo", "data", f"br_{name}")) for name in ("stp_state", "forward_delay", "nf_call_iptables")
+    """A bridge's settings. A kernel without bridge netfilter or VLAN filtering has no such switch, and does neither."""
+
+    def value(name: str) -> int:
+        return message.get(("linkinfo", "data", f"br_{name}")) or 0
+
+    return Bridge(
+        stp=bool(value("stp_state")),
+        forward_delay=value("forward_delay") / USER_HZ,
+        calls_iptables=bool(value("nf_call_iptables")),
+        calls_ip6tables=bool(value("nf_call_ip6tables")),
+        filters_vlans=bool(value("vlan_filtering")),
+        default_vlan=value("vlan_default_pvid"),
     )
-    return Bridge(stp=bool(stp), forward_delay=(delay or 0) / USER_HZ, calls_iptables=bool(iptables))
+
+
+def vlan_question() -> nlmsg:
+    """Asks for the VLANs of all bridges and their ports."""
+    return _message(ifinfmsg, {"family": AF_BRIDGE}, [("IFLA_EXT_MASK", RTEXT_FILTER_BRVLAN)])
+
+
+def decode_vlans(message: Any) -> tuple[int, frozenset[int]]:  # noqa: ANN401  pyroute2 is untyped
+    """The index of a bridge's port, or of the bridge, and the VLANs that it is in."""
+    data = message.data[message.offset : message.offset + message.length]
+    specific = [value for kind, value in attributes(data, LINK_HEADERS) if kind == IFLA_AF_SPEC]
+    infos = (value for part in specific for kind, value in attributes(part) if kind == IFLA_BRIDGE_VLAN_INFO)
+    return message["index"], frozenset(VLAN_INFO.unpack(info)[1] for info in infos)
+
+
+def attributes(data: bytes, at: int = 0) -> Iterator[tuple[int, bytes]]:
+    """Attributes by their type; stops at one that is cut off."""
+    while at + ATTRIBUTE.size <= len(data):
+        length, kind = ATTRIBUTE.unpack_from(data, at)
+        if not ATTRIBUTE.size <= length <= len(data) - at:
+            return
+        yield kind & KIND_MASK, data[at + ATTRIBUTE.size : at + length]
+        at += (length + 3) & ~3
 
 
 def address_question(index: int | None = None) -> nlmsg:

@@ -16,24 +16,28 @@ from supervisor.state.store import Store
 from supervisor.state.tables import Snapshot
 from tests.supervisor.children import Home
 from tests.supervisor.samples import never
+from workers.contract.finding import Finding, Severity
 from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import EndpointSpec
+from workers.diagnosis.checks import IPV6_OFF
 from workers.endpoint.server_probe import ServerReport
 from workers.link.parent_report import ParentReport
 
 POOLS = (IpamPool("null", "0.0.0.0/0"),)
+STP = Finding("stp-delay", Severity.WARNING, "br-stp has STP on", "switch it off")
+NO_IPV6 = IPV6_OFF.finding("the kernel has no IPv6", "leave it out")
 
 
-def _probe(spec: LinkSpec) -> ParentReport:
+def _probe(spec: LinkSpec, *, ipv6: bool) -> ParentReport:
     """Three bridges as the kernel might describe them, and one whose description fails."""
-    name = spec.parent
+    name = spec.parent if not ipv6 else "br-v4"
     if spec.kind is LinkKind.MACVLAN:
         return ParentReport("wlan0 is a Wi-Fi card" if name == "wlan0" else None)
     if name == "br-crash":
         raise RuntimeError("a bug of ours")
     if name == "eth0":
         return ParentReport("eth0 is not a bridge")
-    return ParentReport(None, ("br-stp has STP on",) if name == "br-stp" else ())
+    return ParentReport(None, {"br-stp": (STP,), "br-v4": (NO_IPV6,)}.get(name, ()))
 
 
 @dataclass
@@ -87,7 +91,7 @@ def test_unknown(context: PlayedEngine) -> None:
 def test_the_same_again(context: PlayedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same request again is done, without another look at the bridge; with other options it is looked at."""
     assert context.create("n1", bridge="br0") == Done()
-    monkeypatch.setattr(module, "probe_parent", lambda _: ParentReport("looked at again"))
+    monkeypatch.setattr(module, "probe_parent", lambda *_, **__: ParentReport("looked at again"))
     assert context.create("n1", bridge="br0") == Done()
     again = context.create("n1", bridge="br0", skip_routes="true")
     assert isinstance(again, InvalidRequest)
@@ -230,9 +234,25 @@ def test_warnings(context: PlayedEngine, caplog: pytest.LogCaptureFixture) -> No
     """What will hurt later is logged, with the network's id and the bridge; the network is accepted."""
     assert context.create("n1", bridge="br-stp") == Done()
     (record,) = [r for r in caplog.records if r.levelname == "WARNING"]
-    assert record.getMessage() == "br-stp has STP on"
+    assert record.getMessage() == "br-stp has STP on: switch it off"
     assert record.__dict__["network"] == "n1"
     assert record.__dict__["interface"] == "br-stp"
+
+
+def test_host_without_ipv6(context: PlayedEngine) -> None:
+    """A network that wants what the kernel does not have is refused; one without IPv6 is none of that."""
+    refusal = context.create("n1", bridge="br0", ipv6="true")
+    assert isinstance(refusal, InvalidRequest)
+    assert str(refusal) == "option ipv6: the kernel has no IPv6: leave it out"
+    assert context.create("n1", bridge="br0") == Done()
+
+
+def test_storage_driver(context: PlayedEngine, caplog: pytest.LogCaptureFixture) -> None:
+    """A driver that costs containers their MAC addresses is warned of, with how to keep them."""
+    context.engine.learn(EngineConnected("/data", "28.5.2", "vfs"))
+    assert context.create("n1", bridge="br0") == Done()
+    assert "Docker's storage driver vfs does not show" in caplog.text
+    assert "driver-opt=id=NAME" in caplog.text
 
 
 def test_other_ipam(context: PlayedEngine) -> None:

@@ -148,7 +148,7 @@ class Client:
 def _client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     monkeypatch.setattr(machine, "REBOOT_WAIT_SECONDS", REBOOT_WAIT_SECONDS)
     monkeypatch.setattr(machine, "FIRST_WAIT_SECONDS", 0.2)
-    monkeypatch.setattr(first_lease, "likely_cause", lambda _: "none of this test's")
+    monkeypatch.setattr(first_lease, "likely_cause", lambda *_, **__: "none of this test's")
     client = Client()
     yield client
     client.close()

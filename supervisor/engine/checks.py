@@ -1,0 +1,52 @@
+"""The checks of what is known of the Docker Engine: what it does to containers' addresses and names.
+
+Owns their words. Asks the engine nothing.
+"""
+
+from collections.abc import Collection, Iterator
+from ipaddress import IPv4Network, IPv6Network
+
+from supervisor.engine.facts import Engine
+from workers.contract.finding import Check, Finding, Severity
+
+STORAGE_DRIVER = Check("storage-driver", Severity.WARNING)
+OVERLAP = Check("subnet-overlap", Severity.WARNING)
+NOT_TOLD_APART = Check("not-told-apart", Severity.WARNING)
+CHECKS = (STORAGE_DRIVER, OVERLAP, NOT_TOLD_APART)
+
+# Those whose mounts tell which container is being started: overlay2, and overlayfs of the containerd image store.
+TELLING = ("overlay2", "overlayfs")
+PIN = "use --mac-address or driver-opt=id=NAME"
+DEFAULT_NETWORK = "bridge"
+
+
+def engine_findings(engine: Engine) -> Iterator[Finding]:
+    """Of the engine as a whole."""
+    driver = engine.storage_driver
+    if driver and driver not in TELLING:
+        found = (
+            f"Docker's storage driver {driver} does not show which container is being started, so that each restart "
+            "changes a container's MAC address"
+        )
+        yield STORAGE_DRIVER.finding(found, f"to keep it, {PIN}")
+
+
+def overlaps(engine: Engine, subnet: IPv4Network | IPv6Network, parent: str) -> Iterator[Finding]:
+    """Of a lease's subnet: the bridges to which the host may send what is for the LAN."""
+    for network in engine.networks.values():
+        for own in network.subnets if network.bridge not in (None, parent) else ():
+            if own.version == subnet.version and own.overlaps(subnet):
+                found = f"the lease's subnet {subnet} overlaps {own} of Docker's network {network.name} on this host"
+                yield OVERLAP.finding(found, _other_subnet(network.name))
+
+
+def _other_subnet(name: str) -> str:
+    if name == DEFAULT_NETWORK:
+        return 'give that another one by "bip" in /etc/docker/daemon.json, and restart Docker'
+    return f"`docker network rm {name}`, and make it again with another --subnet"
+
+
+def not_told_apart(names: Collection[str]) -> Finding:
+    """Of containers that start at the same moment."""
+    found = f"{len(names)} containers start at once and nothing tells them apart ({', '.join(names)})"
+    return NOT_TOLD_APART.finding(found, f"this one gets a fresh MAC address; to give it one for ever, {PIN}")
