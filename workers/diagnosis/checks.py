@@ -32,7 +32,6 @@ class Host:
     bridge: Bridge | None = None
     ports: tuple[Link, ...] = ()
     vlans: dict[int, frozenset[int]] | None = None
-    vlan: int | None = None
 
     @property
     def uplinks(self) -> tuple[Link, ...]:
@@ -145,7 +144,7 @@ def _calls(everywhere: Path, here: bool) -> bool:
 def _filters_vlans(host: Host) -> Words:
     if host.bridge is None or host.vlans is None or not host.uplinks:
         return
-    name, vlan = host.parent.name, host.vlan or host.bridge.default_vlan
+    name, vlan = host.parent.name, host.bridge.default_vlan
     if not vlan:
         found = f"{name} filters VLANs, and its ports are in none unless they are put there"
         yield found, f"`ip link set {name} type bridge vlan_default_pvid 1`"

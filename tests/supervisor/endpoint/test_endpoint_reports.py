@@ -2,13 +2,13 @@
 
 import time
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Interface, IPv6Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface
 from typing import cast
 
 import pytest
 
 from supervisor.domain.phases import Phase
-from supervisor.engine.facts import ContainerSeen
+from supervisor.engine.facts import ContainerSeen, NetworkSeen
 from tests.supervisor.puppet import IDENTITY, IPV4, LEASE, MAC, SANDBOX, Puppet, attach_path, bring_to
 from workers.contract.lease import Family
 from workers.contract.messages import (
@@ -39,6 +39,13 @@ def test_attached(puppet: Puppet) -> None:
     assert (puppet.state, puppet.endpoint.interface) == ("created", None)
     bring_to_joined(puppet)
     assert (puppet.state, puppet.endpoint.interface) == ("joined", "eth1")
+
+
+def test_overlapping_subnet(puppet: Puppet, caplog: pytest.LogCaptureFixture) -> None:
+    """The first lease of a subnet that Docker has on a bridge of its own brings a warning."""
+    puppet.engine.learn(NetworkSeen("x1", "shop", "br-shop", (IPv4Network("192.0.0.0/16"),)))
+    bring_to(puppet, Phase.CREATED)
+    assert "the lease's subnet 192.0.2.0/24 overlaps 192.0.0.0/16 of Docker's network shop" in caplog.text
 
 
 def test_when_it_is_on_disk(puppet: Puppet, monkeypatch: pytest.MonkeyPatch) -> None:

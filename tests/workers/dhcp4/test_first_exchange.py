@@ -23,6 +23,7 @@ from workers.dhcp4.codec import Answer, decode
 from workers.dhcp4.first_lease import Exchange, machine_for
 from workers.dhcp4.machine import Machine
 from workers.dhcp4.packet_socket import PacketSocket
+from workers.diagnosis import causes
 from workers.endpoint.acquisition import Acquired, Cancelled, acquire
 from workers.system.clock import boottime
 
@@ -195,6 +196,16 @@ def test_nothing_to_begin_with(client: Client, remembered: Lease | None) -> None
     client.timeout = 0.1
     with pytest.raises(NoLease, match="DISCOVER sent, 0 answers"):
         client.run(silent)
+
+
+def test_server_that_answers_others(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names a server that was heard to answer another client, and does not blame the host."""
+    client.remembered, client.timeout = None, 0.1
+    monkeypatch.setattr(first_lease, "likely_cause", causes.likely_cause)
+    monkeypatch.setattr(causes, "diagnose", lambda *_, **__: ())
+    words = rf"0 answers\): the DHCP server {SERVER} answers others \(1 answers seen\), but not"
+    with pytest.raises(NoLease, match=words):
+        client.run(lambda packet: [replace(reply(packet, Kind.OFFER), chaddr="02:00:00:00:00:99")])
 
 
 def test_what_a_request_may_have_brought(client: Client) -> None:

@@ -1,0 +1,74 @@
+"""The findings that follow from what is known of the engine."""
+
+from ipaddress import ip_network
+
+import pytest
+
+from supervisor.engine.checks import engine_findings, not_told_apart, overlaps
+from supervisor.engine.facts import Engine, EngineConnected, NetworkSeen
+from supervisor.engine.watcher import _network
+
+BRIDGE = {
+    "Id": "f" * 64,
+    "Name": "shop",
+    "Driver": "bridge",
+    "Scope": "local",
+    "IPAM": {"Config": [{"Subnet": "192.168.64.0/20", "Gateway": "192.168.64.1"}, {"Subnet": "fd00::/64"}, {}]},
+}
+
+
+def connected(storage_driver: str, *networks: NetworkSeen) -> Engine:
+    """An engine that has told this of itself."""
+    engine = Engine()
+    engine.learn(EngineConnected("/data", "28.5.2", storage_driver))
+    for network in networks:
+        engine.learn(network)
+    return engine
+
+
+@pytest.mark.parametrize(
+    ("driver", "words"),
+    [("overlay2", None), ("overlayfs", None), ("", None), ("vfs", "vfs does not show"), ("zfs", "zfs does not show")],
+)
+def test_storage_driver(driver: str, words: str | None) -> None:
+    """Only overlay2 and the containerd image store's overlayfs tell which container is being started."""
+    found = [str(finding) for finding in engine_findings(connected(driver))]
+    assert len(found) == (words is not None)
+    assert words is None or (words in found[0] and "driver-opt=id=NAME" in found[0])
+
+
+@pytest.mark.parametrize(
+    ("subnet", "parent", "found"),
+    [
+        ("192.168.77.0/24", "br-lan", ["192.168.64.0/20 of Docker's network shop"]),
+        ("192.168.77.0/24", "br-ffffffffffff", []),  # on the very bridge, as with ignore_conflicts
+        ("192.168.80.0/24", "br-lan", []),
+        ("fd00::5/128", "br-lan", ["fd00::/64 of Docker's network shop"]),
+    ],
+)
+def test_overlap(subnet: str, parent: str, found: list[str]) -> None:
+    """A lease of a subnet that Docker has on another bridge of this host is told of, with the network's name."""
+    lan = NetworkSeen("n1", "lan", None, (ip_network("192.168.77.0/24"),))
+    engine = connected("overlay2", _network(BRIDGE), lan)
+    texts = [str(finding) for finding in overlaps(engine, ip_network(subnet), parent)]
+    assert len(texts) == len(found)
+    assert all(words in text and "`docker network rm shop`" in text for words, text in zip(found, texts, strict=True))
+
+
+def test_overlap_with_the_default_network() -> None:
+    """That one cannot be removed: its subnet is set in the daemon's configuration."""
+    engine = connected("", _network({**BRIDGE, "Name": "bridge"}))
+    (finding,) = overlaps(engine, ip_network("192.168.64.0/24"), "br-lan")
+    assert '"bip" in /etc/docker/daemon.json' in finding.remedy
+
+
+def test_a_swarms_networks_do_not_count() -> None:
+    """Their subnets have no route on this host."""
+    assert _network({**BRIDGE, "Scope": "swarm"}).subnets == ()
+
+
+def test_containers_that_are_not_told_apart() -> None:
+    """They are named, with how to give each an identity for ever."""
+    text = str(not_told_apart(["web", "db"]))
+    assert "2 containers start at once and nothing tells them apart (web, db)" in text
+    assert "--mac-address or driver-opt=id=NAME" in text
