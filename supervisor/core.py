@@ -17,6 +17,7 @@ from typing import cast
 
 from supervisor.contract.errors import RequestError, Unavailable
 from supervisor.contract.messages import Request, Respond
+from supervisor.driver.host_access import HostAccess
 from supervisor.driver.networks import Networks
 from supervisor.driver.orphans import Orphans
 from supervisor.driver.recovery import Recovery
@@ -67,7 +68,8 @@ class Supervisor:
         )
         self._api = Api(self._process_manager, self._loop, listener, self._on_request)
         self._watcher = Watcher(self._process_manager, engine_socket, self._on_fact)
-        requests = DriverRequests(self._networks, self._endpoints, self._bindings, self._orphans)
+        self._host_access = HostAccess(self._loop, self._engine, self._networks, self._endpoints, self._bindings)
+        requests = DriverRequests(self._networks, self._endpoints, self._bindings, self._orphans, self._host_access)
         self._questions = Questions(
             self._process_manager,
             self._loop,
@@ -75,6 +77,7 @@ class Supervisor:
             self._store,
             self._networks,
             self._endpoints,
+            self._host_access,
             self._services,
         )
         self._handlers: dict[type, Callable[..., None]] = {**requests.handlers, **self._questions.handlers}
@@ -130,6 +133,8 @@ class Supervisor:
         self._store.heal()
         self._orphans.release_overdue()
         self._drop_forgotten_networks()
+        if not self._stopping:
+            self._host_access.ensure()
         for endpoint in self._endpoints:
             endpoint.check_worker()
 

@@ -22,6 +22,7 @@ PROOFS: dict[Scope, dict[str, str]] = {
         "dns": "tests/plugin/test_resolver.py::test_both_kinds_of_names",
         "expired": "tests/netns/process/test_expiry.py::test_expired",
         "gateway": f"{CHOSEN}::test_gateway",
+        "host_access": "tests/netns/process/test_host_access.py::test_both_ways",
         "hostname": "tests/plugin/test_mac_and_hostname.py::test_host_name_without_a_choice",
         "ignore_conflicts": "tests/plugin/test_refusals.py::test_conflicts_can_be_ignored",
         "ipv6": "tests/netns/process/test_ipv6.py::test_whole_life",

@@ -57,7 +57,7 @@ class Option:
     """One row. `field` is the attribute of NetworkOptions or EndpointOptions that it sets.
 
     `parse` raises ValueError, whose text says why the value is wrong. `default` and `help` are for the documents.
-    `modes` are the values of `mode` that it fits.
+    `modes` are the values of `mode` that it fits, and `unfit` says why it does not fit the others.
     """
 
     name: str
@@ -68,6 +68,7 @@ class Option:
     help: str
     modes: frozenset[LinkKind] = EVERY_MODE
     aliases: tuple[Alias, ...] = ()
+    unfit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ class NetworkOptions:
     hostname_is_id: bool = False
     register_dns: bool = False
     validate_dhcp: bool = False
+    host_access: bool = False
 
     @property
     def link(self) -> LinkSpec:
@@ -126,6 +128,7 @@ class EndpointOptions:
 NETWORK, ENDPOINT, BOTH = (Scope.NETWORK,), (Scope.ENDPOINT,), tuple(Scope)
 BRIDGED = frozenset({LinkKind.BRIDGE})
 CARDS = MACVLAN = frozenset({LinkKind.MACVLAN})
+SECLUDED = (MacvlanMode.PRIVATE, MacvlanMode.PASSTHRU)
 OPTIONS = (
     Option(
         "bridge",
@@ -222,6 +225,17 @@ OPTIONS = (
         hostname,
         "the container's `--hostname`, or its name",
         "the name that the DHCP server of this network gets: letters, digits and hyphens, also with dots",
+    ),
+    Option(
+        "host_access",
+        "host_access",
+        NETWORK,
+        boolean,
+        "`false`",
+        "`true` lets the host and the network's containers reach each other. The host gets an interface and an IPv4 "
+        "address of its own for that: see [Reach containers from the host](#reach-containers-from-the-host)",
+        MACVLAN,
+        unfit="on a bridge the host and its containers reach each other anyway",
     ),
     Option(
         "id",
@@ -407,6 +421,13 @@ def _consistent(options: NetworkOptions) -> NetworkOptions:
             f"option mtu: {options.mtu} does not go with IPv6, which needs {IPV6_MTU} (RFC 8200); "
             "the kernel would turn IPv6 off"
         )
+    if options.host_access and options.macvlan_mode in SECLUDED:
+        raise InvalidRequest(
+            f"option host_access: with macvlan_mode={options.macvlan_mode} no macvlan reaches another one, and so "
+            "neither does the host's; use macvlan_mode=bridge"
+        )
+    if options.host_access and options.ipv6 is Ipv6.ONLY:
+        raise InvalidRequest("option host_access: it is for IPv4, which the containers do not have with ipv6=only")
     return options
 
 
@@ -448,7 +469,8 @@ def _refuse_unfit(options: Mapping[str, str], mode: LinkKind) -> None:
     for option in options_of(Scope.NETWORK).values():
         if option.name in options and mode not in option.modes:
             fitting = " or ".join(f"mode={kind}" for kind in LinkKind if kind in option.modes)
-            raise InvalidRequest(f"option {option.name} does not fit mode={mode}; it fits {fitting}")
+            reason = f": {option.unfit}" if option.unfit else f"; it fits {fitting}"
+            raise InvalidRequest(f"option {option.name} does not fit mode={mode}{reason}")
 
 
 def _in_own_words(option: Option, name: str, text: str) -> str:

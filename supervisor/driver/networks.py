@@ -59,6 +59,10 @@ class Networks:
         self._networks = {network.id: network for network in networks}
         self._since = dict.fromkeys(self._networks, time.monotonic())
 
+    def find(self, network_id: str) -> Network | None:
+        """None if the network is not known."""
+        return self._networks.get(network_id)
+
     def get(self, network_id: str) -> Network:
         """Raises NotFound, which says what to do: the engine does not repeat CreateNetwork."""
         try:

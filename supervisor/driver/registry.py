@@ -1,7 +1,7 @@
 """All endpoints by id. Adds them and forgets them. Must not know how an endpoint works."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -12,6 +12,7 @@ from supervisor.driver.admission import admit
 from supervisor.driver.orphans import Orphans
 from supervisor.endpoint.context import EndpointContext
 from supervisor.endpoint.endpoint import Endpoint
+from supervisor.endpoint.host_endpoint import HostEndpoint
 from supervisor.engine.container_files import Identity
 from supervisor.engine.facts import ContainerSeen, Engine, EngineFound, Fact
 from supervisor.engine.identity import Identifier
@@ -46,6 +47,8 @@ class Registry:
         self._orphans = orphans
         self._mark = mark
         self._endpoints: dict[str, Endpoint] = {}
+        self._ending: set[str] = set()
+        self.changed: Callable[[str], None] = lambda _: None  # called when an endpoint of the network has changed
         self._context = EndpointContext(
             process_manager,
             spare,
@@ -56,6 +59,7 @@ class Registry:
             bindings,
             self._on_end,
             self._on_exit,
+            lambda spec: self.changed(spec.network_id),
         )
 
     def __len__(self) -> int:
@@ -76,9 +80,18 @@ class Registry:
         except KeyError:
             raise NotFound(f"endpoint {endpoint_id[:12]} is not known to this plugin") from None
 
+    def host_on(self, network_id: str) -> HostEndpoint | None:
+        """The host's own endpoint on this network."""
+        found = self._endpoints.get(network_id)
+        return found if isinstance(found, HostEndpoint) else None
+
+    def is_ending(self, endpoint_id: str) -> bool:
+        """Whether the worker of an endpoint that has ended may still remove the link."""
+        return endpoint_id in self._ending
+
     def networks(self) -> set[str]:
-        """The ids of the networks that have an endpoint."""
-        return {endpoint.spec.network_id for endpoint in self}
+        """The ids of the networks that have an endpoint of a container."""
+        return {endpoint.spec.network_id for endpoint in self if not isinstance(endpoint, HostEndpoint)}
 
     def on_network(self, network_id: str) -> list[Endpoint]:
         """The endpoints of this network."""
@@ -95,6 +108,12 @@ class Registry:
         spec, origin, identity = admit(body, options, others, identifier=context.identifier, bindings=context.bindings)
         return self._add(spec, origin, identity)
 
+    def add_host(self, spec: EndpointSpec, origin: Origin) -> HostEndpoint:
+        """Adds the host's own endpoint on a network."""
+        endpoint = self._add(spec, origin, None)
+        assert isinstance(endpoint, HostEndpoint)
+        return endpoint
+
     def learn(self, fact: Fact) -> None:
         """Passes the fact to the endpoints that it names. Another dockerd is another way to all sandboxes."""
         match fact:
@@ -108,19 +127,26 @@ class Registry:
             endpoint.engine_changed()
 
     def _add(self, spec: EndpointSpec, origin: Origin, identity: Identity | None) -> Endpoint:
-        endpoint = Endpoint(replace(spec, mark=self._mark), origin, identity, self._context)
+        kind = HostEndpoint if spec.link.on_host else Endpoint
+        endpoint = kind(replace(spec, mark=self._mark), origin, identity, self._context)
         self._endpoints[spec.endpoint_id] = endpoint
         return endpoint
 
     def _on_end(self, spec: EndpointSpec) -> None:
         self._endpoints.pop(spec.endpoint_id, None)
+        self._ending.add(spec.endpoint_id)
 
     def _on_exit(self, spec: EndpointSpec, status: int) -> None:
         """Drops the record once the link is gone. A worker that died may have left its link behind."""
-        forget = partial(self._store.drop_endpoint, spec.endpoint_id)
+        forget = partial(self._forget, spec)
         if status == 0:
             forget()
         else:
             self._orphans.remove_link(spec.endpoint_id, forget)
         if not self._endpoints:
             give_back()
+
+    def _forget(self, spec: EndpointSpec) -> None:
+        self._ending.discard(spec.endpoint_id)
+        self._store.drop_endpoint(spec.endpoint_id)
+        self.changed(spec.network_id)

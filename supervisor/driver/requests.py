@@ -6,7 +6,9 @@ id.
 
 from collections.abc import Callable
 
+from supervisor.contract.errors import RequestError
 from supervisor.contract.messages import (
+    Answer,
     CreateEndpoint,
     CreateNetwork,
     DeleteEndpoint,
@@ -20,6 +22,7 @@ from supervisor.contract.messages import (
     Respond,
 )
 from supervisor.domain.lease_states import lease_state
+from supervisor.driver.host_access import HostAccess
 from supervisor.driver.networks import Networks
 from supervisor.driver.orphans import Orphans
 from supervisor.driver.registry import Registry
@@ -31,13 +34,16 @@ from workers.system.clock import boottime
 class DriverRequests:
     """`handlers` has a function for each kind of request; it answers now or later, or raises RequestError."""
 
-    def __init__(self, networks: Networks, endpoints: Registry, bindings: Bindings, orphans: Orphans) -> None:
+    def __init__(
+        self, networks: Networks, endpoints: Registry, bindings: Bindings, orphans: Orphans, host_access: HostAccess
+    ) -> None:
         self._networks = networks
         self._endpoints = endpoints
         self._bindings = bindings
         self._orphans = orphans
+        self._host_access = host_access
         self.handlers: dict[type[EngineRequest], Callable[..., None]] = {
-            CreateNetwork: networks.create,
+            CreateNetwork: self._create_network,
             DeleteNetwork: self._delete_network,
             CreateEndpoint: self._create_endpoint,
             DeleteEndpoint: self._delete_endpoint,
@@ -45,6 +51,13 @@ class DriverRequests:
             Join: self._join,
             Leave: self._leave,
         }
+
+    def _create_network(self, body: CreateNetwork, respond: Respond) -> None:
+        def answer(result: Answer | RequestError) -> None:
+            respond(result)
+            self._host_access.ensure()
+
+        self._networks.create(body, answer)
 
     def _delete_network(self, body: DeleteNetwork, respond: Respond) -> None:
         """The engine forgets the network even if we refuse, so its endpoints go too."""

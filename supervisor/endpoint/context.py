@@ -15,7 +15,9 @@ from workers.contract.messages import EndpointSpec
 
 @dataclass(frozen=True, slots=True)
 class EndpointContext:
-    """An endpoint calls `on_end` when it has ended, before it answers the requests that wait for its end.
+    """An endpoint calls `on_change` when its phase or an address has changed.
+
+    It calls `on_end` when it has ended, before it answers the requests that wait for its end.
 
     Then it calls `on_exit` with the exit status of its last worker process: 0 if the worker has removed the link.
     """
@@ -29,3 +31,4 @@ class EndpointContext:
     bindings: Bindings
     on_end: Callable[[EndpointSpec], None]
     on_exit: Callable[[EndpointSpec, int], None]
+    on_change: Callable[[EndpointSpec], None]

@@ -149,6 +149,11 @@ class Endpoint:
         return self.origin.name_on_lan(self.identity)
 
     @property
+    def name(self) -> str:
+        """For messages: the container's name, or else the beginning of the endpoint's id."""
+        return self.identity.name if self.identity else self.spec.endpoint_id[:12]
+
+    @property
     def interface(self) -> str | None:
         """The link's name in the sandbox, once it is there."""
         return None if self._journal.interface == self.spec.container_link else self._journal.interface
@@ -180,6 +185,7 @@ class Endpoint:
         self._clear_deadline()
         if event in REQUESTS:
             self._journal.begun = time.monotonic()
+        self._context.on_change(self.spec)
 
     def _set_deadline(self, seconds: float, overdue: Callable[[], None]) -> None:
         """Calls `overdue` after so long, in place of an earlier deadline."""
@@ -401,6 +407,8 @@ class Endpoint:
         with self._store.together() if changed or trouble else self._store.soon():
             self._save()
             self._journal.lease(lease, self.origin, previous.lease if previous else None, trouble)
+        if changed:
+            self._context.on_change(self.spec)
 
     def _on_trouble(self, report: w.LeaseTrouble) -> None:
         """Logs a trouble once, however often the worker reports it."""

@@ -29,6 +29,7 @@ from supervisor.contract.messages import (
 )
 from supervisor.domain.lease_states import LeaseState
 from supervisor.domain.phases import Phase
+from supervisor.driver.host_access import HostAccess
 from supervisor.driver.networks import Networks
 from supervisor.driver.registry import Registry
 from supervisor.endpoint.endpoint import Endpoint
@@ -69,6 +70,7 @@ class Questions:
         store: Store,
         networks: Networks,
         endpoints: Registry,
+        host_access: HostAccess,
         services: Callable[[], tuple[Child, ...]],
     ) -> None:
         self._process_manager = process_manager
@@ -77,6 +79,7 @@ class Questions:
         self._store = store
         self._networks = networks
         self._endpoints = endpoints
+        self._host_access = host_access
         self._services = services
         self._sampling: list[Respond] = []
         self._followers: list[_Follower] = []
@@ -100,7 +103,7 @@ class Questions:
             follower.respond(Unavailable("the plugin is stopping"))
 
     def _health(self, _: GetHealth, respond: Respond) -> None:
-        found = (*self._store.problems, *problems(self._endpoints))
+        found = (*self._store.problems, *self._host_access.problems, *problems(self._endpoints))
         uptime = time.monotonic() - self._started
         counts = len(self._networks), len(self._endpoints)
         respond(Health(not found, found, self.instance, uptime, *counts, self._engine.connected))

@@ -129,7 +129,7 @@ def problems(endpoints: Iterable[Endpoint]) -> tuple[str, ...]:
 
 
 def _problem(endpoint: Endpoint) -> str | None:
-    name = endpoint.identity.name if endpoint.identity else endpoint.spec.endpoint_id[:12]
+    name = endpoint.name
     if endpoint.has_sandbox and endpoint.link_lost:
         return f"{name}: its link on {endpoint.spec.link.parent} has gone: restart the container"
     for family, record in endpoint.leases.items() if endpoint.has_sandbox else ():

@@ -211,6 +211,7 @@ class Puppet:
             self.bindings,
             lambda spec: self.ended.append(spec.endpoint_id),
             lambda _, status: self.exits.append(status),
+            lambda _: None,
         )
         origin = Origin(given_mac=mac is not None, given_address=address is not None, key=key)
         self.spec = EndpointSpec(

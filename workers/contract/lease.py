@@ -130,6 +130,11 @@ class Lease(AnyLease):
     def t2(self) -> float | None:
         return None if self.duration is None else self.obtained + (self.rebinding or T2 * self.duration)
 
+    def bare(self) -> "Lease":
+        """The same lease without a subnet and without routes."""
+        address = IPv4Interface(self.address.ip)
+        return replace(self, address=address, routers=(), classless=(), static=())
+
     def with_gateway(self, gateway: IPv4Address | None) -> "Lease":
         """The same lease with this default gateway, or with none, in place of the server's; its routes stay."""
         others = tuple(r for r in self.classless if r.destination != DEFAULT_DESTINATION)

@@ -31,15 +31,24 @@ HOST_ENDS = frozenset({LinkKind.BRIDGE})  # the kinds of link that have an end o
 
 @dataclass(frozen=True, slots=True)
 class LinkSpec:
-    """A link of this kind; `parent` is the host's interface that connects it to the LAN."""
+    """A link of this kind; `parent` is the host's interface that connects it to the LAN.
+
+    `on_host`: it is the host's own link, which no container gets.
+    """
 
     kind: LinkKind
     parent: str
     macvlan_mode: MacvlanMode = MacvlanMode.BRIDGE
+    on_host: bool = False
 
     def host_end(self, endpoint_id: str) -> str | None:
-        """The name of its end on the host, None for a kind that has none."""
-        return f"{HOST_LINK_PREFIX}{endpoint_id[:LINK_ID_LENGTH]}" if self.kind in HOST_ENDS else None
+        """The name of its end that stays on the host, None if there is none."""
+        return host_link(endpoint_id) if self.on_host or self.kind in HOST_ENDS else None
+
+
+def host_link(endpoint_id: str) -> str:
+    """The name of the end that stays on the host, and of the host's own link."""
+    return f"{HOST_LINK_PREFIX}{endpoint_id[:LINK_ID_LENGTH]}"
 
 
 def container_link(endpoint_id: str) -> str:

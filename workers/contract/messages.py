@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import AnyLease, Family, Lease, Lease6, Route
-from workers.contract.link import LINK_ID_LENGTH, LinkSpec, container_link
+from workers.contract.link import LINK_ID_LENGTH, LinkSpec, container_link, host_link
 
 WORKER_PREFIX = "nd-"
 NO_GATEWAY = IPv4Address(0)
@@ -89,7 +89,9 @@ class EndpointSpec:
     mtu: int | None = None
 
     def applied(self, lease: Lease) -> Lease:
-        """The lease with the gateway and the MTU that this endpoint gets instead."""
+        """The lease with the gateway and the MTU that this endpoint gets instead; the host gets the address alone."""
+        if self.link.on_host:
+            lease = lease.bare()
         if self.gateway is not None:
             lease = lease.with_gateway(None if self.gateway == NO_GATEWAY else self.gateway)
         return lease if self.mtu is None else replace(lease, mtu=self.mtu or None)
@@ -101,8 +103,11 @@ class EndpointSpec:
 
     @property
     def container_link(self) -> str:
-        """The link that Docker moves into the sandbox, renames there, and brings back before DeleteEndpoint."""
-        return container_link(self.endpoint_id)
+        """The link that Docker moves into the sandbox, renames there, and brings back before DeleteEndpoint.
+
+        The host's own link stays on the host under its name.
+        """
+        return host_link(self.endpoint_id) if self.link.on_host else container_link(self.endpoint_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +170,13 @@ class Rename:
 
 
 @dataclass(frozen=True, slots=True)
+class Reach:
+    """Over the host's own link the host reaches these addresses, and no others."""
+
+    addresses: frozenset[IPv4Address]
+
+
+@dataclass(frozen=True, slots=True)
 class LeaveSandbox:
     """The container goes: release the leases from inside the sandbox, leave the sandbox, report `Left`.
 
@@ -180,7 +192,7 @@ class Delete:
     """Release the leases that are still held, report `Deleted`, remove the link and exit."""
 
 
-Command = Attach | UseResolver | Rename | LeaveSandbox | Delete
+Command = Attach | UseResolver | Rename | Reach | LeaveSandbox | Delete
 
 
 # The reports.

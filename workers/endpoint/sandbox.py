@@ -9,7 +9,7 @@ import socket
 from ipaddress import IPv4Address
 
 from workers.link.kind import EndpointLink
-from workers.netlink.changes import change_feed, drain, is_here
+from workers.netlink.changes import change_feed, change_feed_of, drain, is_here
 from workers.netlink.operations import Link, Netlink
 from workers.system import namespaces as netns
 
@@ -84,3 +84,22 @@ class Sandbox:
         if self.inside:
             self._home.enter()
         self.inside = False
+
+
+class HostAsSandbox(Sandbox):
+    """The host, in which its own link stays: there is nowhere to go."""
+
+    def watch(self) -> None:
+        """Watches the link alone, if it is there. Raises NetlinkError, OSError."""
+        with Netlink() as netlink:
+            link = netlink.link(self._container_link)
+        if self._feed is None and link is not None:
+            self._feed = change_feed_of(link.index)
+
+    def has_link_at_home(self) -> bool:
+        """It is where it belongs."""
+        return False
+
+    def is_abandoned(self, path: str) -> bool:
+        """The host never is."""
+        return False

@@ -29,6 +29,7 @@ from workers.contract.messages import (
     LeaveSandbox,
     Left,
     NotMoved,
+    Reach,
     Rename,
     Report,
     SandboxGone,
@@ -45,7 +46,8 @@ from workers.endpoint.creation import Made
 from workers.endpoint.host_release import release_from_host
 from workers.endpoint.lease_manager import LeaseManager
 from workers.endpoint.lease_manager6 import LeaseManager6
-from workers.endpoint.sandbox import Sandbox
+from workers.endpoint.sandbox import HostAsSandbox, Sandbox
+from workers.link.host_macvlan import reach
 from workers.link.kind import discard, link_of
 from workers.netlink.operations import Link, NetlinkError
 from workers.resolver.forwarder import Forwarder
@@ -84,7 +86,7 @@ class Worker:
         self._link = made.link if made else link_of(spec)
         acquired = made.acquired if made else {}
         self._managers = self._make_managers({one.family: one for one in leases}, acquired)
-        self._sandbox = Sandbox(spec.container_link, self._link)
+        self._sandbox = (HostAsSandbox if spec.link.on_host else Sandbox)(spec.container_link, self._link)
         self._resolver: Resolver | None = None
         self._probes = {family: one.probe for family, one in acquired.items()}
         self._takeover = made is None
@@ -203,6 +205,8 @@ class Worker:
             case Rename():
                 for manager in self._managers.values():
                     manager.rename(command.hostname)
+            case Reach():
+                self._on_reach(command)
             case LeaveSandbox():
                 self._on_leave(command)
             case Delete():
@@ -217,6 +221,14 @@ class Worker:
             return
         self._sandbox.watch()
         self._advance()
+
+    def _on_reach(self, command: Reach) -> None:
+        manager = self._managers[Family.IPV4]
+        if self._interface is not None and isinstance(manager.lease, Lease):
+            try:
+                reach(self._interface, manager.lease.address.ip, command.addresses)
+            except NetlinkError as error:  # the link has gone, and the kernel tells that, too
+                log.warning("routes to containers not set: %s", error, extra={"interface": self._interface})
 
     def _on_leave(self, command: LeaveSandbox) -> None:
         for manager in self._managers.values():

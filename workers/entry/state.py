@@ -27,8 +27,9 @@ from workers.endpoint.clients import Clients
 from workers.endpoint.lease_manager import LeaseManager
 from workers.endpoint.lease_manager6 import LeaseManager6
 from workers.endpoint.lease_timers import LeaseTimers
-from workers.endpoint.sandbox import Sandbox
+from workers.endpoint.sandbox import HostAsSandbox, Sandbox
 from workers.endpoint.worker import Worker
+from workers.link.host_macvlan import HostMacvlan
 from workers.link.macvlan import Macvlan
 from workers.link.placement import Placement
 from workers.link.placement6 import Placement6
@@ -46,7 +47,8 @@ _TYPES = (
     *(Lease, Lease6, Family, Route, IPv4Address, IPv4Interface, IPv4Network, UseResolver),
     *(IPv6Address, IPv6Interface, IPv6Network),
     # The worker and its parts.
-    *(Worker, VethOnBridge, Macvlan, Link, Sandbox, LeaseManager, LeaseTimers, Placement),
+    *(Worker, VethOnBridge, Macvlan, HostMacvlan, Link, Sandbox, HostAsSandbox),
+    *(LeaseManager, LeaseTimers, Placement),
     *(AddressProbe, ArpWatch, Defence, LeaseManager6, Placement6, NeighbourWatch, Resolver, Forwarder, Question),
     # The clients.
     *(Clients, Client, Records, NativeClient, Machine, State, Tally, PacketSocket),

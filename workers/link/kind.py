@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from workers.contract.lease import Route
-from workers.contract.link import LinkKind, LinkSpec, container_link
+from workers.contract.link import LinkKind, LinkSpec, container_link, host_link
 from workers.contract.messages import EndpointSpec
+from workers.link.host_macvlan import HostMacvlan
 from workers.link.macvlan import Macvlan
 from workers.link.veth_bridge import VethOnBridge
 from workers.netlink.operations import Link, Netlink, NetlinkError
@@ -55,12 +56,12 @@ KINDS: dict[LinkKind, type[EndpointLink]] = {LinkKind.BRIDGE: VethOnBridge, Link
 
 def link_of(spec: EndpointSpec) -> EndpointLink:
     """The link of this endpoint, which need not exist yet."""
-    return KINDS[spec.link.kind](spec)
+    return HostMacvlan(spec) if spec.link.on_host else KINDS[spec.link.kind](spec)
 
 
 def remove_any(netlink: Netlink, endpoint_id: str) -> None:
     """Removes an endpoint's link of any kind; a missing link is no error."""
-    for name in {LinkSpec(kind, "").host_end(endpoint_id) or container_link(endpoint_id) for kind in KINDS}:
+    for name in (host_link(endpoint_id), container_link(endpoint_id)):
         netlink.delete_link(name)
 
 

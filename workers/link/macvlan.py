@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pyroute2.netlink import nlmsg
 
 from workers.contract.lease import Route
-from workers.contract.link import CONTAINER_LINK_PREFIX, LinkKind, LinkSpec, MacvlanMode
+from workers.contract.link import CONTAINER_LINK_PREFIX, HOST_LINK_PREFIX, LinkKind, LinkSpec, MacvlanMode
 from workers.contract.messages import EndpointSpec
 from workers.link.parent import refuse_wireless, require_card, static_routes
 from workers.link.silence import silence
@@ -16,6 +16,7 @@ from workers.netlink.rtnetlink import macvlan
 from workers.system.namespaces import new_namespace
 
 KIND = LinkKind.MACVLAN.value
+PREFIXES = (CONTAINER_LINK_PREFIX, HOST_LINK_PREFIX)  # the second one is the host's own link's
 BUSY_SECONDS = 2.0  # in which a sandbox that ends gives up the MAC address, or the parent
 RETRY_SECONDS = 0.05
 
@@ -111,7 +112,7 @@ class Macvlan:
     @staticmethod
     def unused(links: Iterable[Link], mark: int) -> Iterator[Link]:
         """The macvlans that are here under their first names and have the mark."""
-        return (n for n in links if n.kind == KIND and n.group == mark and n.name.startswith(CONTAINER_LINK_PREFIX))
+        return (n for n in links if n.kind == KIND and n.group == mark and n.name.startswith(PREFIXES))
 
 
 def _real_parent(parent: Link) -> int | None:

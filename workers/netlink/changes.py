@@ -6,10 +6,17 @@ Must not know the state of a link: workers.netlink.operations asks for that.
 import errno
 import socket
 from contextlib import suppress
+from socket import htonl
+
+from workers.system.packet_filter import JUMP_EQUAL, LOAD, RETURN, attach
 
 RTMGRP_LINK = 0x1
 RTMGRP_IPV4_IFADDR = 0x10
 RTMGRP_IPV6_IFADDR = 0x100
+# Of the link's index in the messages of both kinds, behind the common header (rtnetlink(7)). A filter reads it as if it
+# were in the network's byte order.
+INDEX_OFFSET = 20
+ALL = 0xFFFFFFFF
 
 
 def is_here(name: str) -> bool:
@@ -25,6 +32,13 @@ def change_feed() -> socket.socket:
     It only wakes: `drain` the feed, and then ask a `Netlink` for the state.
     """
     return _feed(RTMGRP_LINK | RTMGRP_IPV4_IFADDR)
+
+
+def change_feed_of(index: int) -> socket.socket:
+    """As `change_feed`, for one link: on the host others change all the time."""
+    feed = change_feed()
+    attach(feed, ((LOAD, 0, 0, INDEX_OFFSET), (JUMP_EQUAL, 0, 1, htonl(index)), (RETURN, 0, 0, ALL), (RETURN, 0, 0, 0)))
+    return feed
 
 
 def address6_feed() -> socket.socket:

@@ -28,8 +28,10 @@ RTN_UNICAST = 1
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 0, 253
 RTNH_F_ONLINK = 4
 RTPROT_KERNEL = 2  # rtnetlink(7): made by the kernel along with an address
+RTPROT_STATIC = 4
 RTPROT_DHCP = 16
 IFA_F_TEMPORARY, IFA_F_NODAD, IFA_F_PERMANENT = 0x01, 0x02, 0x80
+MAX_SUBNET = 30  # bits of the longest prefix that has a broadcast address (RFC 3021)
 FOREVER = 0xFFFFFFFF  # seconds, in the kernel's messages
 ATTRIBUTE = Struct("=HH")  # its length and its type
 KIND_MASK = 0x3FFF  # without the flags for nesting and byte order
@@ -263,10 +265,12 @@ def address_question(index: int | None = None) -> nlmsg:
 
 
 def encode_address(index: int, address: IPv4Interface) -> nlmsg:
-    """An address of a link, with the broadcast address of its subnet."""
+    """An address of a link, with the broadcast address of its subnet, if it has one."""
     fields = {"family": AF_INET, "prefixlen": address.network.prefixlen, "index": index}
     own = [("IFA_LOCAL", str(address.ip)), ("IFA_ADDRESS", str(address.ip))]
-    return _message(ifaddrmsg, fields, [*own, ("IFA_BROADCAST", str(address.network.broadcast_address))])
+    subnet = address.network
+    broadcast = [("IFA_BROADCAST", str(subnet.broadcast_address))] if subnet.prefixlen <= MAX_SUBNET else []
+    return _message(ifaddrmsg, fields, [*own, *broadcast])
 
 
 def decode_address(message: Any) -> tuple[int, IPv4Interface]:  # noqa: ANN401  pyroute2 is untyped

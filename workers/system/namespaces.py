@@ -145,9 +145,14 @@ def set_ipv6(link: str, setting: str, value: int) -> None:
     _write(f"net/ipv6/conf/{link}/{setting}", value)
 
 
+def set_ipv4(link: str, setting: str, value: int) -> None:
+    """Writes a setting of the link (ip-sysctl, conf/interface/*); raises OSError."""
+    _write(f"net/ipv4/conf/{link}/{setting}", value)
+
+
 def promote_secondaries(link: str) -> None:
     """Lets the other addresses of a subnet outlive its first one (ip-sysctl: promote_secondaries); raises OSError."""
-    _write(f"net/ipv4/conf/{link}/promote_secondaries", 1)
+    set_ipv4(link, "promote_secondaries", 1)
 
 
 def _write(setting: str, value: int) -> None:

@@ -1,4 +1,4 @@
-"""Classic BPF on a packet socket: what the kernel drops wakes nobody up."""
+"""Classic BPF on a socket: what the kernel drops wakes nobody up."""
 
 import ctypes
 import socket

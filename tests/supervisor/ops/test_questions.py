@@ -19,6 +19,7 @@ from supervisor.contract.messages import (
     ListEndpoints,
     ListEvents,
 )
+from supervisor.driver.host_access import HostAccess
 from supervisor.driver.networks import Networks
 from supervisor.driver.registry import Registry
 from supervisor.engine.container_files import Identity
@@ -57,8 +58,20 @@ class Plugin:
         endpoints = cast(Registry, _Endpoints(self.puppets))
         nobody = cast(Networks, ())
         self.questions = Questions(
-            PlayedProcessManager(self.loop), self.loop, self.engine, self.store, nobody, endpoints, lambda: ()
+            PlayedProcessManager(self.loop),
+            self.loop,
+            self.engine,
+            self.store,
+            nobody,
+            endpoints,
+            cast(HostAccess, self),
+            lambda: (),
         )
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """As those of the host's access."""
+        return ()
 
     def endpoint(self, number: int, network_id: str = LAN, container: str | None = None) -> None:
         """One more; its container's id is made of its name."""
