@@ -139,9 +139,10 @@ def _refuse_second(owner: Endpoint) -> None:
     the engine's files could not tell them apart, this one gets a fresh identity.
     """
     kind, _, value = (owner.origin.key or "").partition(":")
+    name = owner.identity.name if owner.identity else owner.spec.endpoint_id[:12]
     if kind in ("id", "name"):
-        raise Conflict(f"the identity of {kind} {value!r} is in use on this network, by container {owner.name}")
+        raise Conflict(f"the identity of {kind} {value!r} is in use on this network, by container {name}")
     if kind == "mac":
-        log.warning("two containers have the MAC %s, the other one is %s", value, owner.name)
+        log.warning("two containers have the MAC %s, the other one is %s", value, name)
     else:
-        log.warning("container %s has the identity of container %s, which gets a fresh one", owner.name, value[:12])
+        log.warning("container %s has the identity of container %s, which gets a fresh one", name, value[:12])
