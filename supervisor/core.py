@@ -133,8 +133,7 @@ class Supervisor:
         self._store.heal()
         self._orphans.release_overdue()
         self._drop_forgotten_networks()
-        if not self._stopping:
-            self._host_access.ensure()
+        self._host_access.ensure()
         for endpoint in self._endpoints:
             endpoint.check_worker()
 
@@ -156,6 +155,7 @@ class Supervisor:
         """Undoes starts that are not complete. Running containers live on without the plugin, and keep their leases."""
         log.info("stopping; %d endpoints keep their leases", len(self._endpoints))
         self._stopping = True
+        self._host_access.stop()
         for endpoint in self._endpoints:
             endpoint.stop()
         self._spare.stop()

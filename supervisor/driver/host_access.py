@@ -7,7 +7,6 @@ network, and tells it which containers there are. No container waits for it, and
 import hashlib
 import logging
 import socket
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -44,8 +43,9 @@ class HostAccess:
         self._endpoints = endpoints
         self._bindings = bindings
         self._failures: dict[str, str] = {}  # by the network's id
-        self._try_at: dict[str, float] = {}  # `time.monotonic()`
+        self._resting: set[str] = set()  # the networks that are tried again later
         self._changed: set[str] = set()
+        self._stopped = False
         endpoints.changed = self._on_change
 
     @property
@@ -59,6 +59,8 @@ class HostAccess:
 
     def ensure(self) -> None:
         """Makes the endpoints that are missing, and removes those whose network has gone. Call it often."""
+        if self._stopped:
+            return
         wanted = {network.id: network for network in self._networks if network.options.host_access}
         for network in wanted.values():
             self._ensure(network)
@@ -67,6 +69,10 @@ class HostAccess:
                 host.delete()
         self._failures = {key: reason for key, reason in self._failures.items() if key in wanted}
 
+    def stop(self) -> None:
+        """Makes none any more; those that are there stay."""
+        self._stopped = True
+
     def _hosts(self) -> Iterator[HostEndpoint]:
         return (endpoint for endpoint in self._endpoints if isinstance(endpoint, HostEndpoint))
 
@@ -74,14 +80,9 @@ class HostAccess:
         host = self._endpoints.host_on(network.id)
         if host is not None and host.phase is Phase.CREATED:
             host.attach()
-        elif host is None and not self._endpoints.is_ending(network.id):
-            now = time.monotonic()
-            if now >= self._try_at.get(network.id, now):
-                self._create(network)
-
-    def _create(self, network: Network) -> None:
-        host = self._endpoints.add_host(self._spec(network), Origin(key=KEY))
-        host.create(partial(self._on_created, network.id))
+        elif host is None and network.id not in self._resting and not self._endpoints.is_ending(network.id):
+            host = self._endpoints.add_host(self._spec(network), Origin(key=KEY))
+            host.create(partial(self._on_created, network.id))
 
     def _spec(self, network: Network) -> EndpointSpec:
         """The network's id stands for the host's endpoint: the interface keeps its name and its MAC address."""
@@ -112,7 +113,8 @@ class HostAccess:
 
     def _on_created(self, network_id: str, answer: Answer | RequestError) -> None:
         if isinstance(answer, RequestError):
-            self._try_at[network_id] = time.monotonic() + RETRY_SECONDS
+            self._resting.add(network_id)
+            self._loop.call_later(RETRY_SECONDS, partial(self._resting.discard, network_id))
             if str(answer) != self._failures.get(network_id):
                 log.error("the host does not reach its containers: %s", answer, extra={"network": network_id})
             self._failures[network_id] = str(answer)

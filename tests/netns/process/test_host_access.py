@@ -202,8 +202,9 @@ def test_plugin_that_dies(instances: Instances, rig: Rig, only_card: str, server
     assert ping(rig, stays.ip)
 
 
-def test_boot(instances: Instances, rig: Rig, only_card: str, server: DhcpServer) -> None:
-    """A link that has gone while the plugin was away is made again, with its name, MAC address and lease."""
+def test_link_that_goes(instances: Instances, rig: Rig, only_card: str, server: DhcpServer) -> None:
+    """A link that has gone while the plugin was away, as with a boot, or that goes while it runs, is made again, with
+    its name, MAC address, lease and routes."""
     network = network_with_access(rig, only_card)
     lease = host_lease(server)
 
@@ -215,6 +216,14 @@ def test_boot(instances: Instances, rig: Rig, only_card: str, server: DhcpServer
     container = rig.joined(network)
     wait_until(lambda: has_access(rig, network, container), "the route to the container", 5)
     assert host_lease(server).mac == lease.mac
+    assert ping(rig, container.ip)
+
+    index = index_of(rig, network)
+    on_host(rig, f"link delete {link_of(network)}")
+    wait_until(lambda: link_of(network) in rig.machine.links(), "the next link", 10)
+    wait_until(lambda: has_access(rig, network, container), "the route to the container", 5)
+    assert index_of(rig, network) != index
+    assert (host_lease(server).mac, host_lease(server).address) == (lease.mac, lease.address)
     assert "RELEASE" not in server.kinds(lease.mac)
     assert ping(rig, container.ip)
 

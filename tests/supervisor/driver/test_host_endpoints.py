@@ -1,7 +1,7 @@
 """The host's endpoints: when one is made, made again and removed, and what it is told of containers."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 
@@ -10,7 +10,6 @@ import pytest
 from supervisor.contract.messages import CreateEndpoint
 from supervisor.domain.options import NetworkOptions
 from supervisor.domain.phases import Phase
-from supervisor.driver import host_access as module
 from supervisor.driver.host_access import RETRY_SECONDS, HostAccess
 from supervisor.driver.networks import Networks
 from supervisor.driver.orphans import Orphans
@@ -49,6 +48,7 @@ from workers.contract.messages import (
 )
 
 OPTIONS = NetworkOptions(parent="eth0", mode=LinkKind.MACVLAN, macvlan_mode=MacvlanMode.VEPA, host_access=True)
+HOSTS = replace(LEASE, duration=None)
 FIRST, SECOND = IPv4Address("192.0.2.20"), IPv4Address("192.0.2.21")
 
 
@@ -62,14 +62,13 @@ class Played:
     """The host's access over endpoints whose workers and clock are played."""
 
     loop: PlayedLoop = field(default_factory=PlayedLoop)
-    now: float = 1000.0
 
     def __post_init__(self) -> None:
         self.processes = PlayedProcessManager(self.loop)
         store = Store(Path("/nowhere"), Snapshot, never)
         store.problem = "no disk in this test"
         engine, self.bindings = Engine(), Bindings(store)
-        self.networks = Networks(self.processes, self.loop, engine, store)
+        self.networks = Networks(self.processes, self.loop, engine, store, 0)
         self.networks.load((Network(NETWORK, OPTIONS),))
         orphans = Orphans(self.processes, self.loop, self.bindings, 0)
         spare = NoSpare(self.processes, PlayedLoop())
@@ -83,11 +82,11 @@ class Played:
         assert found is not None
         return found
 
-    def told(self, number: int) -> list[Command]:
-        """What this worker was told since the last call, after its Begin."""
-        spawned = self.processes.spawned[number]
-        assert spawned.begin
-        commands = []
+    def told(self) -> list[Command]:
+        """What the first worker, the host's, was told since the last call, after its Begin."""
+        spawned = self.processes.spawned[0]
+        assert spawned.begin.spec.link.on_host
+        commands: list[Command] = []
         while spawned.channel.poll():
             commands.append(spawned.channel.recv())
         return commands
@@ -127,9 +126,8 @@ class Played:
 
 
 @pytest.fixture(name="played")
-def _played(monkeypatch: pytest.MonkeyPatch) -> Iterator[Played]:
+def _played() -> Iterator[Played]:
     played = Played()
-    monkeypatch.setattr(module.time, "monotonic", lambda: played.now)
     yield played
     played.close()
 
@@ -138,7 +136,7 @@ def bring_up(played: Played) -> HostEndpoint:
     """The host's worker has the lease and its link."""
     played.access.ensure()
     host = played.host
-    played.report(host, Created((LEASE,), ()), Attached(host.spec.container_link))
+    played.report(host, Created((HOSTS,), ()), Attached(host.spec.container_link))
     return host
 
 
@@ -150,7 +148,7 @@ def test_made_once(played: Played) -> None:
     assert len(played.processes.spawned) == 1
     assert host.spec.link == LinkSpec(LinkKind.MACVLAN, "eth0", MacvlanMode.VEPA, on_host=True)
     assert (host.phase, host.interface) == (Phase.JOINED, f"dh-{NETWORK[:12]}")
-    (attach, _) = played.told(0)
+    (attach, _) = played.told()
     assert isinstance(attach, Attach)
     assert attach.arrived
 
@@ -168,33 +166,36 @@ def test_failure_is_told_and_tried_again(played: Played) -> None:
     host = played.host
     played.report(host, CreateFailed("no DHCPOFFER"))
     played.exit(host)
-    assert played.access.problems == (f"the host does not reach the containers of network {NETWORK}: no DHCPOFFER",)
+    (problem,) = played.access.problems
+    assert problem == f"the host does not reach the containers of network {NETWORK}: no DHCPOFFER"
     played.access.ensure()
     assert len(played.processes.spawned) == 1
 
-    played.now += RETRY_SECONDS
+    played.loop.pass_time(RETRY_SECONDS)
     bring_up(played)
 
     assert len(played.processes.spawned) == 2
-    assert played.access.problems == ()
+    assert not played.access.problems
 
 
 def test_told_of_containers(played: Played) -> None:
     """It reaches each container from Join to Leave, at the address that this has then; told once, after the answer."""
     host = bring_up(played)
-    assert played.told(0)[-1] == Reach(frozenset())
+    assert played.told()[-1] == Reach(frozenset())
 
     container = played.container("first", FIRST)
-    assert played.told(0) == []
+    assert played.told() == []
+    played.loop.pass_time(0)
+    assert played.told() == [Reach(frozenset({FIRST}))]
     played.container("second", SECOND)
     played.loop.pass_time(0)
-    assert played.told(0) == [Reach(frozenset({FIRST, SECOND}))]
+    assert played.told() == [Reach(frozenset({FIRST, SECOND}))]
 
     played.report(container, Attached("eth0"), LeaseObtained(lease_of(FIRST + 9)))
-    assert played.told(0) == [Reach(frozenset({FIRST + 9, SECOND}))]
+    assert played.told() == [Reach(frozenset({FIRST + 9, SECOND}))]
     container.leave(Answers())
     played.loop.pass_time(0)
-    assert played.told(0) == [Reach(frozenset({SECOND}))]
+    assert played.told() == [Reach(frozenset({SECOND}))]
     assert host.phase is Phase.JOINED
 
 
@@ -202,7 +203,7 @@ def test_made_again_when_it_has_gone(played: Played) -> None:
     """The next one asks for the lease of the last one, and waits for that one's worker: their links have one name."""
     host = bring_up(played)
     played.report(host, SandboxGone())
-    assert played.told(0)[-1] == Delete()
+    assert played.told()[-1] == Delete()
     played.report(host, Deleted())
     played.access.ensure()
     assert played.endpoints.host_on(NETWORK) is None
@@ -210,7 +211,7 @@ def test_made_again_when_it_has_gone(played: Played) -> None:
     played.exit(host)
 
     assert played.host.spec.mac == host.spec.mac
-    assert played.host.spec.remembered == LEASE
+    assert played.host.spec.remembered == HOSTS
 
 
 def test_goes_with_its_network(played: Played) -> None:
@@ -218,7 +219,7 @@ def test_goes_with_its_network(played: Played) -> None:
     host = bring_up(played)
     played.networks.delete(NETWORK)
     played.access.ensure()
-    assert played.told(0)[-1] == Delete()
+    assert played.told()[-1] == Delete()
     played.report(host, Deleted())
     played.exit(host)
     assert len(played.endpoints) == 0
