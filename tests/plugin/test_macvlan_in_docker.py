@@ -1,6 +1,7 @@
 """Containers straight on a network card, in a real engine: restarts, and a card that goes and comes back."""
 
 import os
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -24,14 +25,22 @@ SECONDS_EACH = 10  # of a restart on a busy machine
 
 
 @pytest.fixture
-def container(lab: Lab, docker: Docker, plugin: Plugin, no_leaks: None) -> Iterator[Container]:
+def options() -> tuple[str, ...]:
+    """Of the network, beside the card."""
+    return ()
+
+
+@pytest.fixture
+def container(
+    lab: Lab, docker: Docker, plugin: Plugin, no_leaks: None, options: tuple[str, ...]
+) -> Iterator[Container]:
     """One with a fixed MAC, on a network on the machine's second card."""
     lab.network.plug_in(CARD)
-    create_network(plugin, NETWORK, f"--opt=parent={CARD}", bridge=None)
+    create_network(plugin, NETWORK, f"--opt=parent={CARD}", *options, bridge=None)
     container = Container(docker, "on-card")
-    options = (f"--network={NETWORK}", f"--mac-address={MAC}")
+    network = (f"--network={NETWORK}", f"--mac-address={MAC}")
     try:
-        yield Container.run(docker, container.name, *options, image=BUSYBOX)
+        yield Container.run(docker, container.name, *network, image=BUSYBOX)
     finally:
         container.remove()
         docker("network", "rm", NETWORK)
@@ -70,3 +79,22 @@ def test_card_that_is_pulled_out(container: Container, plugin: Plugin, lab: Lab)
     again = assert_leased(container, NETWORK, lab.dhcp)
     assert (again.mac, again.address) == (MAC, place.address)
     wait_until(lambda: plugin.get("/healthz")[0] == 200, "a healthy plugin", 10)
+
+
+@pytest.mark.parametrize("options", [("--opt=host_access=true",)])
+def test_host_access(container: Container, lab: Lab) -> None:
+    """The installed plugin can make the host's interface: the server knows it by the machine's name, and the host's way
+    to the container leads over it."""
+    place = assert_leased(container, NETWORK, lab.dhcp)
+    assert place.address is not None
+    address = str(place.address.ip)
+    name = f"{socket.gethostname().partition('.')[0]}-docker"
+    (own,) = (lease for lease in lab.dhcp.leases() if lease.hostname == name)
+
+    def leads_over_it() -> bool:
+        return f"dev {link} src {own.address}" in lab.network.on_host("ip", "-4", "route", "get", address)
+
+    (link,) = (link for link in lab.network.links() if link.startswith("dh-"))
+    wait_until(leads_over_it, "the route to the container", 5)
+    lab.network.on_host("busybox", "ping", "-c", "1", "-W", "5", address)
+    container.exec("ping", "-c", "1", "-W", "5", str(own.address))
