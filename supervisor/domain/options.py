@@ -57,7 +57,7 @@ class Option:
     """One row. `field` is the attribute of NetworkOptions or EndpointOptions that it sets.
 
     `parse` raises ValueError, whose text says why the value is wrong. `default` and `help` are for the documents.
-    `modes` are the values of `mode` that it fits, and `unfit` says why it does not fit the others.
+    `modes` are the values of `mode` that it fits; `unfit` is said beside them in a refusal.
     """
 
     name: str
@@ -235,7 +235,7 @@ OPTIONS = (
         "`true` lets the host and the network's containers reach each other. The host gets an interface and an IPv4 "
         "address of its own for that: see [Reach containers from the host](#reach-containers-from-the-host)",
         MACVLAN,
-        unfit="on a bridge the host and its containers reach each other anyway",
+        unfit=", and on a bridge the host and its containers reach each other anyway",
     ),
     Option(
         "id",
@@ -469,8 +469,7 @@ def _refuse_unfit(options: Mapping[str, str], mode: LinkKind) -> None:
     for option in options_of(Scope.NETWORK).values():
         if option.name in options and mode not in option.modes:
             fitting = " or ".join(f"mode={kind}" for kind in LinkKind if kind in option.modes)
-            reason = f": {option.unfit}" if option.unfit else f"; it fits {fitting}"
-            raise InvalidRequest(f"option {option.name} does not fit mode={mode}{reason}")
+            raise InvalidRequest(f"option {option.name} does not fit mode={mode}; it fits {fitting}{option.unfit}")
 
 
 def _in_own_words(option: Option, name: str, text: str) -> str:

@@ -24,7 +24,6 @@ from supervisor.state.bindings import Bindings, Client, local_mac
 from supervisor.state.records import Network, Origin
 from workers.contract.client_identity import VENDOR_CLASS, ClientIdentity
 from workers.contract.lease import Family, Lease
-from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import ClientKind, EndpointSpec
 
 KEY = "host"  # of its binding on each network (supervisor.state.bindings)
@@ -51,11 +50,8 @@ class HostAccess:
     @property
     def problems(self) -> tuple[str, ...]:
         """One sentence for each network that the host cannot reach."""
-        return tuple(
-            f"the host does not reach the containers of network {self._engine.network_name(network_id) or network_id}: "
-            f"{reason}"
-            for network_id, reason in self._failures.items()
-        )
+        named = ((self._engine.network_name(key) or key[:12], reason) for key, reason in self._failures.items())
+        return tuple(f"the host does not reach the containers of network {name}: {reason}" for name, reason in named)
 
     def ensure(self) -> None:
         """Makes the endpoints that are missing, and removes those whose network has gone. Call it often."""
@@ -99,7 +95,7 @@ class HostAccess:
         return EndpointSpec(
             network_id=network.id,
             endpoint_id=network.id,
-            link=LinkSpec(LinkKind.MACVLAN, options.link.parent, options.macvlan_mode, on_host=True),
+            link=replace(options.link, on_host=True),
             mac=mac,
             client_identity=client,
             lease_timeout=options.lease_timeout,
@@ -112,6 +108,8 @@ class HostAccess:
         )
 
     def _on_created(self, network_id: str, answer: Answer | RequestError) -> None:
+        if self._stopped or self._networks.find(network_id) is None:
+            return  # it is not wanted any more
         if isinstance(answer, RequestError):
             self._resting.add(network_id)
             self._loop.call_later(RETRY_SECONDS, partial(self._resting.discard, network_id))

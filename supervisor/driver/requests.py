@@ -61,9 +61,9 @@ class DriverRequests:
 
     def _delete_network(self, body: DeleteNetwork, respond: Respond) -> None:
         """The engine forgets the network even if we refuse, so its endpoints go too."""
+        self._networks.delete(body.network_id)
         for endpoint in self._endpoints.on_network(body.network_id):
             endpoint.delete()
-        self._networks.delete(body.network_id)
         self._bindings.forget_network(body.network_id)
         respond(Done())
 

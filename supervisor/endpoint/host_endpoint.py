@@ -46,9 +46,9 @@ class HostEndpoint(Endpoint):
     def engine_changed(self) -> None:
         """The engine does not know it."""
 
-    def _start_worker(self) -> None:
+    def _on_attached(self, interface: str) -> None:
         self._reached = None
-        super()._start_worker()
+        super()._on_attached(interface)
 
     def _attach(self) -> None:
         self.worker.attach(w.Attach(HERE, None, None, arrived=True))

@@ -167,7 +167,7 @@ def test_failure_is_told_and_tried_again(played: Played) -> None:
     played.report(host, CreateFailed("no DHCPOFFER"))
     played.exit(host)
     (problem,) = played.access.problems
-    assert problem == f"the host does not reach the containers of network {NETWORK}: no DHCPOFFER"
+    assert problem == f"the host does not reach the containers of network {NETWORK[:12]}: no DHCPOFFER"
     played.access.ensure()
     assert len(played.processes.spawned) == 1
 
@@ -212,6 +212,18 @@ def test_made_again_when_it_has_gone(played: Played) -> None:
 
     assert played.host.spec.mac == host.spec.mac
     assert played.host.spec.remembered == HOSTS
+
+
+def test_not_wanted_any_more(played: Played) -> None:
+    """If its network is removed while it is being made, that is no problem of the host's."""
+    played.access.ensure()
+    played.networks.delete(NETWORK)
+    host = played.host
+    host.delete()
+    played.report(host, CreateFailed("the endpoint was deleted while it was being made"))
+    played.exit(host)
+    assert not played.access.problems
+    assert len(played.processes.spawned) == 1
 
 
 def test_goes_with_its_network(played: Played) -> None:
