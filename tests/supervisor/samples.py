@@ -72,6 +72,7 @@ class Samples(random.Random):
             parent=None if link.kind is LinkKind.BRIDGE else link.parent,
             mode=link.kind,
             macvlan_mode=link.macvlan_mode,
+            host_access=link.on_host,
             lease_timeout=self.uniform(1, 20),
             ignore_conflicts=self.coin(),
             skip_routes=self.coin(),
@@ -94,7 +95,7 @@ class Samples(random.Random):
         """Of any kind."""
         if self.coin():
             return LinkSpec(LinkKind.BRIDGE, f"br{self.randrange(99)}")
-        return LinkSpec(LinkKind.MACVLAN, f"eth{self.randrange(99)}", self.choice(tuple(MacvlanMode)))
+        return LinkSpec(LinkKind.MACVLAN, f"eth{self.randrange(99)}", self.choice(tuple(MacvlanMode)), self.coin())
 
     def client_identity(self) -> ClientIdentity:
         """With values that are not the defaults."""
