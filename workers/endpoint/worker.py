@@ -187,7 +187,7 @@ class Worker:
 
     # The supervisor's commands, in the order of an endpoint's life.
 
-    def _on_command(self) -> None:
+    def _on_command(self) -> None:  # noqa: C901  one case a command
         try:
             command: Command = self._channel.recv()
         except (EOFError, OSError):
