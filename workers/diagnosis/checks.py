@@ -152,7 +152,7 @@ def _filters_vlans(host: Host) -> Words:
         found = (
             f"{name} filters VLANs, and no uplink ({_names(host.uplinks)}) is in VLAN {vlan}, as containers' ports are"
         )
-        yield found, f"put it there with `bridge vlan add dev {host.uplinks[0].name} vid {vlan}`, untagged or not"
+        yield found, f"put it there with `bridge vlan add dev {host.uplinks[0].name} vid {vlan} pvid untagged`"
 
 
 def _has_no_uplink(host: Host) -> Words:
