@@ -5,6 +5,7 @@ default one (/var/run/docker.sock, /var/run/docker/netns) and the socket is reac
 vanish with the namespace.
 """
 
+import dataclasses
 import json
 import os
 import shutil
@@ -29,6 +30,21 @@ mount --rbind "$0/cgroup" /sys/fs/cgroup
 """
 OWN_RUN = """
 mount --bind "$0/run" /run
+exec "$@"
+"""
+# The engine's own directory lies at the same place in the root file system of another release.
+OWN_ROOT = """
+cd "$1"; mount --bind . .; cd "$1"; shift
+for directory in proc sys dev; do mount --rbind "/$directory" "$directory"; done
+mount -t tmpfs tmpfs tmp
+mkdir -p ".$0" old
+mount --bind "$0" ".$0"
+mount --bind "$0/run" run
+touch etc/resolv.conf
+mount --bind "$(readlink -f /etc/resolv.conf)" etc/resolv.conf
+pivot_root . old
+cd /
+umount -l /old
 exec "$@"
 """
 
@@ -65,10 +81,14 @@ class Docker:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """`directory` holds all that the engine leaves on disk; `netns` names its network namespace, None the host's."""
+    """`directory` holds all that the engine leaves on disk; `netns` names its network namespace, None the host's.
+
+    `root` is a root file system whose dockerd runs in it (tests.lab.engine_roots), None the machine's.
+    """
 
     directory: Path
     netns: str | None = None
+    root: Path | None = None
 
     @property
     def run_directory(self) -> Path:
@@ -102,7 +122,7 @@ class Engine:
         self._carry_resolver()
         self._configure(options or {})
         self._remove_stale_pid_files()
-        process = spawn(self.inside("dockerd", "--config-file", str(self._config)), self.log)
+        process = spawn(self._serving("dockerd", "--config-file", str(self._config)), self.log)
         process.record(self._record)
         wait_until(lambda: self._ready(process), "the engine's API", START_TIMEOUT)
 
@@ -160,6 +180,19 @@ class Engine:
         script = FRESH_SYSFS + OWN_RUN if self.netns else OWN_RUN
         unshare = ["unshare", "--mount", "--propagation", "private"]
         return [*enter, *unshare, "sh", "-ec", script, str(self.directory), *argv]
+
+    def _serving(self, *argv: str) -> list[str]:
+        """As `inside`, but in the engine's root file system."""
+        if self.root is None:
+            return self.inside(*argv)
+        outside = dataclasses.replace(self, root=None).inside
+        survivor = next((process for process in self._of_mount_namespace() if process.name == SHIM), None)
+        if survivor:
+            return outside(*argv)
+        enter = ["nsenter", f"--net=/run/netns/{self.netns}"] if self.netns else []
+        script = (FRESH_SYSFS if self.netns else "") + OWN_ROOT
+        unshare = ["unshare", "--mount", "--propagation", "private"]
+        return [*enter, *unshare, "sh", "-ec", script, str(self.directory), str(self.root), *argv]
 
     @property
     def _record(self) -> Path:

@@ -12,6 +12,7 @@ from pathlib import Path
 from tests.lab.build import BUILD
 from tests.lab.dhcp import DhcpServer, ServerOptions
 from tests.lab.engine import Engine
+from tests.lab.engine_roots import chosen, root_of
 from tests.lab.images import import_images
 from tests.lab.network import Network
 from tests.lab.registry import Registry
@@ -62,7 +63,8 @@ class Lab:
     @property
     def engine(self) -> Engine:
         """The machine's engine."""
-        return Engine(self.directory / "engine", self.network.host)
+        version = chosen()
+        return Engine(self.directory / "engine", self.network.host, root_of(version) if version else None)
 
     @property
     def registry(self) -> Registry:

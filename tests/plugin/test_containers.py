@@ -9,6 +9,7 @@ import pytest
 from tests.lab.command import CommandFailed, wait_until
 from tests.lab.containers import Container
 from tests.lab.engine import Docker
+from tests.lab.engine_roots import chosen
 from tests.lab.images import BUSYBOX
 from tests.lab.lab import Lab
 from tests.lab.plugin import Plugin
@@ -163,13 +164,18 @@ def test_container_that_exits_at_once(run: Run, lab: Lab, number: int) -> None:
 
 
 def test_start_that_fails(run: Run, lab: Lab) -> None:
-    """A command that is not there: no container, and neither a lease nor a link (the leak gate) is left."""
+    """A command that is not there: no container, and neither a lease nor a link (the leak gate) is left.
+
+    Docker 28 looks for the command before it asks the plugin for an endpoint.
+    """
     before = len(lab.dhcp.messages())
     with pytest.raises(CommandFailed, match="no-such-command"):
         run(command=("no-such-command",))
 
-    (mac,) = {message.mac for message in lab.dhcp.messages()[before:]}
-    assert_released(lab.dhcp, mac)
+    macs = {message.mac for message in lab.dhcp.messages()[before:]}
+    assert len(macs) == (0 if chosen() == "28" else 1)
+    for mac in macs:
+        assert_released(lab.dhcp, mac)
 
 
 def _status(container: Container) -> tuple[int, str]:

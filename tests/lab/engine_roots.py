@@ -1,0 +1,52 @@
+"""Docker Engines of other Debian releases: each in a root file system of that release, kept under build/engines.
+
+ENGINE in the environment chooses one by its major version; without it the machine's own engine runs.
+"""
+
+import fcntl
+import os
+import shutil
+from pathlib import Path
+
+from tests.lab.command import run
+
+BUILD = Path(__file__).resolve().parents[2] / "build"
+ROOTS = BUILD / "engines"
+SUITES = {"26": "trixie", "28": "sid"}  # Debian's releases by the major version of their engine
+PACKAGES = "docker.io,docker-cli,iptables,ca-certificates,mount"
+# An archive that nobody has renewed for a while is good enough for a test.
+APT_OPTIONS = ('APT::Install-Recommends "false"', 'Acquire::Check-Valid-Until "false"')
+MAKE_SECONDS = 600
+
+
+class UnknownEngine(Exception):
+    """ENGINE names a version that no Debian release has; the text says which there are."""
+
+
+def chosen() -> str | None:
+    """The major version that ENGINE names; None for the machine's own engine. Raises UnknownEngine."""
+    version = os.environ.get("ENGINE") or None
+    if version is not None and version not in SUITES:
+        raise UnknownEngine(f"ENGINE={version}: there are {', '.join(SUITES)}, and without ENGINE= the machine's own")
+    return version
+
+
+def root_of(version: str) -> Path:
+    """The root file system with that engine, made by mmdebstrap if it is not there yet."""
+    root = ROOTS / SUITES[version]
+    ROOTS.mkdir(parents=True, exist_ok=True)
+    with (ROOTS / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not root.exists():
+            _make(SUITES[version], root)
+    return root
+
+
+def _make(suite: str, root: Path) -> None:
+    print(f"==> Docker Engine of Debian {suite} (mmdebstrap, two minutes)", flush=True)
+    partial = root.with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    options = [f"--aptopt={option}" for option in APT_OPTIONS]
+    packages = f"--include={PACKAGES}"
+    run("mmdebstrap", "--quiet", "--variant=apt", packages, *options, suite, partial, timeout=MAKE_SECONDS)
+    partial.rename(root)
