@@ -109,7 +109,7 @@ class Supervisor:
         self._bindings.load(kept.bindings)
         recovery = Recovery(self._loop, self._endpoints, self._orphans, lambda: self._watcher_spoke)
         self._endpoints.restore(kept.endpoints)
-        recovery.sweep(state_known=not self._store.problems)
+        recovery.sweep(self._networks.parents, state_known=not self._store.problems)
         recovery.wait()
         self._recovered = True
         for request, respond in self._held_back:

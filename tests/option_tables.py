@@ -26,6 +26,7 @@ PROOFS: dict[Scope, dict[str, str]] = {
         "hostname": "tests/plugin/test_mac_and_hostname.py::test_host_name_without_a_choice",
         "ignore_conflicts": "tests/plugin/test_refusals.py::test_conflicts_can_be_ignored",
         "ipv6": "tests/netns/process/test_ipv6.py::test_whole_life",
+        "ipvlan_mode": "tests/kernel/test_link_kinds.py::test_whole_lives",
         "lease_timeout": "tests/netns/process/test_failing_well.py::test_no_server",
         "mac": "tests/plugin/test_successors.py::test_same_name_same_mac",
         "macvlan_mode": "tests/netns/test_macvlan.py::test_mode",
@@ -38,6 +39,7 @@ PROOFS: dict[Scope, dict[str, str]] = {
         "user_class": f"{CHOSEN}::test_identity",
         "validate_dhcp": f"{CHOSEN}::test_server_that_is_asked_for",
         "vendor_class": f"{CHOSEN}::test_identity",
+        "vlan": "tests/kernel/test_link_kinds.py::test_whole_lives",
     },
     Scope.ENDPOINT: {
         "client_id": f"{CHOSEN}::test_identity",

@@ -234,7 +234,7 @@ class EndpointView:
     phase: str
     interface: str | None
     host_link: str | None
-    mac: str
+    mac: str | None
     address: IPv4Interface | None
     gateway: IPv4Address | None
     dns: tuple[IPv4Address, ...]

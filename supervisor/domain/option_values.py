@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address, IPv6Address
 
 from workers.contract.client_identity import MAX_OCTETS, OCTETS, id_of_text, legal_hostname
+from workers.contract.link import VLAN_NUMBERS
 from workers.contract.messages import NO_GATEWAY, PARENTS_MTU
 
 MIN_LEASE_TIMEOUT = 1.0
@@ -44,6 +45,13 @@ def one_of(meanings: Mapping[str, object]) -> Callable[[str], object]:
         return meanings[text]
 
     return parse
+
+
+def vlan(text: str) -> int:
+    """The number of a VLAN."""
+    if not text.isdecimal() or int(text) not in VLAN_NUMBERS:
+        raise ValueError(f"{text!r} is no VLAN: it takes {VLAN_NUMBERS[0]} to {VLAN_NUMBERS[-1]}")
+    return int(text)
 
 
 def lease_timeout(text: str) -> float:

@@ -26,9 +26,10 @@ from supervisor.domain.option_values import (
     one_of,
     requested6_address,
     requested_address,
+    vlan,
 )
 from workers.contract.client_identity import printable
-from workers.contract.link import LinkKind, LinkSpec, MacvlanMode
+from workers.contract.link import IpvlanMode, LinkKind, LinkSpec, MacvlanMode
 from workers.contract.messages import PARENTS_MTU, ClientKind, ConflictCheck, Ipv6
 
 COMMAND = "docker network create -d net-dhcp:latest --ipam-driver null -o %s NAME"
@@ -101,11 +102,13 @@ class NetworkOptions:
     register_dns: bool = False
     validate_dhcp: bool = False
     host_access: bool = False
+    ipvlan_mode: IpvlanMode = IpvlanMode.L2
+    vlan: int | None = None
 
     @property
     def link(self) -> LinkSpec:
         """The link of each endpoint."""
-        return LinkSpec(self.mode, self.bridge or self.parent or "", self.macvlan_mode)
+        return LinkSpec(self.mode, self.bridge or self.parent or "", self.macvlan_mode, vlan=self.vlan)
 
     @property
     def named_by(self) -> str:
@@ -127,7 +130,8 @@ class EndpointOptions:
 
 NETWORK, ENDPOINT, BOTH = (Scope.NETWORK,), (Scope.ENDPOINT,), tuple(Scope)
 BRIDGED = frozenset({LinkKind.BRIDGE})
-CARDS = MACVLAN = frozenset({LinkKind.MACVLAN})
+MACVLAN, IPVLAN = frozenset({LinkKind.MACVLAN}), frozenset({LinkKind.IPVLAN})
+CARDS = MACVLAN | IPVLAN
 SECLUDED = (MacvlanMode.PRIVATE, MacvlanMode.PASSTHRU)
 OPTIONS = (
     Option(
@@ -267,6 +271,15 @@ OPTIONS = (
         "advertisement says, as other machines of the LAN do",
     ),
     Option(
+        "ipvlan_mode",
+        "ipvlan_mode",
+        NETWORK,
+        one_of({mode.value: mode for mode in IpvlanMode}),
+        "`l2`",
+        "DHCP needs layer 2, so that is the only one",
+        IPVLAN,
+    ),
+    Option(
         "lease_timeout",
         "lease_timeout",
         NETWORK,
@@ -302,7 +315,8 @@ OPTIONS = (
         one_of({kind.value: kind for kind in LinkKind}),
         "follows `bridge` or `parent`",
         "how a container is connected: `bridge` makes it a port of a bridge, `macvlan` gives it an interface of its "
-        "own on a network card: see [Without a bridge](#without-a-bridge)",
+        "own on a network card, and `ipvlan` one with the card's MAC address: see "
+        "[Without a bridge](#without-a-bridge)",
     ),
     Option(
         "mtu",
@@ -320,7 +334,8 @@ OPTIONS = (
         NETWORK,
         interface,
         "none",
-        "the network card that the LAN is on, in place of a bridge",
+        "the network card that the LAN is on, in place of a bridge. `eth0.20` is VLAN 20 of `eth0`; if there is no "
+        "such interface, it is made, and goes with its last network",
         CARDS,
     ),
     Option(
@@ -378,6 +393,16 @@ OPTIONS = (
         "`docker-net-dhcp`",
         "the vendor class (DHCP option 60), by which a server can choose a pool or options: 1 to 64 ASCII characters",
     ),
+    Option(
+        "vlan",
+        "vlan",
+        NETWORK,
+        vlan,
+        "the bridge's own",
+        "the VLAN of the containers' ports, `1` to `4094`, on a bridge that filters VLANs, as Proxmox and "
+        "systemd-networkd make them. Containers send and receive its frames without a tag",
+        BRIDGED,
+    ),
 )
 
 
@@ -394,11 +419,16 @@ def parse_network_options(options: Mapping[str, str]) -> NetworkOptions:
         raise InvalidRequest(_interface_missing(values.get("mode")))
     if len(named) > 1:
         raise InvalidRequest(
-            "options bridge and parent exclude each other: a container is either a port of a bridge, or a macvlan of a "
-            "network card"
+            "options bridge and parent exclude each other: a container is either a port of a bridge, or a macvlan or "
+            "ipvlan of a network card"
         )
     mode = values.setdefault("mode", LinkKind.BRIDGE if "bridge" in named else LinkKind.MACVLAN)
     _refuse_unfit(options, mode)
+    if mode is LinkKind.IPVLAN and values.get("ipv6") in (Ipv6.SLAAC, Ipv6.AUTO):
+        raise InvalidRequest(
+            f"option ipv6={values['ipv6']} does not fit mode=ipvlan: such an address is made of the MAC address, which "
+            "all containers share there; use ipv6=true or ipv6=only"
+        )
     return _consistent(NetworkOptions(**values))
 
 

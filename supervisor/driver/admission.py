@@ -41,6 +41,11 @@ def admit(
     """
     chosen = parse_endpoint_options(body.options)
     options = for_endpoint(options, chosen)
+    if body.mac is not None and not options.link.has_own_mac:
+        raise InvalidRequest(
+            f"the MAC address {body.mac} cannot be given to a container on a network with mode={options.mode}, where "
+            "all have the parent's; choose its identity with driver-opt=id=NAME"
+        )
     identity, key = _identify(body, chosen.id, options.mac_by_name, others, identifier)
     remembered = bindings.recall(body.network_id, key)
     wanted = body.address.ip if body.address else chosen.requested
@@ -48,6 +53,7 @@ def admit(
     if options.ipv6 is Ipv6.OFF and wanted6 is not None:
         raise InvalidRequest(f"the address {wanted6} needs a network with -o ipv6=true")
     named = mac_of_name(body.network_id, identity.name) if identity and key == f"name:{identity.name}" else None
+    # Where the link has no MAC address of its own, this one is on no wire: the client's identity follows from it.
     mac = body.mac or named or (remembered.mac if remembered else local_mac(secrets.token_bytes(5)))
     origin = Origin(
         given_mac=body.mac is not None,
@@ -58,9 +64,11 @@ def admit(
         hostname=chosen.hostname,
         hostname_is_id=options.hostname_is_id,
     )
+    made = ClientIdentity.of_mac if options.link.has_own_mac else ClientIdentity.of_seed
+    client = made(mac, origin.name_on_lan(identity))
     client = replace(
-        ClientIdentity.of_mac(mac, origin.name_on_lan(identity)),
-        client_id=chosen.client_id or _client_id(options.client_id, mac, identity),
+        client,
+        client_id=chosen.client_id or _client_id(options.client_id, mac, identity) or client.client_id,
         vendor_class=options.vendor_class or VENDOR_CLASS,
         user_class=options.user_class,
         fqdn=options.register_dns,
@@ -93,10 +101,10 @@ def admit(
     return spec, origin, identity
 
 
-def _client_id(template: str | None, mac: str, identity: Identity | None) -> bytes:
-    """The client identifier of the network's containers. Raises InvalidRequest."""
+def _client_id(template: str | None, mac: str, identity: Identity | None) -> bytes | None:
+    """The client identifier that the network's option makes, if it can. Raises InvalidRequest."""
     if template is None or ("{name}" in template and identity is None):
-        return id_of_mac(mac)
+        return None
     try:
         return id_of_text(filled(template, mac, identity.name if identity else ""))
     except ValueError as error:

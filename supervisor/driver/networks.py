@@ -19,11 +19,12 @@ from supervisor.state.bindings import local_mac
 from supervisor.state.records import Network
 from supervisor.state.store import Store
 from workers.contract.client_identity import VENDOR_CLASS, ClientIdentity
-from workers.contract.link import LinkSpec
+from workers.contract.link import LinkSpec, vlan_of
 from workers.contract.messages import EndpointSpec, Ipv6
 from workers.diagnosis.checks import IPV6_OFF
 from workers.endpoint.server_probe import ServerReport, probe_server
 from workers.link.parent_report import ParentReport, probe_parent
+from workers.link.vlan_parent import retire_parent
 
 PROBE_DEADLINE_SECONDS = 5.0
 LINK_SECONDS = 3.0  # to make and remove one; with the longest search for a server it is less than the engine's 30 s
@@ -38,7 +39,7 @@ class Networks:
     """All of them, by id."""
 
     def __init__(self, process_manager: ProcessManager, loop: Loop, engine: Engine, store: Store, mark: int) -> None:
-        """`mark` is the group of our links (supervisor.state.instance_lock)."""
+        """`mark` is the group of our links (supervisor.state.instance_lock), 0 if they have none."""
         self._process_manager = process_manager
         self._loop = loop
         self._engine = engine
@@ -96,12 +97,24 @@ class Networks:
         ask(self._process_manager, self._loop, "nd-probe", _probe, *looked_at, deadline=deadline, answer=probed)
 
     def delete(self, network_id: str) -> None:
-        """Does nothing if the network is not known."""
-        if self._networks.pop(network_id, None):
+        """Does nothing if the network is not known. A VLAN that was made for it goes with the last of its networks."""
+        if network := self._networks.pop(network_id, None):
             del self._since[network_id]
             self._reported_missing.discard(network_id)
             self._store.drop_network(network_id)
             log.info("network deleted", extra={"network": network_id})
+            self._retire(network.options.link.parent)
+
+    @property
+    def parents(self) -> frozenset[str]:
+        """The interfaces that networks are on."""
+        return frozenset(network.options.link.parent for network in self)
+
+    def _retire(self, parent: str) -> None:
+        if vlan_of(parent) is None or parent in self.parents:
+            return
+        words = ("nd-retire", retire_parent, parent, self._mark)
+        ask(self._process_manager, self._loop, *words, deadline=PROBE_DEADLINE_SECONDS, answer=lambda _: None)
 
     def drop_forgotten(self, used: Collection[str]) -> tuple[str, ...]:
         """Drops the networks that the engine does not have and that are not `used`; returns their ids.
@@ -145,11 +158,14 @@ class Networks:
         """Has a job ask for a DHCP server, with a MAC address that nobody has."""
         options, mac = network.options, local_mac(secrets.token_bytes(5))
         vendor_class = options.vendor_class or VENDOR_CLASS
-        client = replace(ClientIdentity.of_mac(mac), vendor_class=vendor_class, user_class=options.user_class)
+        made = ClientIdentity.of_mac if options.link.has_own_mac else ClientIdentity.of_seed
+        client = replace(made(mac), vendor_class=vendor_class, user_class=options.user_class)
         owner = (network.id, secrets.token_hex(32), options.link, mac, client)
         spec = EndpointSpec(*owner, options.lease_timeout, mark=self._mark, ipv6=options.ipv6)
 
         def answered(report: object | None) -> None:
+            if not isinstance(report, ServerReport) or report.error is not None:
+                self._retire(options.link.parent)
             if not isinstance(report, ServerReport):
                 respond(Failed("option validate_dhcp: no server could be asked; the plugin's log says why"))
             elif report.error is not None:

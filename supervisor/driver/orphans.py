@@ -32,7 +32,7 @@ class Orphans:
         self._mark = mark
 
     def sweep(self, owned: Collection[str], done: Callable[[], None]) -> None:
-        """Removes our links except the `owned` ones (containers' ends). Make no endpoint before `done` is called."""
+        """Removes our links except the `owned` ones (containers' ends, VLANs). Make no endpoint before `done`."""
 
         def swept(report: object | None) -> None:
             for name in report.links if isinstance(report, Swept) else ():

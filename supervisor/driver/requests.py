@@ -92,7 +92,7 @@ class DriverRequests:
 
     def _oper_info(self, body: OperInfo, respond: Respond) -> None:
         endpoint = self._endpoints.known(body.endpoint_id)
-        shown: dict[str, object] = {"mac": endpoint.spec.mac}
+        shown: dict[str, object] = {"mac": endpoint.spec.mac if endpoint.spec.link.has_own_mac else None}
         for family, record in endpoint.leases.items():
             lease, suffix = record.lease, "6" if family is Family.IPV6 else ""
             state = lease_state(lease, boottime())

@@ -258,7 +258,7 @@ class Endpoint:
         ipv4, ipv6 = self._lease, self._lease6
         return EndpointCreated(
             address=None if self.origin.given_address or ipv4 is None else ipv4.address,
-            mac=None if self.origin.given_mac else self.spec.mac,
+            mac=self.spec.mac if self.spec.link.has_own_mac and not self.origin.given_mac else None,
             address6=None if self.origin.given_address6 or ipv6 is None else ipv6.address,
         )
 

@@ -38,7 +38,7 @@ def view_endpoint(endpoint: Endpoint, engine: Engine) -> EndpointView:
         phase=endpoint.phase,
         interface=endpoint.interface,
         host_link=spec.link.host_end(spec.endpoint_id),
-        mac=spec.mac,
+        mac=spec.mac if spec.link.has_own_mac else None,
         address=lease.address if lease else None,
         gateway=spec.applied(lease).gateway if lease else None,
         dns=lease.dns if lease else (),

@@ -5,6 +5,7 @@ hardware address is not in here: it is the link's.
 """
 
 import re
+import uuid
 from dataclasses import dataclass
 
 MAX_LABEL = 63  # RFC 1035 section 2.3.4
@@ -14,6 +15,8 @@ ETHERNET, NO_HARDWARE = b"\x01", b"\x00"
 OCTETS = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2})+")
 MAX_OCTETS = 64  # of each value that a user chooses: udhcpc has room for 388 octets of options in all
 DUID_LL = b"\x00\x03\x00\x01"  # a DUID that is an Ethernet address (RFC 8415 section 11.4)
+DUID_UUID = b"\x00\x04"  # a DUID that is a UUID (RFC 8415 section 11.5)
+NODE_SPECIFIC = b"\xff"  # a client identifier that is an IAID and a DUID (RFC 4361 section 6.1)
 VENDOR_CLASS = "docker-net-dhcp"
 # Subnet mask, router, DNS, host name, domain, MTU, broadcast, static routes, NTP, lease time, server id, T1, T2,
 # search list, classless routes and Microsoft's copy of them: servers send only options that a client asks for.
@@ -44,6 +47,14 @@ class ClientIdentity:
         octets = bytes.fromhex(mac.replace(":", ""))
         duid, iaid = DUID_LL + octets, int.from_bytes(octets[-4:])
         return cls(id_of_mac(mac), legal_hostname(hostname), duid=duid, iaid=iaid)
+
+    @classmethod
+    def of_seed(cls, seed: str, hostname: str | None = None) -> "ClientIdentity":
+        """A client that shares its hardware address with others; what tells it apart is made from the seed."""
+        octets = uuid.uuid5(uuid.NAMESPACE_OID, f"{VENDOR_CLASS} {seed}").bytes
+        duid, iaid = DUID_UUID + octets, octets[-4:]
+        client_id = NODE_SPECIFIC + iaid + duid
+        return cls(client_id, legal_hostname(hostname), duid=duid, iaid=int.from_bytes(iaid))
 
 
 def id_of_mac(mac: str) -> bytes:

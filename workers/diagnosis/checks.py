@@ -5,11 +5,11 @@ Owns their words. Only reads, in the present namespace. Must not know endpoints,
 
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from workers.contract.finding import GRAVITY, Check, Finding, Severity
-from workers.contract.link import HOST_LINK_PREFIX, LinkKind, LinkSpec
+from workers.contract.link import HOST_LINK_PREFIX, LinkKind, LinkSpec, vlan_of
 from workers.diagnosis.firewall import Dropped, drops_of_bridge, drops_of_ip
 from workers.diagnosis.packet import Packet, discover, solicit
 from workers.diagnosis.wireless import is_wireless
@@ -50,6 +50,7 @@ class HostCheck:
 
 ON_BRIDGES = frozenset({LinkKind.BRIDGE})
 ON_CARDS = frozenset(LinkKind) - ON_BRIDGES
+ON_MACVLANS = frozenset({LinkKind.MACVLAN})
 ON_ALL = frozenset(LinkKind)
 NO_PARENT = Check("no-parent", Severity.ERROR)
 NOT_READ = Check("not-read", Severity.WARNING)
@@ -70,9 +71,12 @@ def diagnose(spec: LinkSpec, *, ipv6: bool = False) -> tuple[Finding, ...]:
 def _host(spec: LinkSpec, ipv6: bool) -> Host:
     with Netlink() as netlink:
         if spec.kind is not LinkKind.BRIDGE:
-            return Host(netlink.require_link(spec.parent), ipv6)
+            card, _ = vlan_of(spec.parent) or (spec.parent, 0)  # a VLAN is made when it is needed
+            return Host(netlink.link(spec.parent) or netlink.require_link(card), ipv6)
         parent = netlink.require_link(spec.parent, "bridge")
         bridge = netlink.settings(parent)
+        if spec.vlan is not None:
+            bridge = replace(bridge, default_vlan=spec.vlan)
         ports = tuple(link for link in netlink.links() if link.master == parent.index)
         vlans = netlink.vlans() if bridge.filters_vlans else None
         return Host(parent, ipv6, bridge, ports, vlans)
@@ -99,9 +103,9 @@ def _has_no_carrier(host: Host) -> Words:
 
 def _is_wireless(host: Host) -> Words:
     """A bridge has a Wi-Fi card as a port only where the access point takes frames from other machines behind it."""
-    if host.bridge is None and is_wireless(host.parent.name):
+    if is_wireless(host.parent.name):
         found = f"{host.parent.name} is a Wi-Fi card, whose access point takes frames from its own MAC address only"
-        yield found, "use a cable: `docker network create … -o parent=CARD`"
+        yield found, "use a cable, or give containers its MAC address: `docker network create … -o mode=ipvlan`"
 
 
 def _has_no_ipv6(host: Host) -> Words:
@@ -184,7 +188,7 @@ CHECKS = (
     HostCheck(IPV6_OFF, ON_ALL, _has_no_ipv6),
     HostCheck(Check("parent-down", Severity.ERROR), ON_ALL, _is_down),
     HostCheck(Check("no-carrier", Severity.ERROR), ON_CARDS, _has_no_carrier),
-    HostCheck(Check("wifi", Severity.ERROR), ON_CARDS, _is_wireless),
+    HostCheck(Check("wifi", Severity.ERROR), ON_MACVLANS, _is_wireless),
     HostCheck(Check("uplink-carrier", Severity.ERROR), ON_BRIDGES, _uplinks_have_no_carrier),
     HostCheck(Check("firewall-ip", Severity.ERROR), ON_BRIDGES, _drops_ip),
     HostCheck(Check("firewall-ip6", Severity.ERROR), ON_BRIDGES, _drops_ip6),

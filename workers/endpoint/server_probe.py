@@ -13,7 +13,7 @@ from workers.dhcp4 import first_lease as dhcp4
 from workers.dhcp4.packet_socket import PacketSocket
 from workers.dhcp6 import first_lease as dhcp6
 from workers.dhcp6.packet_socket import PacketSocket6
-from workers.link.kind import discard, link_of
+from workers.link.kind import discard, link_of, on_the_wire
 from workers.netlink.operations import Netlink, NetlinkError
 
 
@@ -26,6 +26,7 @@ class ServerReport:
 
 def probe_server(spec: EndpointSpec, channel: Connection) -> None:
     """Asks as a container of this spec would, over a link made for that; sends a `ServerReport`."""
+    spec = on_the_wire(spec)
     link, error = link_of(spec), None
     try:
         with Netlink() as netlink:

@@ -8,7 +8,7 @@ from workers.contract.lease import AnyLease, Family
 from workers.contract.messages import Begin, ConflictCheck, Deleted, EndpointSpec
 from workers.endpoint.creation import Creation
 from workers.endpoint.worker import Worker
-from workers.link.kind import remove_any
+from workers.link.kind import on_the_wire, remove_any
 from workers.netlink.operations import Netlink
 
 RECLAIM_SECONDS = 1.5  # for a server to say what it has leased
@@ -16,16 +16,17 @@ RECLAIM_SECONDS = 1.5  # for a server to say what it has leased
 
 def begin(order: Begin, channel: Connection) -> Worker | None:
     """Does what a worker is told first; None when there is nothing more to do."""
+    spec = on_the_wire(order.spec)
     if order.reclaims:
-        reclaim(order.spec, channel)
+        reclaim(spec, channel)
         return None
     if order.resume is not None:
-        return Worker(order.spec, channel, order.resume.leases, order.resume.held)
-    made = Creation(order.spec, channel).make()
+        return Worker(spec, channel, order.resume.leases, order.resume.held)
+    made = Creation(spec, channel).make()
     if made is None:
         return None
     leases = {family: one.lease for family, one in made.acquired.items()}
-    return Worker(order.spec, channel, leases.values(), leases.keys(), made)
+    return Worker(spec, channel, leases.values(), leases.keys(), made)
 
 
 def reclaim(spec: EndpointSpec, channel: Connection) -> None:
@@ -45,4 +46,4 @@ def remove(endpoint_id: str, channel: Connection) -> None:
 
 def give_back(spec: EndpointSpec, leases: Mapping[Family, AnyLease], channel: Connection) -> None:
     """Releases leases that no endpoint has any more, over a link made for that; sends a `Deleted`."""
-    Worker(spec, channel, leases.values(), leases.keys()).discard()
+    Worker(on_the_wire(spec), channel, leases.values(), leases.keys()).discard()

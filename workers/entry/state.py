@@ -30,6 +30,7 @@ from workers.endpoint.lease_timers import LeaseTimers
 from workers.endpoint.sandbox import HostAsSandbox, Sandbox
 from workers.endpoint.worker import Worker
 from workers.link.host_macvlan import HostMacvlan
+from workers.link.ipvlan import Ipvlan
 from workers.link.macvlan import Macvlan
 from workers.link.placement import Placement
 from workers.link.placement6 import Placement6
@@ -47,7 +48,7 @@ _TYPES = (
     *(Lease, Lease6, Family, Route, IPv4Address, IPv4Interface, IPv4Network, UseResolver),
     *(IPv6Address, IPv6Interface, IPv6Network),
     # The worker and its parts.
-    *(Worker, VethOnBridge, Macvlan, HostMacvlan, Link, Sandbox, HostAsSandbox),
+    *(Worker, VethOnBridge, Macvlan, HostMacvlan, Ipvlan, Link, Sandbox, HostAsSandbox),
     *(LeaseManager, LeaseTimers, Placement),
     *(AddressProbe, ArpWatch, Defence, LeaseManager6, Placement6, NeighbourWatch, Resolver, Forwarder, Question),
     # The clients.

@@ -30,6 +30,7 @@ from workers.netlink.rtnetlink import (
     encode_address6,
     encode_default6,
     encode_route,
+    ipvlan,
     macvlan,
     named_link,
     veth_pair,
@@ -88,6 +89,7 @@ def _make_messages() -> None:
     for message in (
         veth_pair("dh-0", MAC, BRIDGE, "dc-0", MAC),
         macvlan("dc-0", MAC, BRIDGE, MacvlanMode.BRIDGE),
+        ipvlan("dc-0", BRIDGE),
         named_link("dc-0", up=True),
         changed_link(1, mtu=1500),
         encode_address(1, ADDRESS),

@@ -2,12 +2,14 @@
 
 import logging
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Protocol
 
 from workers.contract.lease import Route
-from workers.contract.link import LinkKind, LinkSpec, container_link, host_link
+from workers.contract.link import LinkKind, LinkSpec, container_link, host_link, vlan_of
 from workers.contract.messages import EndpointSpec
 from workers.link.host_macvlan import HostMacvlan
+from workers.link.ipvlan import Ipvlan
 from workers.link.macvlan import Macvlan
 from workers.link.veth_bridge import VethOnBridge
 from workers.netlink.operations import Link, Netlink, NetlinkError
@@ -51,7 +53,28 @@ class EndpointLink(Protocol):
         """The container ends of the host's `links` that have this mark, if the container end is in no sandbox."""
 
 
-KINDS: dict[LinkKind, type[EndpointLink]] = {LinkKind.BRIDGE: VethOnBridge, LinkKind.MACVLAN: Macvlan}
+KINDS: dict[LinkKind, type[EndpointLink]] = {
+    LinkKind.BRIDGE: VethOnBridge,
+    LinkKind.MACVLAN: Macvlan,
+    LinkKind.IPVLAN: Ipvlan,
+}
+
+
+def on_the_wire(spec: EndpointSpec) -> EndpointSpec:
+    """The endpoint with the MAC address that its frames have, which only the kernel knows if it is the parent's.
+
+    If the parent is missing, nothing can be sent anyway.
+    """
+    if spec.link.has_own_mac:
+        return spec
+    card, _ = vlan_of(spec.link.parent) or (spec.link.parent, 0)
+    try:
+        with Netlink() as netlink:
+            parent = netlink.link(spec.link.parent) or netlink.link(card)
+    except (NetlinkError, OSError) as error:
+        log.warning("the MAC address of %s is not known: %s", spec.link.parent, error)
+        return spec
+    return replace(spec, mac=parent.mac) if parent else spec
 
 
 def link_of(spec: EndpointSpec) -> EndpointLink:

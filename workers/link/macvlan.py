@@ -11,6 +11,7 @@ from workers.contract.link import CONTAINER_LINK_PREFIX, HOST_LINK_PREFIX, LinkK
 from workers.contract.messages import EndpointSpec
 from workers.link.parent import refuse_wireless, require_card, static_routes
 from workers.link.silence import silence
+from workers.link.vlan_parent import check_absent, is_absent, require_parent
 from workers.netlink.operations import Link, Netlink, NetlinkError
 from workers.netlink.rtnetlink import macvlan
 from workers.system.namespaces import new_namespace
@@ -34,6 +35,9 @@ class Macvlan:
     @staticmethod
     def check(netlink: Netlink, spec: LinkSpec) -> None:
         """Tries it, too, in a namespace that goes with it: only the kernel knows what else uses the parent."""
+        if is_absent(netlink, spec.parent):
+            check_absent(netlink, spec.parent)
+            return
         parent = require_card(netlink, spec.parent)
         refuse_wireless(parent.name)
         with new_namespace() as scratch:
@@ -45,7 +49,7 @@ class Macvlan:
 
         It is silenced before it gets a carrier, so that the host takes no router advertisements on it.
         """
-        self._parent = netlink.require_link(self._spec.link.parent)
+        self._parent = require_parent(netlink, self._spec.link.parent, self._mark)
         until = time.monotonic() + BUSY_SECONDS
         while True:
             try:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 from workers.link.kind import KINDS
+from workers.link.vlan_parent import is_ours
 from workers.netlink.operations import Netlink, NetlinkError
 
 log = logging.getLogger(__name__)
@@ -13,13 +14,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """The removed links, which no endpoint had, by the names of their containers' ends."""
+    """The removed links, by their names: containers' ends without an endpoint, and VLANs without a network."""
 
     links: tuple[str, ...]
 
 
 def sweep(mark: int, owned: Collection[str], channel: Connection) -> None:
-    """Removes the links with this mark, except the `owned` container ends; sends a `Swept` that names them.
+    """Removes the links with this mark, except the `owned` container ends and VLANs; sends a `Swept` that names them.
 
     A link in a sandbox stays: a running container may need it, and it goes with the sandbox.
     """
@@ -27,7 +28,8 @@ def sweep(mark: int, owned: Collection[str], channel: Connection) -> None:
     try:
         with Netlink() as netlink:
             links = netlink.links()
-            for link in (link for kind in KINDS.values() for link in kind.unused(links, mark)):
+            unused = [link for kind in KINDS.values() for link in kind.unused(links, mark)]
+            for link in (*unused, *(link for link in links if is_ours(link, mark))):
                 if link.name not in owned:
                     netlink.delete_link(link.name)
                     removed.append(link.name)

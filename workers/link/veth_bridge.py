@@ -1,5 +1,6 @@
 """A veth pair: one end is a port of a bridge on the host, the other one goes into the container."""
 
+import errno
 from collections.abc import Iterable, Iterator
 
 from workers.contract.lease import Route
@@ -25,8 +26,15 @@ class VethOnBridge:
 
     @staticmethod
     def check(netlink: Netlink, spec: LinkSpec) -> None:
-        """The parent has to be a bridge."""
-        netlink.require_link(spec.parent, "bridge")
+        """The parent has to be a bridge, and to filter VLANs if one of them is wanted."""
+        bridge = netlink.require_link(spec.parent, "bridge")
+        if spec.vlan is not None and not netlink.settings(bridge).filters_vlans:
+            raise NetlinkError(
+                f"putting containers into VLAN {spec.vlan}",
+                errno.EINVAL,
+                f"the bridge {bridge.name} does not filter VLANs: switch it on with `ip link set {bridge.name} type "
+                f"bridge vlan_filtering 1`, or use -o parent=CARD.{spec.vlan} in place of bridge and vlan",
+            )
 
     def make(self, netlink: Netlink) -> None:
         """Makes the pair by two changes and two questions; both ends are up, with the bridge's MTU.
@@ -45,6 +53,8 @@ class VethOnBridge:
 
     def _raise_silently(self, netlink: Netlink) -> None:
         silence(self._spec, self._port)
+        if self._spec.link.vlan is not None:
+            netlink.set_native_vlan(netlink.require_link(self._port), self._spec.link.vlan)
         netlink.raise_link(self._container_link)
         self._host_end = netlink.await_operational(self._port)
 

@@ -25,6 +25,7 @@ from pyroute2.netlink.rtnl import (
     RTM_NEWADDR,
     RTM_NEWLINK,
     RTM_NEWROUTE,
+    RTM_SETLINK,
 )
 
 from workers.netlink.changes import change_feed, drain
@@ -50,6 +51,8 @@ from workers.netlink.rtnetlink import (
     encode_route,
     link_question,
     named_link,
+    native_vlan,
+    no_vlans,
     route_question,
     vlan_question,
 )
@@ -157,6 +160,12 @@ class Netlink:
     def set_mtu(self, link: Link, mtu: int) -> None:
         with _attempt(f"setting the MTU of {link.name} to {mtu}"):
             self._kernel.change(RTM_NEWLINK, changed_link(link.index, mtu=mtu))
+
+    def set_native_vlan(self, port: Link, number: int) -> None:
+        """Makes a bridge's port a member of this VLAN alone, without tags."""
+        with _attempt(f"putting {port.name} into VLAN {number}"):
+            self._kernel.change(RTM_DELLINK, no_vlans(port))
+            self._kernel.change(RTM_SETLINK, native_vlan(port, number))
 
     def set_mac(self, link: Link, mac: str) -> None:
         with _attempt(f"setting the MAC address of {link.name} to {mac}"):

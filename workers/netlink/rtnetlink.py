@@ -22,6 +22,11 @@ ARPHRD_ETHER = 1
 IFF_UP = 0x1
 IFF_LOWER_UP = 0x10000
 TIMES = ("valid", "preferred")
+AF_BRIDGE = 7
+IPVLAN_L2 = 0
+# Flags of a port's VLAN (linux/if_bridge.h): frames without a tag belong to it, and leave without one; a range's ends.
+VLAN_PVID, VLAN_UNTAGGED, VLAN_FIRST, VLAN_LAST = 1 << 1, 1 << 2, 1 << 3, 1 << 4
+VLANS = range(1, 4095)
 USER_HZ = 100  # ticks per second in a bridge's timers
 RT_TABLE_MAIN = 254
 RTN_UNICAST = 1
@@ -179,6 +184,41 @@ def macvlan(name: str, mac: str, parent: Link, mode: str, *, group: int = 0, nam
     place = [("IFLA_LINK", parent.index), ("IFLA_GROUP", group), ("IFLA_LINKINFO", {"attrs": info})]
     elsewhere = [] if namespace is None else [("IFLA_NET_NS_FD", namespace)]
     return _message(ifinfmsg, {}, (*_end(name, mac, parent.mtu), *place, *elsewhere))
+
+
+def ipvlan(name: str, parent: Link, *, group: int = 0, namespace: int | None = None) -> nlmsg:
+    """A request for an ipvlan of the parent on layer 2, down; here, or in the namespace of that descriptor."""
+    return _child(("ipvlan", "IFLA_IPVLAN_MODE", IPVLAN_L2), name, parent, group, namespace)
+
+
+def vlan(name: str, parent: Link, number: int, *, group: int = 0, namespace: int | None = None) -> nlmsg:
+    """A request for the interface of a VLAN of the parent, down; here, or in the namespace of that descriptor."""
+    return _child(("vlan", "IFLA_VLAN_ID", number), name, parent, group, namespace)
+
+
+def _child(kind: tuple[str, str, int], name: str, parent: Link, group: int, namespace: int | None) -> nlmsg:
+    """`kind` has one setting with its value; MAC address and MTU are the parent's."""
+    name_of_kind, setting, value = kind
+    info = [("IFLA_INFO_KIND", name_of_kind), ("IFLA_INFO_DATA", {"attrs": [(setting, value)]})]
+    place = [("IFLA_LINK", parent.index), ("IFLA_GROUP", group), ("IFLA_LINKINFO", {"attrs": info})]
+    elsewhere = [] if namespace is None else [("IFLA_NET_NS_FD", namespace)]
+    return _message(ifinfmsg, {}, [("IFLA_IFNAME", name), *place, *elsewhere])
+
+
+def no_vlans(port: Link) -> nlmsg:
+    """For a request that takes a bridge's port out of all VLANs."""
+    return _port_vlans(port, (VLANS[0], VLAN_FIRST), (VLANS[-1], VLAN_LAST))
+
+
+def native_vlan(port: Link, number: int) -> nlmsg:
+    """For a request that makes a bridge's port an untagged member of a VLAN, to which its own frames belong."""
+    return _port_vlans(port, (number, VLAN_PVID | VLAN_UNTAGGED))
+
+
+def _port_vlans(port: Link, *vlans: tuple[int, int]) -> nlmsg:
+    entries = [("IFLA_BRIDGE_VLAN_INFO", {"vid": number, "flags": flags}) for number, flags in vlans]
+    fields = {"family": AF_BRIDGE, "index": port.index}
+    return _message(ifinfmsg, fields, [("IFLA_AF_SPEC", {"attrs": entries})])
 
 
 def _end(name: str, mac: str, mtu: int) -> list[tuple[str, object]]:

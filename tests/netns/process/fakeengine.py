@@ -137,7 +137,7 @@ class Container:
         self.network_id = network_id
         self.endpoint_id = secrets.token_hex(32)
         self.sandbox = f"{machine.name}-{self.endpoint_id[:8]}"
-        self.mac = ""
+        self.mac = ""  # it stays empty where the link has no MAC address of its own
         self.address = ""
         self.address6 = ""
         self.options: dict[str, str] = {}  # driver-opt=NAME=VALUE
@@ -197,7 +197,7 @@ class Container:
         steps = [
             f"link set {source} down",
             f"link set {source} name {INTERFACE}",
-            f"link set {INTERFACE} address {self.mac}",
+            *([f"link set {INTERFACE} address {self.mac}"] if self.mac else []),
             *([f"addr add {self.address} broadcast + dev {INTERFACE}"] if self.address else []),
             *([f"addr add {self.address6} dev {INTERFACE} nodad"] if self.address6 else []),
             f"link set {INTERFACE} up",

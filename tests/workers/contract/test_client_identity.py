@@ -59,6 +59,15 @@ def test_any_text() -> None:
     assert 0 < len(named) < len(results)
 
 
+def test_identity_without_a_mac() -> None:
+    """It is RFC 4361's, an IAID and the DUID of DHCPv6, which is a UUID; each seed has its own, for ever."""
+    identity = ClientIdentity.of_seed("02:42:c0:00:00:05", "web_1")
+    assert identity.client_id == b"\xff" + identity.iaid.to_bytes(4) + identity.duid
+    assert (identity.duid[:2], len(identity.duid), identity.hostname) == (b"\0\x04", 18, "web-1")
+    assert identity.duid[2:].hex() == "bbb296f169be5134ab7bdfbeac420f97"
+    assert ClientIdentity.of_seed("02:42:c0:00:00:06").client_id != identity.client_id
+
+
 def test_identity_of_a_mac() -> None:
     """The client identifier is the hardware type and the address (RFC 2132 section 9.14); the name is made legal."""
     identity = ClientIdentity.of_mac("02:42:C0:00:00:05", "web_1")
