@@ -1,30 +1,44 @@
-"""The built plugin in a real Docker Engine, under each kernel: minutes in a guest."""
+"""The built plugin in a real Docker Engine, under each kernel and on each kind of link: minutes in a guest."""
+
+from contextlib import ExitStack
 
 import pytest
 
+from tests.kernel.ways import WAYS, Way
 from tests.lab.build import PLUGIN
 from tests.lab.command import wait_until
 from tests.lab.containers import Container
 from tests.lab.lab import Lab
 from tests.lab.plugin import Plugin
-from tests.plugin.conftest import NETWORK, create_network
 
 pytestmark = pytest.mark.long
 
 
-def test_life_in_an_engine() -> None:
-    """`docker run`, `docker restart`, `docker stop`: one MAC address, one address, and a release at each stop."""
-    with Lab.temporary("kernel") as lab:
+def test_lives_in_an_engine() -> None:
+    """`docker run`, `docker restart`, `docker stop`: one address, and a release at each stop."""
+    with Lab.temporary("kernel") as lab, ExitStack() as stack:
         plugin = Plugin.install(lab.engine, f"net-dhcp:{lab.name}", PLUGIN)
-        create_network(plugin, NETWORK)
-        container = Container.run(lab.engine.docker, "c1", f"--network={NETWORK}")
-        before = container.attachment(NETWORK)
-        container.restart()
-        after = container.attachment(NETWORK)
-        container.stop()
-
-        wait_until(lambda: lab.dhcp.kinds(before.mac).count("RELEASE") == 2, "the second release", 5)
-        assert before.address is not None
-        assert (after.mac, after.address) == (before.mac, before.address)
-        assert {m.address for m in lab.dhcp.messages(before.mac, "ACK")} == {before.address.ip}
+        for way in WAYS:
+            stack.enter_context(way.on(lab.network))
+            live(lab, plugin, way)
         assert not lab.dhcp.leases()
+
+
+def live(lab: Lab, plugin: Plugin, way: Way) -> None:
+    """One container's life on one way to the LAN."""
+    docker, name = lab.engine.docker, way.card
+    options = [f"--opt={key}={value}" for key, value in way.options.items()]
+    docker("network", "create", "--driver", plugin.name, "--ipam-driver", "null", *options, name)
+    container = Container.run(docker, f"on-{name}", f"--network={name}")
+    before = container.attachment(name)
+    mac = container.exec("cat", "/sys/class/net/eth0/address")
+    container.restart()
+    after = container.attachment(name)
+    container.stop()
+
+    wait_until(lambda: lab.dhcp.kinds(mac).count("RELEASE") == 2, f"the second release over {name}", 5)
+    assert before.address is not None
+    assert (after.mac, after.address) == (before.mac, before.address), name
+    assert {m.address for m in lab.dhcp.messages(mac, "ACK")} == {before.address.ip}, name
+    container.remove()
+    docker("network", "rm", name)

@@ -22,6 +22,9 @@ ARPHRD_ETHER = 1
 IFF_UP = 0x1
 IFF_LOWER_UP = 0x10000
 TIMES = ("valid", "preferred")
+# The kinds of links that send at once, as they have a carrier from the beginning: the kernel notices none, and their
+# state (RFC 2863) stays UNKNOWN.
+NEVER_NOTICED = ("ipvlan",)
 AF_BRIDGE = 7
 IPVLAN_L2 = 0
 # Flags of a port's VLAN (linux/if_bridge.h): frames without a tag belong to it, and leave without one; a range's ends.
@@ -243,14 +246,15 @@ def decode_link(message: Any) -> Link:  # noqa: ANN401  pyroute2 is untyped
     def value(name: str) -> Any:  # noqa: ANN401
         return slots[name].value if name in slots else None
 
+    kind = message.get(("linkinfo", "kind")) if "IFLA_LINKINFO" in slots else None
     return Link(
         index=message["index"],
         name=value("IFLA_IFNAME"),
         mac=value("IFLA_ADDRESS") or "",
         up=bool(message["flags"] & IFF_UP),
         carrier=bool(message["flags"] & IFF_LOWER_UP),
-        operational=value("IFLA_OPERSTATE") == "UP",
-        kind=message.get(("linkinfo", "kind")) if "IFLA_LINKINFO" in slots else None,
+        operational=value("IFLA_OPERSTATE") in (("UP", "UNKNOWN") if kind in NEVER_NOTICED else ("UP",)),
+        kind=kind,
         mtu=value("IFLA_MTU") or 0,
         group=value("IFLA_GROUP") or 0,
         master=value("IFLA_MASTER"),
