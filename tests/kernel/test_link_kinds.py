@@ -117,7 +117,8 @@ def test_vlan_of_somebody_else(rig: Rig, server: DhcpServer) -> None:
         rig.clean()
         assert name in rig.machine.links()
 
-        run(*on_host, "set", name, "down", "name", "office")
+        run(*on_host, "set", name, "down")
+        run(*on_host, "set", name, "name", "office")
         refusal = rig.engine.call("CreateNetwork", network_request("f" * 64, TAGGED.options)).error
         assert f"{TAGGED.card} has VLAN {VLAN} already, under another name" in refusal
 
