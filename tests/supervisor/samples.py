@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface
 
 from supervisor.domain.options import NetworkOptions
 from supervisor.domain.phases import Phase
@@ -10,9 +10,9 @@ from supervisor.engine.container_files import Identity
 from supervisor.state.records import Binding, EndpointRecord, LeaseRecord, Network, Origin
 from supervisor.state.tables import Snapshot
 from workers.contract.client_identity import ClientIdentity
-from workers.contract.lease import Family, Lease, Route
+from workers.contract.lease import AnyLease, Family, Lease, Lease6, Route
 from workers.contract.link import LinkKind, LinkSpec, MacvlanMode
-from workers.contract.messages import ConflictCheck, EndpointSpec
+from workers.contract.messages import ConflictCheck, EndpointSpec, Ipv6
 from workers.system.clock import boottime
 
 
@@ -64,6 +64,32 @@ class Samples(random.Random):
             ntp=tuple(self.address() for _ in range(self.randrange(3))),
         )
 
+    def address6(self) -> IPv6Address:
+        """Any."""
+        return IPv6Address(self.getrandbits(128))
+
+    def lease6(self) -> Lease6:
+        """Of a DHCPv6 server, or made of an advertised prefix."""
+        slaac, seconds = self.coin(), self.randrange(1, 100_000)
+        return Lease6(
+            address=IPv6Interface((self.address6(), 128)),
+            server=b"" if slaac else self.randbytes(self.randrange(1, 130)),
+            duration=seconds if self.coin() else None,
+            obtained=boottime() - self.uniform(0, 100_000),
+            preferred=seconds // 2 if self.coin() else None,
+            renewal=self.randrange(1, 1000) if self.coin() else None,
+            rebinding=self.randrange(1, 1000) if self.coin() else None,
+            dns=tuple(self.address6() for _ in range(self.randrange(3))),
+            search=("lan", "exämple.lan")[: self.randrange(3)],
+            router=self.address6() if self.coin() else None,
+            slaac=slaac,
+        )
+
+    def leases(self) -> dict[Family, AnyLease]:
+        """Of one family, of both, or none."""
+        drawn: tuple[AnyLease, ...] = (self.lease(), self.lease6())
+        return {lease.family: lease for lease in drawn if self.coin()}
+
     def network(self) -> Network:
         """With every option set to something."""
         link = self.link()
@@ -80,6 +106,7 @@ class Samples(random.Random):
             keep_lease=self.coin(),
             mac_by_name=self.coin(),
             conflict=self.choice(tuple(ConflictCheck)),
+            ipv6=self.choice(tuple(Ipv6)),
             gateway=self.address() if self.coin() else None,
             mtu=self.randrange(9001) if self.coin() else None,
             client_id="rack-{name}" if self.coin() else None,
@@ -117,6 +144,9 @@ class Samples(random.Random):
             skip_routes=self.coin(),
             drop_expired=self.coin(),
             remembered=self.lease() if self.coin() else None,
+            ipv6=self.choice(tuple(Ipv6)),
+            requested6=self.address6() if self.coin() else None,
+            remembered6=self.lease6() if self.coin() else None,
             gateway=self.address() if self.coin() else None,
             mtu=self.randrange(9001) if self.coin() else None,
         )
@@ -129,7 +159,7 @@ class Samples(random.Random):
             origin=self.origin(),
             identity=Identity(self.id(), "we\"b'", "wéb") if self.coin() else None,
             sandbox_key=f"/run/docker/netns/{self.id()[:12]}" if self.coin() else None,
-            leases=(self.lease_record(),) if self.coin() else (),
+            leases=tuple(self.lease_record(lease) for lease in self.leases().values()),
             routes=self.routes(),
             gateway=self.address() if self.coin() else None,
         )
@@ -140,12 +170,14 @@ class Samples(random.Random):
         given = (self.coin(), self.coin(), key, self.coin(), self.coin())
         return Origin(*given, hostname=name, hostname_is_id=self.coin())
 
-    def lease_record(self) -> LeaseRecord:
-        """Held or not any more."""
-        return LeaseRecord(self.lease(), self.coin(), self.uniform(1, 2e9), self.uniform(1, 2e9))
+    def lease_record(self, lease: AnyLease | None = None) -> LeaseRecord:
+        """Of this lease or one of either family, which is held or not any more."""
+        return LeaseRecord(
+            lease or self.choice((self.lease(), self.lease6())), self.coin(), self.uniform(1, 2e9), self.uniform(1, 2e9)
+        )
 
     def binding(self) -> Binding:
-        """With and without a lease that waits."""
+        """With and without leases that wait."""
         return Binding(
             network_id=self.id(),
             key=f"id:{self.id()[:8]}",
@@ -153,8 +185,8 @@ class Samples(random.Random):
             client_identity=self.client_identity(),
             link=self.link(),
             updated=self.uniform(1, 2e9),
-            addresses={Family.IPV4: str(self.address())} if self.coin() else {},
-            leases={Family.IPV4: self.lease()} if self.coin() else {},
+            addresses={family: str(lease.address.ip) for family, lease in self.leases().items()},
+            leases=self.leases(),
             release_at=self.uniform(1, 2e9) if self.coin() else None,
         )
 

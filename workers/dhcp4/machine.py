@@ -165,6 +165,11 @@ class Machine:
         """The lease that a server has granted, or offered and we have asked for."""
         return self._offer if self.state is State.REQUESTING else self.lease if self.state is State.BOUND else None
 
+    @property
+    def granted(self) -> Lease | None:
+        """The lease that a server has granted; not a remembered one that none has confirmed."""
+        return self.lease if self.state is State.BOUND and self.lease is not self.remembered else None
+
     def reboot(self, lease: Lease) -> None:
         """Begins in INIT-REBOOT with a remembered lease."""
         self.state, self.lease, self.remembered = State.INIT_REBOOT, lease, lease

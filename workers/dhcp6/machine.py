@@ -130,6 +130,11 @@ class Machine:
     _inform_max: float = INFORM_MAX_SECONDS
     _doubt: str = ""
 
+    @property
+    def granted(self) -> Lease6 | None:
+        """The lease that a server has granted; not a remembered one that none has confirmed."""
+        return self.lease if self.state is State.BOUND and self.lease is not self.remembered else None
+
     def reboot(self, lease: Lease6) -> None:
         """Begins with a remembered lease. The first message is a Rebind, which any server may answer, and extend it.
 

@@ -45,7 +45,6 @@ class Creation:
         self._channel = channel
         self._link = link_of(spec)
         self._machines = _machines(spec)
-        self._acquired: Mapping[Family, Acquired] = {}
 
     def make(self) -> Made | None:
         """Makes the link and obtains the first leases; None after a failure, which leaves everything as before."""
@@ -55,7 +54,7 @@ class Creation:
                 routes = () if self._spec.skip_routes else self._link.parent_routes(netlink)
             with ExitStack() as sockets:
                 exchanges = self._exchanges(self._spec, sockets)
-                self._acquired = acquired = acquire(self._spec, exchanges, self._channel)
+                acquired = acquire(self._spec, exchanges, self._channel)
                 for exchange in exchanges.values():
                     exchange.release_others()
                 leases = tuple(one.lease for one in acquired.values())
@@ -66,10 +65,15 @@ class Creation:
                 unconfirmed = frozenset(family for family, one in acquired.items() if not one.confirmed)
                 self._report(Created(leases, routes, unconfirmed))
         except (NetlinkError, NoLease, Cancelled, OSError) as error:
-            reason = str(error) or "the endpoint was deleted while it was being made"
-            self._report(CreateFailed(reason, self._roll_back()))
+            self._report(CreateFailed(self._reason(error), self._roll_back()))
             return None
         return Made(self._link, acquired)
+
+    def _reason(self, error: Exception) -> str:
+        """The error that a user reads."""
+        if isinstance(error, OSError):
+            return f"{self._spec.container_link} cannot be used any more: {error.strerror}; was it removed?"
+        return str(error) or "the endpoint was deleted while it was being made"
 
     def _exchanges(self, spec: EndpointSpec, sockets: ExitStack) -> dict[Family, Exchange]:
         """A way to a lease for each family, on a packet socket of its own."""
@@ -97,7 +101,7 @@ class Creation:
             with ExitStack() as sockets:
                 anew = replace(self._spec, remembered=None, requested=None, remembered6=None, requested6=None)
                 self._machines = _machines(anew)
-                self._acquired = acquire(anew, self._exchanges(anew, sockets), self._channel)
+                acquire(anew, self._exchanges(anew, sockets), self._channel)
         except (NetlinkError, NoLease, Cancelled, OSError, EOFError) as error:
             log.debug("%s has no lease that could be given back: %s", self._spec.mac, error)
         for family, machine in self._machines.items():
@@ -111,11 +115,10 @@ class Creation:
     def _roll_back(self) -> tuple[AnyLease, ...]:
         """Releases all leases and removes the link. Returns the leases that it could not release, or that wait."""
         waiting: list[AnyLease] = []
-        for family, machine in self._machines.items():
+        for machine in self._machines.values():
             leases: list[AnyLease] = list(machine.unreleased.values())
-            one = self._acquired.get(family)
-            if one is not None and one.confirmed:
-                leases.append(one.lease)
+            if machine.granted is not None:
+                leases.append(machine.granted)
             if machine.remembered is not None:
                 leases = [lease for lease in leases if lease.address.ip != machine.remembered.address.ip]
                 waiting.append(machine.remembered)

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from tests.lab.command import NotReached, run, wait_until
+from tests.lab.dhcp import DhcpServer, Ipv6Options, ServerOptions
 from tests.lab.leaks import Belongings
 from tests.lab.network import BRIDGE, LAN, MACHINE
 from tests.netns.process.hurried import JOIN_SECONDS, with_constants
@@ -25,6 +26,7 @@ from tests.netns.process.scripted import scripted_server
 
 PATIENCE_SECONDS = 15.0
 DISK_BYTES = 16 << 20
+ONLY_IPV6 = ServerOptions(ipv6=Ipv6Options(), ipv4=False)
 HURRIED = {
     "supervisor.core.TICK_SECONDS": 0.25,
     "supervisor.endpoint.endpoint.JOIN_SECONDS": JOIN_SECONDS,  # for an endpoint that nobody joins
@@ -35,10 +37,14 @@ HURRIED = {
 
 @dataclass(slots=True)
 class Bench:
-    """The plugin, its LAN's server and its disk. `before` is what it held when nothing had been asked of it yet."""
+    """The plugin, its LAN's servers and its disk. `before` is what it held when nothing had been asked of it yet.
+
+    `pool` is the IPv4 server's, `server6` speaks IPv6 only.
+    """
 
     rig: Rig
     pool: LeasePool
+    server6: DhcpServer
     directory: Path
     before: Belongings
     read: int = field(default=0)
@@ -61,6 +67,17 @@ class Bench:
         assert not left, left
         self.rig.plugin = plugin = PluginProcess(self.rig.machine, self.directory)
         wait_until(plugin.connectable, "the plugin's socket", 5)
+
+    def silence(self) -> None:
+        """No server answers any more."""
+        self.pool.silent = True
+        self.server6.stop()
+
+    def serve(self) -> None:
+        """They answer again."""
+        self.pool.silent = False
+        if self.server6.process is None:
+            self.server6.start(ONLY_IPV6)
 
     @property
     def _ballast(self) -> Path:
@@ -112,6 +129,7 @@ class Bench:
     def left(self) -> list[str]:
         """What is there that should not be; empty if there is nothing."""
         found = [f"lease of {mac}" for mac in self.pool.leases]
+        found += [f"IPv6 lease of {lease.duid}" for lease in self.server6.leases6()]
         health = self._health
         found += [f"{health[what]} {what}" for what in ("endpoints", "networks") if health[what]]
         found += [f"problem: {problem}" for problem in health["problems"]]  # type: ignore[attr-defined]  # a list
@@ -126,9 +144,14 @@ class Bench:
 
     def assert_nothing_left(self) -> None:
         """Within moments: no link, row, process, descriptor, lease at the server; and no traceback in the log."""
+        left: list[str] = []
+
+        def nothing() -> bool:
+            left[:] = self.left()
+            return not left
+
         with suppress(NotReached):  # the assertion shows what is left
-            wait_until(lambda: not self.left(), "nothing", JOIN_SECONDS + 7, interval=0.1)
-        left = self.left()
+            wait_until(nothing, "nothing", JOIN_SECONDS + 7, interval=0.1)
         assert not left, "\n".join((*left, self.log))
         assert "Traceback" not in self.log, self.log
 
@@ -144,7 +167,11 @@ def bench_in(directory: Path) -> Iterator[Bench]:
             patched.setattr("tests.netns.process.plugin.PROGRAM", with_constants(HURRIED))
             with rig_in(directory) as rig, scripted_server(rig.machine.lan, pool := LeasePool()):
                 assert len(rig.plugin.pids(NAMES["api"])) == 2
-                yield Bench(rig, pool, directory, settled(rig.plugin, rig.engine))
+                rig.machine.serve_ipv6()
+                server6 = DhcpServer(directory / "dhcp", rig.machine.lan)
+                server6.start(ONLY_IPV6)
+                yield Bench(rig, pool, server6, directory, settled(rig.plugin, rig.engine))
+                server6.stop()
                 if rig.plugin.running:
                     rig.plugin.stop()
     finally:

@@ -64,7 +64,7 @@ class Case:
         with self.call:
             seen = reaction(self.call) if self.call.fileno() >= 0 else None
         self.call = None
-        if seen is None or not seen.raw:
+        if seen is None or not seen.body:  # killed before all of it was written
             return self.retry()
         return Answer(seen.status, seen.json, 0)
 
@@ -97,7 +97,8 @@ class Case:
             assert "Traceback" not in answer.error, answer
         elif self.method == "CreateEndpoint":
             interface = answer.body["Interface"]
-            self.container.mac, self.container.address = interface["MacAddress"], interface["Address"]
+            self.container.mac, self.container.address = interface["MacAddress"], interface.get("Address", "")
+            self.container.address6 = interface.get("AddressIPv6", "")
         elif self.method == "Join":
             self.joined = answer
         return answer.status == 200

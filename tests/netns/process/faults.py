@@ -27,8 +27,8 @@ def client_gone(case: Case) -> None:
 
 
 def server_silent(case: Case) -> None:
-    """The DHCP server answers nothing any more."""
-    case.bench.pool.silent = True
+    """No DHCP server answers any more."""
+    case.bench.silence()
 
 
 def link_removed(case: Case) -> None:

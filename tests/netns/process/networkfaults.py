@@ -19,7 +19,7 @@ NetworkFault = Callable[[Bench, socket], None]
 def struck(bench: Bench, method: str, network_id: str, moment: str, fault: NetworkFault) -> bool:
     """Did the call succeed for the engine, in spite of the fault?"""
     supervisor = bench.rig.plugin.supervisor
-    request = network_request(network_id, {"bridge": BRIDGE})
+    request = network_request(network_id, {"bridge": BRIDGE, "ipv6": "true"})
     if moment == ASKED:
         os.kill(supervisor, signal.SIGSTOP)
     call = bench.rig.engine.send(method, request)
@@ -48,8 +48,8 @@ def lose_client(_: Bench, call: socket) -> None:
 
 
 def silence_server(bench: Bench, _: socket) -> None:
-    """The DHCP server answers nothing any more."""
-    bench.pool.silent = True
+    """No DHCP server answers any more."""
+    bench.silence()
 
 
 def remove_bridge(bench: Bench, _: socket) -> None:

@@ -107,12 +107,13 @@ class Rig:
         wait_until(lambda: len(self.capture.frames()) >= number, f"{number} DHCP messages", timeout)
 
     def confirmations(self, container: Container) -> int:
-        """How often the plugin has said that the persistent client's lease was acknowledged.
+        """How often the plugin has said that the persistent client's IPv4 lease was acknowledged.
 
         The native client keeps the first lease without asking once more.
         """
-        first = "first lease|" if container.network_id in self.native else ""
-        pattern = rf"({first}confirmed by|address changed).* endpoint={container.endpoint_id[:12]}"
+        first = r"first lease [\d.]+/|" if container.network_id in self.native else ""
+        confirmed = rf"{first}lease of [\d./]+ confirmed by|address changed from [\d.]+/"
+        pattern = rf"({confirmed}).* endpoint={container.endpoint_id[:12]}"
         return len(re.findall(pattern, self.plugin.log))
 
     def renew(self, container: Container) -> None:

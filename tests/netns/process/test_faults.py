@@ -11,7 +11,7 @@ import pytest
 from tests.lab.command import wait_until
 from tests.netns.process.faultbench import PATIENCE_SECONDS, Bench, bench_in
 from tests.netns.process.faultcase import Case, Fault
-from tests.netns.process.faultend import fails, go_on
+from tests.netns.process.faultend import go_on, waits_in_vain
 from tests.netns.process.faults import FAULTS
 from tests.netns.process.faultsteps import IMPOSSIBLE, STEPS, Step
 from tests.netns.process.networkfaults import (
@@ -54,8 +54,8 @@ def bench(benches: Shared[Bench], request: pytest.FixtureRequest) -> Iterator[Be
 @pytest.mark.parametrize(("step", "fault"), CELLS, ids=[f"{s.__name__}-{f.__name__}" for s, f in CELLS])
 def test_fault(bench: Bench, step: Step, fault: Fault) -> None:
     """The engine's next calls end as they should, and afterwards everything is as it was before."""
-    patience = SHORT if fails(step, fault) else LONG  # the server's silence has to last that long
-    case = Case(bench, fault, bench.rig.container(bench.rig.network(lease_timeout=patience)))
+    patience = SHORT if waits_in_vain(step, fault) else LONG  # the server's silence has to last that long
+    case = Case(bench, fault, bench.rig.container(bench.rig.network(ipv6="true", lease_timeout=patience)))
     try:
         step(case)
         fault(case)
@@ -70,7 +70,7 @@ def test_fault(bench: Bench, step: Step, fault: Fault) -> None:
 )
 def test_fault_of_a_network(bench: Bench, call: str, moment: str, fault: NetworkFault) -> None:
     """A network that the engine was told of is one, after a restart as well; one that failed is not."""
-    network_id = bench.rig.network() if call == "DeleteNetwork" else NETWORK_ID
+    network_id = bench.rig.network(ipv6="true") if call == "DeleteNetwork" else NETWORK_ID
 
     succeeded = struck(bench, call, network_id, moment, fault)
 
@@ -91,7 +91,7 @@ def assert_usable(bench: Bench, network_id: str) -> None:
 
 def settle(bench: Bench) -> None:
     """The fault ends, the engine's network goes, and nothing is left."""
-    bench.pool.silent = False
+    bench.serve()
     bench.restore_bridge()
     bench.free_disk()
     wait_until(lambda: not bench.rig.engine.get("/v1/endpoints")["endpoints"], "no endpoint", PATIENCE_SECONDS)

@@ -26,7 +26,7 @@ from tests.supervisor.samples import Samples, assert_same, never
 
 SEEDS = range(20)
 NEWER = len(MIGRATIONS) + 1
-DISK_BYTES = 256 << 10
+DISK_BYTES = 512 << 10
 DAY = 86400.0
 
 

@@ -1,6 +1,8 @@
 """What becomes of leases where an endpoint's creation broke off; the kernel and the server are played."""
 
+import errno
 from contextlib import nullcontext
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface
 from multiprocessing import Pipe
 from typing import Any
@@ -45,6 +47,7 @@ class Server:
         assert spec.requested is None
         if self.leased is None:
             raise NoLease("no DHCPOFFER")
+        exchanges[Family.IPV4]._machine.hold(self.leased, boottime(), confirm=False)
         return {Family.IPV4: Acquired(self.leased, confirmed=True, probe=AddressProbe(MAC, enabled=False))}
 
     def release(self, _: EndpointSpec, __: object, lease: Lease) -> bool:
@@ -94,3 +97,20 @@ def test_reclaimed_lease_that_cannot_be_released(server: Server) -> None:
     report = reclaimed()
     assert isinstance(report, CreateFailed)
     assert report.unreleased == (REMEMBERED, OTHER)
+
+
+def test_lease_of_a_family_that_was_the_faster_one(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the link goes while the other family still waits, the lease that was granted already goes back."""
+
+    def acquire(*asked: Any) -> dict[Family, Acquired]:  # noqa: ANN401  as it is called
+        server.acquire(*asked)
+        raise OSError(errno.ENODEV, "No such device")
+
+    monkeypatch.setattr(module, "acquire", acquire)
+    ours, theirs = Pipe()
+    with ours, theirs:
+        assert Creation(replace(SPEC, remembered=None), theirs).make() is None
+        report = ours.recv()
+    assert isinstance(report, CreateFailed)
+    assert "cannot be used any more: No such device" in report.reason
+    assert server.released == [OTHER]
