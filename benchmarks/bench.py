@@ -6,7 +6,8 @@ from pathlib import Path
 from benchmarks.burst import measure_bursts
 from benchmarks.card import measure_on_card
 from benchmarks.contenders import Contenders
-from benchmarks.figures import Figures
+from benchmarks.dual import measure_dual
+from benchmarks.figures import OURS, Figures
 from benchmarks.fleet import measure_fleet
 from benchmarks.life import measure_lives
 from benchmarks.played import measure_played
@@ -50,6 +51,8 @@ def measure(contenders: Contenders, sizes: Sizes, figures: Figures) -> None:
         measure_lives(contenders, network_ids, sizes, figures)
         _say(f"{sizes.lives} containers on a card, and as many by the engine's own driver")
         measure_on_card(contenders, sizes, figures)
+        _say(f"{sizes.lives} containers and endpoints with both families")
+        measure_dual(contenders, network_ids[OURS], sizes, figures)
         _say(f"{sizes.bursts} times {sizes.burst} containers of each contender at once")
         measure_bursts(contenders, sizes, figures)
         _say(f"{sizes.fleet[-1]} containers, {sizes.idle_seconds:g} s of them idle")

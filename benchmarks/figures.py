@@ -10,7 +10,8 @@ from itertools import cycle, islice, pairwise, permutations
 from random import Random
 from statistics import linear_regression, median, quantiles
 
-OURS, BEFORE, BRIDGE, MACVLAN, NONE = "net-dhcp", "before", "bridge", "macvlan", "none"
+OURS, BEFORE, IPV4 = "net-dhcp", "before", "IPv4 alone"
+BRIDGE, MACVLAN, NONE = "bridge", "macvlan", "none"
 MANY = 100
 RESAMPLES = 1000
 

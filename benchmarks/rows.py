@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from benchmarks.figures import BEFORE, BRIDGE, MACVLAN, NONE, OURS, Figures
+from benchmarks.figures import BEFORE, BRIDGE, IPV4, MACVLAN, NONE, OURS, Figures
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,7 @@ class Row:
 
 RUN, STOP, REMOVE = "docker run -d", "docker stop -t 0", "docker rm"
 RUN_ON_CARD = "docker run -d, on a card"
+RUN_DUAL, CREATE_DUAL = "docker run -d, both families", "CreateEndpoint, both families"
 CREATE, DELETE = "CreateEndpoint", "DeleteEndpoint"
 AT_ONCE, AT_ONCE_BUSY = "containers started at once", "... processors' time for each"
 ENABLE, LISTEN = "plugin enable to first answer", "exec to listening"
@@ -58,6 +59,8 @@ ROWS = (
     Row(CREATE, "ms", NONE, 0.045),
     Row(RUN, "ms", BRIDGE, 1.05),
     Row(RUN_ON_CARD, "ms", MACVLAN, 1.05),
+    Row(CREATE_DUAL, "ms", IPV4, 1.5),
+    Row(RUN_DUAL, "ms", BRIDGE, 1.05),
     Row(STOP, "ms", BRIDGE, 1.0),
     Row(REMOVE, "ms", BRIDGE),
     Row(DELETE, "ms"),

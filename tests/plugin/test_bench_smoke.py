@@ -13,7 +13,7 @@ from benchmarks.contenders import Contenders
 from benchmarks.figures import BEFORE, BRIDGE, NONE, OURS, Figures, orders, rounds
 from benchmarks.plots import LATENCY, MEMORY, draw_plots
 from benchmarks.results import write_results
-from benchmarks.rows import ROWS, RUN, RUN_ON_CARD, Row, table
+from benchmarks.rows import CREATE_DUAL, ROWS, RUN, RUN_DUAL, RUN_ON_CARD, Row, table
 from benchmarks.sizes import SHORT
 from tests.lab.build import PLUGIN
 from tests.lab.lab import Lab
@@ -31,7 +31,7 @@ def test_measures_every_row(lab: Lab, plugin: Plugin, tmp_path: Path) -> None:
     with Contenders.installed(lab, plugin, PLUGIN) as contenders:
         measure(contenders, SHORT, figures)
     for row in ROWS:
-        before = [] if row.figure == RUN_ON_CARD else [BEFORE]
+        before = [] if row.figure in (RUN_ON_CARD, RUN_DUAL, CREATE_DUAL) else [BEFORE]
         compared = (OURS, *before, *([row.control] if row.control else []))
         assert all(isfinite(row.number(figures, contender) or 0) for contender in compared), row.figure
         assert all(row.number(figures, contender) is not None for contender in compared), row.figure
