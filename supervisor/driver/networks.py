@@ -96,22 +96,25 @@ class Networks:
         deadline = PROBE_DEADLINE_SECONDS
         ask(self._process_manager, self._loop, "nd-probe", _probe, *looked_at, deadline=deadline, answer=probed)
 
-    def delete(self, network_id: str) -> None:
-        """Does nothing if the network is not known. A VLAN that was made for it goes with the last of its networks."""
-        if network := self._networks.pop(network_id, None):
-            del self._since[network_id]
-            self._reported_missing.discard(network_id)
-            self._store.drop_network(network_id)
-            log.info("network deleted", extra={"network": network_id})
-            self._retire(network.options.link.parent)
+    def delete(self, network_id: str) -> str | None:
+        """Forgets the network; returns its parent, which the caller may `retire`. None if it is not known."""
+        network = self._networks.pop(network_id, None)
+        if network is None:
+            return None
+        del self._since[network_id]
+        self._reported_missing.discard(network_id)
+        self._store.drop_network(network_id)
+        log.info("network deleted", extra={"network": network_id})
+        return network.options.link.parent
 
     @property
     def parents(self) -> frozenset[str]:
         """The interfaces that networks are on."""
         return frozenset(network.options.link.parent for network in self)
 
-    def _retire(self, parent: str) -> None:
-        if vlan_of(parent) is None or parent in self.parents:
+    def retire(self, parent: str | None) -> None:
+        """The endpoints of a network that had this parent are gone: a VLAN that was made goes with its last network."""
+        if parent is None or vlan_of(parent) is None or parent in self.parents:
             return
         words = ("nd-retire", retire_parent, parent, self._mark)
         ask(self._process_manager, self._loop, *words, deadline=PROBE_DEADLINE_SECONDS, answer=lambda _: None)
@@ -128,7 +131,7 @@ class Networks:
         ]
         for network_id in forgotten:
             log.warning("the engine has no such network: forgotten", extra={"network": network_id})
-            self.delete(network_id)
+            self.retire(self.delete(network_id))
         return tuple(forgotten)
 
     def newly_missing(self, used: Collection[str]) -> bool:
@@ -165,7 +168,7 @@ class Networks:
 
         def answered(report: object | None) -> None:
             if not isinstance(report, ServerReport) or report.error is not None:
-                self._retire(options.link.parent)
+                self.retire(options.link.parent)
             if not isinstance(report, ServerReport):
                 respond(Failed("option validate_dhcp: no server could be asked; the plugin's log says why"))
             elif report.error is not None:

@@ -60,12 +60,21 @@ class DriverRequests:
         self._networks.create(body, answer)
 
     def _delete_network(self, body: DeleteNetwork, respond: Respond) -> None:
-        """The engine forgets the network even if we refuse, so its endpoints go too."""
-        self._networks.delete(body.network_id)
+        """The engine forgets the network even if we refuse, so its endpoints go too. It waits only for the host's."""
+        parent, host = self._networks.delete(body.network_id), self._endpoints.host_on(body.network_id)
         for endpoint in self._endpoints.on_network(body.network_id):
-            endpoint.delete()
+            if endpoint is not host:
+                endpoint.delete()
         self._bindings.forget_network(body.network_id)
-        respond(Done())
+
+        def done(result: Answer | RequestError) -> None:
+            self._networks.retire(parent)
+            respond(result)
+
+        if host is None:
+            done(Done())
+        else:
+            host.delete(done)
 
     def _create_endpoint(self, body: CreateEndpoint, respond: Respond) -> None:
         endpoint = self._endpoints.get(body.endpoint_id)

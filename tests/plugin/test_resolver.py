@@ -50,7 +50,7 @@ def another(docker: Docker, no_leaks: None) -> Iterator[str]:
 def resolved(container: Container, name: str) -> str:
     """The address that the C library finds and a ping reaches, without a wait."""
     began = time.monotonic()
-    output = container.exec("ping", "-c1", "-w1", name)
+    output = container.exec("ping", "-c1", "-w5", name)
     assert time.monotonic() - began < SECONDS
     return output.split("(", 1)[1].split(")", 1)[0]
 
