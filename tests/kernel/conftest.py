@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.netns.process.conftest import rig, server
+from tests.netns.process.conftest import alone, rig, server
 from tests.netns.process.instances import Instances
 from tests.netns.process.rig import Rig, rig_in
 from tests.netns.process.shared import Shared, shared
 
-__all__ = ["rig", "server"]
+__all__ = ["alone", "rig", "server"]
 
 
 @pytest.fixture(name="rigs", scope="session")

@@ -8,7 +8,7 @@ from tests.lab.dhcp import DhcpServer
 from tests.lab.network import BRIDGE
 from tests.netns.process.rig import Rig
 
-pytestmark = pytest.mark.usefixtures("alone")
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("alone")]  # half a minute each, for a machine of its own
 
 COMMAND = re.compile(r"`([^`]+)`")
 
