@@ -2,6 +2,8 @@
 
 from contextlib import ExitStack
 
+import pytest
+
 from tests.kernel.ways import IPVLAN, TAGGED, VLAN, WAYS, Way
 from tests.lab.command import run, wait_until
 from tests.lab.dhcp import DhcpServer
@@ -68,6 +70,7 @@ def test_two_identities_with_one_mac(rig: Rig, server: DhcpServer) -> None:
         rig.clean()
 
 
+@pytest.mark.long
 def test_macvlan_and_ipvlan_exclude_each_other(rig: Rig) -> None:
     """A card that carries an ipvlan is refused for macvlan, with the reason; a MAC address is refused for an ipvlan."""
     with IPVLAN.on(rig.machine):
@@ -106,6 +109,7 @@ def test_vlan_that_is_made_when_it_is_needed(rig: Rig, server: DhcpServer) -> No
         rig.networks.clear()
 
 
+@pytest.mark.long
 def test_vlan_of_somebody_else(rig: Rig, server: DhcpServer) -> None:
     """A VLAN's interface that was there before is used, and stays; one that has another name is refused with it."""
     name = f"{TAGGED.card}.{VLAN}"
@@ -123,6 +127,7 @@ def test_vlan_of_somebody_else(rig: Rig, server: DhcpServer) -> None:
         assert f"{TAGGED.card} has VLAN {VLAN} already, under another name" in refusal
 
 
+@pytest.mark.long
 def test_bridge_that_does_not_filter(rig: Rig) -> None:
     """`vlan=` is refused on a bridge that does not filter VLANs, with the command that makes it do so."""
     options = {"bridge": "br-lan", "vlan": str(VLAN)}
