@@ -39,6 +39,10 @@ class Case:
         """The pid of the endpoint's worker."""
         return self.bench.rig.plugin.pids(f"nd-{self.container.endpoint_id[:12]}")[0]
 
+    def await_ipv6(self) -> None:
+        """Until the IPv6 server has leased an address: it answers while the IPv4 server is held up."""
+        wait_until(self.bench.server6.leases6, "an IPv6 lease", PATIENCE_SECONDS)
+
     def stop(self, pid: int) -> None:
         """Until `resume`."""
         os.kill(pid, signal.SIGSTOP)

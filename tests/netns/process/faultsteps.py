@@ -24,22 +24,29 @@ def create_asked(case: Case) -> None:
 
 
 def discover_seen(case: Case) -> None:
-    """The link is made, the server has the DISCOVER and is about to answer."""
+    """The link is made, IPv6 has a lease, the IPv4 server has the DISCOVER and is about to answer."""
     reached = case.bench.pool.trap(Kind.DISCOVER, hold=True)
     case.send("CreateEndpoint")
     assert reached.wait(PATIENCE_SECONDS)
+    case.await_ipv6()
 
 
 def request_seen(case: Case) -> None:
-    """The server has the REQUEST and is about to answer."""
+    """IPv6 has a lease, the IPv4 server has the REQUEST and is about to answer."""
     reached = case.bench.pool.trap(Kind.REQUEST, hold=True)
     case.send("CreateEndpoint")
     assert reached.wait(PATIENCE_SECONDS)
+    case.await_ipv6()
 
 
 def acked(case: Case) -> None:
-    """The server has sent its ACK, the worker has not read it."""
-    reached = case.bench.pool.trap(Kind.REQUEST, before_answer=lambda: case.stop(case.worker))
+    """The IPv4 server has sent its ACK, the worker has not read it; IPv6 has a lease."""
+
+    def hold_worker() -> None:
+        case.await_ipv6()
+        case.stop(case.worker)
+
+    reached = case.bench.pool.trap(Kind.REQUEST, before_answer=hold_worker)
     case.send("CreateEndpoint")
     assert reached.wait(PATIENCE_SECONDS)
 
