@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -57,7 +58,11 @@ def _prepared(home: Home, spare: SpareWorker) -> Child:
 
 def _sockets(process: Path) -> list[str]:
     """The numbers of its descriptors that are sockets."""
-    return [file.name for file in (process / "fd").iterdir() if str(file.readlink()).startswith("socket:")]
+    found = []
+    for file in (process / "fd").iterdir():
+        with suppress(FileNotFoundError):  # it has been closed meanwhile
+            found += [file.name] if str(file.readlink()).startswith("socket:") else []
+    return found
 
 
 def _kill_server(home: Home, spare: SpareWorker) -> None:
