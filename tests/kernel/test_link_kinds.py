@@ -19,6 +19,7 @@ def mac_at_server(rig: Rig, way: Way, container: Container) -> str:
     return run("ip", "netns", "exec", rig.machine.host, "cat", f"/sys/class/net/{way.card}/address")
 
 
+@pytest.mark.long
 def test_whole_lives(rig: Rig, server: DhcpServer, instances: Instances) -> None:
     """On each kind of link: start, renewal, restart of the plugin, another renewal, stop. The server knows one client
     with one address, and hears one release."""
