@@ -30,7 +30,7 @@ KILLED = {
     "spare": {"spare"},
 }
 LOSING = {"RELEASE", "DECLINE", "NAK"}
-RESTART_TIMEOUT = 5.0  # seconds; the first restart of a worker comes after one
+RESTART_TIMEOUT = 15.0  # seconds, on a busy machine; the first restart of a worker comes after one
 SLOW_SERVER = 3  # seconds to each answer; the budget is 10
 API_LIMIT = 1.0  # seconds
 ASLEEP_BYTES = 1_500_000  # a worker that did its work itself has three times that
