@@ -158,7 +158,7 @@ class Networks:
             log.warning("%s", finding, extra={"network": network.id, "interface": parent})
 
     def _find_server(self, network: Network, respond: Respond) -> None:
-        """Has a job ask for a DHCP server, with a MAC address that nobody has."""
+        """Has a job ask for a DHCP server, with a MAC address of its own."""
         options, mac = network.options, local_mac(secrets.token_bytes(5))
         vendor_class = options.vendor_class or VENDOR_CLASS
         made = ClientIdentity.of_mac if options.link.has_own_mac else ClientIdentity.of_seed

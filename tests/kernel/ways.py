@@ -25,7 +25,7 @@ class Way:
 
     @contextmanager
     def on(self, machine: Network) -> Iterator[None]:
-        """For as long as the block lasts; whatever the plugin makes on the card goes with it."""
+        """For as long as the block lasts; all that the plugin makes on the card goes with it."""
         machine.plug_in(self.card)
         try:
             if self.tagged:

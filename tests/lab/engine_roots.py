@@ -14,7 +14,7 @@ BUILD = Path(__file__).resolve().parents[2] / "build"
 ROOTS = BUILD / "engines"
 SUITES = {"26": "trixie", "28": "sid"}  # Debian's releases by the major version of their engine
 PACKAGES = "docker.io,docker-cli,iptables,ca-certificates,mount"
-# An archive that nobody has renewed for a while is good enough for a test.
+# An archive whose signature is out of date is good enough for a test.
 APT_OPTIONS = ('APT::Install-Recommends "false"', 'Acquire::Check-Valid-Until "false"')
 MAKE_SECONDS = 600
 

@@ -34,7 +34,7 @@ class Kea6Options:
 
 @dataclass(frozen=True, slots=True)
 class Kea6Lease:
-    """A lease in the server's file; a declined one belongs to nobody."""
+    """A lease in the server's file; no client has a declined one."""
 
     address: IPv6Address
     duid: str

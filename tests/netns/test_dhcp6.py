@@ -14,7 +14,7 @@ from tests.lab.network import BRIDGE, LAN6, SERVER6
 from tests.lab.radvd import Advertised, Radvd
 from tests.netns.lan import CONTAINER_LINK, MAC, SPEC, run
 from workers.contract.client_identity import ClientIdentity
-from workers.contract.errors import NoLease
+from workers.contract.errors import NoLease, ReleaseError
 from workers.contract.lease import Lease6
 from workers.contract.messages import ConflictCheck, EndpointSpec, Ipv6
 from workers.dhcp6 import machine
@@ -23,7 +23,7 @@ from workers.dhcp6.first_lease import Acquired, Exchange, machine_for
 from workers.dhcp6.machine import Machine
 from workers.dhcp6.native import NativeClient6, Report
 from workers.dhcp6.packet_socket import PacketSocket6
-from workers.dhcp6.release import ReleaseError, decline, release
+from workers.dhcp6.release import decline, release
 from workers.dhcp6.router_advertisement import eui64
 from workers.link.veth_bridge import VethOnBridge
 from workers.netlink.operations import Netlink

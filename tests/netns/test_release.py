@@ -12,8 +12,9 @@ from tests.lab.dhcp import DhcpServer
 from tests.lab.network import BRIDGE, SERVER
 from tests.netns.lan import CONTAINER_LINK, HOST_LINK, MAC, addresses, create_pair, obtain_lease, run
 from workers.contract.client_identity import ClientIdentity
+from workers.contract.errors import ReleaseError
 from workers.contract.lease import Lease
-from workers.dhcp4.release import ReleaseError, release, release_by_broadcast, release_detached
+from workers.dhcp4.release import release, release_by_broadcast, release_detached
 from workers.netlink.operations import Netlink
 from workers.system.namespaces import Namespace
 

@@ -7,7 +7,7 @@ import socket
 import struct
 from ipaddress import IPv4Address
 
-from workers.system.packet_filter import JUMP_EQUAL, LOAD, LOAD_HALF, RETURN, Instruction, attach
+from workers.system.packet_filter import JUMP_EQUAL, LOAD, LOAD_HALF, RETURN, Instruction, filtered_socket
 
 ETH_P_ARP = 0x0806
 ETH_P_IP = 0x0800
@@ -31,14 +31,7 @@ class ArpWatch:
         self.address = address
         self._interface = interface
         self._mac = bytes.fromhex(mac.replace(":", ""))
-        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, 0)
-        try:
-            attach(self._socket, _claims_of_others(self._mac, address))
-            self._socket.bind((interface, ETH_P_ARP))
-            self._socket.setblocking(False)
-        except OSError:
-            self._socket.close()
-            raise
+        self._socket = filtered_socket(interface, ETH_P_ARP, _claims_of_others(self._mac, address))
 
     def fileno(self) -> int:
         """The descriptor."""

@@ -9,7 +9,7 @@ import struct
 from ipaddress import IPv6Address
 
 from workers.system.ip_packet import ALL_NODES, ETH_P_IPV6, hear_group, ipv6_packet, multicast_mac
-from workers.system.packet_filter import JUMP_EQUAL, LOAD, LOAD_BYTE, RETURN, Instruction, attach
+from workers.system.packet_filter import JUMP_EQUAL, LOAD, LOAD_BYTE, RETURN, Instruction, filtered_socket
 
 SOLICITATION, ADVERTISEMENT = 135, 136
 MESSAGE = struct.Struct("!BBHI16s")  # type, code, checksum, flags, target
@@ -34,11 +34,8 @@ class NeighbourWatch:
         self.address = address
         self._interface = interface
         self._mac = mac
-        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, 0)
+        self._socket = filtered_socket(interface, ETH_P_IPV6, _claims(address))
         try:
-            attach(self._socket, _claims(address))
-            self._socket.bind((interface, ETH_P_IPV6))
-            self._socket.setblocking(False)
             hear_group(self._socket, interface, ALL_NODES)
         except OSError:
             self._socket.close()

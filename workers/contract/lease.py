@@ -4,6 +4,7 @@ Owns the times of a lease, and the precedence between the IPv4 route options (RF
 came from, how it is stored or how it is applied to a link.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface
@@ -30,7 +31,7 @@ class Route:
     next_hop: IPv4Address | None = None
 
 
-class AnyLease:
+class AnyLease(ABC):
     """The part that the leases of both families share.
 
     `duration` is in seconds, for IPv6 the valid lifetime; None for an infinite lease. `obtained` is the `boottime()`
@@ -51,9 +52,9 @@ class AnyLease:
         return Family(f"ipv{self.address.version}")
 
     @property
+    @abstractmethod
     def source(self) -> str:
         """The server or router that granted it, for messages."""
-        raise NotImplementedError
 
     @property
     def search_list(self) -> tuple[str, ...]:
@@ -66,14 +67,14 @@ class AnyLease:
         return None if self.duration is None else self.obtained + self.duration
 
     @property
+    @abstractmethod
     def t1(self) -> float | None:
         """The `boottime()` at which the client asks its server to renew it; None for never."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def t2(self) -> float | None:
         """The `boottime()` from which the client asks every server; None for never."""
-        raise NotImplementedError
 
     def overdue_at(self, now: float) -> float | None:
         """The `boottime()` from which no answer counts as silence, if none comes from `now` on; None for never."""

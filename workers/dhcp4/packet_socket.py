@@ -20,7 +20,7 @@ from workers.system.packet_filter import (
     LOAD_HALF,
     LOAD_HALF_BEHIND_HEADER,
     RETURN,
-    attach,
+    filtered_socket,
 )
 
 ETH_P_IP = 0x0800
@@ -49,16 +49,9 @@ class PacketSocket:
     """A context manager; `fileno` is readable when a packet has come."""
 
     def __init__(self, interface: str) -> None:
-        """Raises OSError. The protocol is 0 first: with ETH_P_IP it would listen on every interface at once."""
+        """Raises OSError."""
         self._interface = interface
-        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, 0)
-        try:
-            attach(self._socket, FILTER)
-            self._socket.bind((interface, ETH_P_IP))
-            self._socket.setblocking(False)
-        except OSError:
-            self._socket.close()
-            raise
+        self._socket = filtered_socket(interface, ETH_P_IP, FILTER)
 
     def __enter__(self) -> Self:
         return self

@@ -10,6 +10,7 @@ import socket
 from ipaddress import IPv4Address
 
 from workers.contract.client_identity import ClientIdentity
+from workers.contract.errors import ReleaseError
 from workers.contract.lease import Lease
 from workers.dhcp4.codec import CLIENT_PORT, SERVER_PORT, MessageType, encode
 from workers.dhcp4.machine import declination
@@ -23,10 +24,6 @@ SO_TIMESTAMPING = 37
 SOF_TIMESTAMPING_SOFTWARE, SOF_TIMESTAMPING_TX_SCHED, SOF_TIMESTAMPING_OPT_TSONLY = 1 << 4, 1 << 8, 1 << 11
 
 log = logging.getLogger(__name__)
-
-
-class ReleaseError(Exception):
-    """The lease could not be released; the text says what the worker waited for."""
 
 
 def release(interface: str, lease: Lease, mac: str, identity: ClientIdentity, timeout: float = 2.0) -> None:

@@ -26,7 +26,7 @@ from workers.system.ip_packet import (
     ipv6_packet,
     multicast_mac,
 )
-from workers.system.packet_filter import JUMP_EQUAL, LOAD_BYTE, LOAD_HALF, RETURN, Instruction, attach
+from workers.system.packet_filter import JUMP_EQUAL, LOAD_BYTE, LOAD_HALF, RETURN, Instruction, filtered_socket
 
 SERVERS = IPv6Address("ff02::1:2")  # all servers and relay agents of the link
 LINK_LOCAL = IPv6Network("fe80::/64")
@@ -44,15 +44,12 @@ class PacketSocket6:
     """A context manager; `fileno` is readable when a packet has come. `mac` is the link's."""
 
     def __init__(self, interface: str, mac: str) -> None:
-        """Raises OSError. The protocol is 0 first: with ETH_P_IPV6 it would listen on every interface at once."""
+        """Raises OSError."""
         self._interface = interface
         self._mac = mac
         self._address = link_local(interface, mac)
-        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, 0)
+        self._socket = filtered_socket(interface, ETH_P_IPV6, _filter(self._address))
         try:
-            attach(self._socket, _filter(self._address))
-            self._socket.bind((interface, ETH_P_IPV6))
-            self._socket.setblocking(False)
             for group in (ALL_NODES, solicited_node(self._address)):
                 hear_group(self._socket, interface, group)
         except OSError:

@@ -9,6 +9,7 @@ import random
 from collections.abc import Collection
 
 from workers.contract.client_identity import ClientIdentity
+from workers.contract.errors import ReleaseError
 from workers.contract.lease import Lease6
 from workers.dhcp6.codec import Answer, Kind, MessageType
 from workers.dhcp6.machine import message_about
@@ -20,10 +21,6 @@ ANSWER_SECONDS = 0.25
 TRIES = 2  # the RFC says 4 with waits of a second and more, but a container that stops does not wait so long
 
 log = logging.getLogger(__name__)
-
-
-class ReleaseError(Exception):
-    """The lease could not be released; the text says what the worker waited for."""
 
 
 def release(interface: str, mac: str, lease: Lease6, identity: ClientIdentity) -> None:

@@ -2,10 +2,10 @@
 
 import logging
 
+from workers.contract.errors import ReleaseError
 from workers.contract.lease import AnyLease, Lease, Lease6
 from workers.contract.messages import EndpointSpec
-from workers.dhcp4.release import ReleaseError, release_detached
-from workers.dhcp6.release import ReleaseError as ReleaseError6
+from workers.dhcp4.release import release_detached
 from workers.dhcp6.release import release as release6
 from workers.link.kind import EndpointLink
 from workers.netlink.operations import Netlink, NetlinkError
@@ -27,7 +27,7 @@ def release_from_host(spec: EndpointSpec, link: EndpointLink, lease: AnyLease) -
             release_detached(spec.container_link, lease, spec.mac, spec.client_identity)
         elif isinstance(lease, Lease6) and not lease.slaac:
             release6(spec.container_link, spec.mac, lease, spec.client_identity)
-    except (NetlinkError, ReleaseError, ReleaseError6, OSError) as error:
+    except (NetlinkError, ReleaseError, OSError) as error:
         log.warning("lease of %s not released: %s", spec.container_link, error)
         return False
     return True

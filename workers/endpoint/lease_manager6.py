@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
+from ipaddress import IPv6Address
 
 from workers.acd.probe import AddressProbe
 from workers.contract.errors import NoLease
@@ -32,7 +33,7 @@ from workers.dhcp6.native import NativeClient6
 from workers.dhcp6.packet_socket import PacketSocket6
 from workers.dhcp6.release import decline
 from workers.endpoint.lease_timers import LeaseTimers
-from workers.link.placement6 import Placement6, slaac_lease
+from workers.link.placement6 import Placement6, kernel_lease
 from workers.netlink.changes import address6_feed, drain
 from workers.system.clock import boottime
 from workers.system.deadlines import Deadlines
@@ -191,8 +192,7 @@ class LeaseManager6:
             self._search = Exchange(spec, machine_for(spec, boottime()), self._socket, self._interface, boottime())
         except OSError as error:  # the link has gone, or is down
             log.debug("no search for an IPv6 address: %s", error, extra={"interface": self._interface})
-            self._stop_client()
-            self._deadlines.set(self._run, boottime() + RETRY_SECONDS)
+            self._run_later()
 
     def _on_search(self) -> None:
         if self._search is None:
@@ -201,8 +201,7 @@ class LeaseManager6:
             self._search.step(boottime())
         except (NoLease, OSError) as error:
             self._tell(Trouble.NO_ANSWER, str(error))
-            self._stop_client()
-            self._deadlines.set(self._run, boottime() + RETRY_SECONDS)
+            self._run_later()
             return
         acquired = self._search.acquired
         if acquired is not None:
@@ -212,6 +211,10 @@ class LeaseManager6:
             self._placement.prepare(self._interface, slaac=acquired.lease.slaac)
             self._adopt(acquired.lease)
             self._run()
+
+    def _run_later(self) -> None:
+        self._stop_client()
+        self._deadlines.set(self._run, boottime() + RETRY_SECONDS)
 
     def _stop_client(self) -> None:
         for part in (self._client, self._search, self._socket, self._feed):
@@ -322,7 +325,7 @@ class LeaseManager6:
         """The kernel has changed an address: prolonged it, made one of a new prefix, or let the old one go."""
         if self._feed is not None:
             drain(self._feed)
-        found, known = slaac_lease(self._interface, self.lease), self.lease
+        found, known = kernel_lease(self._interface, self.lease), self.lease
         if found is None:
             return
         if known is not None and found.address == known.address and not self._is_fresher(found, known):
@@ -343,9 +346,9 @@ class LeaseManager6:
         ends = [_end(one.obtained, one.preferred if kept else one.duration) for one in (found, known)]
         return ends[0] > ends[1] + FRESHER_SECONDS
 
-    def _learn(self, dns: tuple[object, ...], search: tuple[str, ...]) -> None:
+    def _learn(self, dns: tuple[IPv6Address, ...], search: tuple[str, ...]) -> None:
         if self.lease is not None and (dns, search) != (self.lease.dns, self.lease.search):
-            self.lease = replace(self.lease, dns=dns, search=search)  # type: ignore[arg-type]
+            self.lease = replace(self.lease, dns=dns, search=search)
             self._report(LeaseObtained(self.lease))
 
     @property

@@ -16,6 +16,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Set
 from multiprocessing.connection import Connection
 
+from workers.contract.errors import ReleaseError
 from workers.contract.lease import NO_LEASE, AnyLease, Family, Lease, Lease6
 from workers.contract.messages import (
     Attach,
@@ -36,9 +37,8 @@ from workers.contract.messages import (
     Trouble,
     UseResolver,
 )
-from workers.dhcp4.release import ReleaseError, release
+from workers.dhcp4.release import release
 from workers.dhcp4.udhcpc import Start
-from workers.dhcp6.release import ReleaseError as ReleaseError6
 from workers.dhcp6.release import release as release6
 from workers.endpoint.acquisition import Acquired
 from workers.endpoint.clients import Clients
@@ -254,7 +254,7 @@ class Worker:
             self._tried.add(family)  # a release that fails now would fail a second later, too
             try:
                 self._release(self._interface, manager)
-            except (ReleaseError, ReleaseError6) as error:
+            except ReleaseError as error:
                 log.warning("lease not released: %s", error, extra={"interface": self._interface})
             else:
                 released.add(family)
@@ -262,7 +262,7 @@ class Worker:
         return frozenset(released)
 
     def _release(self, interface: str, manager: LeaseManager | LeaseManager6) -> None:
-        """Raises ReleaseError, ReleaseError6."""
+        """Raises ReleaseError."""
         if isinstance(manager.lease, Lease):
             release(interface, manager.lease, self._spec.mac, manager.client_identity)
         elif manager.lease is not None and not manager.lease.slaac:

@@ -7,7 +7,7 @@ from pyroute2.netlink import nlmsg
 
 from workers.contract.link import CONTAINER_LINK_PREFIX, LinkKind, LinkSpec
 from workers.link.macvlan import Macvlan
-from workers.link.parent import require_card
+from workers.link.parent import create_on_card, require_card
 from workers.link.silence import silence
 from workers.link.vlan_parent import check_absent, is_absent
 from workers.netlink.operations import Link, Netlink, NetlinkError
@@ -56,16 +56,10 @@ class Ipvlan(Macvlan):
 
 
 def _create(netlink: Netlink, what: str, message: nlmsg, parent: str) -> None:
-    """Makes the link that the message describes. Raises NetlinkError, which explains the kernel's number."""
-    try:
-        netlink.create_link(what, message)
-    except NetlinkError as error:
-        meaning = {
-            errno.EBUSY: f"{parent} is in use by macvlan, or is a port of something, and the kernel allows no ipvlan "
-            "beside that; remove it, or use another parent",
-            errno.EINVAL: f"{parent} has ipvlans of another mode; remove them, or use another parent",
-            errno.EOPNOTSUPP: "this kernel has no ipvlan (`modprobe ipvlan` loads it where there is a module)",
-        }.get(error.errno)
-        if meaning is None:
-            raise
-        raise NetlinkError(f"making {what}", error.errno, meaning) from error
+    reasons = {
+        errno.EBUSY: f"{parent} is in use by macvlan, or is a port of something, and the kernel allows no ipvlan "
+        "beside that; remove it, or use another parent",
+        errno.EINVAL: f"{parent} has ipvlans of another mode; remove them, or use another parent",
+        errno.EOPNOTSUPP: "this kernel has no ipvlan (`modprobe ipvlan` loads it where there is a module)",
+    }
+    create_on_card(netlink, what, message, reasons)

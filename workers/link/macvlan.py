@@ -9,7 +9,7 @@ from pyroute2.netlink import nlmsg
 from workers.contract.lease import Route
 from workers.contract.link import CONTAINER_LINK_PREFIX, HOST_LINK_PREFIX, LinkKind, LinkSpec, MacvlanMode
 from workers.contract.messages import EndpointSpec
-from workers.link.parent import refuse_wireless, require_card, static_routes
+from workers.link.parent import create_on_card, refuse_wireless, require_card, static_routes
 from workers.link.silence import silence
 from workers.link.vlan_parent import check_absent, is_absent, require_parent
 from workers.netlink.operations import Link, Netlink, NetlinkError
@@ -125,16 +125,10 @@ def _real_parent(parent: Link) -> int | None:
 
 
 def _create(netlink: Netlink, what: str, message: nlmsg, parent: str) -> None:
-    """Makes the link that the message describes. Raises NetlinkError, which explains the kernel's number."""
-    try:
-        netlink.create_link(what, message)
-    except NetlinkError as error:
-        meaning = {
-            errno.EBUSY: f"{parent} is in use by ipvlan, or is a port of something, and the kernel allows no macvlan "
-            "beside that; remove it, or use another parent",
-            errno.EINVAL: f"{parent} has other macvlans, and with macvlan_mode=passthru there can be one only",
-            errno.EOPNOTSUPP: "this kernel has no macvlan (`modprobe macvlan` loads it where there is a module)",
-        }.get(error.errno)
-        if meaning is None:
-            raise
-        raise NetlinkError(f"making {what}", error.errno, meaning) from error
+    reasons = {
+        errno.EBUSY: f"{parent} is in use by ipvlan, or is a port of something, and the kernel allows no macvlan "
+        "beside that; remove it, or use another parent",
+        errno.EINVAL: f"{parent} has other macvlans, and with macvlan_mode=passthru there can be one only",
+        errno.EOPNOTSUPP: "this kernel has no macvlan (`modprobe macvlan` loads it where there is a module)",
+    }
+    create_on_card(netlink, what, message, reasons)

@@ -1,6 +1,9 @@
 """What kinds of link have in common about their parent on the host: whether it fits, and its routes."""
 
 import errno
+from collections.abc import Mapping
+
+from pyroute2.netlink import nlmsg
 
 from workers.contract.lease import DEFAULT_DESTINATION, Route
 from workers.diagnosis.wireless import is_wireless
@@ -29,6 +32,16 @@ def refuse_wireless(name: str) -> None:
     """Raises NetlinkError for a Wi-Fi card: its access point knows the card's own MAC address only."""
     if is_wireless(name):
         raise _unfit(name, "it is a Wi-Fi card, and access points take no frames from other MAC addresses; use a cable")
+
+
+def create_on_card(netlink: Netlink, what: str, message: nlmsg, reasons: Mapping[int, str]) -> None:
+    """Makes the link that the message describes. Raises NetlinkError; `reasons` explain the kernel's numbers."""
+    try:
+        netlink.create_link(what, message)
+    except NetlinkError as error:
+        if error.errno not in reasons:
+            raise
+        raise NetlinkError(f"making {what}", error.errno, reasons[error.errno]) from error
 
 
 def _unfit(name: str, reason: str) -> NetlinkError:

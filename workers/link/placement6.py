@@ -96,7 +96,7 @@ class Placement6:
         self._report(LeaseTrouble(Trouble.INVALID, what, Family.IPV6))
 
 
-def slaac_lease(interface: str, previous: Lease6 | None) -> Lease6 | None:
+def kernel_lease(interface: str, previous: Lease6 | None) -> Lease6 | None:
     """The address that the kernel has made of an advertised prefix; of several the longest preferred one."""
     now = boottime()
     found = [one for one in _addresses(interface) if not one.address.is_link_local and not one.temporary]

@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from pyroute2.netlink import nlmsg
 
 from workers.contract.link import vlan_of
-from workers.link.parent import require_card
+from workers.link.parent import create_on_card, require_card
 from workers.netlink.operations import Link, Netlink, NetlinkError
 from workers.netlink.rtnetlink import vlan
 from workers.system.namespaces import new_namespace
@@ -71,13 +71,8 @@ def _card(netlink: Netlink, name: str) -> tuple[Link, int]:
 
 
 def _create(netlink: Netlink, card: Link, number: int, message: nlmsg) -> None:
-    try:
-        netlink.create_link(f"VLAN {number} of {card.name}", message)
-    except NetlinkError as error:
-        meaning = {
-            errno.EEXIST: f"{card.name} has VLAN {number} already, under another name; use that one as the parent",
-            errno.EOPNOTSUPP: "this kernel has no VLANs (`modprobe 8021q` loads them where there is a module)",
-        }.get(error.errno)
-        if meaning is None:
-            raise
-        raise NetlinkError(f"making VLAN {number} of {card.name}", error.errno, meaning) from error
+    reasons = {
+        errno.EEXIST: f"{card.name} has VLAN {number} already, under another name; use that one as the parent",
+        errno.EOPNOTSUPP: "this kernel has no VLANs (`modprobe 8021q` loads them where there is a module)",
+    }
+    create_on_card(netlink, f"VLAN {number} of {card.name}", message, reasons)
