@@ -16,7 +16,8 @@ from tests.netns.lan import run
 from workers.contract.messages import UseResolver
 from workers.entry.handover import MAX_STATE_BYTES, pack, unpack
 from workers.entry.state import TYPES
-from workers.resolver.forwarder import MAX_ANSWER, MAX_KEPT, Forwarder
+from workers.resolver import forwarder
+from workers.resolver.forwarder import DOCKERS_SECONDS, MAX_ANSWER, MAX_KEPT, RETRY_SECONDS
 from workers.resolver.resolver import Resolver
 from workers.system.clock import boottime
 from workers.system.namespaces import new_namespace
@@ -29,7 +30,8 @@ WEB, MAIL = "a" * 64, "b" * 64
 TEXT = "nameserver 127.0.0.11\noptions ndots:0\n"
 DOCKER = "iptables-{kind} -t nat -A OUTPUT -d 127.0.0.11 -p udp --dport 53 -j DNAT --to-destination 127.0.0.11:5300"
 FOUND, UNKNOWN, FAILED = 0, 3, 2
-AT_ONCE = 0.2  # seconds
+PATIENCE, MOMENT = 10.0, 0.2  # seconds in which an answer comes, and in which it is seen that none comes
+NEVER = 1000.0
 
 
 class Played:
@@ -85,40 +87,61 @@ class Lan:
     def __init__(self) -> None:
         self.docker = Played("127.0.0.11", 5300)
         self.server, self.second = Played(str(SERVER)), Played(str(SECOND))
-        self.forwarder: Forwarder | None = None
+        self.now: float | None = None
+
+    def clock(self) -> float:
+        """`boottime()` as the forwarder has it: the true one, unless a test says what it is."""
+        return boottime() if self.now is None else self.now
 
     def close(self) -> None:
         """Ends all."""
         for one in (self.docker, self.server, self.second):
             one.close()
 
-    def ask(self, name: str, resolver: Resolver | None = None, seconds: float = AT_ONCE) -> tuple[int, int] | None:
+    def ask(self, name: str, resolver: Resolver | None = None, seconds: float = PATIENCE) -> tuple[int, int] | None:
         """The code, and the last octet of the address of whoever answered a question to 127.0.0.11 in that time."""
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-            client.connect(("127.0.0.11", 53))
-            client.send(question(name))
-            end = time.monotonic() + seconds
-            while (left := end - time.monotonic()) > 0:
-                sources = resolver.forwarder.sources() if resolver and resolver.forwarder else {}
-                for number in select.select([client.fileno(), *sources], [], [], min(left, 0.05))[0]:
-                    if number == client.fileno():
-                        packet = client.recv(4096)
-                        assert packet[:2] == b"\0\7"
-                        assert name_of(packet) == name
-                        return packet[3] & 15, packet[-1]
-                    sources[number]()
-                if resolver and resolver.forwarder:
-                    resolver.forwarder.due(boottime())
+        with client() as one:
+            one.send(question(name))
+            return self.answered(one, resolver, seconds)
+
+    def answered(
+        self, one: socket.socket, resolver: Resolver | None, seconds: float = PATIENCE
+    ) -> tuple[int, int] | None:
+        """What this client is told, while the resolver is served as by a worker: when it wants to be, no sooner."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            served = resolver.forwarder if resolver else None
+            sources = served.sources() if served else {}
+            at = served.next_at if served else None
+            due_in = left if at is None else at - self.clock()
+            for number in select.select([one.fileno(), *sources], [], [], max(0, min(left, due_in)))[0]:
+                if number == one.fileno():
+                    packet = one.recv(4096)
+                    assert packet[:2] == b"\0\7"
+                    return packet[3] & 15, packet[-1]
+                sources[number]()
+            if served and at is not None and at <= self.clock():
+                served.due(self.clock())
         return None
 
 
+def client() -> socket.socket:
+    """A container's, which asks 127.0.0.11."""
+    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    made.connect(("127.0.0.11", 53))
+    return made
+
+
 @pytest.fixture(name="lan", params=["legacy", "nft"])
-def _lan(request: pytest.FixtureRequest) -> Iterator[Lan]:
-    """A sandbox in which Docker's own rules were made by this iptables."""
+def _lan(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lan]:
+    """A sandbox in which Docker's own rules were made by this iptables. All silence is awaited for ever."""
+    for wait in ("DOCKERS_SECONDS", "RETRY_SECONDS", "GIVE_UP_SECONDS"):
+        monkeypatch.setattr(forwarder, wait, NEVER)
     with new_namespace() as sandbox, sandbox.visit():
         run("ip link set lo up")
         run(DOCKER.format(kind=request.param))
         lan = Lan()
+        monkeypatch.setattr(forwarder, "boottime", lan.clock)
         yield lan
         lan.close()
 
@@ -151,7 +174,7 @@ def test_who_answers(lan: Lan, path: Path) -> None:
     one.undo()
 
 
-def test_who_is_silent(lan: Lan, path: Path) -> None:
+def test_who_is_silent(lan: Lan, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A silent resolver keeps nobody waiting for the other's answer; after a server that fails comes the next."""
     lan.docker.names = {"web": FOUND, "printer": None}
     lan.server.names = {"web": None, "printer": FOUND, "printer.lan": None, "scanner.lan": FAILED}
@@ -160,9 +183,49 @@ def test_who_is_silent(lan: Lan, path: Path) -> None:
     one.follow([OWN], [SERVER, SECOND], ["lan"])
 
     assert lan.ask("web", one) == (FOUND, 11)
-    assert lan.ask("printer", one, 0.5) == (FOUND, 1)
     assert lan.ask("scanner.lan", one) == (FOUND, 2)
-    assert lan.ask("printer.lan", one, 2.0) == (FOUND, 2)
+    monkeypatch.setattr(forwarder, "DOCKERS_SECONDS", DOCKERS_SECONDS)
+    assert lan.ask("printer", one) == (FOUND, 1)
+    monkeypatch.setattr(forwarder, "RETRY_SECONDS", RETRY_SECONDS)
+    assert lan.ask("printer.lan", one) == (FOUND, 2)
+    one.undo()
+
+
+def test_worker_that_is_late(lan: Lan, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was due while the worker did something else, or slept, is done at its next look, also by another process."""
+    lan.now = boottime()
+    monkeypatch.setattr(forwarder, "DOCKERS_SECONDS", DOCKERS_SECONDS)
+    lan.docker.names["printer"] = None
+    one = resolver(path)
+    one.follow([OWN], [SERVER], ["lan"])
+    with client() as first, client() as second:
+        for container in (first, second):
+            container.send(question("printer"))
+            assert lan.ask("nothing.lan", one) == (UNKNOWN, 1)  # the same server: it has answered the other one as well
+            lan.now += DOCKERS_SECONDS / 2
+        lan.now += DOCKERS_SECONDS / 2
+        assert lan.answered(first, one) == (UNKNOWN, 1)
+        lan.now += DOCKERS_SECONDS
+        state, numbers = pack(one)
+        another = unpack(state, [os.dup(number) for number in numbers], TYPES)
+        assert lan.answered(second, another) == (UNKNOWN, 1)
+    another.undo()
+    one.undo()
+
+
+def test_question_during_a_renewal(lan: Lan, path: Path) -> None:
+    """What is open when the lease names another server is asked of that one; the client need not ask again."""
+    lan.server.names["printer.lan"] = None
+    lan.second.names["printer.lan"] = FOUND
+    one = resolver(path)
+    one.follow([OWN], [SERVER], ["lan"])
+    with client() as container:
+        container.send(question("printer.lan"))
+        assert lan.ask("nothing", one) == (UNKNOWN, 1)
+        one.follow([OWN], [SECOND], ["lan"])
+        assert lan.answered(container, one) == (FOUND, 2)
+        container.send(question("printer.lan"))
+        assert lan.answered(container, one) == (FOUND, 2)
     one.undo()
 
 
@@ -236,29 +299,25 @@ def test_link_in_its_place(path: Path, tmp_path: Path) -> None:
     assert hosts.read_text() == TEXT
 
 
-def test_bad_questions(lan: Lan, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_questions(lan: Lan, path: Path) -> None:
     """Octets that are no question cost nothing; no more questions are open or handed over than there is room for."""
-    monkeypatch.setattr("workers.resolver.forwarder.GIVE_UP_SECONDS", 0.5)
     lan.server.names = {"printer.lan": FOUND} | {f"slow{number}.lan": None for number in range(200)}
     one = resolver(path)
     one.follow([OWN], [SERVER], ["lan"])
     assert one.forwarder is not None
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-        client.connect(("127.0.0.11", 53))
+    with client() as container:
         for octets in (b"", b"\0", bytes(12), question("a")[:-1], question("x.y") + bytes(2000), b"\xff" * 600):
-            client.send(octets)
+            container.send(octets)
     assert lan.ask("printer.lan", one) == (FOUND, 1)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-        client.connect(("127.0.0.11", 53))
+    with client() as container:
         for number in range(200):
-            client.send(question(f"slow{number}.lan"))
-    assert lan.ask("nothing", one) is None
-    assert lan.ask("printer.lan", one, 0.6) is None
+            container.send(question(f"slow{number}.lan"))
+    assert lan.ask("nothing", one, MOMENT) is None
+    one.forwarder.due(lan.clock() + NEVER)
     assert lan.ask("printer.lan", one) == (FOUND, 1)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-        client.connect(("127.0.0.11", 53))
+    with client() as container:
         for number in range(50):
-            client.send(question(f"slow{number}.lan"))
+            container.send(question(f"slow{number}.lan"))
         for answer in list(one.forwarder.sources().values()):
             answer()
     one.forwarder.trim()

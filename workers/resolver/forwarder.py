@@ -59,12 +59,12 @@ class Question:
 
     def answer(self, now: float) -> bytes | None:
         """What the client is told, if that is clear already. Docker's resolver counts as silent after a moment."""
-        waited, silent_at = now - self.asked, self.docker_at + DOCKERS_SECONDS
-        if self.docker and _is_found(self.docker) and (self.plain or self.lan or waited >= RETRY_SECONDS):
+        silent_at = self.docker_at + DOCKERS_SECONDS
+        if self.docker and _is_found(self.docker) and (self.plain or self.lan or now >= self.asked + RETRY_SECONDS):
             return self.docker
         if self.lan and (self.docker or now >= silent_at or (_is_found(self.lan) and not self.plain)):
             return self.lan
-        return self.lan or self.docker if waited >= GIVE_UP_SECONDS else None
+        return self.lan or self.docker if now >= self.asked + GIVE_UP_SECONDS else None
 
 
 class Forwarder:
@@ -74,6 +74,7 @@ class Forwarder:
         """Raises OSError."""
         self._servers = tuple(servers[:MAX_SERVERS])
         self._questions: dict[int, Question] = {}
+        self._looked_at = -math.inf
         self._lan: list[socket.socket] = []
         self._docker: socket.socket | None = None
         self._asked = _socket(EMBEDDED)
@@ -82,11 +83,11 @@ class Forwarder:
 
     @property
     def next_at(self) -> float | None:
-        """The `boottime()` at which to call `due`."""
-        now, waits = boottime(), (RETRY_SECONDS, 2 * RETRY_SECONDS, GIVE_UP_SECONDS)
+        """The `boottime()` at which to call `due`. It may have passed: `due` was called before it, and not since."""
+        waits = (RETRY_SECONDS, 2 * RETRY_SECONDS, GIVE_UP_SECONDS)
         times = [question.asked + wait for question in self._questions.values() for wait in waits]
         times += [question.docker_at + DOCKERS_SECONDS for question in self._questions.values()]
-        return min((at for at in times if now < at < math.inf), default=None)
+        return min((at for at in times if self._looked_at < at < math.inf), default=None)
 
     def sources(self) -> dict[int, Callable[[], None]]:
         """The descriptors to wait for, each with the function to call when it is readable."""
@@ -96,13 +97,22 @@ class Forwarder:
 
     def due(self, now: float) -> None:
         """Asks the next one for what is still open, and gives up what has been open for long."""
+        self._looked_at = now
         for number, question in list(self._questions.items()):
-            waited = now - question.asked
-            if question.lan is None and waited >= RETRY_SECONDS * question.tried:
+            if question.lan is None and now >= question.asked + RETRY_SECONDS * question.tried:
                 self._ask_lan(number, question)
-            if waited >= RETRY_SECONDS:
+            if now >= question.asked + RETRY_SECONDS:
                 self._ask_docker(number, question)
             self._settle(number, question, now)
+
+    def use(self, servers: Sequence[Address]) -> None:
+        """Asks these from now on, also what is still open."""
+        self._servers = tuple(servers[:MAX_SERVERS])
+        if self._questions:
+            self._connect_lan()
+        for number, question in self._questions.items():
+            question.tried = 0
+            self._ask_lan(number, question)
 
     def close(self) -> None:
         """Closes all sockets."""
@@ -136,7 +146,7 @@ class Forwarder:
 
     def _begin(self, question: Question) -> None:
         if not self._questions:
-            self._lan = [_connected(server) for server in self._servers]
+            self._connect_lan()
             self._docker = _connected(EMBEDDED)
         number = secrets.randbelow(1 << 16)
         while number in self._questions:
@@ -145,6 +155,11 @@ class Forwarder:
         if question.plain:
             self._ask_docker(number, question)
         self._ask_lan(number, question)
+
+    def _connect_lan(self) -> None:
+        for one in self._lan:
+            one.close()
+        self._lan = [_connected(server) for server in self._servers]
 
     def _ask_lan(self, number: int, question: Question) -> None:
         if question.tried < len(self._lan):

@@ -72,10 +72,13 @@ class Resolver:
             self.forwarder = None
 
     def _forward(self, servers: Sequence[Address]) -> None:
-        former, self.forwarder = self.forwarder, Forwarder(servers)
-        put_redirect(self._table, EMBEDDED, DNS_PORT, self.forwarder.port, MARK)
-        if former is not None:
-            former.close()
+        """An earlier forwarder stays: the container's sockets may be tied to its port, and questions be open."""
+        if self.forwarder is not None:
+            self.forwarder.use(servers)
+            return
+        forwarder = Forwarder(servers)
+        put_redirect(self._table, EMBEDDED, DNS_PORT, forwarder.port, MARK)
+        self.forwarder = forwarder
 
     def _edit(self, change: Callable[[str], str]) -> bool:
         """Changes the file in place: it is mounted into the container. Raises OSError.
