@@ -192,7 +192,7 @@ def test_calls_in_flight_do_not_block_others(listener: Listener, unit: Unit) -> 
         for _ in range(40):
             held.enter_context(listener.connect()).sendall(NEVER_ANSWERED)
         for _ in range(40):
-            assert unit.arrived.acquire(timeout=5)
+            assert unit.arrived.acquire(timeout=PATIENCE_SECONDS)
         assert listener.ask(LEAVE).status == 200
     assert listener.ask(LEAVE).status == 200
     assert listener.ask(ACTIVATE).json == {"Implements": ["NetworkDriver"]}

@@ -24,7 +24,7 @@ from tests.api.fakes import ENDPOINT_ID, NETWORK_ID
 
 FORK: ForkContext = multiprocessing.get_context("fork")
 # Far above what anything here takes, far below the deadline of a call.
-PATIENCE_SECONDS = 5.0
+PATIENCE_SECONDS = 30.0
 BACKLOG = 128  # connections; the kernel takes one more
 
 

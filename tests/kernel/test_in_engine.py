@@ -36,7 +36,7 @@ def live(lab: Lab, plugin: Plugin, way: Way) -> None:
     after = container.attachment(name)
     container.stop()
 
-    wait_until(lambda: lab.dhcp.kinds(mac).count("RELEASE") == 2, f"the second release over {name}", 5)
+    wait_until(lambda: lab.dhcp.kinds(mac).count("RELEASE") == 2, f"the second release over {name}")
     assert before.address is not None
     assert (after.mac, after.address) == (before.mac, before.address), name
     assert {m.address for m in lab.dhcp.messages(mac, "ACK")} == {before.address.ip}, name

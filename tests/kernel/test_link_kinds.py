@@ -41,7 +41,7 @@ def test_whole_lives(rig: Rig, server: DhcpServer, instances: Instances) -> None
             assert set(seen) == {("ACK", container.ip), ("RELEASE", container.ip)}, way
             assert [kind for kind, _ in seen].count("RELEASE") == 1, way
         rig.clean()
-        wait_until(lambda: f"{TAGGED.card}.{VLAN}" not in rig.machine.links(), "the end of the VLAN", 5)
+        wait_until(lambda: f"{TAGGED.card}.{VLAN}" not in rig.machine.links(), "the end of the VLAN")
 
 
 def test_two_identities_with_one_mac(rig: Rig, server: DhcpServer) -> None:
@@ -106,7 +106,7 @@ def test_vlan_that_is_made_when_it_is_needed(rig: Rig, server: DhcpServer) -> No
 
         rig.engine.delete_network(second)
 
-        wait_until(lambda: name not in rig.machine.links(), "the end of the VLAN", 5)
+        wait_until(lambda: name not in rig.machine.links(), "the end of the VLAN")
         rig.networks.clear()
 
 

@@ -49,7 +49,7 @@ def _bond(machine: Network, card: str) -> None:
     run(*on_host, "set", card, "master", f"bond-{card}")
     run(*on_host, "set", f"bond-{card}", "up")
     show = ("ip", "-n", machine.host, "link", "show", f"bond-{card}")
-    wait_until(lambda: "state UP" in run(*show), "the bond", 10)
+    wait_until(lambda: "state UP" in run(*show), "the bond")
 
 
 def _bridge(machine: Network, card: str) -> None:
@@ -60,7 +60,7 @@ def _bridge(machine: Network, card: str) -> None:
     run(*on_host, "set", card, "master", bridge)
     run(*on_host, "set", bridge, "up")
     show = ("bridge", "-n", machine.host, "link", "show", "dev", card)
-    wait_until(lambda: "state forwarding" in run(*show), f"the cable of {bridge}", 10)
+    wait_until(lambda: "state forwarding" in run(*show), f"the cable of {bridge}")
 
 
 def _filtering_bridge(machine: Network, card: str) -> None:
@@ -77,7 +77,7 @@ def _take_tags_off(machine: Network, port: str) -> None:
     run(*on_lan, "add", "link", port, "name", f"{port}.{VLAN}", "type", "vlan", "id", str(VLAN))
     run(*on_lan, "set", f"{port}.{VLAN}", "master", LAN_BRIDGE, "up")
     show = ("bridge", "-n", machine.lan, "link", "show", "dev", f"{port}.{VLAN}")
-    wait_until(lambda: "state forwarding" in run(*show), f"the cable of {port}", 10)
+    wait_until(lambda: "state forwarding" in run(*show), f"the cable of {port}")
 
 
 BRIDGE = Way("bri", {"bridge": "br-bri"}, "veth", _bridge)

@@ -10,6 +10,7 @@ from typing import TypeVar
 T = TypeVar("T")
 MACHINE = "/run/machine"  # its root, where a test runs in the plugin's root file system
 SLOWNESS = float(os.environ.get("SLOWNESS", "1"))  # how much longer than on a usual machine all takes here
+PATIENCE_SECONDS = 30.0  # of a usual wait; where nothing is wrong it does not matter how many
 POLL_INTERVAL = 0.02  # seconds; a file or a socket of another process cannot be waited for otherwise
 
 
@@ -38,10 +39,12 @@ def on_machine(*argv: str) -> list[str]:
     return [*(("busybox", "chroot", MACHINE) if Path(MACHINE).is_dir() else ()), *argv]
 
 
-def wait_until(predicate: Callable[[], T], what: str, timeout: float, interval: float = POLL_INTERVAL) -> T:
+def wait_until(
+    predicate: Callable[[], T], what: str, timeout: float = PATIENCE_SECONDS, interval: float = POLL_INTERVAL
+) -> T:
     """The predicate's first true value; raises NotReached, which names `what`, after `timeout` seconds.
 
-    A slow machine has more of them.
+    A slow machine has more of them. Whoever gives the number wants more than usual, or to prove that no more pass.
     """
     deadline = time.monotonic() + timeout * SLOWNESS
     while not (value := predicate()):

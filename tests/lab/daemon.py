@@ -53,7 +53,7 @@ class Daemon:
         """As a power failure would."""
         if process := self.process:
             process.kill(signal.SIGKILL)
-            wait_until(lambda: not process.alive, f"the end of {self.name}", 5)
+            wait_until(lambda: not process.alive, f"the end of {self.name}")
 
     @property
     def _record(self) -> Path:

@@ -172,7 +172,7 @@ class DhcpServer(Daemon):
 
     def _settled_lines(self) -> tuple[list[str], list[str]]:
         """The lines of IPv4 leases, and those of IPv6 leases."""
-        lines = wait_until(self._lease_lines, "a moment in which dnsmasq does not write its leases", 5)[1:]
+        lines = wait_until(self._lease_lines, "a moment in which dnsmasq does not write its leases")[1:]
         own = next((number for number, line in enumerate(lines) if line.startswith(SERVER_DUID)), len(lines))
         return lines[:own], lines[own + 1 :]
 

@@ -132,7 +132,7 @@ class Engine:
         self._configure(options)
         if process := self.process:
             process.kill(signal.SIGHUP)
-            wait_until(lambda: self._reloads() > seen, "dockerd's new configuration", 10)
+            wait_until(lambda: self._reloads() > seen, "dockerd's new configuration")
 
     def stop(self) -> None:
         """Stop dockerd, its containers and plugins, also after it has crashed. The data root stays."""
@@ -153,14 +153,14 @@ class Engine:
             pid = self.run_directory / CONTAINERD_PID_FILE
             ending = [Path("/proc", pid.read_text())] if pid.exists() else []
             process.kill(signal.SIGKILL)
-            wait_until(lambda: not process.alive, "dockerd's end", 10)
-            wait_until(lambda: not any(path.exists() for path in ending), "containerd's end", 10)
+            wait_until(lambda: not process.alive, "dockerd's end")
+            wait_until(lambda: not any(path.exists() for path in ending), "containerd's end")
 
     def crash(self) -> None:
         """SIGKILL for dockerd, its containers and plugins, as when the power fails. The data root stays."""
         for leftover in self.orphans():
             leftover.kill(signal.SIGKILL)
-        wait_until(lambda: not self.orphans(), "the end of the engine's processes", 10)
+        wait_until(lambda: not self.orphans(), "the end of the engine's processes")
         self._record.unlink(missing_ok=True)
         shutil.rmtree(self.run_directory, ignore_errors=True)  # sockets and tasks of the dead
 

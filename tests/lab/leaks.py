@@ -10,7 +10,6 @@ from typing import Self
 from tests.lab.command import NotReached, wait_until
 from tests.lab.process import Process
 
-SETTLE_TIMEOUT = 10.0  # seconds; connections are closed and children reaped soon, not at once
 # What tells one pipe, process or temporary file from the next.
 NUMBER = re.compile(r":\[\d+\]|(?<=/proc/)\d+|(?<=/wgunicorn-)\w+")
 # The API's pool grows with the calls at one time and stays: 64 threads, its first one, the channel's, the replies'.
@@ -43,7 +42,7 @@ class Belongings:
 def assert_no_more(before: Belongings, now: Callable[[], Belongings]) -> None:
     """Fails, naming what has leaked, where the plugin does not come back to what it held before."""
     try:
-        wait_until(lambda: not now().more_than(before), "the plugin to let go", SETTLE_TIMEOUT, interval=0.2)
+        wait_until(lambda: not now().more_than(before), "the plugin to let go", interval=0.2)
     except NotReached:
         raise AssertionError(f"left behind: {'; '.join(now().more_than(before))}") from None
 

@@ -56,7 +56,7 @@ class Network:
         run("ip", "-n", self.host, "link", "set", card, "up")
         _plug(self.lan, port, LAN_BRIDGE)
         show = ("bridge", "-n", self.lan, "link", "show", "dev", port)
-        wait_until(lambda: "state forwarding" in run(*show), f"the cable of {card}", 10)
+        wait_until(lambda: "state forwarding" in run(*show), f"the cable of {card}")
 
     def unplug(self, card: str) -> None:
         """The card is no longer there; it need not have been."""
@@ -88,7 +88,7 @@ class Network:
         self.on_lan("sysctl", "-q", "net.ipv6.conf.all.forwarding=1")
         run("ip", "-n", self.lan, "address", "replace", f"{SERVER6}/{LAN6.prefixlen}", "dev", LAN_BRIDGE, "nodad")
         show = ("ip", "-n", self.lan, "-6", "address", "show", "dev", LAN_BRIDGE, "tentative")
-        wait_until(lambda: not run(*show), "the link-local address, on which servers listen", 5)
+        wait_until(lambda: not run(*show), "the link-local address, on which servers listen")
 
     def pass_bridged(self) -> None:
         """Let bridged frames pass the engine's FORWARD DROP, where br_netfilter shows them to iptables."""

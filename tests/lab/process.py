@@ -84,7 +84,7 @@ class Process:
             wait_until(lambda: not self.alive, f"the end of process {self.pid}", timeout)
         except NotReached:
             self.kill(signal.SIGKILL)
-            wait_until(lambda: not self.alive, f"the end of process {self.pid} after SIGKILL", 5)
+            wait_until(lambda: not self.alive, f"the end of process {self.pid} after SIGKILL")
 
 
 def spawn(argv: list[str], log: Path) -> Process:

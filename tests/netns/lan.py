@@ -27,12 +27,12 @@ HOST_LINK, CONTAINER_LINK = f"dh-{ENDPOINT}", f"dc-{ENDPOINT}"
 
 def run(words: str) -> str:
     """Runs a command of the machine's that is made of plain words; its output. Raises CommandFailed."""
-    return command.run(*inside(None, *words.split()), timeout=20)
+    return command.run(*inside(None, *words.split()), timeout=60)
 
 
 def shell(script: str, *arguments: str) -> str:
     """Runs a script in a mount namespace of its own, which it may change; its output. Raises CommandFailed."""
-    return command.run("busybox", "unshare", "--mount", "busybox", "sh", "-ec", script, "sh", *arguments, timeout=20)
+    return command.run("busybox", "unshare", "--mount", "busybox", "sh", "-ec", script, "sh", *arguments, timeout=60)
 
 
 def create_pair(mac: str = MAC, *, endpoint: str = ENDPOINT, bridge: str = BRIDGE) -> VethOnBridge:

@@ -270,7 +270,7 @@ def test_address_in_use(kea: Kea6) -> None:
     lease = lease_of(replace(SPEC6, conflict=ConflictCheck.WAIT))
     assert lease.address.ip != LAN6[0x2000]
     assert "DECLINE" in kea.kinds(DUID)
-    wait_until(lambda: [x.address for x in kea.leases() if x.declined] == [LAN6[0x2000]], "the DECLINE", 3)
+    wait_until(lambda: [x.address for x in kea.leases() if x.declined] == [LAN6[0x2000]], "the DECLINE")
     assert [x.address for x in kea.leases() if not x.declined] == [lease.address.ip]
 
 
@@ -280,7 +280,7 @@ def test_address_that_is_claimed_later(kea: Kea6) -> None:
     run(f"ip addr add {acquired.lease.address} dev {FOREIGN_PORT} nodad")
     assert acquired.probe.watch is not None
     acquired.probe.watch.probe()
-    claimant = wait_until(acquired.probe.claimant, "the claim", 2)
+    claimant = wait_until(acquired.probe.claimant, "the claim")
     acquired.probe.forget()
     assert str(claimant) in run(f"ip link show {FOREIGN_PORT}")
     decline(CONTAINER_LINK, MAC, acquired.lease, IDENTITY)

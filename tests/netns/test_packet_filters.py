@@ -23,7 +23,7 @@ def dropped(family: str = "ip") -> list[str]:
 
 def nft(*commands: str) -> None:
     """Runs commands of nft's in one transaction."""
-    command.run(*inside(None, "nft", "-f", "-"), stdin="\n".join(commands).encode(), timeout=20)
+    command.run(*inside(None, "nft", "-f", "-"), stdin="\n".join(commands).encode(), timeout=60)
 
 
 def chain(family: str, *rules: str, policy: str = "drop") -> list[str]:

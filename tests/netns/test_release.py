@@ -32,7 +32,7 @@ def granted_by(server: IPv4Address) -> Lease:
 
 def assert_given_back(server: DhcpServer, lease: Lease) -> None:
     """The server has one RELEASE, of just that lease, and no lease any more."""
-    wait_until(lambda: server.messages(MAC, "RELEASE"), "the RELEASE", 5)
+    wait_until(lambda: server.messages(MAC, "RELEASE"), "the RELEASE")
     assert [message.address for message in server.messages(MAC, "RELEASE")] == [lease.address.ip]
     assert not server.leases()
 

@@ -64,7 +64,7 @@ def kea(lab: Lab, dhcp: DhcpServer) -> Iterator[Kea]:
 @pytest.fixture
 def no_leaks(lab: Lab, plugin: Plugin) -> Iterator[None]:
     """Fails the test after whose end the machine, the server or the plugin holds more than before."""
-    wait_until(lambda: _has_spare(plugin), "the spare worker and its turn", 10)
+    wait_until(lambda: _has_spare(plugin), "the spare worker and its turn")
     before = belongings(lab, plugin)
     yield
     assert_no_more(before, lambda: belongings(lab, plugin))

@@ -85,7 +85,7 @@ class Fleet:
         def renewed() -> bool:
             return macs == {m.mac for m in self.lab.dhcp.messages()[seen:] if m.kind == "ACK"}
 
-        wait_until(renewed, "the renewals", 10, interval=0.1)
+        wait_until(renewed, "the renewals", interval=0.1)
 
     def sink(self) -> None:
         """Remove them and their network; their leases are released."""

@@ -17,7 +17,6 @@ from tests.plugin.sandbox import Sandbox
 
 PACKET = re.compile(r"dnsmasq-dhcp\[\d+\]: (?P<xid>\d+) (?P<text>.*)")
 NAME = re.compile(r"client provides name: (\S+)")
-ATTACH_TIMEOUT = 5.0  # seconds; on some engines the sandbox comes after `docker run` has begun to answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +76,12 @@ def endpoint(plugin: Plugin, attachment: Attachment) -> dict[str, Any]:
         found = [e for e in body["endpoints"] if e["endpoint_id"] == attachment.endpoint_id]
         return next((e for e in found if e["phase"] == "joined" and e["udhcpc_pid"]), None)
 
-    return wait_until(attached, f"the client of {attachment.mac} in its sandbox", ATTACH_TIMEOUT) or {}
+    return wait_until(attached, f"the client of {attachment.mac} in its sandbox") or {}
 
 
 def await_client(plugin: Plugin, attachment: Attachment) -> int:
     """The pid of the udhcpc in the sandbox, once it has had its first DHCPACK there."""
-    wait_until(lambda: confirmations(plugin, attachment), "the ACK of the client in the sandbox", 15, interval=0.1)
+    wait_until(lambda: confirmations(plugin, attachment), "the ACK of the client in the sandbox", interval=0.1)
     return int(endpoint(plugin, attachment)["udhcpc_pid"])
 
 
@@ -98,6 +97,6 @@ def renew(plugin: Plugin, lab: Lab, attachment: Attachment) -> None:
     acks = len(lab.dhcp.messages(attachment.mac, "ACK"))
     before = confirmations(plugin, attachment)
     os.kill(pid, signal.SIGUSR1)
-    wait_until(lambda: confirmations(plugin, attachment) > before, "the renewal", 10, interval=0.1)
+    wait_until(lambda: confirmations(plugin, attachment) > before, "the renewal", interval=0.1)
     asked = len(lab.dhcp.messages(attachment.mac, "ACK")) - acks
     assert asked in (1, 2)  # BusyBox misses an answer that comes before it has closed the socket of its question

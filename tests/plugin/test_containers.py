@@ -131,7 +131,7 @@ def test_restart_policy(run: Run, lab: Lab, network: str) -> None:
     released = len(lab.dhcp.messages(MAC, "RELEASE"))
 
     os.kill(Sandbox.of(container).pid, signal.SIGKILL)
-    wait_until(lambda: _status(container) == (1, "running"), "the restart", 10)
+    wait_until(lambda: _status(container) == (1, "running"), "the restart")
 
     second = assert_leased(container, network, lab.dhcp)
     assert second.endpoint_id != first.endpoint_id
@@ -146,7 +146,7 @@ def test_container_that_removes_itself(run: Run, lab: Lab, network: str) -> None
 
     os.kill(Sandbox.of(container).pid, signal.SIGKILL)
 
-    wait_until(lambda: not _exists(container), "the container to go", 10)
+    wait_until(lambda: not _exists(container), "the container to go")
     assert_released(lab.dhcp, attachment.mac)
 
 
@@ -155,10 +155,10 @@ def test_container_that_exits_at_once(run: Run, lab: Lab, number: int) -> None:
     """Over before the sandbox can be entered, or while it is: the lease is released all the same."""
     before = len(lab.dhcp.messages())
     container = run(command=("true",))
-    wait_until(lambda: container.inspect()["State"]["Status"] == "exited", "the container's end", 10)
+    wait_until(lambda: container.inspect()["State"]["Status"] == "exited", "the container's end")
 
     (mac,) = {message.mac for message in lab.dhcp.messages()[before:]}
-    wait_until(lambda: lab.dhcp.messages(mac, "RELEASE"), "the RELEASE", 10)
+    wait_until(lambda: lab.dhcp.messages(mac, "RELEASE"), "the RELEASE")
     container.remove()
     assert_released(lab.dhcp, mac)
 

@@ -71,7 +71,7 @@ def old_fleet(lab: Lab, plugin: Plugin) -> Iterator[Fleet]:
     yield fleet
     fleet.sink()
     assert lab.dhcp.leases() == []
-    wait_until(lambda: lab.network.links() <= before, "the end of the containers' links", 10)
+    wait_until(lambda: lab.network.links() <= before, "the end of the containers' links")
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def _all_processes_killed(fleet: Fleet) -> None:
     killed = fleet.plugin.processes()
     for process in killed:
         process.kill(SIGKILL)
-    wait_until(lambda: not set(killed) & set(fleet.plugin.processes()), "the end of all processes", 10)
+    wait_until(lambda: not set(killed) & set(fleet.plugin.processes()), "the end of all processes")
 
 
 def _plugin_disabled_and_enabled(fleet: Fleet) -> None:
@@ -270,7 +270,7 @@ def _boot_with_a_silent_api(lab: Lab) -> Path:
     _silent_directory(lab).mkdir(parents=True)
     with ThreadPoolExecutor(1) as pool:
         booting = pool.submit(lab.engine.start)
-        wait_until(lambda: lab.engine.process and lab.engine.process.name == "dockerd", "dockerd", 10)
+        wait_until(lambda: lab.engine.process and lab.engine.process.name == "dockerd", "dockerd")
         assert lab.engine.process is not None
         place = ["nsenter", f"--mount=/proc/{lab.engine.process.pid}/ns/mnt", "env", f"--chdir={REPOSITORY}"]
         spawn([*place, sys.executable, "-m", "tests.netns.process.fakeengine", f"{SILENT}/docker.sock"], log)

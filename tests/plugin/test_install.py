@@ -94,4 +94,4 @@ def test_from_a_registry(docker: Docker, lab: Lab) -> None:
     docker("plugin", "set", PUBLISHED, "LOG_LEVEL=DEBUG")
     docker("plugin", "enable", PUBLISHED)
     _assert_works(lab, plugin)
-    wait_until(lambda: any(DEBUG in line for line in plugin.log()), "a line of that level", 5)
+    wait_until(lambda: any(DEBUG in line for line in plugin.log()), "a line of that level")

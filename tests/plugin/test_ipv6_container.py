@@ -61,7 +61,7 @@ def test_container(container: Container, lab: Lab) -> None:
     """It has the leased address and no other one, reaches the router by it, and the server knows its name."""
     address = address_of(container)
     assert inet6(container) == [address]
-    wait_until(lambda: "default via fe80:" in container.exec("ip", "-6", "route"), "the router's advertisement", 10)
+    wait_until(lambda: "default via fe80:" in container.exec("ip", "-6", "route"), "the router's advertisement")
     container.exec("ping", "-6", "-c", "1", "-w", "5", ROUTER)
     mac = container.attachment(DUAL).mac
     assert re.search(rf"DHCPREPLY\(\S+\) {address} 00:03:00:01:{mac} six", lab.dhcp.log())

@@ -73,7 +73,7 @@ def _kill_within_start(lab: Lab, plugin: Plugin, container: Container, root: Pat
         os.kill(pid, SIGSTOP)
         try:
             start = user.submit(container.start)
-            wait_until(lambda: _is_mounted(lab, root), "the start", 5)
+            wait_until(lambda: _is_mounted(lab, root), "the start")
             lab.engine.kill()
         finally:
             os.kill(pid, SIGCONT)

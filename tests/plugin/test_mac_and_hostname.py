@@ -31,7 +31,6 @@ pytestmark = pytest.mark.plugin
 MAC = "02:00:5e:00:53:03"
 AT_ONCE = 8
 DNS_SECONDS = 5.0
-WATCHER_TIMEOUT = 10.0  # seconds; the engine tells of a container after its start, and is busy with seven others
 
 
 def test_mac_address_of_the_users_choice(run: Run, plugin: Plugin, dhcp: DhcpServer) -> None:
@@ -84,9 +83,9 @@ def test_connected_while_another_one_starts(run: Run, plugin: Plugin, lab: Lab) 
         os.kill(pid, SIGSTOP)
         try:
             connect = users.submit(plugin.docker, "network", "connect", NETWORK, other.name)
-            wait_until(lambda: _has_request(pid), "the request for an endpoint", 5)
+            wait_until(lambda: _has_request(pid), "the request for an endpoint")
             start = users.submit(owner.start)
-            wait_until(lambda: f" {merged} " in mounts.read_text(), "the start of the owner", 5)
+            wait_until(lambda: f" {merged} " in mounts.read_text(), "the start of the owner")
         finally:
             os.kill(pid, SIGCONT)
         with pytest.raises(CommandFailed, match="made for container owner, which is being started, and not for other"):
@@ -199,4 +198,4 @@ def _start_at_once(run: Run, lab: Lab, images: list[str]) -> dict[str, Attachmen
 
 
 def _await_name(lab: Lab, attachment: Attachment, name: str) -> None:
-    wait_until(lambda: lease_of(lab.dhcp, attachment.mac).hostname == name, f"{name} at the server", WATCHER_TIMEOUT)
+    wait_until(lambda: lease_of(lab.dhcp, attachment.mac).hostname == name, f"{name} at the server")

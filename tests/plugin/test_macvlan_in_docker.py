@@ -8,6 +8,7 @@ import pytest
 
 from tests.lab.command import wait_until
 from tests.lab.containers import Container
+from tests.lab.dhcp import ServerLease
 from tests.lab.engine import Docker
 from tests.lab.images import BUSYBOX
 from tests.lab.lab import Lab
@@ -44,7 +45,14 @@ def container(
     finally:
         container.remove()
         docker("network", "rm", NETWORK)
+        wait_until(lambda: not host_leases(lab), "the release of the host's own lease, which needs the card")
         lab.network.unplug(CARD)
+
+
+def host_leases(lab: Lab) -> list[ServerLease]:
+    """Those of the machine itself."""
+    name = f"{socket.gethostname().partition('.')[0]}-docker"
+    return [lease for lease in lab.dhcp.leases() if lease.hostname == name]
 
 
 @pytest.mark.timeout(60 + SECONDS_EACH * RESTARTS)
@@ -70,7 +78,7 @@ def test_card_that_is_pulled_out(container: Container, plugin: Plugin, lab: Lab)
     place = assert_leased(container, NETWORK, lab.dhcp)
     lab.network.unplug(CARD)
     words = f"{container.name}: its link on {CARD} has gone: restart the container"
-    wait_until(lambda: words in plugin.get("/healthz")[1]["problems"], "the problem in /healthz", 20, interval=0.2)
+    wait_until(lambda: words in plugin.get("/healthz")[1]["problems"], "the problem in /healthz", interval=0.2)
     assert "joined" in [e["phase"] for e in plugin.get("/v1/endpoints")[1]["endpoints"]]
 
     lab.network.plug_in(CARD)
@@ -78,7 +86,7 @@ def test_card_that_is_pulled_out(container: Container, plugin: Plugin, lab: Lab)
 
     again = assert_leased(container, NETWORK, lab.dhcp)
     assert (again.mac, again.address) == (MAC, place.address)
-    wait_until(lambda: plugin.get("/healthz")[0] == 200, "a healthy plugin", 10)
+    wait_until(lambda: plugin.get("/healthz")[0] == 200, "a healthy plugin")
 
 
 @pytest.mark.parametrize("options", [("--opt=host_access=true",)])
@@ -88,13 +96,12 @@ def test_host_access(container: Container, lab: Lab) -> None:
     place = assert_leased(container, NETWORK, lab.dhcp)
     assert place.address is not None
     address = str(place.address.ip)
-    name = f"{socket.gethostname().partition('.')[0]}-docker"
-    (own,) = (lease for lease in lab.dhcp.leases() if lease.hostname == name)
+    (own,) = wait_until(lambda: host_leases(lab), "the host's own lease")
 
     def leads_over_it() -> bool:
         return f"dev {link} src {own.address}" in lab.network.on_host("ip", "-4", "route", "get", address)
 
     (link,) = (link for link in lab.network.links() if link.startswith("dh-"))
-    wait_until(leads_over_it, "the route to the container", 5)
+    wait_until(leads_over_it, "the route to the container")
     lab.network.on_host("busybox", "ping", "-c", "1", "-W", "5", address)
     container.exec("ping", "-c", "1", "-W", "5", str(own.address))

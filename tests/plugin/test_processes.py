@@ -115,7 +115,7 @@ def test_call_in_flight(killed: str, docker: Docker, plugin: Plugin, network: st
     seen = len(dhcp.messages())
     argv = docker.argv("run", "--rm", f"--network={network}", BUSYBOX, "true")
     with Popen(argv, stdout=DEVNULL, stderr=PIPE, text=True) as docker_run:
-        wait_until(lambda: dhcp.messages()[seen:], "the DHCPDISCOVER", 10)
+        wait_until(lambda: dhcp.messages()[seen:], "the DHCPDISCOVER")
         os.kill(_pids(plugin)[killed], SIGKILL)
         began = time.monotonic()
         _, reason = docker_run.communicate()

@@ -70,7 +70,7 @@ def test_thirty_by_a_loop_and_thirty_by_compose(
     compose("rm", "--force", "--stop")
     lab.engine.docker("rm", "--force", *(container.name for container in looped))
     # The packets have left when the containers have; the server, with sixty at once, takes its time to read them.
-    wait_until(lambda: not lab.dhcp.leases(), "the server's word on all leases", 5)
+    wait_until(lambda: not lab.dhcp.leases(), "the server's word on all leases")
     released = [message.mac for message in lab.dhcp.messages(kind="RELEASE") if message.mac in macs]
     assert sorted(released) == sorted(macs)
 
@@ -90,7 +90,7 @@ def _await_clients(lab: Lab, plugin: Plugin, macs: set[str]) -> None:
         acks = [message.mac for message in messages if message.kind == "ACK"]
         return {mac for mac in macs if acks.count(mac) > 1}
 
-    wait_until(lambda: acknowledged(lab.dhcp.messages()) == macs, "the clients in the sandboxes", 20, interval=0.2)
+    wait_until(lambda: acknowledged(lab.dhcp.messages()) == macs, "the clients in the sandboxes", interval=0.2)
     _, view = plugin.get("/v1/endpoints")
     assert {e["mac"] for e in view["endpoints"] if e["phase"] == "joined" and e["lease_state"] == "bound"} == macs
 
@@ -100,7 +100,7 @@ def _replace_a_worker(lab: Lab, plugin: Plugin) -> None:
     _, view = plugin.get("/v1/endpoints")
     endpoint, seen = view["endpoints"][0], len(lab.dhcp.messages())
     os.kill(endpoint["worker_pid"], SIGKILL)
-    wait_until(lambda: endpoint["mac"] in _macs(lab, seen, "ACK"), "the successor's DHCPACK", 10)
+    wait_until(lambda: endpoint["mac"] in _macs(lab, seen, "ACK"), "the successor's DHCPACK")
 
 
 def _replace_the_supervisor(plugin: Plugin) -> None:

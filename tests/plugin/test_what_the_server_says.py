@@ -107,12 +107,12 @@ def test_lan_that_is_renumbered(run: Run, plugin: Plugin, network: str, dhcp: Dh
     dhcp.restart(ServerOptions(first=LAN[20], last=LAN[40]))
     os.kill(client, signal.SIGUSR1)
 
-    wait_until(lambda: sandbox.addresses(attachment.mac) != [attachment.address], "the new address", 20)
+    wait_until(lambda: sandbox.addresses(attachment.mac) != [attachment.address], "the new address")
     (address,) = sandbox.addresses(attachment.mac)
     assert LAN[20] <= address.ip <= LAN[40]
     assert dhcp.messages(attachment.mac, "NAK")
     assert sandbox.gateway() == str(SERVER)
-    wait_until(lambda: f"changed from {attachment.address} to {address}" in "".join(plugin.log()), "the log line", 5)
+    wait_until(lambda: f"changed from {attachment.address} to {address}" in "".join(plugin.log()), "the log line")
     container.remove()
     assert_released(dhcp, attachment.mac)
 

@@ -15,7 +15,7 @@ from supervisor.runtime.process_manager import ProcessManager
 from workers.system.backoff import Backoff
 from workers.system.libc import adopt_orphans
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 30.0
 QUICK = 0.01
 
 

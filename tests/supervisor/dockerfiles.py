@@ -57,7 +57,7 @@ class DockerFiles:
     def stop(self) -> None:
         """The namespace and its mounts end with the process."""
         if self._process is not None:
-            self._process.communicate(b"\n", timeout=10)
+            self._process.communicate(b"\n", timeout=30)
             self._process = None
 
     def know(self, container_id: str, mount_id: str) -> None:

@@ -128,7 +128,7 @@ def test_interpreter_speaks() -> None:
     reader, writer = os.pipe()
     with os.fdopen(reader), os.fdopen(writer, "wb") as full:
         command = [sys.executable, "-c", SPEAKING]
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=full, text=True, timeout=20, check=False)
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=full, text=True, timeout=60, check=False)
 
     assert done.returncode == 1
     levels = [line.split()[1] for line in done.stdout.splitlines()]

@@ -59,7 +59,7 @@ def server(rig: Rig, tmp_path: Path) -> Iterator[DhcpServer]:
         yield dnsmasq
         rig.clean()
         if rig.plugin.running:
-            wait_until(lambda: not (dnsmasq.leases() or dnsmasq.leases6()), "a release of each lease", 3)
+            wait_until(lambda: not (dnsmasq.leases() or dnsmasq.leases6()), "a release of each lease")
     finally:
         dnsmasq.stop()
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.lab.command import NotReached, run, wait_until
+from tests.lab.command import PATIENCE_SECONDS, NotReached, run, wait_until
 from tests.lab.dhcp import DhcpServer, Ipv6Options, ServerOptions
 from tests.lab.leaks import Belongings
 from tests.lab.network import BRIDGE, LAN, MACHINE
@@ -24,7 +24,6 @@ from tests.netns.process.plugin import NAMES, PluginProcess, settled
 from tests.netns.process.rig import Rig, rig_in
 from tests.netns.process.scripted import scripted_server
 
-PATIENCE_SECONDS = 15.0
 DISK_BYTES = 16 << 20
 ONLY_IPV6 = ServerOptions(ipv6=Ipv6Options(), ipv4=False)
 HURRIED = {
@@ -63,10 +62,10 @@ class Bench:
         tree = self.rig.plugin.tree()
         kill_supervisor(self.rig.plugin)
         self.rig.plugin.process.wait()
-        _, left = psutil.wait_procs(tree, timeout=5)
+        _, left = psutil.wait_procs(tree, timeout=PATIENCE_SECONDS)
         assert not left, left
         self.rig.plugin = plugin = PluginProcess(self.rig.machine, self.directory)
-        wait_until(plugin.connectable, "the plugin's socket", 5)
+        wait_until(plugin.connectable, "the plugin's socket")
 
     def silence(self) -> None:
         """No server answers any more."""
@@ -99,7 +98,7 @@ class Bench:
         """There is room again, and the plugin has used it."""
         if self._ballast.exists():
             self._ballast.unlink()
-            wait_until(lambda: self._health["healthy"], "a state on disk again", PATIENCE_SECONDS)
+            wait_until(lambda: self._health["healthy"], "a state on disk again")
 
     def remove_bridge(self) -> None:
         """With the LAN's cable in it."""
@@ -114,7 +113,7 @@ class Bench:
             run("ip", "-n", host, "link", "set", BRIDGE, "up")
             run("ip", "-n", host, "link", "set", "uplink", "master", BRIDGE)
             forwarding = "state forwarding"
-            wait_until(lambda: forwarding in run("bridge", "-n", host, "link", "show"), "the cable", 10)
+            wait_until(lambda: forwarding in run("bridge", "-n", host, "link", "show"), "the cable")
 
     @property
     def _health(self) -> dict[str, object]:
@@ -151,7 +150,7 @@ class Bench:
             return not left
 
         with suppress(NotReached):  # the assertion shows what is left
-            wait_until(nothing, "nothing", JOIN_SECONDS + 7, interval=0.1)
+            wait_until(nothing, "nothing", interval=0.1)
         assert not left, "\n".join((*left, self.log))
         assert "Traceback" not in self.log, self.log
 

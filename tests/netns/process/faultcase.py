@@ -14,7 +14,7 @@ from typing import Any
 from tests.api.unit import reaction
 from tests.lab.command import wait_until
 from tests.netns.process.fakeengine import ENDPOINT_OPTIONS, Answer, Container
-from tests.netns.process.faultbench import PATIENCE_SECONDS, Bench
+from tests.netns.process.faultbench import Bench
 
 RETRIES = 2  # with an empty body; the engine makes four, over 15 s
 Fault = Callable[["Case"], None]
@@ -41,7 +41,7 @@ class Case:
 
     def await_ipv6(self) -> None:
         """Until the IPv6 server has leased an address: it answers while the IPv4 server is held up."""
-        wait_until(self.bench.server6.leases6, "an IPv6 lease", PATIENCE_SECONDS)
+        wait_until(self.bench.server6.leases6, "an IPv6 lease")
 
     def stop(self, pid: int) -> None:
         """Until `resume`."""
@@ -86,7 +86,7 @@ class Case:
 
     def reach(self, phase: str | None) -> None:
         """Waits for it; None: until the endpoint is forgotten."""
-        wait_until(lambda: self._phase == phase, f"phase {phase}", PATIENCE_SECONDS)
+        wait_until(lambda: self._phase == phase, f"phase {phase}")
 
     @property
     def _phase(self) -> object:

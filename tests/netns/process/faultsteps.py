@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tests.netns.process.faultbench import PATIENCE_SECONDS
+from tests.lab.command import PATIENCE_SECONDS
 from tests.netns.process.faultcase import Case, Fault
 from tests.netns.process.faults import (
     bridge_removed,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.lab.command import wait_until
+from tests.lab.command import PATIENCE_SECONDS, wait_until
 from tests.netns.process.fakeengine import Container
 from tests.netns.process.plugin import PluginProcess
 from tests.netns.process.rig import Rig
@@ -52,15 +52,15 @@ class Instances:
         plugin = self.rig.plugin
         tree = plugin.tree()
         how(plugin)
-        plugin.process.wait(10)
-        _, left = psutil.wait_procs(tree, timeout=10)
+        plugin.process.wait(PATIENCE_SECONDS)
+        _, left = psutil.wait_procs(tree, timeout=PATIENCE_SECONDS)
         assert not left, left
 
     def start(self) -> float:
         """The next instance; the seconds from its start to its first answer."""
         begun = time.monotonic()
         self.rig.plugin = plugin = PluginProcess(self.rig.machine, self.directory)
-        wait_until(plugin.connectable, "the plugin's socket", 5)
+        wait_until(plugin.connectable, "the plugin's socket")
         assert self.rig.engine.get("/healthz")["instance"]
         return time.monotonic() - begun
 
@@ -94,5 +94,5 @@ def instances_of(rig: Rig) -> Iterator[Instances]:
     yield Instances(rig, rig.directory)
     if rig.plugin.running:
         rig.clean()
-        wait_until(lambda: rig.machine.links() == links, f"the links of before: {links}", 5)
+        wait_until(lambda: rig.machine.links() == links, f"the links of before: {links}")
         assert rig.plugin.stop() == 0

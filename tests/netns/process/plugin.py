@@ -49,7 +49,7 @@ class PluginProcess:
     def supervisor(self) -> int:
         """The supervisor's pid: the first process makes it when all is loaded, and then waits for its end."""
         first = psutil.Process(self.process.pid)
-        return wait_until(first.children, "the supervisor", 10)[0].pid
+        return wait_until(first.children, "the supervisor")[0].pid
 
     @property
     def log(self) -> str:
@@ -116,7 +116,7 @@ def started_plugin(machine: Network, directory: Path) -> Iterator[PluginProcess]
     """The plugin, serving; killed at the end if it does not stop."""
     plugin = PluginProcess(machine, directory)
     try:
-        wait_until(plugin.connectable, "the plugin's socket", 5)
+        wait_until(plugin.connectable, "the plugin's socket")
         yield plugin
     finally:
         if plugin.running:
@@ -125,8 +125,8 @@ def started_plugin(machine: Network, directory: Path) -> Iterator[PluginProcess]
 
 def settled(plugin: PluginProcess, engine: FakeEngine) -> Belongings:
     """What it holds once API and watcher run and have done what they do only once."""
-    wait_until(lambda: len(plugin.pids(NAMES["api"])) == 2, "the API", 10)
-    wait_until(lambda: not engine.get("/healthz").get("Err"), "the API's first answer", 10)
+    wait_until(lambda: len(plugin.pids(NAMES["api"])) == 2, "the API")
+    wait_until(lambda: not engine.get("/healthz").get("Err"), "the API's first answer")
     return at_rest(plugin)
 
 
@@ -139,7 +139,7 @@ def at_rest(plugin: PluginProcess) -> Belongings:
         full = seen[-1].counts[NAMES["spare"]] == 2  # the next worker with its turn
         return full and len(seen) >= SAMPLES and all(sample == seen[-1] for sample in seen[-SAMPLES:])
 
-    wait_until(stable, "a plugin at rest", 10)
+    wait_until(stable, "a plugin at rest")
     return seen[-1]
 
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import psutil
 
-from tests.lab.command import run, wait_until
+from tests.lab.command import PATIENCE_SECONDS, run, wait_until
 from tests.lab.leaks import Belongings
 from tests.lab.network import LAN_BRIDGE, Network
 from tests.lab.process import spawn
@@ -23,7 +23,6 @@ from tests.netns.process.plugin import NAMES, REPOSITORY, PluginProcess, assert_
 from tests.netns.process.wire import Capture
 
 T = TypeVar("T")
-PATIENCE_SECONDS = 15.0
 NUMBERS = itertools.count(1)
 
 
@@ -39,12 +38,12 @@ class EngineDaemon:
         """Returns when it listens."""
         program = [sys.executable, "-m", f"tests.netns.process.{kind}", str(self._socket), *arguments]
         self._process = spawn(["env", f"--chdir={REPOSITORY}", *program], self.log)
-        wait_until(self._socket.exists, "the engine's socket", 10)
+        wait_until(self._socket.exists, "the engine's socket")
 
     def stop(self) -> None:
         """As after `kill -9`, but that its socket is gone, too."""
         self._process.kill(signal.SIGKILL)
-        wait_until(lambda: not self._process.alive, "the engine's end", 5)
+        wait_until(lambda: not self._process.alive, "the engine's end")
         self._socket.unlink()
 
 
@@ -100,7 +99,7 @@ class Rig:
             alive = view["worker_pid"] is not None and psutil.pid_exists(view["worker_pid"])
             return alive and view["phase"] == "joined" and self.confirmations(container) > more_than
 
-        wait_until(bound, f"a bound lease of {container.endpoint_id[:12]}", PATIENCE_SECONDS)
+        wait_until(bound, f"a bound lease of {container.endpoint_id[:12]}")
 
     def wait_for_frames(self, number: int, timeout: float = PATIENCE_SECONDS) -> None:
         """Until clients have sent so many messages."""
@@ -126,14 +125,14 @@ class Rig:
             os.kill(view["worker_pid"], signal.SIGKILL)
         else:
             os.kill(view["udhcpc_pid"], signal.SIGUSR1)
-        wait_until(lambda: self.confirmations(container) > before, "the answer to a renewal", PATIENCE_SECONDS)
+        wait_until(lambda: self.confirmations(container) > before, "the answer to a renewal")
 
     def restart_worker(self, container: Container) -> None:
         """`kill -9` of its worker; the successor has entered the sandbox at the end."""
         attached = f"attached network=.* endpoint={container.endpoint_id[:12]}"
         before = len(re.findall(attached, self.plugin.log))
         os.kill(container.view["worker_pid"], signal.SIGKILL)
-        wait_until(lambda: len(re.findall(attached, self.plugin.log)) > before, "the next worker", PATIENCE_SECONDS)
+        wait_until(lambda: len(re.findall(attached, self.plugin.log)) > before, "the next worker")
 
     def clean(self) -> None:
         """Every container and network goes, in the engine's way."""
@@ -195,7 +194,7 @@ def rig_in(directory: Path) -> Iterator[Rig]:
         capture = Capture(machine.lan)
         stack.callback(capture.close)
         engine = FakeEngine(plugin.socket)
-        wait_until(lambda: _plugged(machine), "the cable between machine and LAN", 10)
+        wait_until(lambda: _plugged(machine), "the cable between machine and LAN")
         before = settled(plugin, engine)
         rig = Rig(directory, machine, plugin, engine, daemon, capture, before)
         stack.callback(rig.clean)

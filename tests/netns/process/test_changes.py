@@ -118,7 +118,7 @@ class Monitor:
         command = ["ip", "-ts", "-o", "-4", "monitor", "address", "route", "link"]
         self._process = spawn(inside(self._container.sandbox, *command), self._file)
         # It does not say when it listens.
-        wait_until(self._listens, "the kernel's word", 5)
+        wait_until(self._listens, "the kernel's word")
         return self
 
     def __exit__(self, *_: object) -> None:

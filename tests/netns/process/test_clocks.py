@@ -123,4 +123,4 @@ def test_wall_clock_that_is_set(
     rig.wait_for_bound(container, more_than=confirmed)
 
     assert {frame.packet.kind for frame in rig.capture.frames()[frames:]} == {Kind.REQUEST}
-    wait_until(lambda: len(server.leases()) == 1, "the only lease", 5)
+    wait_until(lambda: len(server.leases()) == 1, "the only lease")

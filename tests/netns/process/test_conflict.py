@@ -101,7 +101,7 @@ def test_claim_that_comes_late(rig: Rig, server: DhcpServer, squat: Squat) -> No
     squat(taken)
     container.attach(joined[1])
 
-    wait_until(lambda: IPv4Interface(container.view["address"]).ip != taken, "another address", 20)
+    wait_until(lambda: IPv4Interface(container.view["address"]).ip != taken, "another address")
 
     assert [m.address for m in server.messages(MAC, "DECLINE")] == [taken]
     assert str(taken) not in container.inside("ip", "-4", "addr")
@@ -110,10 +110,10 @@ def test_claim_that_comes_late(rig: Rig, server: DhcpServer, squat: Squat) -> No
 def test_claim_during_the_lease(rig: Rig, server: DhcpServer, squat: Squat) -> None:
     """A newcomer that takes the address of a container is reported; the container keeps it, and renews it."""
     container = rig.joined()
-    wait_until(lambda: time.time() - _seconds(container.view["renewed"]) > PROBED, "a lease that is held", 15)
+    wait_until(lambda: time.time() - _seconds(container.view["renewed"]) > PROBED, "a lease that is held")
     squat(container.ip)
 
-    wait_until(lambda: "conflict" in (container.view["last_trouble"] or ""), "the report of a conflict", 15)
+    wait_until(lambda: "conflict" in (container.view["last_trouble"] or ""), "the report of a conflict")
     rig.renew(container)
 
     assert container.inet == [container.address]

@@ -9,9 +9,9 @@ from itertools import product
 import pytest
 
 from tests.lab.command import wait_until
-from tests.netns.process.faultbench import PATIENCE_SECONDS, Bench, bench_in
+from tests.netns.process.faultbench import Bench, bench_in
 from tests.netns.process.faultcase import Case, Fault
-from tests.netns.process.faultend import go_on, waits_in_vain
+from tests.netns.process.faultend import go_on, patience
 from tests.netns.process.faults import FAULTS
 from tests.netns.process.faultsteps import IMPOSSIBLE, STEPS, Step
 from tests.netns.process.networkfaults import (
@@ -34,7 +34,6 @@ NETWORK_CELLS = [cell for cell in product(CALLS, MOMENTS, NETWORK_FAULTS) if cel
 # The engine forgets the network, and nothing tells the plugin; its row keeps nobody from the bridge (Networks).
 FORGOTTEN = [("CreateNetwork", ASKED, lose_client), ("DeleteNetwork", ASKED, kill_supervisor)]
 NETWORK_ID = "f" * 64
-SHORT, LONG = "1500ms", "12s"
 
 
 @pytest.fixture(name="benches", scope="module")
@@ -54,8 +53,8 @@ def bench(benches: Shared[Bench], request: pytest.FixtureRequest) -> Iterator[Be
 @pytest.mark.parametrize(("step", "fault"), CELLS, ids=[f"{s.__name__}-{f.__name__}" for s, f in CELLS])
 def test_fault(bench: Bench, step: Step, fault: Fault) -> None:
     """The engine's next calls end as they should, and afterwards everything is as it was before."""
-    patience = SHORT if waits_in_vain(step, fault) else LONG  # the server's silence has to last that long
-    case = Case(bench, fault, bench.rig.container(bench.rig.network(ipv6="true", lease_timeout=patience)))
+    network_id = bench.rig.network(ipv6="true", lease_timeout=patience(step, fault))
+    case = Case(bench, fault, bench.rig.container(network_id))
     try:
         step(case)
         fault(case)
@@ -75,7 +74,7 @@ def test_fault_of_a_network(bench: Bench, call: str, moment: str, fault: Network
     succeeded = struck(bench, call, network_id, moment, fault)
 
     there = (call == "CreateNetwork" and succeeded) or (call, moment, fault) in FORGOTTEN
-    wait_until(lambda: bench.networks == int(there), f"the right number of networks, {there:d}", PATIENCE_SECONDS)
+    wait_until(lambda: bench.networks == int(there), f"the right number of networks, {there:d}")
     bench.rig.networks[:] = [network_id] if there else []
     if there and fault not in (remove_bridge, silence_server):
         assert_usable(bench, network_id)
@@ -94,7 +93,7 @@ def settle(bench: Bench) -> None:
     bench.serve()
     bench.restore_bridge()
     bench.free_disk()
-    wait_until(lambda: not bench.rig.engine.get("/v1/endpoints")["endpoints"], "no endpoint", PATIENCE_SECONDS)
+    wait_until(lambda: not bench.rig.engine.get("/v1/endpoints")["endpoints"], "no endpoint")
     for network_id in bench.rig.networks:
         bench.rig.engine.delete_network(network_id)
     bench.rig.networks.clear()

@@ -33,8 +33,8 @@ def test_worker_that_hangs_at_leave(rig: Rig, server: DhcpServer) -> None:
     assert (left.status, deleted.status) == (200, 200)
     assert left.seconds < LEAVE_SECONDS + 1
     assert deleted.seconds < DELETE_SECONDS + 1
-    wait_until(lambda: not server.leases(), "the release", 5)
-    wait_until(lambda: len(rig.machine.links() & links) == len(links) - 1, "the removal of the link", 5)
+    wait_until(lambda: not server.leases(), "the release")
+    wait_until(lambda: len(rig.machine.links() & links) == len(links) - 1, "the removal of the link")
     assert len(rig.capture.frames(kind=Kind.RELEASE)) == 1
 
 
@@ -50,7 +50,7 @@ def test_worker_that_hangs_at_create(rig: Rig) -> None:
     with creating:
         answer = reaction(creating)
     assert "worker died" in answer.json["Err"]
-    wait_until(lambda: rig.machine.links() == links, "the removal of the link", 5)
+    wait_until(lambda: rig.machine.links() == links, "the removal of the link")
 
 
 def test_engine_restarts(rig: Rig, server: DhcpServer) -> None:
@@ -71,7 +71,7 @@ def test_link_that_the_container_removes(rig: Rig, server: DhcpServer) -> None:
     """A container with CAP_NET_ADMIN may delete its link; the lease is given back all the same, once."""
     container = rig.joined()
     container.inside("ip", "link", "delete", INTERFACE)
-    wait_until(lambda: "link gone" in str(container.view["last_trouble"]), "the worker's notice", 5)
+    wait_until(lambda: "link gone" in str(container.view["last_trouble"]), "the worker's notice")
 
     container.stop()
 

@@ -50,7 +50,7 @@ def renew_host(rig: Rig, network: str) -> None:
     before = len(re.findall(pattern, rig.plugin.log))
     (pid,) = (e["worker_pid"] for e in rig.engine.get("/v1/endpoints")["endpoints"] if e["endpoint_id"] == network)
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: len(re.findall(pattern, rig.plugin.log)) > before, "the renewal", 15)
+    wait_until(lambda: len(re.findall(pattern, rig.plugin.log)) > before, "the renewal")
 
 
 def settings(rig: Rig, network: str) -> str:
@@ -92,7 +92,7 @@ def has_access(rig: Rig, network: str, *containers: Container) -> bool:
 def network_with_access(rig: Rig, only_card: str) -> str:
     """A network on which the host has its lease."""
     network = rig.network(parent=only_card, host_access="true")
-    wait_until(lambda: link_of(network) in on_host(rig, "-4 -o addr"), "the host's address on its link", 5)
+    wait_until(lambda: link_of(network) in on_host(rig, "-4 -o addr"), "the host's address on its link")
     return network
 
 
@@ -112,7 +112,7 @@ def only_card(rig: Rig, card: str) -> Iterator[str]:
     rig.clean()
     move(BRIDGE, card, "up")
     lan_port = ("bridge", "-n", rig.machine.lan, "link", "show", "dev", "port")
-    wait_until(lambda: "state forwarding" in run(*lan_port), "the cable", 10)
+    wait_until(lambda: "state forwarding" in run(*lan_port), "the cable")
 
 
 def test_without_it(rig: Rig, only_card: str, server: DhcpServer) -> None:
@@ -130,7 +130,7 @@ def test_both_ways(rig: Rig, only_card: str, server: DhcpServer) -> None:
     before = settings(rig, "")
     network = network_with_access(rig, only_card)
     container = rig.joined(network)
-    wait_until(lambda: has_access(rig, network, container), "the route to the container", 5)
+    wait_until(lambda: has_access(rig, network, container), "the route to the container")
     lease = host_lease(server)
 
     assert ping(rig, container.ip)
@@ -143,10 +143,10 @@ def test_both_ways(rig: Rig, only_card: str, server: DhcpServer) -> None:
 
     container.stop()
     rig.containers.clear()
-    wait_until(lambda: has_access(rig, network), "the end of the route", 5)
+    wait_until(lambda: has_access(rig, network), "the end of the route")
     rig.clean()
-    wait_until(lambda: link_of(network) not in rig.machine.links(), "the end of the link", 5)
-    wait_until(lambda: server.kinds(lease.mac)[-1] == "RELEASE", "the release", 5)
+    wait_until(lambda: link_of(network) not in rig.machine.links(), "the end of the link")
+    wait_until(lambda: server.kinds(lease.mac)[-1] == "RELEASE", "the release")
     assert server.kinds(lease.mac).count("RELEASE") == 1
     assert settings(rig, "") == before
 
@@ -157,7 +157,7 @@ def test_addresses_that_change(rig: Rig, only_card: str, server: DhcpServer) -> 
     run(*inside(rig.machine.host, "busybox", "sysctl", "-w", "net.ipv4.conf.all.rp_filter=1"))
     network = network_with_access(rig, only_card)
     container = rig.joined(network)
-    wait_until(lambda: has_access(rig, network, container), "the route to the container", 5)
+    wait_until(lambda: has_access(rig, network, container), "the route to the container")
     first = host_lease(server)
     renew_host(rig, network)
     assert server.kinds(first.mac)[-2:] == ["REQUEST", "ACK"]
@@ -167,12 +167,12 @@ def test_addresses_that_change(rig: Rig, only_card: str, server: DhcpServer) -> 
     server.start(ServerOptions(first=LAN[10], last=LAN[40]))
     rig.renew(container)
     renew_host(rig, network)
-    moved = wait_until(lambda: [a for a in container.inet if a != container.address], "the container's address", 10)[0]
+    moved = wait_until(lambda: [a for a in container.inet if a != container.address], "the container's address")[0]
     there = str(IPv4Interface(moved).ip)
 
     second = host_lease(server)
     assert second.address != first.address
-    wait_until(lambda: f"{there} proto static scope link src {second.address}" in routes(rig, network), "the route", 5)
+    wait_until(lambda: f"{there} proto static scope link src {second.address}" in routes(rig, network), "the route")
     assert routes_over(rig, network) == {there}
     assert ping(rig, there)
     assert reaches(container, second.address)
@@ -184,7 +184,7 @@ def test_plugin_that_dies(instances: Instances, rig: Rig, only_card: str, server
     lease, and takes away the route to a container that ended meanwhile."""
     network = network_with_access(rig, only_card)
     stays, ends = rig.joined(network), rig.joined(network)
-    wait_until(lambda: has_access(rig, network, stays, ends), "the routes", 5)
+    wait_until(lambda: has_access(rig, network, stays, ends), "the routes")
     lease, index = host_lease(server), index_of(rig, network)
 
     instances.end(kill_supervisor)
@@ -194,8 +194,8 @@ def test_plugin_that_dies(instances: Instances, rig: Rig, only_card: str, server
     before = len(server.kinds(lease.mac))
     instances.start()
 
-    wait_until(lambda: has_access(rig, network, stays), "the end of the route", 10)
-    wait_until(lambda: len(server.kinds(lease.mac)) > before, "the renewal of the host's lease", 10)
+    wait_until(lambda: has_access(rig, network, stays), "the end of the route")
+    wait_until(lambda: len(server.kinds(lease.mac)) > before, "the renewal of the host's lease")
     assert index_of(rig, network) == index
     assert server.kinds(lease.mac)[before:] == ["REQUEST", "ACK"]
     assert host_lease(server).address == lease.address
@@ -212,16 +212,16 @@ def test_link_that_goes(instances: Instances, rig: Rig, only_card: str, server: 
     on_host(rig, f"link delete {link_of(network)}")
     instances.start()
 
-    wait_until(lambda: f"{lease.address}/32" in on_host(rig, "-4 -o addr"), "the host's address", 10)
+    wait_until(lambda: f"{lease.address}/32" in on_host(rig, "-4 -o addr"), "the host's address")
     container = rig.joined(network)
-    wait_until(lambda: has_access(rig, network, container), "the route to the container", 5)
+    wait_until(lambda: has_access(rig, network, container), "the route to the container")
     assert host_lease(server).mac == lease.mac
     assert ping(rig, container.ip)
 
     index = index_of(rig, network)
     on_host(rig, f"link delete {link_of(network)}")
-    wait_until(lambda: link_of(network) in rig.machine.links(), "the next link", 10)
-    wait_until(lambda: has_access(rig, network, container), "the route to the container", 5)
+    wait_until(lambda: link_of(network) in rig.machine.links(), "the next link")
+    wait_until(lambda: has_access(rig, network, container), "the route to the container")
     assert index_of(rig, network) != index
     assert (host_lease(server).mac, host_lease(server).address) == (lease.mac, lease.address)
     assert "RELEASE" not in server.kinds(lease.mac)
@@ -237,6 +237,6 @@ def test_no_lease_for_the_host(rig: Rig, only_card: str, server: DhcpServer) -> 
     container = rig.joined(network)
 
     assert reaches(container, SERVER)
-    (problem,) = wait_until(lambda: rig.engine.get("/healthz")["problems"], "the problem", 5)
+    (problem,) = wait_until(lambda: rig.engine.get("/healthz")["problems"], "the problem")
     assert problem.startswith(f"the host does not reach the containers of network {network[:12]}: no DHCPOFFER on ")
     assert link_of(network) not in rig.machine.links()

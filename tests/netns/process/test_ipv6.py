@@ -43,7 +43,7 @@ def started(rig: Rig, **options: str) -> Container:
     """A container whose clients are in the sandbox."""
     container = rig.container(rig.network(**options))
     container.start()
-    wait_until(lambda: container.view["phase"] == "joined", "the worker in the sandbox", 10)
+    wait_until(lambda: container.view["phase"] == "joined", "the worker in the sandbox")
     return container
 
 
@@ -54,7 +54,7 @@ def test_whole_life(rig: Rig, server: DhcpServer) -> None:
     """
     server.start(STATEFUL)
     host = ("ip", "-6", "-br", "addr"), ("ip", "-6", "route", "show", "default")
-    wait_until(lambda: "ra" in rig.machine.on_host(*host[1]), "the host's own router", 10)
+    wait_until(lambda: "ra" in rig.machine.on_host(*host[1]), "the host's own router")
     before = [timeless(rig.machine.on_host(*command)) for command in host]
 
     container = started(rig, ipv6="true")
@@ -66,7 +66,7 @@ def test_whole_life(rig: Rig, server: DhcpServer) -> None:
     valid = re.search(r"(\d+)sec preferred_lft (\d+)sec", lifetimes(container, container.address6))
     assert valid is not None
     assert all(LEASE_SECONDS - 10 < int(seconds) <= LEASE_SECONDS for seconds in valid.groups())
-    wait_until(lambda: "proto ra" in container.default_route6, "the router's advertisement", 10)
+    wait_until(lambda: "proto ra" in container.default_route6, "the router's advertisement")
     assert str(address.ip) in container.inside("ip", "-6", "route", "get", "2001:db8::1")  # as the source
     assert container.view6["address"] == container.address6
     assert [timeless(rig.machine.on_host(*command)) for command in host] == before
@@ -85,7 +85,7 @@ def test_whole_life_on_a_card(rig: Rig, server: DhcpServer, card: str) -> None:
 
     assert IPv6Interface(container.address6).ip in LAN6
     assert container.inet6 == [container.address6]
-    wait_until(lambda: "proto ra" in container.default_route6, "the router's advertisement", 10)
+    wait_until(lambda: "proto ra" in container.default_route6, "the router's advertisement")
     container.leave()
     assert server.kinds6(container.duid).count("RELEASE") == 1
     assert server.kinds(container.mac).count("RELEASE") == 1
@@ -98,7 +98,7 @@ def test_successor_renews(rig: Rig, server: DhcpServer) -> None:
     container = started(rig, ipv6="only")
     assert container.address == ""
     rig.restart_worker(container)
-    wait_until(lambda: "RENEW" in server.kinds6(container.duid), "a RENEW", 20)
+    wait_until(lambda: "RENEW" in server.kinds6(container.duid), "a RENEW")
     assert server.kinds6(container.duid).count("SOLICIT") == 1
     assert container.inet6 == [container.address6]
 
@@ -110,11 +110,11 @@ def test_server_that_comes_later(rig: Rig, server: DhcpServer) -> None:
     answer = container.create()
     assert (answer.status, container.address6) == (200, "")
     container.attach(container.join())
-    wait_until(lambda: container.view["phase"] == "joined", "the worker in the sandbox", 10)
+    wait_until(lambda: container.view["phase"] == "joined", "the worker in the sandbox")
     assert not container.view6
     server.restart(STATEFUL)
     wait_until(lambda: container.inet6, "an IPv6 address", 40)
-    wait_until(lambda: container.view6.get("address") == container.inet6[0], "the address in the view", 5)
+    wait_until(lambda: container.view6.get("address") == container.inet6[0], "the address in the view")
 
 
 def test_ipv4_server_that_comes_later(rig: Rig, server: DhcpServer) -> None:
@@ -125,7 +125,7 @@ def test_ipv4_server_that_comes_later(rig: Rig, server: DhcpServer) -> None:
     assert container.inet6 == [container.address6]
     server.restart(STATEFUL)
     wait_until(lambda: container.inet, "an IPv4 address", 40)
-    wait_until(lambda: container.view["address"] == container.inet[0], "the address in the view", 5)
+    wait_until(lambda: container.view["address"] == container.inet[0], "the address in the view")
 
 
 def test_slaac(rig: Rig, server: DhcpServer) -> None:
@@ -136,7 +136,7 @@ def test_slaac(rig: Rig, server: DhcpServer) -> None:
     assert eui64 in LAN6
     assert (int(eui64) >> 24) & 0xFFFF == 0xFFFE
     assert [IPv6Interface(one).ip for one in container.inet6] == [eui64]
-    wait_until(lambda: "proto ra" in container.default_route6, "the router's advertisement", 10)
+    wait_until(lambda: "proto ra" in container.default_route6, "the router's advertisement")
     assert "forever" not in lifetimes(container, str(eui64))
     assert "SOLICIT" not in server.kinds6(container.duid)
 

@@ -33,7 +33,7 @@ def started(rig: Rig, **options: str) -> Container:
     """A container on a network without IPv4 that has its leased address."""
     container = rig.container(rig.network(ipv6="only", ignore_conflicts="true", **options))
     container.start()
-    wait_until(lambda: container.view["phase"] == "joined", "the worker in the sandbox", 10)
+    wait_until(lambda: container.view["phase"] == "joined", "the worker in the sandbox")
     assert container.inet6 == [container.address6]
     return container
 
@@ -57,12 +57,12 @@ def test_renewed_expired_and_back(rig: Rig, kea: Kea6) -> None:
     keep, drop = started(rig), started(rig, expired="drop")
     both = [keep, drop]
     for container in both:
-        wait_until(lambda c=container: "RENEW" in kea.kinds(c.duid), "a renewal", SHORT.renewal + 2)  # type: ignore[misc]
+        wait_until(lambda c=container: "RENEW" in kea.kinds(c.duid), "a renewal")  # type: ignore[misc]
         assert kea.kinds(container.duid).count("SOLICIT") == 1
     kea.stop()
 
-    wait_until(lambda: not drop.inet6, "an empty link", SHORT.valid + 2)
-    wait_for_state(both, "expired", 3)
+    wait_until(lambda: not drop.inet6, "an empty link")
+    wait_for_state(both, "expired", 30)
     assert keep.inet6 == [keep.address6]
     assert "forever" in lifetimes(keep)
     assert not rig.engine.get("/healthz")["healthy"]
@@ -71,9 +71,9 @@ def test_renewed_expired_and_back(rig: Rig, kea: Kea6) -> None:
     kea.start(SHORT)
     wait_for_state(both, "bound", 30)
     for container in both:
-        wait_until(lambda c=container: c.inet6 == [c.address6], "the address", 3)  # type: ignore[misc]
+        wait_until(lambda c=container: c.inet6 == [c.address6], "the address")  # type: ignore[misc]
         assert re.search(r"(\d+)sec", lifetimes(container))
-    wait_until(lambda: rig.engine.get("/healthz")["healthy"], "a healthy plugin", 5)
+    wait_until(lambda: rig.engine.get("/healthz")["healthy"], "a healthy plugin")
 
 
 def test_another_server_rebinds(rig: Rig, kea: Kea6, tmp_path: Path) -> None:
@@ -85,13 +85,13 @@ def test_another_server_rebinds(rig: Rig, kea: Kea6, tmp_path: Path) -> None:
     second = Kea6(tmp_path / "second", rig.machine.lan, identifier="9876543210")
     second.start(BRISK)
     try:
-        wait_until(lambda: container.view6["server"] != first, "another server", BRISK.rebinding + 10)
+        wait_until(lambda: container.view6["server"] != first, "another server")
         assert "SOLICIT" not in second.kinds(container.duid)
         assert second.kinds(container.duid)[:2] == ["REBIND", "REPLY"]
-        wait_until(lambda: container.inet6 == [container.view6["address"]], "its address", 3)
-        wait_until(lambda: "RENEW" in second.kinds(container.duid), "a renewal", BRISK.renewal + 2)
+        wait_until(lambda: container.inet6 == [container.view6["address"]], "its address")
+        wait_until(lambda: "RENEW" in second.kinds(container.duid), "a renewal")
         rig.clean()
-        wait_until(lambda: not second.leases(), "the release", 3)
+        wait_until(lambda: not second.leases(), "the release")
     finally:
         second.stop()
 
@@ -103,7 +103,7 @@ def test_server_that_lost_its_leases(rig: Rig, kea: Kea6) -> None:
     kea.stop()
     kea.lease_file.unlink()
     kea.start(BRISK)
-    wait_until(kea.leases, "a lease at the server", BRISK.rebinding + 5)
+    wait_until(kea.leases, "a lease at the server")
     assert [(lease.address, lease.duid) for lease in kea.leases()] == [(container.ip6, container.duid)]
     assert container.inet6 == [container.address6]
 
@@ -113,7 +113,7 @@ def test_renumbered_by_the_server(rig: Rig, kea: Kea6) -> None:
     kea.start(BRISK)
     container = started(rig)
     kea.restart(replace(BRISK, network=OTHER))
-    wait_until(lambda: IPv6Interface(container.view6["address"]).ip in OTHER, "another prefix", BRISK.rebinding + 10)
+    wait_until(lambda: IPv6Interface(container.view6["address"]).ip in OTHER, "another prefix")
     assert container.inet6 == [container.view6["address"]]
     changed = f"address changed from {container.address6} to {container.inet6[0]}"
     assert changed in rig.plugin.log
@@ -136,4 +136,4 @@ def test_successor_late_in_a_lease(rig: Rig, kea: Kea6) -> None:
     container.inside("ip", "link", "set", INTERFACE, "down")
     assert not container.inet6
     container.inside("ip", "link", "set", INTERFACE, "up")
-    wait_until(lambda: container.inet6 == [container.address6], "the address", 3)
+    wait_until(lambda: container.inet6 == [container.address6], "the address")

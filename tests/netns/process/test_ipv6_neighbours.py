@@ -31,7 +31,7 @@ def server(rig: Rig, tmp_path: Path) -> Iterator[DhcpServer]:
     server.start(ServerOptions(ipv6=Ipv6Options()))
     yield server
     rig.clean()
-    wait_until(lambda: not (server.leases() or server.leases6()), "releases", 3)
+    wait_until(lambda: not (server.leases() or server.leases6()), "releases")
     server.stop()
 
 
@@ -59,7 +59,7 @@ def started(rig: Rig, mac: str = "", **options: str) -> Container:
     container = rig.container(rig.network(**options))
     container.mac = mac
     container.start()
-    wait_until(lambda: container.view["phase"] == "joined", "the worker in the sandbox", 10)
+    wait_until(lambda: container.view["phase"] == "joined", "the worker in the sandbox")
     return container
 
 
@@ -90,16 +90,16 @@ def test_renumbered_by_the_router(rig: Rig, radvd: Radvd) -> None:
     and the history say so, and the old address goes at its end."""
     radvd.start(Advertised(((str(LAN6), 9, 7),)))
     container = started(rig, ipv6="slaac")
-    wait_until(lambda: routers(container), "the router", 10)
+    wait_until(lambda: routers(container), "the router")
     assert container.ip6 in LAN6
     radvd.kill()
 
     radvd.start(Advertised(((str(LAN6), 1, 0), (str(OTHER), 1800, 900))))
-    wait_until(lambda: ip6_in_view(container) in OTHER, "another prefix in the view", 10)
+    wait_until(lambda: ip6_in_view(container) in OTHER, "another prefix in the view")
 
-    wait_until(lambda: source_of(container) == ip6_in_view(container), "the end of the kernel's search for it", 5)
+    wait_until(lambda: source_of(container) == ip6_in_view(container), "the end of the kernel's search for it")
     assert history(rig.directory, container)[-1] == "changed"
-    wait_until(lambda: container.ip6 not in ip6_of(container), "the old address's end", 15)
+    wait_until(lambda: container.ip6 not in ip6_of(container), "the old address's end")
     assert ip6_of(container) == {ip6_in_view(container)}
 
 
@@ -108,33 +108,33 @@ def test_router_that_dies(rig: Rig, radvd: Radvd, expired: str) -> None:
     """An address whose router is silent stays with `keep` and goes with `drop`. Another prefix takes its place."""
     radvd.start(Advertised(((str(LAN6), 8, 6),)))
     container = started(rig, ipv6="slaac", expired=expired)
-    wait_until(lambda: ip6_of(container) == {container.ip6}, "the kernel's address", 5)
+    wait_until(lambda: ip6_of(container) == {container.ip6}, "the kernel's address")
     radvd.kill()
 
-    wait_until(lambda: container.view6["lease_state"] == "expired", "the lease's end", 12)
-    wait_until(lambda: bool(ip6_of(container)) == (expired == "keep"), "what shall follow", 3)
+    wait_until(lambda: container.view6["lease_state"] == "expired", "the lease's end")
+    wait_until(lambda: bool(ip6_of(container)) == (expired == "keep"), "what shall follow")
     radvd.start(Advertised(((str(OTHER), 1800, 900),)))
-    wait_until(lambda: ip6_in_view(container) in OTHER, "another prefix in the view", 10)
-    wait_until(lambda: ip6_of(container) == {ip6_in_view(container)}, "no other address", 3)
+    wait_until(lambda: ip6_in_view(container) in OTHER, "another prefix in the view")
+    wait_until(lambda: ip6_of(container) == {ip6_in_view(container)}, "no other address")
 
 
 def test_routers(rig: Rig, radvd: Radvd, second: Radvd) -> None:
     """The default route follows the routers: a second one comes, the first one resigns, the second one stops."""
     radvd.start(Advertised(((str(LAN6), 1800, 900),)))
     container = started(rig, ipv6="slaac")
-    wait_until(lambda: len(routers(container)) == 1, "a router", 10)
+    wait_until(lambda: len(routers(container)) == 1, "a router")
     (first,) = routers(container)
     second.start(Advertised(preference="high"))
-    wait_until(lambda: len(routers(container)) == 2, "another router", 10)
+    wait_until(lambda: len(routers(container)) == 2, "another router")
     (other,) = routers(container) - {first}
     assert f"via {other}" in container.inside("ip", "-6", "route", "get", "2001:db8::1")
 
     radvd.restart(Advertised(((str(LAN6), 1800, 900),), lifetime=0))
-    wait_until(lambda: routers(container) == {other}, "the end of the first router", 10)
+    wait_until(lambda: routers(container) == {other}, "the end of the first router")
     radvd.restart(Advertised(((str(LAN6), 1800, 900),)))
-    wait_until(lambda: first in routers(container), "its return", 10)
+    wait_until(lambda: first in routers(container), "its return")
     second.stop()
-    wait_until(lambda: routers(container) == {first}, "the end of the second router", 10)
+    wait_until(lambda: routers(container) == {first}, "the end of the second router")
     assert ip6_of(container) == {container.ip6}
 
 
@@ -169,7 +169,7 @@ def test_claim_that_comes_late(rig: Rig, server: DhcpServer, squat: Squat) -> No
     squat(container.ip6)
     container.attach(joined)
 
-    wait_until(lambda: container.view6.get("address") not in (None, container.address6), "another address", 20)
+    wait_until(lambda: container.view6.get("address") not in (None, container.address6), "another address")
 
     assert server.kinds6(container.duid).count("DECLINE") == 1
     assert ip6_of(container) == {ip6_in_view(container)}
@@ -186,9 +186,9 @@ def test_forged_advertisements(rig: Rig, server: DhcpServer) -> None:
         for _ in range(100):
             packets.send(neighbour_advertisement(container.ip6, FORGER))
     rig.restart_worker(container)
-    wait_until(lambda: "RENEW" in server.kinds6(container.duid), "a renewal", 10)
+    wait_until(lambda: "RENEW" in server.kinds6(container.duid), "a renewal")
 
-    wait_until(lambda: server.kinds6(container.duid)[-1] == "REPLY", "its answer", 5)
+    wait_until(lambda: server.kinds6(container.duid)[-1] == "REPLY", "its answer")
     assert ip6_of(container) == {container.ip6}
     assert container.inside("ip", "-6", "addr", "show", "dadfailed") == ""
     assert {"DECLINE", "RELEASE"}.isdisjoint(server.kinds6(container.duid))
@@ -201,6 +201,6 @@ def test_link_down_and_up(rig: Rig, server: DhcpServer) -> None:
     container.inside("ip", "link", "set", INTERFACE, "down")
     assert not ip6_of(container)
     container.inside("ip", "link", "set", INTERFACE, "up")
-    wait_until(lambda: ip6_of(container) == {container.ip6}, "the address", 3)
-    wait_until(lambda: "CONFIRM" in server.kinds6(container.duid), "a CONFIRM", 10)
-    wait_until(lambda: routers(container), "the router", 10)
+    wait_until(lambda: ip6_of(container) == {container.ip6}, "the address")
+    wait_until(lambda: "CONFIRM" in server.kinds6(container.duid), "a CONFIRM")
+    wait_until(lambda: routers(container), "the router")

@@ -30,7 +30,7 @@ def _kea(rig: Rig, tmp_path: Path) -> Iterator[Kea]:
     try:
         yield kea
         rig.clean()
-        wait_until(lambda: not [x for x in kea.leases() if not x.declined], f"releases of {kea.leases()}", 3)
+        wait_until(lambda: not [x for x in kea.leases() if not x.declined], f"releases of {kea.leases()}")
     finally:
         kea.stop()
 
@@ -120,7 +120,7 @@ def test_forgone(rig: Rig, kea: Kea) -> None:
     with open_namespace(f"/run/netns/{container.sandbox}") as sandbox, sandbox.visit():
         release_by_broadcast(INTERFACE, lease, container.mac, ClientIdentity.of_mac(container.mac))
 
-    wait_until(lambda: not kea.leases(), "the release", 5)
+    wait_until(lambda: not kea.leases(), "the release")
 
 
 def test_identity(rig: Rig, kea: Kea) -> None:

@@ -14,7 +14,7 @@ from tests.lab.dhcp import DhcpServer
 from tests.netns.process.fakeengine import Container
 from tests.netns.process.hurried import GONE_SECONDS
 from tests.netns.process.plugin import NAMES, PluginProcess
-from tests.netns.process.rig import PATIENCE_SECONDS, Rig
+from tests.netns.process.rig import Rig
 from tests.netns.process.wire import Kind
 
 API_SECONDS = 1.0
@@ -23,7 +23,7 @@ API_SECONDS = 1.0
 def kill(pid: int) -> None:
     """Returns when nothing of that process runs any more."""
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not psutil.pid_exists(pid), f"the end of {pid}", 5)
+    wait_until(lambda: not psutil.pid_exists(pid), f"the end of {pid}")
 
 
 def gunicorn_master(plugin: PluginProcess) -> int:
@@ -75,9 +75,9 @@ def test_turn(rig: Rig) -> None:
     rig.renew(container)
     confirmed = rig.confirmations(container)
     worker, udhcpc = pids(container)
-    (turn,) = wait_until(lambda: [c for c in psutil.Process(worker).children() if c.pid != udhcpc], "a turn", 5)
+    (turn,) = wait_until(lambda: [c for c in psutil.Process(worker).children() if c.pid != udhcpc], "a turn")
     kill(turn.pid)
-    wait_until(lambda: container.view["worker_pid"] not in (None, worker), "its successor", 5)
+    wait_until(lambda: container.view["worker_pid"] not in (None, worker), "its successor")
     rig.wait_for_bound(container, more_than=confirmed)
     assert not rig.capture.frames(kind=Kind.RELEASE)
 
@@ -89,7 +89,7 @@ def test_worker_while_dockerd_is_away(rig: Rig, server: DhcpServer) -> None:
     confirmed, former = rig.confirmations(container), container.view["worker_pid"]
     rig.daemon.stop()
     kill(former)
-    wait_until(lambda: "waiting for the next dockerd" in rig.plugin.log, "its successor's look for the sandbox", 10)
+    wait_until(lambda: "waiting for the next dockerd" in rig.plugin.log, "its successor's look for the sandbox")
     time.sleep(2 * GONE_SECONDS)  # in which it would be given up
     assert container.view["worker_pid"] not in (None, former)
 
@@ -128,7 +128,7 @@ def test_worker_while_it_awaits_the_first_lease(rig: Rig) -> None:
         answer = reaction(creating)
     assert time.monotonic() - begun < 1
     assert (answer.status, "worker died" in answer.json["Err"]) == (500, True)
-    wait_until(lambda: rig.machine.links() == links, "the removal of the link", 5)
+    wait_until(lambda: rig.machine.links() == links, "the removal of the link")
 
 
 def test_worker_just_before_leave(rig: Rig, server: DhcpServer) -> None:
@@ -140,7 +140,7 @@ def test_worker_just_before_leave(rig: Rig, server: DhcpServer) -> None:
     container.delete()
 
     assert (answer.status, answer.seconds < 5) == (200, True)
-    wait_until(lambda: not server.leases(), "the release", 5)
+    wait_until(lambda: not server.leases(), "the release")
 
 
 @pytest.mark.parametrize("victim", [gunicorn_master, gunicorn_worker])
@@ -166,7 +166,7 @@ def test_api(rig: Rig, server: DhcpServer, victim: Callable[[PluginProcess], int
     assert pids(neighbour) == undisturbed
     server.start()
     container.delete()
-    wait_until(lambda: rig.machine.links() == links, "the removal of the link", 5)
+    wait_until(lambda: rig.machine.links() == links, "the removal of the link")
 
 
 def test_watcher(rig: Rig, server: DhcpServer) -> None:
@@ -178,7 +178,7 @@ def test_watcher(rig: Rig, server: DhcpServer) -> None:
 
     kill(first)
     rig.joined(network)
-    wait_until(lambda: rig.plugin.pids(NAMES["watcher"]), "another watcher", PATIENCE_SECONDS)
+    wait_until(lambda: rig.plugin.pids(NAMES["watcher"]), "another watcher")
 
     assert pids(neighbour) == undisturbed
     assert len(server.leases()) == 2

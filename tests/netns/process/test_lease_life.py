@@ -124,15 +124,15 @@ def test_leave_in_the_moment_of_another_lease(rig: Rig) -> None:
         container = rig.joined()
         server.behaviour = Grant(address=LAN[61]).answer
         os.kill(container.view["udhcpc_pid"], SIGUSR1)
-        wait_until(lambda: "nak: " in rig.plugin.log, "the refusal", 5)
+        wait_until(lambda: "nak: " in rig.plugin.log, "the refusal")
         requests = len(rig.capture.frames(kind=Kind.REQUEST))
         worker = container.view["worker_pid"]
         with ThreadPoolExecutor() as engine:
             os.kill(worker, SIGSTOP)
             try:
-                wait_until(lambda: len(rig.capture.frames(kind=Kind.REQUEST)) > requests, "another lease", 10)
+                wait_until(lambda: len(rig.capture.frames(kind=Kind.REQUEST)) > requests, "another lease")
                 leaving = engine.submit(container.leave)
-                wait_until(lambda: container.view["phase"] == "leaving", "Leave", 5)
+                wait_until(lambda: container.view["phase"] == "leaving", "Leave")
             finally:
                 os.kill(worker, SIGCONT)
             assert leaving.result().status == 200

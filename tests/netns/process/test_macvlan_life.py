@@ -54,7 +54,7 @@ def test_restarts_with_a_fixed_mac(rig: Rig, card: str, server: DhcpServer) -> N
         container.mac = MAC
         container.start()
         addresses.add(container.address)
-        wait_until(lambda: rig.containers[-1].view["phase"] == "joined", "the worker in its sandbox", 5)
+        wait_until(lambda: rig.containers[-1].view["phase"] == "joined", "the worker in its sandbox")
         container.stop()
         rig.containers.remove(container)
 
@@ -110,7 +110,7 @@ def test_parent_that_goes_down_and_up(rig: Rig, card: str, server: DhcpServer) -
         set_link(rig, card, *words)
     run("ip", "-n", rig.machine.lan, "neigh", "flush", "dev", LAN_BRIDGE)
 
-    wait_until(lambda: "state forwarding" in run("bridge", "-n", rig.machine.lan, "link", "show"), "the cable", 10)
+    wait_until(lambda: "state forwarding" in run("bridge", "-n", rig.machine.lan, "link", "show"), "the cable")
     rig.renew(container)
 
     assert (container.inet, container.default_route) == ([container.address], route)
@@ -122,7 +122,7 @@ def test_parent_that_is_replaced(rig: Rig, card: str, server: DhcpServer) -> Non
     network = rig.network(parent=card)
     container = rig.joined(network)
     rig.machine.unplug(card)
-    wait_until(lambda: "link gone" in str(container.view["last_trouble"]), "the worker's notice", 5)
+    wait_until(lambda: "link gone" in str(container.view["last_trouble"]), "the worker's notice")
     refused = rig.container(network).create()
     assert f"{card}: there is none of that name" in refused.error
 

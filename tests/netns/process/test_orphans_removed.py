@@ -8,7 +8,6 @@ import pytest
 from tests.lab.command import run, wait_until
 from tests.lab.dhcp import DhcpServer
 from tests.netns.process.fakeengine import Container, FakeEngine
-from tests.netns.process.hurried import JOIN_SECONDS, SURE_SECONDS
 from tests.netns.process.instances import Instances
 from tests.netns.process.plugin import started_plugin
 from tests.netns.process.rig import Rig
@@ -68,11 +67,11 @@ def test_link_that_is_never_moved(rig: Rig, server: DhcpServer) -> None:
     assert container.join().status == 200
     assert rig.machine.links() != links
 
-    wait_until(lambda: rig.machine.links() == links, "the end of the link", JOIN_SECONDS + 5)
+    wait_until(lambda: rig.machine.links() == links, "the end of the link")
 
-    wait_until(lambda: not server.leases(), "the release", 5)
+    wait_until(lambda: not server.leases(), "the release")
     assert len(rig.capture.frames(kind=Kind.RELEASE)) == 1
-    wait_until(lambda: rig.engine.get("/healthz")["endpoints"] == 0, "the end of the endpoint", 5)
+    wait_until(lambda: rig.engine.get("/healthz")["endpoints"] == 0, "the end of the endpoint")
 
 
 @pytest.mark.usefixtures("hurried")
@@ -84,8 +83,8 @@ def test_sandbox_that_went_before_it_was_entered(rig: Rig, server: DhcpServer) -
     container.move(joined)
     container.remove_sandbox()
 
-    wait_until(lambda: not server.leases(), "the release", JOIN_SECONDS + 5)
-    wait_until(lambda: rig.engine.get("/healthz")["endpoints"] == 0, "the end of the endpoint", 5)
+    wait_until(lambda: not server.leases(), "the release")
+    wait_until(lambda: rig.engine.get("/healthz")["endpoints"] == 0, "the end of the endpoint")
     assert len(rig.capture.frames(kind=Kind.RELEASE)) == 1
 
 
@@ -113,8 +112,8 @@ def test_sandbox_that_ends_without_a_word(rig: Rig, server: DhcpServer) -> None:
     rig.daemon.stop()
     rig.daemon.start()
 
-    wait_until(lambda: [lease.mac for lease in server.leases()] == [neighbour.mac], "the release", 10)
-    wait_until(lambda: rig.engine.get("/healthz")["endpoints"] == 1, "the end of one endpoint", 5)
+    wait_until(lambda: [lease.mac for lease in server.leases()] == [neighbour.mac], "the release")
+    wait_until(lambda: rig.engine.get("/healthz")["endpoints"] == 1, "the end of one endpoint")
 
     (release,) = rig.capture.frames(kind=Kind.RELEASE)
     assert release.packet.chaddr == gone.mac
@@ -141,10 +140,10 @@ def test_networks_that_the_engine_does_not_have(rig: Rig, server: DhcpServer, tm
     listed.write_text(known)
     rig.daemon.stop()
     rig.daemon.start("answeringengine", str(listed))
-    wait_until(lambda: rig.engine.get("/healthz")["engine_connected"], "the watcher", 10)
+    wait_until(lambda: rig.engine.get("/healthz")["engine_connected"], "the watcher")
     phantom = rig.engine.create_network(ignore_conflicts="true")
 
-    wait_until(lambda: rig.engine.get("/healthz")["networks"] == 2, "the end of one network", SURE_SECONDS + 10)
+    wait_until(lambda: rig.engine.get("/healthz")["networks"] == 2, "the end of one network")
 
     assert "the engine has no such network" in rig.plugin.log
     assert rig.engine.call("CreateEndpoint", {**container.request, "NetworkID": phantom}).error

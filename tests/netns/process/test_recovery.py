@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.api.unit import reaction
-from tests.lab.command import run, wait_until
+from tests.lab.command import PATIENCE_SECONDS, run, wait_until
 from tests.lab.dhcp import DhcpServer, Ipv6Options, ServerOptions
 from tests.lab.network import LAN, SERVER
 from tests.netns.process.fakeengine import INTERFACE, Answer, Container, FakeEngine
@@ -61,7 +61,7 @@ def test_running_containers(
     assert {lease.mac for lease in server.leases()} == {c.mac for c in containers}
     assert [m.kind for m in server.messages(containers[0].mac)][-2:] == ["REQUEST", "ACK"]
     for container in containers:
-        wait_until(lambda c=container: server.kinds6(c.duid)[-2:] == ["RENEW", "REPLY"], "a renewal of IPv6", 10)  # type: ignore[misc]
+        wait_until(lambda c=container: server.kinds6(c.duid)[-2:] == ["RENEW", "REPLY"], "a renewal of IPv6")  # type: ignore[misc]
         assert server.kinds6(container.duid).count("SOLICIT") == 1
     assert {lease.address for lease in server.leases6()} == {c.ip6 for c in containers}
 
@@ -101,12 +101,12 @@ def test_many_before_the_first_answer(rig: Rig, server: DhcpServer, instances: I
 
     (found,) = re.findall(rf"{MANY} endpoints found again in (\S+) s, (\d+) are still looked for", rig.plugin.log)
     print(f"{MANY} endpoints: first answer {seconds:.2f} s after the start, without any {idle:.2f} s; found in {found}")
-    assert seconds < RECOVERY_SECONDS + 4 * idle
+    assert seconds < RECOVERY_SECONDS + 10 * idle
     assert float(found[0]) >= RECOVERY_SECONDS or missing == 0
     assert {(v["endpoint_id"], v["phase"], v["mac"]) for v in views} == {
         (c.endpoint_id, "joined", c.mac) for c in containers
     }
-    wait_until(lambda: acks.keys() <= _since(acks, server), f"another ACK to each of {MANY}", 30, interval=0.2)
+    wait_until(lambda: acks.keys() <= _since(acks, server), f"another ACK to each of {MANY}", interval=0.2)
     assert sandboxes <= entered(rig.plugin)
     assert {f.packet.kind for f in rig.capture.frames()[frames:]} == {Kind.REQUEST}
     assert len(server.leases()) == MANY
@@ -158,8 +158,8 @@ def test_ended_before_the_first_lease(rig: Rig, instances: Instances, how: Calla
 
     instances.start()
 
-    wait_until(lambda: instances.endpoints == 0, "the end of the search for a lease", 5)
-    wait_until(lambda: rig.machine.links() == links, "the removal of the link", 5)
+    wait_until(lambda: instances.endpoints == 0, "the end of the search for a lease")
+    wait_until(lambda: rig.machine.links() == links, "the removal of the link")
     assert container.leave().status == container.delete().status == 200
 
 
@@ -209,11 +209,11 @@ def test_sandbox_that_went_meanwhile(rig: Rig, server: DhcpServer, instances: In
     gone.remove_sandbox()
     instances.start()
 
-    wait_until(lambda: instances.endpoints == 1, "the end of one endpoint", 5)
-    wait_until(lambda: [lease.mac for lease in server.leases()] == [neighbour.mac], "the release", 5)
+    wait_until(lambda: instances.endpoints == 1, "the end of one endpoint")
+    wait_until(lambda: [lease.mac for lease in server.leases()] == [neighbour.mac], "the release")
     (release,) = rig.capture.frames(kind=Kind.RELEASE)
     assert (release.packet.chaddr, release.source) == (gone.mac, gone.ip)
-    wait_until(lambda: f"dh-{gone.endpoint_id[:12]}" not in rig.machine.links(), "the removal of the link", 5)
+    wait_until(lambda: f"dh-{gone.endpoint_id[:12]}" not in rig.machine.links(), "the removal of the link")
     rig.wait_for_bound(neighbour, more_than=confirmed)
 
 
@@ -230,8 +230,8 @@ def test_killed_over_the_removal_of_a_link(rig: Rig, server: DhcpServer, instanc
 
     instances.again(kill_all)
 
-    wait_until(lambda: rig.machine.links() == links, "the removal of the link", 5)
-    wait_until(lambda: instances.endpoints == 0, "the end of the endpoint", 5)
+    wait_until(lambda: rig.machine.links() == links, "the removal of the link")
+    wait_until(lambda: instances.endpoints == 0, "the end of the endpoint")
     assert not server.leases()
     assert len(rig.capture.frames(kind=Kind.RELEASE)) == 1
 
@@ -245,7 +245,7 @@ def test_link_that_came_back_meanwhile(rig: Rig, server: DhcpServer, instances: 
 
     assert container.leave().status == container.delete().status == 200
 
-    wait_until(lambda: not server.leases(), "the release", 5)
+    wait_until(lambda: not server.leases(), "the release")
     assert len(rig.capture.frames(kind=Kind.RELEASE)) == 1
 
 
@@ -269,7 +269,7 @@ def test_killed_within_leave(rig: Rig, server: DhcpServer, instances: Instances)
     container = rig.joined()
     run("ip", "-n", rig.machine.lan, "link", "set", "port", "down")  # the release takes its two seconds
     with rig.engine.send("Leave", {"NetworkID": container.network_id, "EndpointID": container.endpoint_id}):
-        wait_until(lambda: container.view["phase"] == "leaving", "the beginning of Leave", 5)
+        wait_until(lambda: container.view["phase"] == "leaving", "the beginning of Leave")
         instances.end()
     run("ip", "-n", rig.machine.lan, "link", "set", "port", "up")
     container._detach()
@@ -277,7 +277,7 @@ def test_killed_within_leave(rig: Rig, server: DhcpServer, instances: Instances)
 
     assert container.leave().status == container.delete().status == 200
 
-    wait_until(lambda: not server.leases(), "the release", 5)
+    wait_until(lambda: not server.leases(), "the release")
     assert instances.endpoints == 0
 
 
@@ -327,7 +327,7 @@ def test_second_instance(rig: Rig, server: DhcpServer, instances: Instances) -> 
     frames = len(rig.capture.frames())
     second = PluginProcess(rig.machine, instances.directory)
 
-    assert second.process.wait(5) != 0
+    assert second.process.wait(PATIENCE_SECONDS) != 0
 
     assert "another instance of this plugin uses /" in rig.plugin.log
     assert container.view["phase"] == "joined"

@@ -6,7 +6,7 @@ import signal
 from tests.lab.command import wait_until
 from tests.lab.network import LAN, SERVER
 from tests.netns.process.fakeengine import INTERFACE, Container
-from tests.netns.process.rig import PATIENCE_SECONDS, Rig
+from tests.netns.process.rig import Rig
 from tests.netns.process.scripted import Behaviour, Grant, ScriptedServer, scripted_server
 from tests.netns.process.wire import NOWHERE, Frame, Kind
 
@@ -27,7 +27,7 @@ def taken_over(rig: Rig, server: ScriptedServer, behaviour: Behaviour) -> tuple[
 
 def confirm(rig: Rig, container: Container, before: int = 1) -> None:
     """Waits until the successor's question was answered."""
-    wait_until(lambda: rig.confirmations(container) > before, "a confirmed lease", PATIENCE_SECONDS)
+    wait_until(lambda: rig.confirmations(container) > before, "a confirmed lease")
 
 
 def has_udhcpc(container: Container) -> bool:
@@ -55,7 +55,7 @@ def test_whole_life(rig: Rig) -> None:
 
         rig.wait_for_frames(before + 2, LEASE_SECONDS * 0.5 + 1)
         renewed = container.view["renewed"]
-        wait_until(lambda: Kind.DISCOVER in kinds_since(rig, before), "a DISCOVER", LEASE_SECONDS)
+        wait_until(lambda: Kind.DISCOVER in kinds_since(rig, before), "a DISCOVER")
 
         frames = rig.capture.frames()[before:]
         unicast, broadcast, anew = (

@@ -66,7 +66,7 @@ def test_supervisor_killed(rig: Rig, server: DhcpServer) -> None:
     kill_supervisor(rig.plugin)
     rig.plugin.process.wait()
 
-    wait_until(lambda: not any(p.is_running() and p.status() != "zombie" for p in tree), "the end of the tree", 5)
+    wait_until(lambda: not any(p.is_running() and p.status() != "zombie" for p in tree), "the end of the tree")
     assert not rig.capture.frames(kind=Kind.RELEASE)
     assert f"inet {container.address} " in container.inside("ip", "-4", "-o", "addr")
 

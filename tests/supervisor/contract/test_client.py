@@ -12,7 +12,7 @@ from supervisor.contract.client import Client
 from supervisor.contract.errors import DeadlineExceeded, NotFound, Unavailable
 from supervisor.contract.messages import Answer, DeleteNetwork, Done, GetHealth, OperValues, Reply, Request
 
-PATIENCE_SECONDS = 5.0
+PATIENCE_SECONDS = 30.0
 
 
 class Channel:

@@ -162,6 +162,6 @@ def test_signals() -> None:
         assert process.stdout
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGTERM)
-        output, _ = process.communicate(timeout=10)
+        output, _ = process.communicate(timeout=30)
     assert output == f"{[int(signal.SIGHUP), int(signal.SIGTERM)]} set()\n"
     assert process.returncode == 0

@@ -253,5 +253,5 @@ def test_a_strangers_process_is_not_ours(home: Home) -> None:
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as stranger:
         home.process_manager.reap_orphans()
         assert stranger.poll() is None
-        stranger.communicate(timeout=10)
+        stranger.communicate(timeout=30)
     assert stranger.returncode == 0

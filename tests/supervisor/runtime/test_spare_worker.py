@@ -96,7 +96,7 @@ def test_prepared(home: Home, spare: SpareWorker) -> None:
 def test_no_descriptor_is_inherited(home: Home, spare: SpareWorker) -> None:
     """A udhcpc has none of the worker's sockets; it would keep the worker from seeing that a turn has died."""
     directory = Path(f"/proc/{_prepared(home, spare).pid}")
-    wait_until(lambda: len(_sockets(directory)) == 2, "the channel and the sleeper's end only", 10)
+    wait_until(lambda: len(_sockets(directory)) == 2, "the channel and the sleeper's end only")
     flags = [int((directory / "fdinfo" / number).read_text().split()[3], 8) for number in _sockets(directory)]
     assert all(flag & os.O_CLOEXEC for flag in flags)
 
@@ -168,7 +168,7 @@ def test_born_unheard(home: Home, spare: SpareWorker) -> None:
     child, diary = home.child()
     spare.assign(child)
     assert child.channel is not None
-    (worker,) = wait_until(lambda: _forked(spare), "the worker", 10)
+    (worker,) = wait_until(lambda: _forked(spare), "the worker")
     home.process_manager.not_forked(child.channel)
     assert diary.entries == [("exit", NOT_STARTED)]
     _, status = os.waitpid(worker.pid, 0)

@@ -46,7 +46,7 @@ HOSTILE = [
 
 def _script(shell: list[str], event: str, **environment: str) -> bytes:
     command = [*shell, str(SCRIPT), event]
-    return subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, timeout=10).stdout
+    return subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, timeout=30).stdout
 
 
 def test_whole_records() -> None:

@@ -26,7 +26,6 @@ from workers.system.clock import boottime
 BR0 = LinkSpec(LinkKind.BRIDGE, "br0")
 MAC = "02:00:00:00:00:01"
 SPEC = EndpointSpec("n" * 64, "e" * 64, BR0, MAC, ClientIdentity.of_mac(MAC), 10.0)
-PATIENCE_SECONDS = 10.0
 NAME = "nd-eeeeeeeeeeee"
 LEASE = Lease(IPv4Interface("192.0.2.10/24"), IPv4Address("192.0.2.1"), 600, boottime())
 
@@ -55,11 +54,11 @@ class Sleeper:
 
     def turn(self) -> psutil.Process:
         """The one that there is, or will be soon."""
-        return wait_until(lambda: self.turns, "a turn", PATIENCE_SECONDS)[0]
+        return wait_until(lambda: self.turns, "a turn")[0]
 
     def fall_asleep(self) -> None:
         """Waits until it has taken over from a turn that knew its endpoint, and there is no other."""
-        wait_until(lambda: self.name == NAME and not self.turns, "the end of the turn", PATIENCE_SECONDS)
+        wait_until(lambda: self.name == NAME and not self.turns, "the end of the turn")
 
     def end(self) -> int:
         """Its exit status, when it has ended."""
@@ -132,7 +131,7 @@ def test_woken(start: Callable[[], Sleeper]) -> None:
         worker.channel.send(LeaveSandbox(keep=True))
         assert worker.channel.recv() == Left()
         worker.fall_asleep()
-    wait_until(lambda: worker.descriptors <= descriptors, "no more descriptors than before", PATIENCE_SECONDS)
+    wait_until(lambda: worker.descriptors <= descriptors, "no more descriptors than before")
     worker.channel.send(Delete())
     assert worker.channel.recv() == Deleted()  # as the lease was to be kept
     assert worker.end() == 0
@@ -185,4 +184,4 @@ def test_killed(start: Callable[[], Sleeper]) -> None:
     turn = worker.turn()
     os.kill(worker.pid, signal.SIGKILL)
     assert worker.end() == -signal.SIGKILL
-    wait_until(lambda: not turn.is_running(), "the turn's end", PATIENCE_SECONDS)
+    wait_until(lambda: not turn.is_running(), "the turn's end")

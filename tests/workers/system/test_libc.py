@@ -13,7 +13,7 @@ import pytest
 
 from workers.system.libc import LIBC, PR_GET_TID_ADDRESS, checked, follow_parent, fork_sibling
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 30.0
 # A parent with a child that follows it; the child's pid comes when the kernel knows.
 FAMILY = """
 import os, signal
