@@ -209,8 +209,10 @@ class LeaseManager6:
             acquired.probe.forget()
             self._confirmed = acquired.confirmed
             self._placement.prepare(self._interface, slaac=acquired.lease.slaac)
-            self._adopt(acquired.lease)
-            self._run()
+            if self._adopt(acquired.lease):
+                self._run()
+            else:
+                self._run_later()
 
     def _run_later(self) -> None:
         self._stop_client()
@@ -283,16 +285,17 @@ class LeaseManager6:
         self._stop_client()
         self._client = NativeClient6(self._interface, self._spec.mac, Machine(self.client_identity))
 
-    def _adopt(self, lease: Lease6) -> None:
-        """The lease is in use from now on."""
+    def _adopt(self, lease: Lease6) -> bool:
+        """The lease is in use from now on; False if the kernel refused its address."""
         self._forget_candidate()
         if not self._put(self.lease, lease):
             if self._client is not None:
                 self._client.retry(RETRY_SECONDS)
-            return
+            return False
         self.lease, self._claimant = lease, None
         self._begin_timers(lease, lease.obtained)
         self._report(LeaseObtained(lease))
+        return True
 
     def _begin_timers(self, lease: Lease6, at: float) -> None:
         if self._timers is None:
