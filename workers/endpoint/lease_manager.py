@@ -62,7 +62,6 @@ class LeaseManager:
         self._paused_until = 0.0
         self._confirmed = confirmed
         self._bound = False
-        self._dropped = False
         self._refused = False
         self._native = False
 
@@ -87,7 +86,8 @@ class LeaseManager:
             self.client_identity = replace(self.client_identity, hostname=attach.hostname)
             self._confirmed = False  # the server does not know it yet
         self._placement.joined, self._placement.mtu_limit = attach.gateway, mtu_limit
-        taken_over = attach.arrived and self.lease.runs(boottime())
+        self._refused = attach.arrived and self._is_dropped()  # by the server, which another process was told
+        taken_over = attach.arrived and self.lease.runs(boottime()) and not self._refused
         if taken_over:
             self._apply(self.lease)  # its former lease manager may have died over a change
         self._native = taken_over or self._stays_native
@@ -95,7 +95,7 @@ class LeaseManager:
             self._decline(self.lease, self._claimant)
             return
         self._run()
-        if self.lease != NO_LEASE:
+        if self.lease != NO_LEASE and not self._is_dropped():
             self._defend()
 
     def on_conflict(self, mac: str) -> None:
@@ -211,11 +211,19 @@ class LeaseManager:
 
     def _on_expiry(self) -> None:
         """No server has answered in time: the client asks for a new lease from now on."""
-        if self._spec.drop_expired:
+        self._drop()
+        self._ask_anew()
+
+    def _drop(self) -> None:
+        """With `expired=drop` the address that is not ours any more leaves the link (RFC 2131 section 4.4.5)."""
+        if self._spec.drop_expired and not self._is_dropped():
             self._defence.end()
             self._placement.drop(self._interface, self.lease)
-            self._dropped = True
-        self._ask_anew()
+
+    def _is_dropped(self) -> bool:
+        """Asks the link, as the process that dropped the address may have died since."""
+        kept = self.lease == NO_LEASE or self._placement.has(self._interface, self.lease)
+        return self._spec.drop_expired and not kept
 
     def _on_event(self, event: ClientEvent) -> None:
         match event:
@@ -235,7 +243,7 @@ class LeaseManager:
     def _on_granted(self, lease: Lease, *, fresh: bool) -> None:
         if fresh and self._is_strange(lease):
             self._insist(lease)
-        elif self._claimant is not None or self._dropped or lease.address.ip != self.lease.address.ip:
+        elif self._claimant is not None or lease.address.ip != self.lease.address.ip or self._is_dropped():
             self._examine(lease)
         else:
             self._adopt(lease)
@@ -287,7 +295,7 @@ class LeaseManager:
             self.clients.reject()
             return
         self._bound, self._refused, self._timers.silent = True, False, False
-        self._claimant, self._dropped = None, False
+        self._claimant = None
         self.lease = lease
         self._timers.begin(lease, lease.obtained)
         self.clients.accept(lease, slept())
@@ -320,6 +328,7 @@ class LeaseManager:
     def _on_refused(self, words: str) -> None:
         self._bound, self._refused = False, True  # the deconfig that follows means nothing new
         self._tell(Trouble.NAK, f"the server refused {self.lease.address.ip}: {words!r}")
+        self._drop()
         self._ask_anew()
 
     def _on_given_up(self) -> None:

@@ -65,6 +65,7 @@ class LeaseManager6:
         self._probe = AddressProbe(spec.mac, enabled=spec.conflict is not ConflictCheck.OFF)
         self._candidate: Lease6 | None = None
         self._claimant: str | None = None
+        self._refused = False
         self._client: NativeClient6 | None = None
         self._search: Exchange | None = None
         self._socket: PacketSocket6 | None = None
@@ -128,7 +129,7 @@ class LeaseManager6:
     def check(self) -> None:
         """The link has changed: the kernel takes its addresses off one that goes down."""
         lease = self.lease
-        ours = lease is not None and not lease.slaac and (lease.runs(boottime()) or not self._spec.drop_expired)
+        ours = lease is not None and not lease.slaac and self._stays(lease)
         if lease is not None and ours and not self._placement.has(self._interface, lease):
             self._put(None, lease)
             if self._client is not None:
@@ -234,7 +235,7 @@ class LeaseManager6:
                 case Granted(lease):
                     self._on_granted(lease)
                 case Refused(words):
-                    self._tell(Trouble.NAK, f"the server refused {self._address}: {words!r}")
+                    self._on_refused(words)
                 case Unusable(reason):
                     self._tell(Trouble.INVALID, reason)
                 case Unanswered():
@@ -248,7 +249,7 @@ class LeaseManager6:
         """Probes for an address before it is used; a renewal needs no probe."""
         former = self.lease
         lease = replace(lease, router=former.router if former else None)
-        in_use = former is not None and former.address == lease.address and former.runs(boottime())
+        in_use = former is not None and former.address == lease.address and self._stays(former)
         if in_use and self._claimant is None:
             self._adopt(lease)
             return
@@ -261,6 +262,17 @@ class LeaseManager6:
         else:
             self._candidate = lease
             self._deadlines.set(self._on_silence, self._probe.settled_at)
+
+    def _on_refused(self, words: str) -> None:
+        """The client asks for another lease by itself."""
+        self._refused = True
+        self._tell(Trouble.NAK, f"the server refused {self._address}: {words!r}")
+        if self.lease is not None and self._spec.drop_expired:
+            self._placement.drop(self._interface, self.lease)
+
+    def _stays(self, lease: Lease6) -> bool:
+        """Whether the address belongs on the link. With `expired=keep` one in use is never given up."""
+        return not self._spec.drop_expired or (lease.runs(boottime()) and not self._refused)
 
     def _on_silence(self) -> None:
         if self._candidate is not None:
@@ -292,7 +304,7 @@ class LeaseManager6:
             if self._client is not None:
                 self._client.retry(RETRY_SECONDS)
             return False
-        self.lease, self._claimant = lease, None
+        self.lease, self._claimant, self._refused = lease, None, False
         self._begin_timers(lease, lease.obtained)
         self._report(LeaseObtained(lease))
         return True
@@ -304,7 +316,8 @@ class LeaseManager6:
         self._timers.begin(lease, at)
 
     def _report_silence(self, report: Report) -> None:
-        if isinstance(report, LeaseTrouble) and report.kind is Trouble.NO_ANSWER and self.lease is not None:
+        silent = isinstance(report, LeaseTrouble) and report.kind is Trouble.NO_ANSWER
+        if silent and self.lease is not None and self._stays(self.lease):
             self._put(None, self.lease)
         self._report(report)
 

@@ -30,15 +30,17 @@ def configure(
 ) -> tuple[str, ...]:
     """Applies `lease` to `interface`, in the present namespace; returns one sentence for each change.
 
-    `previous` is the lease that was applied before: its address and routes are replaced, all others stay. `joined` is
-    the gateway in our answer to Join. With `announced` a new address is announced by ARP.
+    `previous` is the lease that was applied before: its address and routes are replaced, all others stay. If its
+    address is not on the link any more, nothing of it is. `joined` is the gateway in our answer to Join. With
+    `announced` a new address is announced by ARP.
     If the kernel refuses one of the lease's routes, only that route is missing, and gets a sentence too.
     Raises NetlinkError if the link is gone or its address cannot be changed.
     """
     with Netlink() as netlink:
         link = netlink.require_link(interface)
         before = _state(netlink, link)
-        changes = difference(before, previous, lease, skip_routes=skip_routes, joined=joined)
+        there = previous if previous is not None and _has(before, previous) else None
+        changes = difference(before, there, lease, skip_routes=skip_routes, joined=joined)
         made = tuple(_apply(netlink, link, before, changes, lease, joined=joined))
         if changes.add_address is not None and announced:
             made += (_announced(link, changes.add_address.ip),)
@@ -55,6 +57,17 @@ def unconfigure(interface: str, lease: Lease, *, skip_routes: bool) -> tuple[str
         before = _state(netlink, link)
         changes = withdrawal(before, lease, skip_routes=skip_routes)
         return tuple(_apply(netlink, link, before, changes, lease, joined=None))
+
+
+def is_applied(interface: str, lease: Lease) -> bool:
+    """Whether `interface` has the lease's address. Raises NetlinkError."""
+    with Netlink() as netlink:
+        return _has(_state(netlink, netlink.require_link(interface)), lease)
+
+
+def _has(state: LinkState, lease: Lease) -> bool:
+    """Whether the lease's address is on the link, whichever prefix length it has there."""
+    return any(address.ip == lease.address.ip for address in state.addresses)
 
 
 def _state(netlink: Netlink, link: Link) -> LinkState:

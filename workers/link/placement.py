@@ -9,7 +9,7 @@ from ipaddress import IPv4Address
 
 from workers.contract.lease import Lease
 from workers.contract.messages import EndpointSpec, LeaseTrouble, Report, Trouble
-from workers.link.configure import configure, unconfigure
+from workers.link.configure import configure, is_applied, unconfigure
 from workers.link.mtu import follow_mtu
 from workers.netlink.operations import NetlinkError
 
@@ -24,18 +24,15 @@ class Placement:
         self.mtu_limit: int | None = None
         self._spec = spec
         self._report = report
-        self._dropped = False
 
     def put(self, interface: str, previous: Lease, lease: Lease) -> bool:
         """Applies `lease` in place of `previous`; False if the kernel refused."""
         previous, lease = self._spec.applied(previous), self._spec.applied(lease)
-        there = None if self._dropped else previous
         try:
-            changes = configure(interface, there, lease, skip_routes=self._spec.skip_routes, joined=self.joined)
+            changes = configure(interface, previous, lease, skip_routes=self._spec.skip_routes, joined=self.joined)
         except NetlinkError as error:
             self._report(LeaseTrouble(Trouble.INVALID, f"the lease could not be applied: {error}", lease.family))
             return False
-        self._dropped = False
         _tell(interface, (*changes, *follow_mtu(interface, previous, lease, self.mtu_limit)))
         return True
 
@@ -46,8 +43,14 @@ class Placement:
         except NetlinkError as error:
             self._report(LeaseTrouble(Trouble.INVALID, f"the address could not be removed: {error}", lease.family))
             return
-        self._dropped = True
         _tell(interface, changes)
+
+    def has(self, interface: str, lease: Lease) -> bool:
+        """Whether the lease's address is on the link; it is if the kernel does not tell."""
+        try:
+            return is_applied(interface, lease)
+        except NetlinkError:
+            return True
 
 
 def _tell(interface: str, changes: Iterable[str]) -> None:

@@ -1,6 +1,8 @@
 """Leases that run out, that are kept, that could not be given back: judged at the server and in the kernel."""
 
 import itertools
+import os
+import signal
 import time
 from collections.abc import Callable
 
@@ -8,12 +10,12 @@ import pytest
 
 from tests.lab.command import run, wait_until
 from tests.lab.dhcp import DhcpServer, Ipv6Options, ServerOptions
-from tests.lab.network import LAN
+from tests.lab.network import LAN, SERVER
 from tests.netns.process.fakeengine import Answer, Container
 from tests.netns.process.hurried import with_constants
 from tests.netns.process.instances import Instances
 from tests.netns.process.rig import Rig
-from tests.netns.process.scripted import Grant, scripted_server
+from tests.netns.process.scripted import Behaviour, Grant, refusal, scripted_server
 from tests.netns.process.wire import Kind, Option, Packet
 
 LEASE_SECONDS = 30  # a shorter one is not left to udhcpc
@@ -63,16 +65,9 @@ def start_as(rig: Rig, network: str, chosen: str) -> Container:
 def test_expired(rig: Rig) -> None:
     """Without a server `drop` takes the address off at expiry, `keep` leaves it; both are bound again soon after.
 
-    Whoever keeps the lease: udhcpc, or the native client.
+    Whoever keeps the lease: udhcpc, or the native client. A worker that was killed meanwhile knows of it, too.
     """
-    grants: dict[str, Grant] = {}
-    spare = (Grant(LAN[60 + number], lease_time=LEASE_SECONDS) for number in itertools.count())
-
-    def answer(packet: Packet) -> list[bytes]:
-        if packet.chaddr not in grants:
-            grants[packet.chaddr] = next(spare)
-        return grants[packet.chaddr].answer(packet)
-
+    answer = to_each_its_own(LEASE_SECONDS)
     with scripted_server(rig.machine.lan, answer) as server:
         clients = ("udhcpc", "native")
         keep = [rig.joined(rig.network(ignore_conflicts="true", client=client)) for client in clients]
@@ -84,6 +79,7 @@ def test_expired(rig: Rig) -> None:
         wait_until(lambda: all(c.view["lease_state"] == "expired" for c in (*keep, *drop)), "each lease's end")
         assert [c.inet for c in keep] == [[c.address] for c in keep]
         assert not rig.engine.get("/healthz")["healthy"]
+        rig.restart_worker(drop[0])
 
         begun = time.monotonic()
         server.behaviour = answer
@@ -95,6 +91,46 @@ def test_expired(rig: Rig) -> None:
             assert "default" in container.inside("ip", "-4", "route")
         wait_until(lambda: rig.engine.get("/healthz")["healthy"], "a healthy plugin")
         rig.clean()
+
+
+def test_refused(rig: Rig, instances: Instances) -> None:
+    """With `drop` a NAK takes the address off, and no later instance puts it back; address and default route come with
+    the next lease. Whoever keeps the lease."""
+    answer = to_each_its_own(600)
+    with scripted_server(rig.machine.lan, answer) as server:
+        networks = [rig.network(ignore_conflicts="true", expired="drop", client=c) for c in ("udhcpc", "native")]
+        udhcpc, native = (rig.joined(network) for network in networks)
+        server.behaviour = lambda packet: [refusal(packet).encode()] if packet.kind is Kind.REQUEST else []
+        os.kill(udhcpc.view["udhcpc_pid"], signal.SIGUSR1)
+        os.kill(native.view["worker_pid"], signal.SIGKILL)
+        wait_until(lambda: not (udhcpc.inet or native.inet), "empty links", 30)
+
+        instances.end()
+        before = len(rig.capture.frames())
+        instances.start()
+        asked = {udhcpc.mac, native.mac}
+        wait_until(lambda: {f.mac for f in rig.capture.frames()[before:]} >= asked, "a question of each", 30)
+        assert (udhcpc.inet, native.inet) == ([], [])
+        assert {f.packet.kind for f in rig.capture.frames()[before:]} == {Kind.DISCOVER}
+
+        server.behaviour = answer
+        for container in (udhcpc, native):
+            wait_until(lambda c=container: c.inet == [c.address], "the address", 60)  # type: ignore[misc]
+            wait_until(lambda c=container: f"via {SERVER}" in c.default_route, "the route", 10)  # type: ignore[misc]
+        rig.clean()
+
+
+def to_each_its_own(seconds: int) -> Behaviour:
+    """Each client has an address of its own for so long."""
+    grants: dict[str, Grant] = {}
+    spare = (Grant(LAN[60 + number], lease_time=seconds) for number in itertools.count())
+
+    def answer(packet: Packet) -> list[bytes]:
+        if packet.chaddr not in grants:
+            grants[packet.chaddr] = next(spare)
+        return grants[packet.chaddr].answer(packet)
+
+    return answer
 
 
 def test_lease_that_is_kept(rig: Rig, server: DhcpServer, instances: Instances) -> None:
