@@ -1,7 +1,8 @@
 """The machine in the sandbox: keeps a lease over sockets that are open only while it waits for an answer.
 
-It asks for an address that it holds over UDP, from that address; without one, over a packet socket. Must not know
-conflicts, nor what follows from its reports.
+It asks the server of its lease over UDP, from its address. All servers it asks over a packet socket, which no firewall
+of the container stops: a VPN's kill switch must not cost the lease. Must not know conflicts, nor what follows from its
+reports.
 """
 
 import logging
@@ -10,13 +11,12 @@ import struct
 
 from workers.dhcp4.codec import CLIENT_PORT, SERVER_PORT, Answer, Malformed, decode
 from workers.dhcp4.machine import Effect, Granted, Machine, Offered, Refused, Send, State, Unanswered, Unusable
-from workers.dhcp4.packet_socket import PacketSocket
+from workers.dhcp4.packet_socket import NOBODY, PacketSocket
 from workers.dhcp4.release import release_by_broadcast
 from workers.system.clock import boottime
 
 PKTINFO = struct.Struct("=I4s4s")  # ip(7), struct in_pktinfo: the interface, the source, unused
 IP_PKTINFO = 8
-BROADCAST = "255.255.255.255"
 MAX_DATAGRAM = 65536
 MAX_DATAGRAMS = 64  # read at a time: a flood must not keep the worker from other work
 ASKING = (State.RENEWING, State.REBINDING, State.SELECTING, State.REQUESTING)
@@ -86,12 +86,12 @@ class NativeClient:
     def _send(self, message: Send) -> None:
         """Sends. The machine tries a message that cannot be sent again, as one without an answer."""
         try:
-            if message.source is None:
-                self._packet_socket().broadcast(message.payload)
+            if message.to is None:
+                self._packet_socket().broadcast(message.payload, message.source or NOBODY)
             else:
+                assert message.source is not None
                 source = (socket.IPPROTO_IP, IP_PKTINFO, PKTINFO.pack(0, message.source.packed, bytes(4)))
-                to = BROADCAST if message.to is None else str(message.to)
-                self._udp_socket().sendmsg([message.payload], [source], 0, (to, SERVER_PORT))
+                self._udp_socket().sendmsg([message.payload], [source], 0, (str(message.to), SERVER_PORT))
         except OSError as error:
             log.debug("%s not sent: %s", self._machine.state, error, extra={"interface": self._interface})
 
@@ -109,7 +109,6 @@ class NativeClient:
                 socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
             )
             udp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            udp.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
             udp.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, self._interface.encode())
             udp.bind(("", CLIENT_PORT))
         return self._udp

@@ -1,12 +1,13 @@
 """A packet socket that sees all packets to the DHCP client port of one interface, even without an address.
 
-The worker opens one for a first lease, and closes it after the answer: at each close of such a socket the kernel waits
-out a grace period of some 15 ms.
+No firewall of a container sees its packets, but for one at the link itself. It is closed after the answer: at each
+close of such a socket the kernel waits out a grace period of some 15 ms.
 """
 
 import socket
 import struct
 from dataclasses import replace
+from ipaddress import IPv4Address
 from types import TracebackType
 from typing import Self
 
@@ -25,7 +26,7 @@ from workers.system.packet_filter import (
 
 ETH_P_IP = 0x0800
 BROADCAST_MAC = b"\xff" * 6
-ANYWHERE, EVERYONE = bytes(4), b"\xff" * 4
+NOBODY, EVERYONE = IPv4Address(0), b"\xff" * 4
 IP_HEADER = struct.Struct("!BBHHHBBH4s4s")
 UDP_HEADER = struct.Struct("!HHHH")
 TTL = 64
@@ -67,16 +68,16 @@ class PacketSocket:
         """Takes some 15 ms."""
         self._socket.close()
 
-    def broadcast(self, payload: bytes) -> None:
-        """Sends a DHCP message from 0.0.0.0 to 255.255.255.255. Raises OSError."""
+    def broadcast(self, payload: bytes, source: IPv4Address = NOBODY) -> None:
+        """Sends a DHCP message from `source` to 255.255.255.255. Raises OSError."""
         udp_length = UDP_HEADER.size + len(payload)
-        pseudo = ANYWHERE + EVERYONE + struct.pack("!BBH", 0, socket.IPPROTO_UDP, udp_length)
+        pseudo = source.packed + EVERYONE + struct.pack("!BBH", 0, socket.IPPROTO_UDP, udp_length)
         ports = struct.pack("!HHH", CLIENT_PORT, SERVER_PORT, udp_length)
         value = checksum(pseudo + ports + bytes(2) + payload) or 0xFFFF
         udp = ports + struct.pack("!H", value) + payload
         fields = (0x45, 0, IP_HEADER.size + len(udp), 0, 0, TTL, socket.IPPROTO_UDP)
-        header = IP_HEADER.pack(*fields, 0, ANYWHERE, EVERYONE)
-        header = IP_HEADER.pack(*fields, checksum(header), ANYWHERE, EVERYONE)
+        header = IP_HEADER.pack(*fields, 0, source.packed, EVERYONE)
+        header = IP_HEADER.pack(*fields, checksum(header), source.packed, EVERYONE)
         self._socket.sendto(header + udp, (self._interface, ETH_P_IP, 0, 0, BROADCAST_MAC))
 
     def receive(self) -> list[Answer]:

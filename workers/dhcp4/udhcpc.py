@@ -199,10 +199,6 @@ class Client:
             log.debug("udhcpc[%d] %s", self.pid, text)
         return data is not None
 
-    def renew(self) -> None:
-        """Makes udhcpc renew now, before its time."""
-        os.kill(self.pid, signal.SIGUSR1)
-
     def stop(self) -> int:
         """Ends it without a DHCPRELEASE (SIGTERM without -R). Returns its exit status; `rest` has its last events."""
         status = 0

@@ -19,16 +19,21 @@ RETRY_SECONDS = 5.0
 
 
 class Clients:
-    """`options` gives the options of a udhcpc that starts now; `take` gets each event of the present client."""
+    """`options` gives the options of a udhcpc that starts now; `take` gets each event of the present client.
+
+    `late` is called when udhcpc has not renewed a lease in time.
+    """
 
     def __init__(
         self,
         options: Callable[[], ClientOptions],
         take: Callable[[ClientEvent], None],
         report: Callable[[Report], None],
+        late: Callable[[], None],
     ) -> None:
         self._options = options
         self._take = take
+        self._late = late
         self._report = report
         self._client: Client | None = None
         self._native: NativeClient | None = None
@@ -128,19 +133,18 @@ class Clients:
     def _look_later(self, after: float) -> None:
         """Sets the time by which udhcpc should have renewed the lease."""
         lease = self._lease
-        times = (t + LATE_SECONDS for t in (lease.t1, lease.t2, lease.expires) if t is not None) if lease else ()
+        times = (t + LATE_SECONDS for t in (lease.t1, lease.t2) if t is not None) if lease else ()
         self._deadlines.set(self._look, next((t for t in times if t > after), None))
 
     def _look(self) -> None:
-        """udhcpc's clock stands still in a suspend: if it is late by that, it renews now."""
-        missed = slept() - self._slept
+        """udhcpc's clock stands still in a suspend, and in a long lease it asks other servers half a minute before the
+        end. It could be told to renew now, but without an answer it would give the lease up after 12 s."""
+        now, missed = boottime(), slept() - self._slept
         self._slept += missed
-        self._look_later(boottime())
-        if self._client is not None and self._lease is not None and missed > LATE_SECONDS:
-            if self._lease.runs(boottime()):
-                self._client.renew()
-            else:
-                self.start_udhcpc()
+        self._look_later(now)
+        t2 = self._lease.t2 if self._lease is not None else None
+        if self._client is not None and (missed > LATE_SECONDS or (t2 is not None and now >= t2)):
+            self._late()
 
     def _on_answer(self) -> None:
         self._dispatch(self._native.read() if self._native else [])

@@ -46,7 +46,7 @@ class LeaseManager:
 
     def __init__(self, spec: EndpointSpec, lease: Lease, report: Callable[[Report], None], *, confirmed: bool) -> None:
         self.lease = lease
-        self.clients = Clients(self._options, self._on_event, report)
+        self.clients = Clients(self._options, self._on_event, report, self._on_late)
         self._placement = Placement(spec, report)
         self._spec = spec
         self._report = report
@@ -222,8 +222,14 @@ class LeaseManager:
 
     def _is_dropped(self) -> bool:
         """Asks the link, as the process that dropped the address may have died since."""
-        kept = self.lease == NO_LEASE or self._placement.has(self._interface, self.lease)
-        return self._spec.drop_expired and not kept
+        known = self._spec.drop_expired and self.lease != NO_LEASE
+        return known and not self._placement.has(self._interface, self.lease)
+
+    def _on_late(self) -> None:
+        """udhcpc has not renewed the lease by its time. Our own client does, as long as it runs."""
+        if self._bound and self._is_ours():
+            self._native = True
+            self._restart()
 
     def _on_event(self, event: ClientEvent) -> None:
         match event:

@@ -60,6 +60,17 @@ class Grant:
         return replace(answer, options=options, giaddr=self.relay)
 
 
+def to_each_its_own(seconds: int, more: Mapping[int, bytes | None] | None = None) -> Behaviour:
+    """Each client has an address of its own for so long."""
+    grants: dict[str, Grant] = {}
+
+    def answer(packet: Packet) -> list[bytes]:
+        spare = Grant(LAN[60 + len(grants)], lease_time=seconds, more=more or {})
+        return grants.setdefault(packet.chaddr, spare).answer(packet)
+
+    return answer
+
+
 def requested_address(packet: Packet) -> IPv4Address:
     """Of a REQUEST: option 50 while selecting, ciaddr while renewing (RFC 2131 section 4.3.2)."""
     requested = packet.options.get(Option.REQUESTED_ADDRESS)

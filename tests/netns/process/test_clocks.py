@@ -19,11 +19,16 @@ from tests.netns.process.rig import Rig
 from tests.netns.process.wire import Kind
 
 DAY, HOUR = 86400, 3600
+UDHCPC_WAIT, WAIT = 1, 0.5  # for an answer; the product waits longer
+UDHCPC_TRIES = 4  # of a renewal that udhcpc is told to make: then it gives the lease up
 LEASE_SECONDS = 120  # the lab's server's
 CLOCKS = """
 import time
 from pathlib import Path
+from workers.dhcp4 import machine, udhcpc
 from workers.system import alarm
+
+udhcpc.RETRY_SECONDS, machine.TAKEOVER_WAIT_SECONDS = {udhcpc_wait}, {wait}
 
 ahead, real_clock, real_time, real_set = Path({ahead!r}), time.clock_gettime, time.time, alarm.Alarm.set
 
@@ -63,7 +68,7 @@ class Clocks:
 def _clocks(alone: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clocks:
     clocks = Clocks(tmp_path / "ahead")
     clocks.set()
-    program = CLOCKS.format(ahead=seen_by_plugin(clocks.ahead))
+    program = CLOCKS.format(ahead=seen_by_plugin(clocks.ahead), udhcpc_wait=UDHCPC_WAIT, wait=WAIT)
     monkeypatch.setattr("tests.netns.process.plugin.PROGRAM", ("-c", program))
     return clocks
 
@@ -96,6 +101,21 @@ def test_suspend(
     assert [container.view[k] for k in ("mac", "address")] == [before[k] for k in ("mac", "address")]
     assert [lease.mac for lease in server.leases()] == [container.mac]
     assert rig.engine.get("/healthz")["healthy"]
+
+
+def test_network_that_is_slow_to_come_back(rig: Rig, server: DhcpServer, clocks: Clocks, container: Container) -> None:
+    """After a suspend a lease that runs is renewed however long no server answers, and not given up for another."""
+    frames, confirmed = len(rig.capture.frames()), rig.confirmations(container)
+    server.stop()
+    clocks.set(slept=LEASE_SECONDS * 0.6)
+    clocks.wake(container)
+    rig.wait_for_frames(frames + UDHCPC_TRIES + 2, 60)
+
+    server.start()
+    rig.wait_for_bound(container, more_than=confirmed)
+
+    assert {frame.packet.kind for frame in rig.capture.frames()[frames:]} == {Kind.REQUEST}
+    assert container.inet == [container.address]
 
 
 def test_short_suspend(rig: Rig, clocks: Clocks, container: Container) -> None:

@@ -1,6 +1,5 @@
 """Leases that run out, that are kept, that could not be given back: judged at the server and in the kernel."""
 
-import itertools
 import os
 import signal
 import time
@@ -10,13 +9,13 @@ import pytest
 
 from tests.lab.command import run, wait_until
 from tests.lab.dhcp import DhcpServer, Ipv6Options, ServerOptions
-from tests.lab.network import LAN, SERVER
+from tests.lab.network import SERVER
 from tests.netns.process.fakeengine import Answer, Container
 from tests.netns.process.hurried import with_constants
 from tests.netns.process.instances import Instances
 from tests.netns.process.rig import Rig
-from tests.netns.process.scripted import Behaviour, Grant, refusal, scripted_server
-from tests.netns.process.wire import Kind, Option, Packet
+from tests.netns.process.scripted import refusal, scripted_server, to_each_its_own
+from tests.netns.process.wire import Kind, Option
 
 LEASE_SECONDS = 30  # a shorter one is not left to udhcpc
 BACK_SECONDS = 30.0
@@ -118,19 +117,6 @@ def test_refused(rig: Rig, instances: Instances) -> None:
             wait_until(lambda c=container: c.inet == [c.address], "the address", 60)  # type: ignore[misc]
             wait_until(lambda c=container: f"via {SERVER}" in c.default_route, "the route", 10)  # type: ignore[misc]
         rig.clean()
-
-
-def to_each_its_own(seconds: int) -> Behaviour:
-    """Each client has an address of its own for so long."""
-    grants: dict[str, Grant] = {}
-    spare = (Grant(LAN[60 + number], lease_time=seconds) for number in itertools.count())
-
-    def answer(packet: Packet) -> list[bytes]:
-        if packet.chaddr not in grants:
-            grants[packet.chaddr] = next(spare)
-        return grants[packet.chaddr].answer(packet)
-
-    return answer
 
 
 def test_lease_that_is_kept(rig: Rig, server: DhcpServer, instances: Instances) -> None:

@@ -31,6 +31,7 @@ class PlayedClients:
     options: Callable[[], ClientOptions]
     take: Callable[[ClientEvent], None]
     report: Callable[[Report], None]
+    late: Callable[[], None]
     machines: list[Machine] = field(default_factory=list)
     udhcpcs: list[tuple[float, ClientOptions]] = field(default_factory=list)
     last_words: list[ClientEvent] = field(default_factory=list)
