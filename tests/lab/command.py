@@ -11,6 +11,7 @@ T = TypeVar("T")
 MACHINE = "/run/machine"  # its root, where a test runs in the plugin's root file system
 SLOWNESS = float(os.environ.get("SLOWNESS", "1"))  # how much longer than on a usual machine all takes here
 PATIENCE_SECONDS = 30.0  # of a usual wait; where nothing is wrong it does not matter how many
+SLACK_SECONDS = 5.0  # that a busy machine may take for what is done at once
 POLL_INTERVAL = 0.02  # seconds; a file or a socket of another process cannot be waited for otherwise
 
 

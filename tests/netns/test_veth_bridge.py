@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.command import SLACK_SECONDS
 from tests.lab.network import BRIDGE
 from tests.netns.lan import CONTAINER_LINK, HOST_LINK, MAC, SPEC, create_pair, link, readable, run, shell
 from workers.contract.lease import Route
@@ -102,13 +103,13 @@ def test_bridge_keeps_its_mac() -> None:
     ("bridge", "words"), [("absent", "absent: there is none of that name"), ("lo", "lo is a hardware link")]
 )
 def test_wrong_bridge_fails_at_once_and_leaves_nothing(bridge: str, words: str) -> None:
-    """The text names the bridge, the answer takes less than half a second, no link is left."""
+    """The text names the bridge, nothing is waited for, no link is left."""
     before, begun = names(), time.monotonic()
 
     with pytest.raises(NetlinkError, match=words):
         create_pair(bridge=bridge)
 
-    assert time.monotonic() - begun < 0.5
+    assert time.monotonic() - begun < SLACK_SECONDS
     assert names() == before
 
 

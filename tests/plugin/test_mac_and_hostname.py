@@ -30,7 +30,7 @@ pytestmark = pytest.mark.plugin
 
 MAC = "02:00:5e:00:53:03"
 AT_ONCE = 8
-DNS_SECONDS = 5.0
+DNS_SECONDS = 15.0
 
 
 def test_mac_address_of_the_users_choice(run: Run, plugin: Plugin, dhcp: DhcpServer) -> None:

@@ -30,9 +30,9 @@ KILLED = {
     "spare": {"spare"},
 }
 LOSING = {"RELEASE", "DECLINE", "NAK"}
-RESTART_TIMEOUT = 15.0  # seconds, on a busy machine; the first restart of a worker comes after one
+RESTART_TIMEOUT = 30.0  # seconds, on a busy machine; the first restart of a worker comes after one
 SLOW_SERVER = 3  # seconds to each answer; the budget is 10
-API_LIMIT = 1.0  # seconds
+API_LIMIT = 10.0  # seconds, on a busy machine; the engine would wait for 30
 ASLEEP_BYTES = 1_500_000  # a worker that did its work itself has three times that
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.lab.command import run
+from tests.lab.command import SLACK_SECONDS, run
 from tests.lab.dhcp import DhcpServer
 from tests.lab.network import BRIDGE
 from tests.netns.process.fakeengine import network_request
@@ -42,7 +42,7 @@ def refused(rig: Rig, bridge: str = BRIDGE) -> str:
     answer = container.create()
 
     assert answer.status == 500
-    assert BUDGET - 1 < answer.seconds < BUDGET + 1
+    assert BUDGET - 1 < answer.seconds < BUDGET + SLACK_SECONDS
     assert rig.machine.links() == links
     assert rig.engine.get("/v1/endpoints") == {"endpoints": []}
     return answer.error
@@ -116,7 +116,7 @@ def test_bridge_removed_meanwhile(rig: Rig, own_bridge: str) -> None:
 
     answer = container.create()
 
-    assert (answer.status, answer.seconds < 0.5) == (500, True)
+    assert (answer.status, answer.seconds < SLACK_SECONDS) == (500, True)
     assert own_bridge in answer.error
 
 
@@ -164,7 +164,7 @@ def test_delete_while_the_lease_is_awaited(rig: Rig) -> None:
 
     with creating:
         assert b"deleted while it was being made" in creating.recv(4096)
-    assert (answer.status, answer.seconds < 1) == (200, True)
+    assert (answer.status, answer.seconds < SLACK_SECONDS) == (200, True)
     assert rig.machine.links() == links
 
 

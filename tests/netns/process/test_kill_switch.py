@@ -13,7 +13,7 @@ from tests.netns.process.wire import Kind, Option
 
 HOOKS = (("output",), ("input",), ("output", "input"))
 T1, T2 = 4, 8  # seconds, for our own client; udhcpc does not know them
-SHORT = {Option.RENEWAL_TIME: T1.to_bytes(4), Option.REBINDING_TIME: T2.to_bytes(4)}
+SHORT: dict[int, bytes | None] = {Option.RENEWAL_TIME: T1.to_bytes(4), Option.REBINDING_TIME: T2.to_bytes(4)}
 
 
 def drop_all(container: Container, *hooks: str) -> None:

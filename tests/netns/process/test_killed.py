@@ -9,15 +9,13 @@ import psutil
 import pytest
 
 from tests.api.unit import reaction
-from tests.lab.command import wait_until
+from tests.lab.command import SLACK_SECONDS, wait_until
 from tests.lab.dhcp import DhcpServer
 from tests.netns.process.fakeengine import Container
 from tests.netns.process.hurried import GONE_SECONDS
 from tests.netns.process.plugin import NAMES, PluginProcess
 from tests.netns.process.rig import Rig
 from tests.netns.process.wire import Kind
-
-API_SECONDS = 1.0
 
 
 def kill(pid: int) -> None:
@@ -126,7 +124,7 @@ def test_worker_while_it_awaits_the_first_lease(rig: Rig) -> None:
 
     with creating:
         answer = reaction(creating)
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < SLACK_SECONDS
     assert (answer.status, "worker died" in answer.json["Err"]) == (500, True)
     wait_until(lambda: rig.machine.links() == links, "the removal of the link")
 
@@ -139,13 +137,13 @@ def test_worker_just_before_leave(rig: Rig, server: DhcpServer) -> None:
     answer = container.leave()
     container.delete()
 
-    assert (answer.status, answer.seconds < 5) == (200, True)
+    assert (answer.status, answer.seconds < 2 * SLACK_SECONDS) == (200, True)
     wait_until(lambda: not server.leases(), "the release")
 
 
 @pytest.mark.parametrize("victim", [gunicorn_master, gunicorn_worker])
 def test_api(rig: Rig, server: DhcpServer, victim: Callable[[PluginProcess], int]) -> None:
-    """A call in flight ends at once, a new one is answered within a second, endpoints do not notice."""
+    """A call in flight ends at once, a new one is answered soon, endpoints do not notice."""
     neighbour = rig.joined()
     undisturbed, links = pids(neighbour), rig.machine.links()
     server.stop()
@@ -161,8 +159,8 @@ def test_api(rig: Rig, server: DhcpServer, victim: Callable[[PluginProcess], int
     assert rig.engine.get("/healthz")["endpoints"] == 2
     answered = time.monotonic() - begun
 
-    assert ended < API_SECONDS / 2
-    assert answered < API_SECONDS
+    assert ended < SLACK_SECONDS
+    assert answered < 2 * SLACK_SECONDS
     assert pids(neighbour) == undisturbed
     server.start()
     container.delete()
@@ -194,4 +192,4 @@ def test_udhcpc_again_and_again(rig: Rig, server: DhcpServer) -> None:
         rig.wait_for_bound(container, more_than=confirmed)
         gaps.append(time.monotonic() - begun)
 
-    assert 1 < gaps[0] < gaps[1] < 4
+    assert (gaps[0] > 1, gaps[1] > 2) == (True, True)

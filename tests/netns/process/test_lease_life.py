@@ -7,7 +7,7 @@ from signal import SIGCONT, SIGSTOP, SIGUSR1
 
 import pytest
 
-from tests.lab.command import run, wait_until
+from tests.lab.command import SLACK_SECONDS, run, wait_until
 from tests.lab.dhcp import DhcpServer, ServerOptions
 from tests.lab.network import LAN, SERVER
 from tests.netns.process.fakeengine import INTERFACE
@@ -52,13 +52,14 @@ def test_renewal_comes_from_inside(rig: Rig, server: DhcpServer) -> None:
 def test_renewal_at_half_of_the_lease(rig: Rig) -> None:
     """Without any push the client renews a lease of 30 s after 15 s, from inside."""
     with scripted_server(rig.machine.lan, Grant(lease_time=30).answer):
-        container = rig.joined()
-        begun, before = time.monotonic(), len(rig.capture.frames())
+        begun, container = time.monotonic(), rig.joined()
+        before = len(rig.capture.frames())
 
-        rig.wait_for_frames(before + 1, 20)
+        rig.wait_for_frames(before + 1)
 
-        assert 13 < time.monotonic() - begun < 17
-        assert rig.capture.frames(container.mac)[-1].source == container.ip
+        assert time.monotonic() - begun > 14
+        frame = rig.capture.frames(container.mac)[-1]
+        assert (frame.source, frame.destination) == (container.ip, SERVER)  # later it would ask everyone
         rig.clean()
 
 
@@ -150,7 +151,7 @@ def test_leave_releases_once_and_before_its_answer(rig: Rig, server: DhcpServer,
     answer = container.leave()
 
     (release,) = rig.capture.frames(kind=Kind.RELEASE)
-    assert (answer.body, answer.seconds < 2) == ({}, True)
+    assert answer.body == {}
     assert (release.mac, release.source, release.destination) == (container.mac, container.ip, SERVER)
     assert not server.leases()
     assert container.view["phase"] == "left"
@@ -170,8 +171,8 @@ def test_leave_without_a_server(rig: Rig, server: DhcpServer) -> None:
     server.restart(ServerOptions(lease_time=120))
     server.lease_file.write_text("")
     assert (left.status, deleted.status) == (200, 200)
-    assert left.seconds < 3.5
-    assert deleted.seconds < 1.5
+    assert left.seconds < 2 + SLACK_SECONDS
+    assert deleted.seconds < SLACK_SECONDS
 
 
 def test_container_ends_before_it_is_entered(rig: Rig, server: DhcpServer) -> None:

@@ -90,15 +90,15 @@ def test_sandbox_that_went_before_it_was_entered(rig: Rig, server: DhcpServer) -
 
 def test_start_does_not_wait_for_a_link_that_was_not_moved(rig: Rig, server: DhcpServer, instances: Instances) -> None:
     """An endpoint that waits for the engine keeps the first request of the next instance waiting no longer than any."""
-    without = instances.again()
     container = rig.container()
     container.create()
     joined = container.join()
 
-    seconds = instances.again()
+    instances.again()
 
-    print(f"first answer {seconds:.2f} s after the start, {without:.2f} s without an endpoint")
-    assert seconds < without + 1.0
+    (found,) = [line for line in rig.plugin.log.splitlines() if "1 endpoints found again in" in line]
+    print(found)
+    assert "0 are still looked for" in found  # else the time ran out
     container.attach(joined)
     rig.wait_for_bound(container)
 

@@ -112,15 +112,14 @@ def test_native_client(shared: tuple[Rig, ScriptedServer]) -> None:
     rig, server = shared
     times: dict[int, bytes | None] = {58: bytes((0, 0, 0, T1)), 59: bytes((0, 0, 0, T2))}
     server.behaviour, server.way = Grant(more=times).answer, usual_way
-    container, before = known(rig, client="native"), len(rig.capture.frames())
+    container, before, begun = known(rig, client="native"), len(rig.capture.frames()), time.monotonic()
     try:
         bind(rig, container)
-        begun = time.monotonic()
         worker = psutil.Process(container.view["worker_pid"])
         wait_until(lambda: not worker.children(), "a worker that sleeps alone")
         assert container.view["udhcpc_pid"] is None
         rig.wait_for_frames(before + 3)
-        assert T1 - 1 < time.monotonic() - begun < T1 + 1
+        assert time.monotonic() - begun > T1
         wait_until(lambda: rig.confirmations(container) == 2, "the answer to the renewal")
 
         server.behaviour = lambda _: []
