@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Interface, IPv6Address
 from typing import Any
 
 from tests.lab.command import CommandFailed
@@ -14,12 +14,13 @@ Argv = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """The engine's view of a container on one network; `address` is None while it is not attached."""
+    """The engine's view of a container on one network; the addresses are None while it has none there."""
 
     endpoint_id: str
     mac: str
     address: IPv4Interface | None
     gateway: str
+    address6: IPv6Address | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,8 @@ class Container:
         """Its place on a network."""
         found = self.inspect()["NetworkSettings"]["Networks"][network]
         address = IPv4Interface(f"{found['IPAddress']}/{found['IPPrefixLen']}") if found["IPAddress"] else None
-        return Attachment(found["EndpointID"], found["MacAddress"], address, found["Gateway"])
+        address6 = IPv6Address(found["GlobalIPv6Address"]) if found["GlobalIPv6Address"] else None
+        return Attachment(found["EndpointID"], found["MacAddress"], address, found["Gateway"], address6)
 
     def stop(self) -> None:
         """`docker stop`."""

@@ -15,9 +15,13 @@ LINE = re.compile(
     r"(?: (?P<address>\d+\.\d+\.\d+\.\d+))? (?P<mac>[0-9a-f]{2}(?::[0-9a-f]{2}){5})(?!:)"
 )
 LINE6 = re.compile(
-    r"^.{15} dnsmasq-dhcp\[\d+\]: (?:\d+ )?DHCP(?P<kind>[A-Z-]+)\(\S+\)"
-    r"(?: (?P<address>[0-9a-f:]*::[0-9a-f:]*))? (?P<duid>[0-9a-f]{2}(?::[0-9a-f]{2}){6,})"
+    r"^(?P<time>.{15}) dnsmasq-dhcp\[\d+\]: (?P<xid>\d+) DHCP(?P<kind>[A-Z-]+)\(\S+\)"
+    r"(?: (?P<address>[0-9a-f:]*::[0-9a-f:]*))? (?P<duid>[0-9a-f]{2}(?::[0-9a-f]{2}){6,})(?: (?P<words>.*))?"
 )
+REFUSALS = {
+    *("lease not found", "no binding found", "address invalid"),
+    *("address unavailable", "address in use", "no addresses available"),
+}
 SERVER_DUID = "duid "  # begins the line of its own DUID in the lease file, which IPv6 leases follow
 
 
@@ -103,11 +107,19 @@ class ServerLease:
 
 @dataclass(frozen=True, slots=True)
 class Message6:
-    """A DHCPv6 message that the server saw or sent; `kind` is as in RFC 8415."""
+    """A DHCPv6 message that the server saw or sent, as Message; `words` are the server's about it."""
 
+    time: float
     kind: str
     duid: str
     address: IPv6Address | None
+    xid: int
+    words: str
+
+    @property
+    def grants(self) -> bool:
+        """Whether the client may use the address now."""
+        return self.kind == "REPLY" and self.address is not None and self.words not in REFUSALS
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,13 +229,19 @@ def message6_of(line: str) -> Message6 | None:
     """The DHCPv6 message that a line of the log tells of, if it tells of one."""
     if not (match := LINE6.match(line)):
         return None
-    return Message6(match["kind"], match["duid"], IPv6Address(match["address"]) if match["address"] else None)
+    address = IPv6Address(match["address"]) if match["address"] else None
+    when, words = _unix_seconds(match["time"]), match["words"] or ""
+    return Message6(when, match["kind"], match["duid"], address, int(match["xid"]), words)
 
 
 def message_of(line: str) -> Message | None:
     """The DHCP message that a line of the log tells of, if it tells of one."""
     if not (match := LINE.match(line)):
         return None
-    seconds = time.mktime(time.strptime(f"{time.localtime().tm_year} {match['time']}", "%Y %b %d %H:%M:%S"))
     address = IPv4Address(match["address"]) if match["address"] else None
-    return Message(seconds, match["kind"], match["mac"], address)
+    return Message(_unix_seconds(match["time"]), match["kind"], match["mac"], address)
+
+
+def _unix_seconds(words: str) -> float:
+    """The log has no year."""
+    return time.mktime(time.strptime(f"{time.localtime().tm_year} {words}", "%Y %b %d %H:%M:%S"))

@@ -72,7 +72,7 @@ def no_leaks(lab: Lab, plugin: Plugin) -> Iterator[None]:
 
 def belongings(lab: Lab, plugin: Plugin) -> Belongings:
     """The machine's links, the server's leases and what the plugin's processes hold now."""
-    leases = [lease.address for lease in lab.dhcp.leases()]
+    leases = [*(lease.address for lease in lab.dhcp.leases()), *(lease.address for lease in lab.dhcp.leases6())]
     return Belongings.of(plugin.processes(), lab.network.links(), leases)
 
 

@@ -4,7 +4,7 @@ import os
 import re
 import signal
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 from tests.lab.command import wait_until
@@ -34,6 +34,20 @@ def assert_leased(container: Container, network: str, dhcp: DhcpServer | Kea) ->
     assert Sandbox.of(container).addresses(attachment.mac) == [attachment.address]
     assert leased(dhcp, attachment.mac) == [attachment.address.ip]
     return attachment
+
+
+def assert_leased6(container: Container, network: str, dhcp: DhcpServer) -> IPv6Address:
+    """The same of its IPv6 address, which is returned."""
+    attachment = container.attachment(network)
+    assert attachment.address6 is not None
+    assert Sandbox.of(container).addresses6(attachment.mac) == [attachment.address6]
+    assert [one.address for one in dhcp.leases6() if one.duid == duid_of(attachment.mac)] == [attachment.address6]
+    return attachment.address6
+
+
+def duid_of(mac: str) -> str:
+    """The DUID of a container with this MAC (RFC 8415 section 11.4)."""
+    return f"00:03:00:01:{mac}"
 
 
 def lease_of(dhcp: DhcpServer, mac: str) -> ServerLease:

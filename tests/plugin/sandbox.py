@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Interface, IPv6Address
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,11 @@ class Sandbox:
         """The IPv4 addresses of the interface with this MAC."""
         found = (a for link in self._ip("addr") if link.get("address") == mac for a in link["addr_info"])
         return [IPv4Interface(f"{a['local']}/{a['prefixlen']}") for a in found if a["family"] == "inet"]
+
+    def addresses6(self, mac: str) -> list[IPv6Address]:
+        """The IPv6 addresses of the interface with this MAC, without the link-local one."""
+        found = (a for link in self._ip("addr") if link.get("address") == mac for a in link["addr_info"])
+        return [IPv6Address(a["local"]) for a in found if a["family"] == "inet6" and a["scope"] == "global"]
 
     def gateway(self) -> str | None:
         """Of the default route."""

@@ -1,7 +1,8 @@
-"""Whatever is killed, stopped, upgraded or booted anew: no container loses its lease, its address or its MAC.
+"""Whatever is killed, stopped, upgraded or booted anew: no container loses its leases, its addresses or its MAC.
 
 A laboratory of its own, as its engine is killed; the plugin comes from a registry, so that it can be upgraded. The
-containers start on a version of before, whose state this version takes over.
+first containers start on a version of before, which knows IPv4 alone and whose state this version takes over; the
+others have both families.
 Containers that the engine itself stops for good, as they have no restart policy, give their leases back, and get the
 same ones when they are started again: the verdict is the server's log.
 """
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from enum import Enum, auto
 from pathlib import Path
 from signal import SIGKILL
 
@@ -21,6 +23,7 @@ import pytest
 from tests.lab.build import BEFORE, PLUGIN
 from tests.lab.command import CommandFailed, wait_until
 from tests.lab.containers import Container
+from tests.lab.dhcp import Ipv6Options, ServerOptions
 from tests.lab.lab import Lab
 from tests.lab.network import BRIDGE
 from tests.lab.plugin import Plugin, create
@@ -29,10 +32,11 @@ from tests.lab.registry import ADDRESS
 from tests.netns.process.fakeengine import callers
 from tests.netns.process.plugin import REPOSITORY
 from tests.plugin.crash import await_instance, kill_supervisor
-from tests.plugin.fleet import NETWORK, Fleet
+from tests.plugin.fleet import NETWORK, Fleet, Seen
 
 ROUNDS = int(os.environ.get("ROUNDS", "1"))
 NAME = "net-dhcp:recovery"
+SERVER = ServerOptions(ipv6=Ipv6Options())
 OLD = f"{ADDRESS}/net-dhcp:before"
 PUBLISHED = [f"{ADDRESS}/net-dhcp:{tag}" for tag in ("one", "other")]
 THE_MACHINES_OWN = {"lo", BRIDGE, "uplink"}
@@ -45,8 +49,10 @@ API_LIMIT = 30.0  # seconds, with a server that does not answer
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    """The network, its DHCP server, an engine and a registry."""
+    """The network, its DHCP server for both families, an engine and a registry."""
     with Lab.temporary("recovery") as lab:
+        lab.network.serve_ipv6()
+        lab.dhcp.restart(SERVER)
         lab.registry.start()
         yield lab
 
@@ -63,29 +69,32 @@ def plugin(lab: Lab) -> Plugin:
     return Plugin.installed(lab.engine, NAME)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def old_fleet(lab: Lab, plugin: Plugin) -> Iterator[Fleet]:
-    """Ten running containers; when they have gone, nothing of them is left on the machine or at the server."""
+    """Ten running containers on the version of before."""
+    yield from _launched(lab, plugin, dual=False)
+
+
+@pytest.fixture(scope="module")
+def fleet(lab: Lab, plugin: Plugin) -> Iterator[Fleet]:
+    """Ten running containers with both families, on this version."""
+    if _version(plugin) == OLD:
+        _upgrade(plugin)
+    yield from _launched(lab, plugin, dual=True)
+
+
+def _launched(lab: Lab, plugin: Plugin, *, dual: bool) -> Iterator[Fleet]:
+    """When they have gone, nothing of them is left on the machine or at the server."""
     before = lab.network.links()
-    fleet = Fleet.launch(lab, plugin)
+    fleet = Fleet.launch(lab, plugin, dual=dual)
     yield fleet
     fleet.sink()
-    assert lab.dhcp.leases() == []
+    wait_until(lambda: [*lab.dhcp.leases(), *lab.dhcp.leases6()] == [], "the end of the containers' leases")
     wait_until(lambda: lab.network.links() <= before, "the end of the containers' links")
 
 
-@pytest.fixture
-def fleet(old_fleet: Fleet) -> Fleet:
-    """The containers, on this version."""
-    if _version(old_fleet) == OLD:
-        seen = len(old_fleet.lab.dhcp.messages())
-        _plugin_upgraded(old_fleet)
-        old_fleet.settle(seen)
-    return old_fleet
-
-
-def _version(fleet: Fleet) -> str:
-    return fleet.docker("plugin", "inspect", "--format", "{{.PluginReference}}", fleet.plugin.name)
+def _version(plugin: Plugin) -> str:
+    return plugin.docker("plugin", "inspect", "--format", "{{.PluginReference}}", plugin.name)
 
 
 def _supervisor_killed(fleet: Fleet) -> None:
@@ -105,11 +114,15 @@ def _plugin_disabled_and_enabled(fleet: Fleet) -> None:
 
 
 def _plugin_upgraded(fleet: Fleet) -> None:
+    _upgrade(fleet.plugin)
+
+
+def _upgrade(plugin: Plugin) -> None:
     """To this version, and to the same under another digest the next time."""
-    other = PUBLISHED[_version(fleet) == PUBLISHED[0]]
-    fleet.docker("plugin", "disable", "--force", fleet.plugin.name)
-    fleet.docker("plugin", "upgrade", "--grant-all-permissions", "--skip-remote-check", fleet.plugin.name, other)
-    fleet.docker("plugin", "enable", fleet.plugin.name)
+    other = PUBLISHED[_version(plugin) == PUBLISHED[0]]
+    plugin.docker("plugin", "disable", "--force", plugin.name)
+    plugin.docker("plugin", "upgrade", "--grant-all-permissions", "--skip-remote-check", plugin.name, other)
+    plugin.docker("plugin", "enable", plugin.name)
 
 
 def _dockerd_stopped(fleet: Fleet) -> None:
@@ -154,26 +167,33 @@ def _power_failure(lab: Lab) -> None:
     assert lab.network.links() == THE_MACHINES_OWN
 
 
-# What happens, and whether the engine ends the containers over it. Whoever takes a lease over renews it without udhcpc,
-# which is what the first two ask for a renewal.
-EVENTS: dict[str, tuple[Callable[[Fleet], None], bool]] = {
-    "dockerd stopped, live-restore": (_dockerd_stopped_live, False),
-    "dockerd killed, live-restore": (_dockerd_killed_live, False),
-    "supervisor killed": (_supervisor_killed, False),
-    "all processes of the plugin killed": (_all_processes_killed, False),
-    "plugin disabled and enabled": (_plugin_disabled_and_enabled, False),
-    "plugin upgraded": (_plugin_upgraded, False),
-    "dockerd stopped": (_dockerd_stopped, True),
-    "dockerd killed": (_dockerd_killed, True),
-    "reboot": (_reboot, True),
+class Ending(Enum):
+    """What ends over it: with the plugin's processes each lease is asked for anew."""
+
+    NOTHING = auto()
+    PLUGIN = auto()
+    CONTAINERS = auto()
+
+
+# Whoever takes a lease over renews it without udhcpc, which is what the first two ask for a renewal.
+EVENTS: dict[str, tuple[Callable[[Fleet], None], Ending]] = {
+    "dockerd stopped, live-restore": (_dockerd_stopped_live, Ending.NOTHING),
+    "dockerd killed, live-restore": (_dockerd_killed_live, Ending.NOTHING),
+    "supervisor killed": (_supervisor_killed, Ending.PLUGIN),
+    "all processes of the plugin killed": (_all_processes_killed, Ending.PLUGIN),
+    "plugin disabled and enabled": (_plugin_disabled_and_enabled, Ending.PLUGIN),
+    "plugin upgraded": (_plugin_upgraded, Ending.PLUGIN),
+    "dockerd stopped": (_dockerd_stopped, Ending.CONTAINERS),
+    "dockerd killed": (_dockerd_killed, Ending.CONTAINERS),
+    "reboot": (_reboot, Ending.CONTAINERS),
 }
 
 
 @pytest.mark.timeout(180)
 def test_upgrade_from_a_version_of_before(old_fleet: Fleet) -> None:
     """Ten containers keep MAC, address and lease over it, and stay the same machines when restarted."""
-    assert _version(old_fleet) == OLD
-    before, seen = old_fleet.places(), len(old_fleet.lab.dhcp.messages())
+    assert _version(old_fleet.plugin) == OLD
+    before, seen = old_fleet.places(), old_fleet.seen()
     _plugin_upgraded(old_fleet)
     old_fleet.settle(seen)
     old_fleet.assert_nothing_lost(before, seen, stopped=set(), renewed=set())
@@ -184,18 +204,18 @@ def test_upgrade_from_a_version_of_before(old_fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize("event", EVENTS)
-@pytest.mark.timeout(60 + 60 * ROUNDS)
+@pytest.mark.timeout(120 + 60 * ROUNDS)
 def test_nothing_is_lost(event: str, fleet: Fleet) -> None:
-    """Ten containers keep MAC and address, their leases are renewed at the server, and none is released but by those
-    that the engine stops for good."""
-    happen, ends_containers = EVENTS[event]
+    """Ten containers keep MAC and both addresses, their leases are renewed at the server, and none is released but by
+    those that the engine stops for good."""
+    happen, ending = EVENTS[event]
     returning = _with_restart_policy(fleet)
     for _ in range(ROUNDS):
-        before, seen = fleet.places(), len(fleet.lab.dhcp.messages())
+        before, seen = fleet.places(), fleet.seen()
         happen(fleet)
-        fleet.settle(seen)
-        restarted = returning if ends_containers else set()
-        stopped = fleet.containers.keys() - returning if ends_containers else set()
+        fleet.settle(seen, asked6=ending is not Ending.NOTHING)
+        restarted = returning if ending is Ending.CONTAINERS else set()
+        stopped = fleet.containers.keys() - returning if ending is Ending.CONTAINERS else set()
         fleet.assert_nothing_lost(before, seen, stopped, restarted)
 
 
@@ -212,11 +232,11 @@ def test_boot_without_a_server(fleet: Fleet) -> None:
     assert fleet.running() == fleet.containers.keys()
     assert time.monotonic() - began < API_LIMIT
 
-    seen = len(fleet.lab.dhcp.messages())
-    fleet.lab.dhcp.start()
-    fleet.settle(seen)
+    seen = fleet.seen()
+    fleet.lab.dhcp.start(SERVER)
+    fleet.settle(seen, asked6=True)
     fleet.assert_places(before)
-    assert not [message for message in fleet.lab.dhcp.messages()[seen:] if message.kind in LOSING]
+    assert not _kinds_since(fleet, seen) & LOSING
 
 
 @pytest.mark.timeout(240)
@@ -232,7 +252,7 @@ def test_boot_before_an_api_that_never_answers(fleet: Fleet) -> None:
     _look_for_the_engine_in(fleet, SILENT)
     _power_failure(fleet.lab)
 
-    seen, began = len(fleet.lab.dhcp.messages()), time.monotonic()
+    seen, began = fleet.seen(), time.monotonic()
     log = _boot_with_a_silent_api(fleet.lab)
     assert both.running() == both.containers.keys()
     seconds = time.monotonic() - began
@@ -244,12 +264,18 @@ def test_boot_before_an_api_that_never_answers(fleet: Fleet) -> None:
     docker("stop", "--time=0", name)
     docker("start", name)
     both.assert_places(before)
-    assert not {message.kind for message in fleet.lab.dhcp.messages()[seen:]} & (LOSING - {"RELEASE"})
+    assert not _kinds_since(fleet, seen) & (LOSING - {"RELEASE"})
     assert callers(log) == {"nd-watcher"}
 
     _look_for_the_engine_in(fleet, "/var/run")
     await_instance(fleet.plugin)
     docker("rm", "--force", *more)
+
+
+def _kinds_since(fleet: Fleet, seen: Seen) -> set[str]:
+    """Of the messages of both families."""
+    server = fleet.lab.dhcp
+    return {m.kind for m in server.messages()[seen.ipv4 :]} | {m.kind for m in server.messages6()[seen.ipv6 :]}
 
 
 def _look_for_the_engine_in(fleet: Fleet, directory: str) -> None:
@@ -272,8 +298,8 @@ def _boot_with_a_silent_api(lab: Lab) -> Path:
         booting = pool.submit(lab.engine.start)
         wait_until(lambda: lab.engine.process and lab.engine.process.name == "dockerd", "dockerd")
         assert lab.engine.process is not None
-        place = ["nsenter", f"--mount=/proc/{lab.engine.process.pid}/ns/mnt", "env", f"--chdir={REPOSITORY}"]
-        spawn([*place, sys.executable, "-m", "tests.netns.process.fakeengine", f"{SILENT}/docker.sock"], log)
+        program = ["env", f"--chdir={REPOSITORY}", sys.executable, "-m", "tests.netns.process.fakeengine"]
+        spawn([*program, f"{SILENT}/docker.sock", f"/proc/{lab.engine.process.pid}/ns/mnt"], log)
         booting.result()
     return log
 

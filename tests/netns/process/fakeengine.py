@@ -19,7 +19,8 @@ from typing import Any
 from tests.api.unit import post, reaction
 from tests.lab.command import run
 from tests.lab.network import BRIDGE, Network
-from workers.system.libc import take_name
+from workers.system.libc import LIBC, checked, take_name
+from workers.system.namespaces import CLONE_NEWNS
 
 UCRED = struct.Struct("3i")  # pid, uid, gid: unix(7), SO_PEERCRED
 CALLED_BY = "called by "
@@ -31,9 +32,15 @@ INTERFACE = "eth0"
 ENDPOINT_OPTIONS: dict[str, object] = {"com.docker.network.endpoint.exposedports": [], "com.docker.network.portmap": []}
 
 
-def serve_nothing(path: str) -> None:
-    """The daemon's life: every connection is accepted and held, and the name of the process that made it printed."""
+def serve_nothing(path: str, mounts: str | None = None) -> None:
+    """The daemon's life: every connection is accepted and held, and the name of the process that made it printed.
+
+    With `mounts`, the path of a mount namespace, it enters that one first, which need not have this program's files.
+    """
     take_name("dockerd")
+    if mounts is not None:
+        with Path(mounts).open() as namespace:
+            checked(LIBC.setns(namespace.fileno(), CLONE_NEWNS), "entering a mount namespace")
     held = []
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
@@ -308,4 +315,4 @@ def _route(route: Mapping[str, object]) -> str:
 
 
 if __name__ == "__main__":
-    serve_nothing(sys.argv[1])
+    serve_nothing(*sys.argv[1:])
