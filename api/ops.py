@@ -31,6 +31,7 @@ from supervisor.contract.messages import (
     GetEndpoint,
     GetHealth,
     Health,
+    HintView,
     Ipv6View,
     ListEndpoints,
     ListEvents,
@@ -42,7 +43,7 @@ from supervisor.contract.messages import (
 # An operator, or a health check, waits less patiently than the engine: these are answered from memory.
 DEADLINE_SECONDS = 5.0
 
-View = EndpointView | Ipv6View | EventView | WorkerView | Cost | Health
+View = EndpointView | Ipv6View | EventView | WorkerView | Cost | Health | HintView
 _T = TypeVar("_T", bound=Answer)
 _PRECISIONS = {"obtained": "seconds", "renewed": "seconds", "expires": "seconds", "started": "seconds"}
 _PRECISIONS |= {"time": "milliseconds"}
@@ -181,7 +182,7 @@ def _view(view: View) -> Json:
 def _value(key: str, value: object) -> object:
     if key in _PRECISIONS and isinstance(value, int | float):
         return datetime.fromtimestamp(value, UTC).isoformat(timespec=_PRECISIONS[key])
-    if isinstance(value, Cost | Ipv6View):
+    if isinstance(value, Cost | HintView | Ipv6View):
         return _view(value)
     if isinstance(value, tuple):
         return [_value(key, item) for item in value]

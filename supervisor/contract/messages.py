@@ -191,8 +191,20 @@ class OperValues:
 
 
 @dataclass(frozen=True, slots=True)
+class HintView:
+    """What a check of a network's parent has found (workers.contract.finding)."""
+
+    network: str
+    parent: str
+    id: str
+    severity: str
+    found: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
-    """`problems` are the reasons why `healthy` is false; `uptime` is in seconds."""
+    """`problems` are the reasons why `healthy` is false, `hints` why leases may fail; `uptime` is in seconds."""
 
     healthy: bool
     problems: tuple[str, ...]
@@ -201,6 +213,7 @@ class Health:
     networks: int
     endpoints: int
     engine_connected: bool
+    hints: tuple[HintView, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,11 @@
 """The networks that Docker has made with this driver. Checks one before accepting it, and forgets lost ones."""
 
 import logging
+import math
 import secrets
 import time
 from collections.abc import Collection, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 
 from supervisor.contract.errors import Conflict, Failed, InvalidRequest, NotFound, RequestError
@@ -19,9 +20,10 @@ from supervisor.state.bindings import local_mac
 from supervisor.state.records import Network
 from supervisor.state.store import Store
 from workers.contract.client_identity import VENDOR_CLASS, ClientIdentity
+from workers.contract.finding import Finding
 from workers.contract.link import LinkSpec, vlan_of
 from workers.contract.messages import EndpointSpec, Ipv6
-from workers.diagnosis.checks import IPV6_OFF
+from workers.diagnosis.checks import IPV6_OFF, diagnose
 from workers.endpoint.server_probe import ServerReport, probe_server
 from workers.link.parent_report import ParentReport, probe_parent
 from workers.link.vlan_parent import retire_parent
@@ -29,10 +31,22 @@ from workers.link.vlan_parent import retire_parent
 PROBE_DEADLINE_SECONDS = 5.0
 LINK_SECONDS = 3.0  # to make and remove one; with the longest search for a server it is less than the engine's 30 s
 REPORT_SECONDS = 30.0  # the watcher reports a network that the engine has made within this time
+LOOK_SECONDS = 15.0  # a look at the parents that is older than this is repeated
 SURE_SECONDS = 60.0  # a network is in each list that the engine begins this long after we accepted it
 DEFAULT_BRIDGES = ("docker0", "docker_gwbridge")  # the engine's own, until the watcher has reported them
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What was found at a network's parent, and when the look began (`time.monotonic()`)."""
+
+    at: float
+    findings: tuple[Finding, ...]
+
+
+NEVER = _Look(-math.inf, ())
 
 
 class Networks:
@@ -47,6 +61,7 @@ class Networks:
         self._mark = mark
         self._networks: dict[str, Network] = {}
         self._since: dict[str, float] = {}  # `time.monotonic()`
+        self._looks: dict[str, _Look] = {}
         self._reported_missing: set[str] = set()
 
     def __len__(self) -> int:
@@ -85,16 +100,15 @@ class Networks:
 
         def probed(report: object | None) -> None:
             try:
-                self._require_usable(network, report)
+                look = _Look(time.monotonic(), self._require_usable(network, report))
             except RequestError as error:
                 respond(error)
             else:
                 following = self._find_server if network.options.validate_dhcp else self._accept
-                following(network, respond)
+                following(network, look, respond)
 
-        looked_at = (network.options.link, network.options.ipv6 is not Ipv6.OFF)
-        deadline = PROBE_DEADLINE_SECONDS
-        ask(self._process_manager, self._loop, "nd-probe", _probe, *looked_at, deadline=deadline, answer=probed)
+        words, deadline = ("nd-probe", _probe, *_looked_at(network)), PROBE_DEADLINE_SECONDS
+        ask(self._process_manager, self._loop, *words, deadline=deadline, answer=probed)
 
     def delete(self, network_id: str) -> str | None:
         """Forgets the network; returns its parent, which the caller may `retire`. None if it is not known."""
@@ -102,10 +116,32 @@ class Networks:
         if network is None:
             return None
         del self._since[network_id]
+        self._looks.pop(network_id, None)
         self._reported_missing.discard(network_id)
         self._store.drop_network(network_id)
         log.info("network deleted", extra={"network": network_id})
         return network.options.link.parent
+
+    def findings(self) -> Iterator[tuple[Network, Finding]]:
+        """By the last look at each parent. Those that are out of date are looked at in a job, for the next call."""
+        self._look_again()
+        return ((n, finding) for n in self for finding in self._looks.get(n.id, NEVER).findings)
+
+    def _look_again(self) -> None:
+        now = time.monotonic()
+        due = [network for network in self if now - self._looks.get(network.id, NEVER).at > LOOK_SECONDS]
+        if not due:
+            return
+
+        def looked(found: object | None) -> None:
+            for network_id, findings in (found if isinstance(found, dict) else {}).items():
+                if network_id in self._networks:
+                    self._looks[network_id] = _Look(now, findings)
+
+        for network in due:  # not by two jobs at a time
+            self._looks[network.id] = _Look(now, self._looks.get(network.id, NEVER).findings)
+        words = ("nd-probe", _diagnose, {network.id: _looked_at(network) for network in due})
+        ask(self._process_manager, self._loop, *words, deadline=PROBE_DEADLINE_SECONDS, answer=looked)
 
     @property
     def parents(self) -> frozenset[str]:
@@ -145,7 +181,8 @@ class Networks:
     def _missing(self, used: Collection[str]) -> Iterator[Network]:
         return (n for n in self if n.id not in used and self._engine.network_name(n.id) is None)
 
-    def _require_usable(self, network: Network, report: object | None) -> None:
+    def _require_usable(self, network: Network, report: object | None) -> tuple[Finding, ...]:
+        """What was found at a parent that can be used. Raises RequestError."""
         option, parent = network.options.named_by, network.options.link.parent
         if not isinstance(report, ParentReport):
             raise Failed(f"{option} {parent} could not be looked at; the plugin's log says why")
@@ -156,8 +193,9 @@ class Networks:
                 raise InvalidRequest(f"option ipv6: {finding}")
         for finding in (*report.findings, *engine_findings(self._engine)):
             log.warning("%s", finding, extra={"network": network.id, "interface": parent})
+        return report.findings
 
-    def _find_server(self, network: Network, respond: Respond) -> None:
+    def _find_server(self, network: Network, look: _Look, respond: Respond) -> None:
         """Has a job ask for a DHCP server, with a MAC address of its own."""
         options, mac = network.options, local_mac(secrets.token_bytes(5))
         vendor_class = options.vendor_class or VENDOR_CLASS
@@ -174,12 +212,12 @@ class Networks:
             elif report.error is not None:
                 respond(Failed(f"option validate_dhcp: {report.error}"))
             else:
-                self._accept(network, respond)
+                self._accept(network, look, respond)
 
         deadline = options.lease_timeout + LINK_SECONDS
         ask(self._process_manager, self._loop, "nd-probe", probe_server, spec, deadline=deadline, answer=answered)
 
-    def _accept(self, network: Network, respond: Respond) -> None:
+    def _accept(self, network: Network, look: _Look, respond: Respond) -> None:
         try:
             self._refuse_conflict(network)  # again: another network may have been accepted meanwhile
         except RequestError as error:
@@ -187,6 +225,7 @@ class Networks:
             return
         self._networks[network.id] = network
         self._since[network.id] = time.monotonic()
+        self._looks[network.id] = look
         self._store.put_network(network)
         log.info("network created", extra={"network": network.id, "interface": network.options.link.parent})
         respond(Done())
@@ -213,6 +252,15 @@ class Networks:
         """Whether the engine has no such network: the connection broke during its creation or removal."""
         seen = not self._engine.connected or self._engine.network_name(network.id) is not None
         return not seen and time.monotonic() - self._since[network.id] > REPORT_SECONDS
+
+
+def _looked_at(network: Network) -> tuple[LinkSpec, bool]:
+    """Whether the network wants IPv6, beside its link."""
+    return network.options.link, network.options.ipv6 is not Ipv6.OFF
+
+
+def _diagnose(networks: dict[str, tuple[LinkSpec, bool]], channel: Connection) -> None:
+    channel.send({network_id: diagnose(spec, ipv6=ipv6) for network_id, (spec, ipv6) in networks.items()})
 
 
 def _probe(spec: LinkSpec, ipv6: bool, channel: Connection) -> None:

@@ -34,7 +34,7 @@ from supervisor.driver.networks import Networks
 from supervisor.driver.registry import Registry
 from supervisor.endpoint.endpoint import Endpoint
 from supervisor.engine.facts import Engine
-from supervisor.ops.views import is_called, matches, problems, view_endpoint, view_event, view_workers
+from supervisor.ops.views import is_called, matches, problems, view_endpoint, view_event, view_hint, view_workers
 from supervisor.runtime.child import Child
 from supervisor.runtime.jobs import ask
 from supervisor.runtime.loop import Loop, Timer
@@ -106,7 +106,8 @@ class Questions:
         found = (*self._store.problems, *self._host_access.problems, *problems(self._endpoints))
         uptime = time.monotonic() - self._started
         counts = len(self._networks), len(self._endpoints)
-        respond(Health(not found, found, self.instance, uptime, *counts, self._engine.connected))
+        hints = tuple(view_hint(network, finding, self._engine) for network, finding in self._networks.findings())
+        respond(Health(not found, found, self.instance, uptime, *counts, self._engine.connected, hints))
 
     def _endpoint(self, asked: GetEndpoint, respond: Respond) -> None:
         found = [endpoint for endpoint in self._endpoints if is_called(endpoint, asked.name)]

@@ -5,13 +5,15 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from supervisor.contract.messages import EndpointView, EventView, Ipv6View, ListEndpoints, WorkerView
+from supervisor.contract.messages import EndpointView, EventView, HintView, Ipv6View, ListEndpoints, WorkerView
 from supervisor.domain.lease_states import LeaseState, lease_state
 from supervisor.domain.phases import Phase
 from supervisor.endpoint.endpoint import Endpoint
 from supervisor.engine.facts import Engine
 from supervisor.runtime.child import Child
+from supervisor.state.records import Network
 from supervisor.state.tables import LeaseEvent
+from workers.contract.finding import Finding
 from workers.contract.lease import AnyLease, Family, Lease, Lease6
 from workers.system.clock import boottime
 
@@ -103,6 +105,13 @@ def is_of_container(endpoint: Endpoint, name: str) -> bool:
 
 def _is_id(text: str, full: str) -> bool:
     return len(text) >= SHORT_ID and full.startswith(text)
+
+
+def view_hint(network: Network, finding: Finding, engine: Engine) -> HintView:
+    """One hint of `/healthz`."""
+    name = engine.network_name(network.id) or network.id[:SHORT_ID]
+    parent = network.options.link.parent
+    return HintView(name, parent, finding.id, finding.severity, finding.found, finding.remedy)
 
 
 def view_event(number: int, event: LeaseEvent, engine: Engine) -> EventView:

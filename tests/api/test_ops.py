@@ -23,6 +23,7 @@ from supervisor.contract.messages import (
     GetEndpoint,
     GetHealth,
     Health,
+    HintView,
     ListEndpoints,
     ListEvents,
     ListWorkers,
@@ -31,7 +32,8 @@ from supervisor.contract.messages import (
 )
 from tests.api.fakes import FakeClient, http_over
 
-HEALTH = Health(True, (), "f00d", 12.5, 1, 2, engine_connected=True)
+HINT = HintView("lan", "br0", "no-uplink", "warning", "br0 has no uplink", "make the card a port of it")
+HEALTH = Health(True, (), "f00d", 12.5, 1, 2, engine_connected=True, hints=(HINT,))
 
 ENDPOINT = EndpointView(
     endpoint_id="e" * 64,
@@ -83,6 +85,16 @@ def test_healthy() -> None:
             "networks": 1,
             "endpoints": 2,
             "engine_connected": True,
+            "hints": [
+                {
+                    "network": "lan",
+                    "parent": "br0",
+                    "id": "no-uplink",
+                    "severity": "warning",
+                    "found": "br0 has no uplink",
+                    "remedy": "make the card a port of it",
+                }
+            ],
         },
     )
 

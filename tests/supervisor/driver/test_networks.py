@@ -25,6 +25,7 @@ from workers.link.parent_report import ParentReport
 
 POOLS = (IpamPool("null", "0.0.0.0/0"),)
 STP = Finding("stp-delay", Severity.WARNING, "br-stp has STP on", "switch it off")
+NO_UPLINK = Finding("no-uplink", Severity.WARNING, "br0 has no uplink", "make the card a port of it")
 NO_IPV6 = IPV6_OFF.finding("the kernel has no IPv6", "leave it out")
 
 
@@ -96,6 +97,21 @@ def test_the_same_again(context: PlayedEngine, monkeypatch: pytest.MonkeyPatch) 
     again = context.create("n1", bridge="br0", skip_routes="true")
     assert isinstance(again, InvalidRequest)
     assert str(again) == "option bridge: looked at again"
+
+
+def test_findings(context: PlayedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was found at the creation is remembered. Who asks later starts another look, and goes without it."""
+    assert context.create("n1", bridge="br-stp") == Done()
+    assert context.create("n2", bridge="br0") == Done()
+    assert [(network.id, finding) for network, finding in context.networks.findings()] == [("n1", STP)]
+
+    monkeypatch.setattr(module, "LOOK_SECONDS", -1.0)
+    monkeypatch.setattr(module, "diagnose", lambda spec, **_: (NO_UPLINK,) if spec.parent == "br0" else ())
+    assert [finding for _, finding in context.networks.findings()] == [STP]
+    monkeypatch.setattr(module, "LOOK_SECONDS", 60.0)
+    context.home.wait_for(lambda: [finding for _, finding in context.networks.findings()] == [NO_UPLINK])
+    context.networks.delete("n2")
+    assert [*context.networks.findings()] == []
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ class Plugin:
         self.store.load()
         self.engine.learn(NetworkSeen(LAN, "lan", None))
         endpoints = cast(Registry, _Endpoints(self.puppets))
-        nobody = cast(Networks, ())
+        nobody = cast(Networks, _NoNetworks())
         self.questions = Questions(
             PlayedProcessManager(self.loop),
             self.loop,
@@ -96,6 +96,13 @@ class Plugin:
         """Events."""
         for kind in kinds:
             self.store.add_event(LeaseEvent(time.time(), endpoint_id(1), LAN, "web", kind, "192.0.2.10/24", "text"))
+
+
+class _NoNetworks(tuple[()]):
+    """As Networks where there are none."""
+
+    def findings(self) -> tuple[()]:
+        return ()
 
 
 @dataclass
