@@ -47,7 +47,7 @@ PROOFS: dict[Scope, dict[str, str]] = {
         "hostname": f"{CHOSEN}::test_identity",
         "id": "tests/plugin/test_successors.py::test_same_id_same_mac_and_address",
         "ip": "tests/plugin/test_what_the_server_says.py::test_address_that_is_asked_for",
-        "ip6": "tests/workers/dhcp6/test_machine6.py::test_requested_address",
+        "ip6": f"{CHOSEN}::test_classes_and_address_over_ipv6",
         "mtu": "tests/netns/process/test_mtu.py::test_mtu_option",
         "release": "tests/netns/process/test_expiry.py::test_one_container_keeps_its_lease",
         "vendor_class": f"{CHOSEN}::test_vendor_class_of_a_container",

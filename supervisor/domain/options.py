@@ -373,8 +373,9 @@ OPTIONS = (
         NETWORK,
         printable,
         "none",
-        "the user class (DHCP option 77), by which a server can choose a pool or options: 1 to 64 ASCII characters, "
-        "sent in the form of RFC 3004, an octet with their number before them, as other Linux clients do",
+        "the user class (DHCP option 77, DHCPv6 option 15), by which a server can choose a pool or options: 1 to 64 "
+        "ASCII characters, sent in the form of RFC 3004, an octet with their number before them, as other Linux "
+        "clients do",
     ),
     Option(
         "validate_dhcp",
@@ -391,7 +392,8 @@ OPTIONS = (
         BOTH,
         printable,
         "`docker-net-dhcp`",
-        "the vendor class (DHCP option 60), by which a server can choose a pool or options: 1 to 64 ASCII characters",
+        "the vendor class (DHCP option 60, DHCPv6 option 16 with the enterprise number 0), by which a server can "
+        "choose a pool or options: 1 to 64 ASCII characters",
     ),
     Option(
         "vlan",

@@ -27,9 +27,10 @@ REQUESTED_OPTIONS = (1, 3, 6, 12, 15, 26, 28, 33, 42, 51, 54, 58, 59, 119, 121, 
 class ClientIdentity:
     """The values of options 61, 12, 60, 77 and 55; without a host name or a user class the client sends none.
 
-    A server knows a lease by the client identifier, so the one that obtained a lease also releases it. `duid` and
-    `iaid` are that for DHCPv6 (RFC 8415 section 11 and 12). `fqdn`: the host name goes out as a client FQDN, by which
-    the client asks the server to put it into the DNS (RFC 4702, RFC 4704).
+    DHCPv6 has the classes in options 16 and 15. A server knows a lease by the client identifier, so the one that
+    obtained a lease also releases it. `duid` and `iaid` are that for DHCPv6 (RFC 8415 section 11 and 12). `fqdn`: the
+    host name goes out as a client FQDN, by which the client asks the server to put it into the DNS (RFC 4702, RFC
+    4704).
     """
 
     client_id: bytes

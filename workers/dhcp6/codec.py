@@ -21,6 +21,7 @@ MAX_DUID = 130  # octets; section 11.1
 MAX_ADDRESSES = 16  # of any list: no sane server sends more
 MAX_DOMAINS = 16
 MAX_WORDS = 100
+NO_ENTERPRISE = bytes(4)  # before a vendor class: IANA has given this plugin no number
 FQDN_BY_SERVER = 1  # the S bit (RFC 4704 section 4.1): the server shall register the name in the DNS
 DOMAIN = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_-]{1,63})*")
 
@@ -41,6 +42,8 @@ class Option(IntEnum):
     ELAPSED = 8
     STATUS = 13
     RAPID_COMMIT = 14
+    USER_CLASS = 15
+    VENDOR_CLASS = 16
     DNS = 23
     SEARCH = 24
     REFRESH = 32
@@ -180,6 +183,9 @@ def encode(
         area += _option(Option.RAPID_COMMIT, b"")
     if kind in WANTED:
         area += _option(Option.REQUESTED, b"".join(code.to_bytes(2) for code in WANTED[kind]))
+        area += _option(Option.VENDOR_CLASS, NO_ENTERPRISE + _class(identity.vendor_class))
+        if identity.user_class is not None:
+            area += _option(Option.USER_CLASS, _class(identity.user_class))
         if identity.hostname is not None and kind is not MessageType.INFORMATION_REQUEST:
             area += _option(Option.FQDN, bytes([FQDN_BY_SERVER]) + _wire_name(identity.hostname))
     return bytes([kind]) + xid.to_bytes(3) + area
@@ -247,6 +253,12 @@ def _names(raw: bytes) -> Iterator[str]:
         if labels:
             yield b".".join(labels).decode("ascii", "replace")
         labels = []
+
+
+def _class(text: str) -> bytes:
+    """The only one of a list of classes (RFC 8415 sections 21.15 and 21.16)."""
+    value = text.encode("ascii")
+    return len(value).to_bytes(2) + value
 
 
 def _wire_name(name: str) -> bytes:

@@ -1,15 +1,16 @@
 """What users choose of a client and of its link: judged at the server, in a capture, and in the container."""
 
+import re
 import time
 from ipaddress import IPv4Address
 
 import pytest
 
 from tests.api.unit import reaction
-from tests.lab.command import SLACK_SECONDS, run
-from tests.lab.dhcp import DhcpServer, ServerOptions
-from tests.lab.network import BRIDGE, LAN, LAN_BRIDGE, SERVER
-from tests.netns.process.fakeengine import network_request
+from tests.lab.command import SLACK_SECONDS, wait_until
+from tests.lab.dhcp import DhcpServer, Ipv6Options, ServerOptions
+from tests.lab.network import BRIDGE, LAN, LAN6, SERVER
+from tests.netns.process.fakeengine import Container, network_request
 from tests.netns.process.rig import Rig
 from tests.netns.process.wire import Kind, Option
 
@@ -44,6 +45,33 @@ def test_vendor_class_of_a_container(rig: Rig, server: DhcpServer) -> None:
     network = rig.network(vendor_class="printers")
     phone, printer = rig.joined(network, {"vendor_class": "phones"}), rig.joined(network)
     assert [c.default_route.split()[2] for c in (phone, printer)] == [str(LAN[8]), str(SERVER)]
+
+
+def test_classes_and_address_over_ipv6(rig: Rig, server: DhcpServer) -> None:
+    """A DHCPv6 server knows a client by its classes (RFC 8415 sections 21.15 and 21.16), and leases the address that a
+    container asks for."""
+    rig.machine.serve_ipv6()
+    classes = ("--dhcp-vendorclass=set:phone,enterprise:0,phones", "--dhcp-userclass=set:lab,lab")
+    server.restart(ServerOptions(ipv6=Ipv6Options(), extra=classes))
+    asked = LAN6[0x1ABC]
+    network = rig.network(ipv6="true", vendor_class="printers", user_class="lab")
+    phone, printer = rig.joined(network, {"vendor_class": "phones", "ip6": str(asked)}), rig.joined(network)
+
+    assert phone.address6 == f"{asked}/128"
+    assert {lease.duid: lease.address for lease in server.leases6()}[phone.duid] == asked
+    assert {"phone", "lab"} <= tags(server, phone)
+    assert tags(server, printer) & {"phone", "lab"} == {"lab"}
+    known = len(server.messages6(phone.duid, "RENEW"))
+    rig.restart_worker(phone)
+    wait_until(lambda: len(server.messages6(phone.duid, "RENEW")) > known, "a renewal")
+    wait_until(lambda: "phone" in tags(server, phone, "RENEW"), "what the server says of it")
+
+
+def tags(server: DhcpServer, container: Container, kind: str | None = None) -> set[str]:
+    """What a server has made of a client's DHCPv6 messages, of one kind where that is given."""
+    transactions = {str(message.xid) for message in server.messages6(container.duid, kind)}
+    found = re.findall(r": (\d+) tags: (.+)", server.log())
+    return {tag for transaction, words in found if transaction in transactions for tag in words.split(", ")}
 
 
 def test_identity_of_the_longest_values(rig: Rig, server: DhcpServer) -> None:
@@ -145,20 +173,16 @@ def test_server_on_a_card(rig: Rig, server: DhcpServer, card: str) -> None:
 
 def test_dhcpv6_server(rig: Rig, server: DhcpServer) -> None:
     """With ipv6=only a DHCPv6 server has to answer, and is asked for no address."""
-    lan, address = rig.machine.lan, "fd00:77::1/64"
-    run("ip", "-n", lan, "addr", "add", address, "dev", LAN_BRIDGE, "nodad")
-    try:
-        server.restart(ServerOptions(extra=("--dhcp-range=fd00:77::1000,fd00:77::1fff,64,120",)))
-        rig.network(ipv6="only", validate_dhcp="true")
-        assert "DHCPINFORMATION-REQUEST" in server.log()
-        assert "DHCPSOLICIT" not in server.log()
-        rig.clean()
-        server.restart()
-        options = {"bridge": BRIDGE, "ipv6": "only", "validate_dhcp": "true", "lease_timeout": "1s"}
-        answer = rig.engine.call("CreateNetwork", network_request("f" * 64, options))
-        assert f"option validate_dhcp: no REPLY on {BRIDGE} in 1 s (" in answer.error
-    finally:
-        run("ip", "-n", lan, "addr", "del", address, "dev", LAN_BRIDGE)
+    rig.machine.serve_ipv6()
+    server.restart(ServerOptions(ipv6=Ipv6Options()))
+    rig.network(ipv6="only", validate_dhcp="true")
+    assert "DHCPINFORMATION-REQUEST" in server.log()
+    assert "DHCPSOLICIT" not in server.log()
+    rig.clean()
+    server.restart()
+    options = {"bridge": BRIDGE, "ipv6": "only", "validate_dhcp": "true", "lease_timeout": "1s"}
+    answer = rig.engine.call("CreateNetwork", network_request("f" * 64, options))
+    assert f"option validate_dhcp: no REPLY on {BRIDGE} in 1 s (" in answer.error
 
 
 def test_server_that_is_not_there(rig: Rig) -> None:

@@ -1,5 +1,6 @@
 """DHCPv6 messages byte for byte, and what malformed options cost."""
 
+from dataclasses import replace
 from ipaddress import IPv6Address
 
 import pytest
@@ -28,11 +29,13 @@ def answer(*options: tuple[int, bytes]) -> Answer:
 
 
 def test_solicit() -> None:
-    """Byte for byte: message type and transaction, DUID-LL, elapsed time, IA_NA, rapid commit, what is wanted, name."""
-    identity = ClientIdentity.of_mac(MAC, "web")
+    """Byte for byte: message type and transaction, DUID-LL, elapsed time, IA_NA, rapid commit, what is wanted, vendor
+    class, user class, name."""
+    identity = replace(ClientIdentity.of_mac(MAC, "web"), vendor_class="phones", user_class="lab")
     assert encode(MessageType.SOLICIT, XID, identity, addresses=()).hex() == (
         "01abcdef" + "0001000a000300010242c0a84d05" + "000800020000" + "0003000cc0a84d050000000000000000" + "000e0000"
-        "00060008" + "0017001800270052" + "00270005" + "0103776562"
+        "00060008" + "0017001800270052" + "0010000c" + "00000000" + "000670686f6e6573" + "000f0005" + "00036c6162"
+        "00270005" + "0103776562"
     )
 
 
