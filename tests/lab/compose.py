@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tests.lab.command import run
 from tests.lab.engine import Docker
+from tests.lab.engine_roots import compose
 
 TIMEOUT = 180.0  # seconds; for as many containers as a project has
 
@@ -25,10 +26,10 @@ class Compose:
         return cls(docker, directory)
 
     def __call__(self, *args: str) -> str:
-        """`docker-compose` with these arguments; raises CommandFailed."""
+        """Compose with these arguments; raises CommandFailed."""
         environment = {**os.environ, **({"DOCKER_HOST": self.docker.host} if self.docker.host else {})}
         where = ("--project-directory", self.directory, "--file", self.directory / "docker-compose.yml")
-        return run("docker-compose", *where, *args, env=environment, timeout=TIMEOUT)
+        return run(*compose(), *where, *args, env=environment, timeout=TIMEOUT)
 
     def containers(self) -> list[str]:
         """The ids of its containers, those that do not run included."""

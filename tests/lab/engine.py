@@ -171,10 +171,11 @@ class Engine:
     def inside(self, *argv: str) -> list[str]:
         """The command line that runs `argv` in the engine's network namespace and a mount namespace like its own.
 
-        Where containers have outlived dockerd it is that same one: the sandboxes and roots are mounted there.
+        Where containers have outlived dockerd it is that same one: the sandboxes and roots are mounted there. Not so
+        where dockerd has a root file system of its own, in which the machine's commands and files are not.
         """
         enter = ["nsenter", f"--net=/run/netns/{self.netns}"] if self.netns else []
-        survivor = next((process for process in self._of_mount_namespace() if process.name == SHIM), None)
+        survivor = None if self.root else self._survivor
         if survivor:
             return [*enter, "nsenter", f"--mount=/proc/{survivor.pid}/ns/mnt", *argv]
         script = FRESH_SYSFS + OWN_RUN if self.netns else OWN_RUN
@@ -185,14 +186,17 @@ class Engine:
         """As `inside`, but in the engine's root file system."""
         if self.root is None:
             return self.inside(*argv)
-        outside = dataclasses.replace(self, root=None).inside
-        survivor = next((process for process in self._of_mount_namespace() if process.name == SHIM), None)
-        if survivor:
-            return outside(*argv)
+        if self._survivor:
+            return dataclasses.replace(self, root=None).inside(*argv)
         enter = ["nsenter", f"--net=/run/netns/{self.netns}"] if self.netns else []
         script = (FRESH_SYSFS if self.netns else "") + OWN_ROOT
         unshare = ["unshare", "--mount", "--propagation", "private"]
         return [*enter, *unshare, "sh", "-ec", script, str(self.directory), str(self.root), *argv]
+
+    @property
+    def _survivor(self) -> Process | None:
+        """A process of a container that may have outlived dockerd."""
+        return next((process for process in self._of_mount_namespace() if process.name == SHIM), None)
 
     @property
     def _record(self) -> Path:
@@ -213,7 +217,7 @@ class Engine:
                 path.unlink()
 
     def _reloads(self) -> int:
-        return self.log.read_text(errors="replace").count("Reloaded configuration:")
+        return self.log.read_text(errors="replace").count('msg="Reloaded configuration')
 
     def _ready(self, process: Process) -> bool:
         if not process.alive:

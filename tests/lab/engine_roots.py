@@ -13,7 +13,8 @@ from tests.lab.command import run
 BUILD = Path(__file__).resolve().parents[2] / "build"
 ROOTS = BUILD / "engines"
 SUITES = {"26": "trixie", "28": "sid"}  # Debian's releases by the major version of their engine
-PACKAGES = "docker.io,docker-cli,iptables,ca-certificates,mount"
+PACKAGES = "docker.io,docker-cli,docker-compose,iptables,ca-certificates,mount"
+COMPOSE = "usr/libexec/docker/cli-plugins/docker-compose"
 # An archive whose signature is out of date is good enough for a test.
 APT_OPTIONS = ('APT::Install-Recommends "false"', 'Acquire::Check-Valid-Until "false"')
 MAKE_SECONDS = 600
@@ -32,20 +33,35 @@ def chosen() -> str | None:
 
 
 def root_of(version: str) -> Path:
-    """The root file system with that engine, made by mmdebstrap if it is not there yet."""
+    """The root file system with that engine, made by mmdebstrap if it is not there, or not whole, yet."""
     root = ROOTS / SUITES[version]
     ROOTS.mkdir(parents=True, exist_ok=True)
     with (ROOTS / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not root.exists():
+        if not (root / COMPOSE).exists():
             _make(SUITES[version], root)
     return root
+
+
+def compose() -> list[str | Path]:
+    """The command that is Compose: of the chosen engine's release, whose images the machine's own may not understand.
+
+    It runs on the machine, where the project's file is, with its release's C library.
+    """
+    version = chosen()
+    if version is None:
+        return ["docker-compose"]
+    root = root_of(version)
+    (loader,) = root.glob("lib64/ld-linux-*")
+    (libraries,) = root.glob("usr/lib/*-linux-gnu")
+    return [loader, "--library-path", libraries, root / COMPOSE]
 
 
 def _make(suite: str, root: Path) -> None:
     print(f"==> Docker Engine of Debian {suite} (mmdebstrap, two minutes)", flush=True)
     partial = root.with_suffix(".partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    for directory in (root, partial):
+        shutil.rmtree(directory, ignore_errors=True)
     options = [f"--aptopt={option}" for option in APT_OPTIONS]
     packages = f"--include={PACKAGES}"
     run("mmdebstrap", "--quiet", "--variant=apt", packages, *options, suite, partial, timeout=MAKE_SECONDS)

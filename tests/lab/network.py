@@ -6,11 +6,12 @@ br-lan 192.168.77.2/24                 lan0 192.168.77.1/24, a bridge: the DHCP 
   (the plugin's links)
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 
-from tests.lab.command import on_machine, run, wait_until
+from tests.lab.command import CommandFailed, on_machine, run, wait_until
 
 LAN = IPv4Network("192.168.77.0/24")
 SERVER = IPv4Address("192.168.77.1")
@@ -92,7 +93,10 @@ class Network:
 
     def pass_bridged(self) -> None:
         """Let bridged frames pass the engine's FORWARD DROP, where br_netfilter shows them to iptables."""
-        self.on_host("iptables", "-I", "DOCKER-USER", "-i", BRIDGE, "-o", BRIDGE, "-j", "ACCEPT")
+        rule = ("-I", "DOCKER-USER", "-i", BRIDGE, "-o", BRIDGE, "-j", "ACCEPT")
+        self.on_host("iptables", *rule)
+        with suppress(CommandFailed):  # an engine before 27 has no such chain of IPv6, and drops nothing there
+            self.on_host("ip6tables", *rule)
 
 
 def inside(namespace: str | None, *argv: str) -> list[str]:
