@@ -5,7 +5,6 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from ipaddress import IPv4Address
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,6 +15,7 @@ from tests.lab.lab import Lab
 from tests.lab.leaks import Belongings, assert_no_more
 from tests.lab.plugin import Plugin
 from tests.plugin.conftest import belongings
+from tests.plugin.judge import duid_of
 from tests.plugin.sandbox import Sandbox
 from tests.soak.members import Member
 from tests.soak.records import Gap, Kind, Span
@@ -26,7 +26,7 @@ STATE = "var/lib/net-dhcp"
 
 
 def unsettled(members: list[Member], dhcp: DhcpServer) -> list[Gap]:
-    """The containers whose interface has not just the address that the server has granted last."""
+    """The containers whose interface has not just the address of each family that the server has granted last."""
     return [gap for member in members for gap in _unsettled(member, dhcp)]
 
 
@@ -36,11 +36,13 @@ def _unsettled(member: Member, dhcp: DhcpServer) -> Iterator[Gap]:
         return
     mac = member.diary.open[member.name].mac
 
-    def addresses() -> list[IPv4Address]:
-        return [address.ip for address in Sandbox.of(member.container).addresses(mac)]
+    def addresses() -> list[object]:
+        sandbox = Sandbox.of(member.container)
+        return [*(address.ip for address in sandbox.addresses(mac)), *sandbox.addresses6(mac)]
 
-    def granted() -> list[IPv4Address | None]:
-        return [message.address for message in dhcp.messages(mac, "ACK")[-1:]]
+    def granted() -> list[object]:
+        six = [message for message in dhcp.messages6(duid_of(mac)) if message.grants]
+        return [*(m.address for m in dhcp.messages(mac, "ACK")[-1:]), *(m.address for m in six[-1:])]
 
     try:
         wait_until(lambda: addresses() == granted(), "the leased address", SETTLE_SECONDS, interval=0.5)
@@ -55,7 +57,7 @@ def left_behind(before: Belongings, lab: Lab, plugin: Plugin) -> list[Gap]:
     """
     found = []
     try:
-        wait_until(lambda: not (lab.dhcp.leases() or any(_rows(plugin).values())), "the rest", PATIENCE, interval=1)
+        wait_until(lambda: not (_leases(lab) or any(_rows(plugin).values())), "the rest", PATIENCE, interval=1)
     except NotReached:
         found = [f"{number} rows of {name}" for name, number in _rows(plugin).items() if number]
     try:
@@ -63,6 +65,10 @@ def left_behind(before: Belongings, lab: Lab, plugin: Plugin) -> list[Gap]:
     except AssertionError as left:
         found.append(str(left))
     return [_gap("all", Kind.LEFT, words) for words in found]
+
+
+def _leases(lab: Lab) -> list[object]:
+    return [*lab.dhcp.leases(), *lab.dhcp.leases6()]
 
 
 def _rows(plugin: Plugin) -> dict[str, int]:

@@ -17,6 +17,9 @@ FOUND_AGAIN = 30  # seconds: a server that is back is asked for a lease within t
 NEXT_RENEWAL = 75  # seconds: half of the lease, and some for a second try
 ADDRESS_CHANGES = 3  # seconds: from the server's ACK to the address on the link, and a probe
 ASKED_AGAIN = 32  # seconds: udhcpc repeats a renewal that nobody answers after half of the time that is left
+FOUND_AGAIN_IPV6 = 125  # seconds: SOLICITs come ever more rarely, at last every two minutes
+LAST_REBIND = 125  # seconds: a server that has another name is not asked before T2, and then by a Rebind
+AFTER_T2 = 17  # seconds: from T2 to the end of a lease, and some for the plugin to find its containers again
 NEW_LEASE = 10  # seconds: from a refusal to another lease; udhcpc waits three before it asks
 
 
@@ -52,6 +55,22 @@ CAUSES: dict[Kind, dict[Fault, Cause]] = {
     },
     Kind.TWINS: {Fault.FORGETFUL: Cause(NEXT_RENEWAL), Fault.OUTAGE: Cause(FOUND_AGAIN)},
 }
+# A lease of IPv6 outlives a new range, and a server without its leases is another server to its client.
+LEASELESS_IPV6 = {
+    Fault.FORGETFUL: Cause(LAST_REBIND, NEW_LEASE),
+    Fault.OUTAGE: Cause(FOUND_AGAIN_IPV6, NEW_LEASE),
+}
+CAUSES_IPV6: dict[Kind, dict[Fault, Cause]] = {
+    Kind.LATE: {Fault.OUTAGE: Cause(FOUND_AGAIN_IPV6), Fault.FORGETFUL: Cause(LAST_REBIND, NEW_LEASE)},
+    Kind.EXPIRED: {Fault.OUTAGE: Cause(FOUND_AGAIN_IPV6)},
+    Kind.REFUSED: LEASELESS_IPV6,
+    Kind.DECLINED: LEASELESS_IPV6,
+    Kind.SILENT: {
+        Fault.FORGETFUL: Cause(LAST_REBIND, ADDRESS_CHANGES),
+        Fault.OUTAGE: Cause(FOUND_AGAIN_IPV6, ADDRESS_CHANGES),
+    },
+    Kind.TWINS: {Fault.FORGETFUL: Cause(LAST_REBIND), Fault.OUTAGE: Cause(FOUND_AGAIN_IPV6)},
+}
 # What makes an operation fail, and for how many seconds after its end: by the plugin's own word where the DHCP server
 # did, else because a process was not there.
 NO_LEASE = re.compile(r"NetworkDriver\.CreateEndpoint: .*(DHCPOFFER|DHCPACK|refused by the server|in a row)")
@@ -83,7 +102,7 @@ def explanation(gap: Gap, faults: Sequence[Injected], operations: Sequence[Opera
         disturbing, span = _disturbing(gap), _with_its_operation(gap, operations)
         found = next((f for f in faults if _disturbs(f, span, disturbing)), None)
     else:
-        causes = CAUSES.get(gap.kind, {})
+        causes = _causes(gap)
         found = _cause(causes, faults, gap.span)
     if found:
         return found.fault.value
@@ -91,11 +110,15 @@ def explanation(gap: Gap, faults: Sequence[Injected], operations: Sequence[Opera
         return _prolonged(gap, faults, BREAKS_CLIENTS | {Fault.OUTAGE: FOUND_AGAIN})
     if gap.kind in (Kind.LATE, Kind.EXPIRED):
         return _not_repeated(gap, faults)
-    if gap.kind is Kind.SILENT:
-        return _prolonged(gap, faults, BREAKS_UPDATES)
+    if gap.kind in (Kind.SILENT, Kind.NO_LEASE):
+        return _one_family(gap, faults, operations) or _let_go(gap, faults) or _prolonged(gap, faults, BREAKS_UPDATES)
     if gap.kind is Kind.MAC or (gap.kind is Kind.FAILED and UNCLEAR.search(gap.detail)):
         return _started_beside(gap, operations) or _broken_start(gap, faults) or _remnant(gap, faults, operations)
     return _died(gap, operations) if gap.kind is Kind.UNRELEASED else None
+
+
+def _causes(gap: Gap) -> dict[Fault, Cause]:
+    return (CAUSES_IPV6 if gap.ipv6 else CAUSES).get(gap.kind, {})
 
 
 def _cause(causes: dict[Fault, Cause], faults: Sequence[Injected], span: Span) -> Injected | None:
@@ -117,9 +140,32 @@ def _prolonged(gap: Gap, faults: Sequence[Injected], prolonging: dict[Fault, flo
     for second in (f for f in faults if f.fault in prolonging):
         before = Span(gap.span.begin, max(gap.span.begin, second.span.begin))
         if second.span.meets(gap.span) and gap.span.end <= second.span.end + prolonging[second.fault]:
-            first = _cause(CAUSES[gap.kind], faults, before)
+            first = _cause(_causes(gap), faults, before)
             if first is not None:
                 return f"{first.fault.value}; {second.fault.value}"
+    return None
+
+
+def _one_family(gap: Gap, faults: Sequence[Injected], operations: Iterable[Operation]) -> str | None:
+    """Who starts while no server answers runs with the family whose lease it still has, until the server is back."""
+    outages = [f.span for f in faults if f.fault is Fault.OUTAGE]
+    starts = (o.span for o in operations if o.op in STARTS and o.container == gap.container)
+    begin = Span(gap.span.begin - ADDRESS_CHANGES, gap.span.begin)
+    began = any(start.meets(begin) and any(start.meets(outage) for outage in outages) for start in starts)
+    again = FOUND_AGAIN_IPV6 if gap.ipv6 else FOUND_AGAIN
+    ended = any(outage.meets(gap.span) and gap.span.end <= outage.end + again for outage in outages)
+    return "started while the DHCP server was away" if began and ended else None
+
+
+def _let_go(gap: Gap, faults: Sequence[Injected]) -> str | None:
+    """The kernel takes an IPv6 address off at the end of its lease, if nobody is there from T2 on who tells it to keep
+    it while the server is away."""
+    since = Span(gap.span.begin - AFTER_T2, gap.span.begin)
+    deaths = [f for f in faults if f.fault in BREAKS_UPDATES and f.span.meets(since)]
+    for outage in (f.span for f in faults if f.fault is Fault.OUTAGE and f.span.meets(since)):
+        for death in deaths if gap.ipv6 and gap.kind is Kind.SILENT else ():
+            if gap.span.end <= max(death.span.end + BREAKS_UPDATES[death.fault], outage.end + FOUND_AGAIN_IPV6):
+                return f"{Fault.OUTAGE.value}; {death.fault.value}"
     return None
 
 

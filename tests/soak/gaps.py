@@ -1,11 +1,14 @@
-"""The gaps in what a run has written down. Pure: from records to gaps; why there was one is tests.soak.explain's."""
+"""The gaps in what a run has written down. Pure: from records to gaps; why there was one is tests.soak.explain's.
+
+Leases of both families are judged alike, by what the server has heard and sent, in DHCPv4's words.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, pairwise
 
-from tests.lab.dhcp import Message
-from tests.soak.records import Gap, Injected, Kind, Operation, Presence, Probe, Span
+from tests.lab.dhcp import Message, Message6
+from tests.soak.records import Gap, Heard, Injected, Kind, Operation, Presence, Probe, Span
 
 T2 = 7 / 8  # of the lease: RFC 2131, section 4.4.5
 WHOLE_SECONDS = 1  # what the server's log does not tell
@@ -16,7 +19,25 @@ LOSSES = {"RELEASE": Kind.RELEASED, "NAK": Kind.REFUSED, "DECLINE": Kind.DECLINE
 Pair = tuple[Kind, Span]
 
 
-def lease_gaps(presence: Presence, messages: Sequence[Message], lease_seconds: int) -> Iterator[Gap]:
+def heard4(messages: Iterable[Message]) -> Iterator[Heard]:
+    """As they are."""
+    return (Heard(message.time, message.kind, message.mac, message.address) for message in messages)
+
+
+def heard6(messages: Iterable[Message6]) -> Iterator[Heard]:
+    """A Reply that grants an address is an ACK, one that takes it away a NAK. The address of a Release is not logged:
+    it is the client's last one."""
+    last: dict[str, Message6] = {}
+    for message in messages:
+        mac = message.duid[-len("02:00:00:00:00:00") :]
+        if message.kind == "REPLY" and message.address is not None:
+            yield Heard(message.time, "ACK" if message.grants else "NAK", mac, message.address)
+            last[mac] = message
+        elif message.kind in LOSSES:
+            yield Heard(message.time, message.kind, mac, last[mac].address if mac in last else None)
+
+
+def lease_gaps(presence: Presence, messages: Sequence[Heard], lease_seconds: int) -> Iterator[Gap]:
     """Where the container ran and its lease did not, or was not renewed by T2. `messages` are those of all clients."""
     heard = [m for m in messages if m.mac == presence.mac and m.time <= presence.span.end]
     for kind, span in _lapses(heard, presence.span, lease_seconds):
@@ -25,20 +46,22 @@ def lease_gaps(presence: Presence, messages: Sequence[Message], lease_seconds: i
             yield Gap(presence.container, kind, clipped)
 
 
-def _lapses(heard: list[Message], whole: Span, lease_seconds: int) -> Iterator[Pair]:
+def _lapses(heard: list[Heard], whole: Span, lease_seconds: int) -> Iterator[Pair]:
     """From the end of a lease, or from T2, to the next ACK, or to the end of the whole."""
-    lease: Message | None = None
+    lease: Heard | None = None
     lost: tuple[Kind, float] = (Kind.NO_LEASE, whole.begin)
     for message in heard:
         if message.kind == "ACK":
             yield from _before_ack(lease, lost, message.time, lease_seconds)
             lease = message
         elif message.kind in LOSSES and lease and message.address in (lease.address, None):
-            lost, lease = (LOSSES[message.kind], message.time + _tolerance(message)), None
+            before = message.time < whole.begin  # what its former life gave back is not lost in this one
+            kind = Kind.NO_LEASE if before else LOSSES[message.kind]
+            lost, lease = (kind, message.time + _tolerance(message)), None
     yield from _before_ack(lease, lost, whole.end, lease_seconds)
 
 
-def _before_ack(lease: Message | None, lost: tuple[Kind, float], now: float, lease_seconds: int) -> Iterator[Pair]:
+def _before_ack(lease: Heard | None, lost: tuple[Kind, float], now: float, lease_seconds: int) -> Iterator[Pair]:
     if lease is None:
         yield lost[0], Span(lost[1], now)
         return
@@ -49,13 +72,14 @@ def _before_ack(lease: Message | None, lost: tuple[Kind, float], now: float, lea
         yield Kind.LATE, Span(t2, now)
 
 
-def _tolerance(message: Message) -> int:
+def _tolerance(message: Heard) -> int:
     """A release in the second in which the container is stopped is in time."""
     return WHOLE_SECONDS if message.kind == "RELEASE" else 0
 
 
 def probe_gaps(presence: Presence, probes: Iterable[Probe]) -> Iterator[Gap]:
-    """Where the container did not answer for its address, or another machine did. `probes` are in order."""
+    """Where the container did not answer for its address, or another machine did. `probes` are in order, and of one
+    family."""
     own = [p for p in probes if p.container == presence.container and _inside(p, presence.span)]
     for kind, asked in groupby(own, key=lambda probe: _verdict(probe, presence.mac)):
         times = list(asked)
@@ -97,7 +121,7 @@ def identity_gaps(presences: Iterable[Presence]) -> Iterator[Gap]:
                 yield Gap(after.container, Kind.SHARED_MAC, common, f"{after.mac} {before.container}")
 
 
-def release_gaps(messages: Iterable[Message], names: dict[str, str]) -> Iterator[Gap]:
+def release_gaps(messages: Iterable[Heard], names: dict[str, str]) -> Iterator[Gap]:
     """RELEASEs of what was released already; `names` are the containers by MAC."""
     last: dict[tuple[str, str], str] = {}
     for message in messages:
@@ -109,15 +133,15 @@ def release_gaps(messages: Iterable[Message], names: dict[str, str]) -> Iterator
             last[key] = message.kind
 
 
-def unreleased_gaps(presences: Sequence[Presence], messages: Iterable[Message], lease_seconds: int) -> Iterator[Gap]:
+def unreleased_gaps(presences: Sequence[Presence], messages: Iterable[Heard], lease_seconds: int) -> Iterator[Gap]:
     """Where a container went, did not come back for its lease, and the lease was not given back while it ran."""
-    by_mac: dict[str, list[Message]] = defaultdict(list)
+    by_mac: dict[str, list[Heard]] = defaultdict(list)
     for message in messages:
         by_mac[message.mac].append(message)
     for presence in presences:
         end = presence.span.end
         later = [p.span.begin for p in presences if p.mac == presence.mac and p.span.begin > end]
-        lease: Message | None = None
+        lease: Heard | None = None
         for message in by_mac[presence.mac]:
             if later and message.time >= min(later):
                 break
@@ -129,7 +153,7 @@ def unreleased_gaps(presences: Sequence[Presence], messages: Iterable[Message], 
             yield Gap(presence.container, Kind.UNRELEASED, Span(end, end + LEAVES), words)
 
 
-def _after(lease: Message | None, message: Message, lease_seconds: int) -> Message | None:
+def _after(lease: Heard | None, message: Heard, lease_seconds: int) -> Heard | None:
     """The ACK of the lease that runs after this message; one that ran out before it was not given back in time."""
     if message.kind == "ACK":
         return message

@@ -9,7 +9,7 @@ from http.client import HTTPException
 from signal import SIGKILL
 
 from tests.lab.command import wait_until
-from tests.lab.dhcp import ServerOptions
+from tests.lab.dhcp import Ipv6Options, ServerOptions
 from tests.lab.engine import EngineFailed
 from tests.lab.lab import Lab
 from tests.lab.network import LAN, SERVER
@@ -38,7 +38,8 @@ class Injector:
 
     def __post_init__(self) -> None:
         first, last = RANGES[0]
-        self.options = ServerOptions(first, last, lease_time=self.lease_time)
+        ipv6 = Ipv6Options(lease_time=self.lease_time)
+        self.options = ServerOptions(first, last, lease_time=self.lease_time, ipv6=ipv6)
 
     def kill(self, role: str, roll: float) -> None:
         """One process of this role, if there is one: who renews after a takeover needs no udhcpc."""
@@ -101,7 +102,7 @@ class Injector:
         self.lab.dhcp.start(self.options)
 
     def renumber(self, _roll: float) -> None:
-        """The other half of the subnet; whoever renews is refused."""
+        """The other half of the subnet; whoever renews is refused. IPv6 addresses stay."""
         first, last = RANGES[self.options.first == RANGES[0][0]]
         self._restart(replace(self.options, first=first, last=last))
 
@@ -111,7 +112,7 @@ class Injector:
         self._restart(replace(self.options, router=router))
 
     def forget(self, _roll: float) -> None:
-        """The server comes back without its leases, as cheap routers do."""
+        """The server comes back without its leases, as cheap routers do, and over IPv6 under another name (DUID)."""
         self.lab.dhcp.stop()
         self.lab.dhcp.lease_file.unlink()
         self.lab.dhcp.start(self.options)

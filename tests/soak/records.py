@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import Enum
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -62,7 +62,7 @@ class Fault(Enum):
 class Kind(Enum):
     """What a gap is."""
 
-    SILENT = "no answer to ARP"
+    SILENT = "no answer to ARP, or to a neighbour solicitation"
     TWINS = "another machine answers for its address"
     LATE = "no renewal by T2"
     EXPIRED = "lease ran out"
@@ -82,6 +82,16 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Heard:
+    """A message that the server has heard or sent, of either family, in DHCPv4's words."""
+
+    time: float
+    kind: str
+    mac: str
+    address: IPv4Address | IPv6Address | None
+
+
+@dataclass(frozen=True, slots=True)
 class Presence:
     """A time in which a container has to be on the LAN. `life` counts what makes it another one; one that is `pinned`
     keeps its MAC over that."""
@@ -95,12 +105,14 @@ class Presence:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """An ARP request for the address that the server has leased to the container, and the MACs that have answered."""
+    """A question for the address that the server has leased to the container, and the MACs that have answered: by ARP,
+    or with `ipv6` by a neighbour solicitation."""
 
     time: float
     container: str
-    address: IPv4Address | None
+    address: IPv4Address | IPv6Address | None
     answers: frozenset[str]
+    ipv6: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +136,10 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A time in which a container had not what it had to have."""
+    """A time in which a container had not what it had to have. `ipv6`: it is about the lease of that family."""
 
     container: str
     kind: Kind
     span: Span
     detail: str = ""
+    ipv6: bool = False

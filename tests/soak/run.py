@@ -13,6 +13,7 @@ from tests.lab.engine import EngineFailed
 from tests.lab.lab import Lab
 from tests.lab.plugin import Plugin
 from tests.plugin.conftest import belongings, create_network
+from tests.plugin.fleet import Seen
 from tests.soak import plan
 from tests.soak.diary import Diary
 from tests.soak.end import left_behind, unsettled
@@ -52,10 +53,11 @@ class Soak:
     def run(self) -> list[Explained]:
         """The gaps, each with its reason."""
         self._lab.engine.reload(LIVE_RESTORE)
+        self._lab.network.serve_ipv6()
         self._lab.dhcp.restart(self._injector.options)
         self._plugin.get("/v1/workers")  # what is loaded late is no leak
-        before, seen = belongings(self._lab, self._plugin), len(self._lab.dhcp.messages())
-        create_network(self._plugin, NETWORK)
+        before, seen = belongings(self._lab, self._plugin), Seen.by(self._lab.dhcp)
+        create_network(self._plugin, NETWORK, "--opt=ipv6=true")
         with Prober(self._lab, self.diary):
             for member in self._members:
                 self._operate(Op.RUN, member, 0)
@@ -66,8 +68,8 @@ class Soak:
             member.remove()
         self._plugin.docker("network", "rm", NETWORK)
         at_the_end += left_behind(before, self._lab, self._plugin)
-        messages = self._lab.dhcp.messages()[seen:]
-        gaps = gaps_of(self.diary, messages, self._injector.options.lease_time)
+        messages = self._lab.dhcp.messages()[seen.ipv4 :], self._lab.dhcp.messages6()[seen.ipv6 :]
+        gaps = gaps_of(self.diary, *messages, self._injector.options.lease_time)
         return explained([*gaps, *at_the_end], self.diary)
 
     def _disturb(self) -> None:

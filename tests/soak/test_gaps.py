@@ -1,12 +1,12 @@
 """Gaps are found where they are, and only there."""
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
-from tests.lab.dhcp import Message
-from tests.soak.gaps import identity_gaps, lease_gaps, operation_gaps, probe_gaps, release_gaps, unreleased_gaps
-from tests.soak.records import Gap, Kind, Op, Operation, Presence, Probe, Span
+from tests.lab.dhcp import Message6
+from tests.soak.gaps import heard6, identity_gaps, lease_gaps, operation_gaps, probe_gaps, release_gaps, unreleased_gaps
+from tests.soak.records import Gap, Heard, Kind, Op, Operation, Presence, Probe, Span
 
 MAC, OTHER = "02:00:00:00:00:01", "02:00:00:00:00:02"
 ADDRESS, ELSEWHERE = IPv4Address("192.168.77.20"), IPv4Address("192.168.77.140")
@@ -14,13 +14,13 @@ LEASE = 120  # seconds
 PRESENCE = Presence("web", MAC, Span(1000.0, 1300.0), 1, pinned=False)
 
 
-def heard(*words: str, address: IPv4Address = ADDRESS) -> list[Message]:
+def heard(*words: str, address: IPv4Address = ADDRESS) -> list[Heard]:
     """`ACK@60` is an ACK 60 seconds after the presence's begin."""
     pairs = [word.split("@") for word in words]
-    return [Message(PRESENCE.span.begin + float(at), kind, MAC, address) for kind, at in pairs]
+    return [Heard(PRESENCE.span.begin + float(at), kind, MAC, address) for kind, at in pairs]
 
 
-def lapses(messages: list[Message]) -> list[tuple[Kind, float, float]]:
+def lapses(messages: list[Heard]) -> list[tuple[Kind, float, float]]:
     """The kinds of gap, with begin and end in seconds after the presence's begin."""
     origin = PRESENCE.span.begin
     return [(g.kind, g.span.begin - origin, g.span.end - origin) for g in lease_gaps(PRESENCE, messages, LEASE)]
@@ -28,7 +28,7 @@ def lapses(messages: list[Message]) -> list[tuple[Kind, float, float]]:
 
 def test_renewed_in_time() -> None:
     """A lease that is renewed between T1 and T2 has no gap, nor has one that another client is refused."""
-    others = [Message(1070.0, "NAK", OTHER, ADDRESS), Message(1071.0, "RELEASE", OTHER, ADDRESS)]
+    others = [Heard(1070.0, "NAK", OTHER, ADDRESS), Heard(1071.0, "RELEASE", OTHER, ADDRESS)]
     assert lapses(sorted(heard("ACK@-1", "ACK@60", "ACK@150", "ACK@254") + others, key=lambda m: m.time)) == []
 
 
@@ -42,6 +42,7 @@ def test_renewed_in_time() -> None:
         (["ACK@0", "RELEASE@50", "ACK@80", "ACK@140", "ACK@200"], [(Kind.RELEASED, 51, 80)]),
         (["ACK@0", "ACK@60", "NAK@120", "DISCOVER@123", "ACK@124", "ACK@200"], [(Kind.REFUSED, 120, 124)]),
         (["ACK@0", "DECLINE@1", "ACK@3", "ACK@100", "ACK@200"], [(Kind.DECLINED, 1, 3)]),
+        (["ACK@-70", "RELEASE@-9", "ACK@30", "ACK@120", "ACK@200"], [(Kind.NO_LEASE, 0, 30)]),
         (["DISCOVER@1", "OFFER@1", "ACK@2", "ACK@100", "ACK@200"], [(Kind.NO_LEASE, 0, 2)]),
         ([], [(Kind.NO_LEASE, 0, 300)]),
     ],
@@ -54,6 +55,21 @@ def test_lapse(messages: list[str], expected: list[tuple[Kind, float, float]]) -
 def test_released_before_and_after() -> None:
     """What is released before the container is there, or in the second in which it goes, is no gap."""
     assert lapses(heard("ACK@-70", "RELEASE@-9", "ACK@-1", "ACK@100", "ACK@200", "RELEASE@300")) == []
+
+
+def test_ipv6() -> None:
+    """A Reply is an ACK or a NAK, and a Release is of the last address; what else is said of DHCPv6 does not count."""
+    address, duid = IPv6Address("fd00::7"), f"00:03:00:01:{MAC}"
+
+    def said(at: float, kind: str, words: str = "web", named: IPv6Address | None = address) -> Message6:
+        return Message6(PRESENCE.span.begin + at, kind, duid, named, 7, words)
+
+    first = [said(0, "SOLICIT", "", None), said(0, "REPLY"), said(60, "RENEW"), said(60, "REPLY")]
+    rest = [said(100, "RENEW"), said(100, "REPLY", "lease not found"), said(110, "REPLY"), said(200, "REPLY")]
+    end = [said(250, "RELEASE", "", None), said(250, "REPLY", "release received", None)]
+    messages = [*heard6([*first, *rest, *end])]
+    assert {(m.mac, m.address) for m in messages} == {(MAC, address)}
+    assert lapses(messages) == [(Kind.REFUSED, 100, 110), (Kind.RELEASED, 251, 300)]
 
 
 def test_other_address_released() -> None:

@@ -87,6 +87,35 @@ def test_renewal_that_nobody_repeats(outage: Span, span: Span, is_explained: boo
     assert bool(explanation(gap, faults, [])) is is_explained
 
 
+@pytest.mark.parametrize(
+    ("started", "gap", "is_explained"),
+    [
+        (Span(110.0, 120.0), Gap("web", Kind.SILENT, Span(120.5, 225.0)), True),
+        (Span(110.0, 120.0), Gap("web", Kind.NO_LEASE, Span(120.0, 225.0)), True),
+        (Span(110.0, 120.0), Gap("web", Kind.NO_LEASE, Span(120.0, 235.0)), False),  # not found again in time
+        (Span(110.0, 120.0), Gap("web", Kind.NO_LEASE, Span(120.0, 320.0), ipv6=True), True),
+        (Span(110.0, 120.0), Gap("web", Kind.SILENT, Span(150.0, 225.0)), False),  # it had an address by then
+        (Span(80.0, 90.0), Gap("web", Kind.NO_LEASE, Span(90.0, 225.0)), False),  # the server was there
+        (Span(110.0, 120.0), Gap("db", Kind.NO_LEASE, Span(120.0, 225.0)), False),
+    ],
+)
+def test_started_with_one_family(started: Span, gap: Gap, is_explained: bool) -> None:
+    """Who starts while the server is away may have a lease of one family only, and gets the other when it is back."""
+    found = explanation(gap, [OUTAGE], [Operation(Op.RESTART, "web", started)])
+    assert bool(found) is is_explained
+
+
+def test_address_that_nobody_kept() -> None:
+    """An IPv6 address goes at the end of a lease if the plugin is away from T2 on as well as the server."""
+    gap = Gap("web", Kind.SILENT, Span(150.0, 160.0), ipv6=True)
+    died = Injected(Fault.DISABLED, Span(140.0, 149.0))
+    assert explanation(gap, [OUTAGE, died], [])
+    assert not explanation(replace(gap, ipv6=False), [OUTAGE, died], [])
+    assert not explanation(gap, [OUTAGE, Injected(Fault.WORKER, died.span)], [])
+    assert not explanation(gap, [OUTAGE, Injected(Fault.DISABLED, Span(120.0, 130.0))], [])
+    assert not explanation(gap, [died], [])
+
+
 def test_refused_before_its_client_dies() -> None:
     """Who is refused has another lease some seconds after its client is there again."""
     faults = [RENUMBERED, Injected(Fault.EVERYTHING, Span(110.0, 115.0))]
@@ -191,7 +220,7 @@ def test_unexplained_gap_is_seen() -> None:
     diary.presences.append(Presence("web", MAC, Span(0.0, 50.0), 1, pinned=True))
     diary.probes += [Probe(n / 2, "web", None, frozenset({MAC} if n < 80 else ())) for n in range(100)]
     diary.faults.append(Injected(Fault.OUTAGE, Span(1.0, 20.0)))
-    found = explained(gaps_of(diary, [], 120), diary)
+    found = explained(gaps_of(diary, [], [], 120), diary)
     kinds = {gap.kind for gap in unexplained(found)}
     assert kinds == {Kind.SILENT, Kind.NO_LEASE}
     assert "2 unexplained" in table(diary, found)

@@ -2,16 +2,18 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
 from typing import TypeVar
 
-from tests.lab.dhcp import Message
+from tests.lab.dhcp import Message, Message6
 from tests.soak.diary import Diary
 from tests.soak.explain import explanation
 from tests.soak.gaps import (
     fault_gaps,
+    heard4,
+    heard6,
     identity_gaps,
     lease_gaps,
     operation_gaps,
@@ -19,7 +21,7 @@ from tests.soak.gaps import (
     release_gaps,
     unreleased_gaps,
 )
-from tests.soak.records import Gap, Span
+from tests.soak.records import Gap, Heard, Span
 
 E = TypeVar("E", bound=Enum)
 SHOWN = 150  # characters of a gap's detail
@@ -33,15 +35,22 @@ class Explained:
     reason: str | None
 
 
-def gaps_of(diary: Diary, messages: Sequence[Message], lease_seconds: int) -> list[Gap]:
-    """All of them, in order of time."""
-    names = {presence.mac: presence.container for presence in diary.presences}
-    found = [*identity_gaps(diary.presences), *release_gaps(messages, names)]
-    found += unreleased_gaps(diary.presences, messages, lease_seconds)
-    found += [*operation_gaps(diary.operations), *fault_gaps(diary.faults)]
-    for presence in diary.presences:
-        found += [*lease_gaps(presence, messages, lease_seconds), *probe_gaps(presence, diary.probes)]
+def gaps_of(diary: Diary, messages: Sequence[Message], messages6: Sequence[Message6], lease_seconds: int) -> list[Gap]:
+    """All of them, in order of time. `messages6` are all of an IPv6 server; without any there is none."""
+    found = [*identity_gaps(diary.presences), *operation_gaps(diary.operations), *fault_gaps(diary.faults)]
+    found += _gaps_of_family(diary, [*heard4(messages)], lease_seconds, ipv6=False)
+    if messages6:
+        found += _gaps_of_family(diary, [*heard6(messages6)], lease_seconds, ipv6=True)
     return sorted(found, key=lambda gap: gap.span)
+
+
+def _gaps_of_family(diary: Diary, messages: Sequence[Heard], lease_seconds: int, *, ipv6: bool) -> Iterator[Gap]:
+    names = {presence.mac: presence.container for presence in diary.presences}
+    probes = [probe for probe in diary.probes if probe.ipv6 is ipv6]
+    found = [*release_gaps(messages, names), *unreleased_gaps(diary.presences, messages, lease_seconds)]
+    for presence in diary.presences:
+        found += [*lease_gaps(presence, messages, lease_seconds), *probe_gaps(presence, probes)]
+    return (replace(gap, ipv6=ipv6) for gap in found)
 
 
 def explained(gaps: Iterable[Gap], diary: Diary) -> list[Explained]:
@@ -64,7 +73,7 @@ def story(diary: Diary, found: Sequence[Explained]) -> str:
     lines = [(f.span, "fault", f.fault.value, f.error or "") for f in diary.faults]
     lines += [(o.span, o.container, o.op.value, o.error or "") for o in diary.operations]
     lines += [(p.span, p.container, "on the LAN", p.mac) for p in diary.presences]
-    lines += [(one.gap.span, one.gap.container, f"GAP {one.gap.kind.value}", _words(one)) for one in found]
+    lines += [(one.gap.span, one.gap.container, f"GAP {_title(one.gap)}", _words(one)) for one in found]
     return "\n".join(f"{_clock(span)} {span.seconds:7.1f} s  {' '.join(words)}" for span, *words in sorted(lines))
 
 
@@ -89,18 +98,22 @@ def _operations(diary: Diary) -> Iterator[str]:
 
 
 def _reasons(found: Sequence[Explained]) -> Iterator[str]:
-    yield f"{'gaps that are explained':44}{'n':>6}{'longest s':>11}  by"
-    pairs = Counter((one.gap.kind, one.reason) for one in found if one.reason is not None)
-    for (kind, reason), number in sorted(pairs.items(), key=lambda item: (item[0][0].value, item[0][1] or "")):
-        longest = max(one.gap.span.seconds for one in found if (one.gap.kind, one.reason) == (kind, reason))
-        yield f"{kind.value:44}{number:6}{longest:11.1f}  {reason}"
+    yield f"{'gaps that are explained':60}{'n':>6}{'longest s':>11}  by"
+    pairs = Counter((_title(one.gap), one.reason) for one in found if one.reason is not None)
+    for (title, reason), number in sorted(pairs.items(), key=lambda item: (item[0][0], item[0][1] or "")):
+        longest = max(one.gap.span.seconds for one in found if (_title(one.gap), one.reason) == (title, reason))
+        yield f"{title:60}{number:6}{longest:11.1f}  {reason}"
+
+
+def _title(gap: Gap) -> str:
+    return f"IPv6: {gap.kind.value}" if gap.ipv6 else gap.kind.value
 
 
 def _unexplained(found: Sequence[Explained]) -> Iterator[str]:
     gaps = unexplained(found)
     yield f"{len(gaps)} unexplained"
     for gap in gaps:
-        yield f"{gap.container:10} {_clock(gap.span)} {gap.span.seconds:7.1f} s  {gap.kind.value}: {gap.detail[:SHOWN]}"
+        yield f"{gap.container:10} {_clock(gap.span)} {gap.span.seconds:7.1f} s  {_title(gap)}: {gap.detail[:SHOWN]}"
 
 
 def _rows(numbers: Counter[E]) -> Iterator[str]:
