@@ -96,9 +96,11 @@ class LeaseManager6:
             self.client_identity = replace(self.client_identity, hostname=attach.hostname)
             self._confirmed = False  # the server does not know it yet
         self._placement.prepare(interface, slaac=self._is_slaac)
-        if self.lease is not None and self.lease.runs(boottime()):
-            self._put(None, self.lease)
-            self._placement.route_at_first(interface, self.lease)
+        lease = self.lease
+        # Also one whose end nobody saw: the kernel has taken its address off.
+        if lease is not None and (lease.runs(boottime()) or (self._stays(lease) and not lease.slaac)):
+            self._put(None, lease)
+            self._placement.route_at_first(interface, lease)
         if self.lease is not None and self._claimant is not None:
             self._decline(self.lease, self._claimant)
         else:

@@ -1,7 +1,7 @@
 """What an IPv6 lease manager makes of a search in the sandbox; the search, the link and the wire are played."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Interface
 
 import pytest
@@ -100,4 +100,24 @@ def test_address_that_the_kernel_refuses(played: Played, monkeypatch: pytest.Mon
     assert len(played.searches) == 2
     assert manager.lease is not None
     assert LeaseObtained(manager.lease) in reports
+    manager.end()
+
+
+@pytest.mark.parametrize(("drop", "put"), [(False, 1), (True, 0)])
+def test_lease_that_ended_while_nobody_looked(
+    played: Played, monkeypatch: pytest.MonkeyPatch, drop: bool, put: int
+) -> None:
+    """A worker that comes after the end of the lease puts the address back, which the kernel has taken off, unless
+    `expired=drop`."""
+    calls: list[object] = []
+
+    def noted(*words: object, **_: object) -> bool:
+        calls.append(words)
+        return True
+
+    monkeypatch.setattr("workers.link.placement6.Placement6.put", noted)
+    ended = Lease6(IPv6Interface("fd00::7/128"), b"server", 600, boottime() - 700, 600)
+    manager = LeaseManager6(replace(SPEC, drop_expired=drop), ended, lambda _: None, confirmed=False)
+    manager.begin("eth0", ATTACH, 1500)
+    assert len(calls) == put
     manager.end()
