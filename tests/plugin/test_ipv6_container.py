@@ -1,38 +1,41 @@
-"""A dual-stack container in a real engine: Docker, the kernel and the DHCPv6 server agree on its address."""
+"""A dual-stack container in a real engine: Docker, the kernel and the DHCPv6 server agree on its address and routes."""
 
+import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import IPv6Address
+from signal import SIGKILL
 
+import docker
 import pytest
 
-from tests.lab.command import run as on_machine
 from tests.lab.command import wait_until
 from tests.lab.containers import Container
-from tests.lab.dhcp import DhcpServer, ServerOptions
+from tests.lab.dhcp import DhcpServer, Ipv6Options, ServerOptions
 from tests.lab.images import BUSYBOX
 from tests.lab.lab import Lab
-from tests.lab.network import LAN_BRIDGE
+from tests.lab.network import SERVER, SERVER6
 from tests.lab.plugin import Plugin
 from tests.plugin.conftest import create_network
+from tests.plugin.judge import duid_of, endpoint, renew
 from tests.plugin.sandbox import Sandbox
 
 pytestmark = pytest.mark.plugin
 
 DUAL = "dual"
-ROUTER = "fd00:77::1"
 RESTARTS = 20
-STATEFUL = ("--enable-ra", "--dhcp-range=fd00:77::1000,fd00:77::1fff,64,120")
+RIVAL = "a-rival"  # before DUAL in the alphabet
+RIVAL_SUBNET6 = "fd00:99::/64"
+KNOWS_PRIORITIES = (1, 48)  # the engine's API from this version on
+ELSEWHERE = "2001:db8::1"
 
 
 @pytest.fixture
-def router(lab: Lab, dhcp: DhcpServer) -> Iterator[None]:
+def router(lab: Lab, dhcp: DhcpServer) -> None:
     """The LAN's machine is an IPv6 router as well, and leases addresses of both families."""
-    lab.network.on_lan("sh", "-c", "echo 1 > /proc/sys/net/ipv6/conf/all/forwarding")
-    on_machine("ip", "-n", lab.network.lan, "addr", "add", f"{ROUTER}/64", "dev", LAN_BRIDGE, "nodad")
-    dhcp.restart(ServerOptions(extra=STATEFUL))
-    yield
-    on_machine("ip", "-n", lab.network.lan, "addr", "del", f"{ROUTER}/64", "dev", LAN_BRIDGE)
+    lab.network.serve_ipv6()
+    dhcp.restart(ServerOptions(ipv6=Ipv6Options()))
 
 
 @pytest.fixture
@@ -62,7 +65,7 @@ def test_container(container: Container, lab: Lab) -> None:
     address = address_of(container)
     assert inet6(container) == [address]
     wait_until(lambda: "default via fe80:" in container.exec("ip", "-6", "route"), "the router's advertisement")
-    container.exec("ping", "-6", "-c", "1", "-w", "5", ROUTER)
+    container.exec("ping", "-6", "-c", "1", "-w", "5", str(SERVER6))
     mac = container.attachment(DUAL).mac
     assert re.search(rf"DHCPREPLY\(\S+\) {address} 00:03:00:01:{mac} six", lab.dhcp.log())
 
@@ -79,3 +82,66 @@ def test_restarts(container: Container, lab: Lab) -> None:
     assert given == {IPv6Address(ipv6)}
     assert len(re.findall(rf"DHCPRELEASE\(\S+\) (?:\S+ )?00:03:00:01:{mac}", log)) == RESTARTS + 1
     assert len(lab.dhcp.messages(mac, "RELEASE")) == RESTARTS + 1
+
+
+@contextmanager
+def rival_network(lab: Lab, *options: str) -> Iterator[None]:
+    """A network of Docker's own."""
+    lab.engine.docker("network", "create", *options, RIVAL)
+    yield
+    lab.engine.docker("network", "rm", RIVAL)
+
+
+def default_routes(container: Container) -> tuple[str | None, str]:
+    """The IPv4 gateway, and the interface and source by which an IPv6 address elsewhere is reached."""
+    sandbox = Sandbox.of(container)
+    words = sandbox.run("ip", "-6", "route", "get", ELSEWHERE).split()
+    return sandbox.gateway(), words[words.index("src") + 1]
+
+
+def renew_both(container: Container, plugin: Plugin, lab: Lab) -> None:
+    """A renewal of each family; the one of IPv6 is the first thing that a successor of its worker does."""
+    attachment = container.attachment(DUAL)
+    renew(plugin, lab, attachment)
+    duid = duid_of(attachment.mac)
+    before = len(lab.dhcp.messages6(duid, "RENEW"))
+    os.kill(endpoint(plugin, attachment)["worker_pid"], SIGKILL)
+    wait_until(lambda: len(lab.dhcp.messages6(duid, "RENEW")) > before, "a renewal over IPv6")
+
+
+def test_default_routes_of_another_network(container: Container, plugin: Plugin, lab: Lab) -> None:
+    """Docker gives both to the network that comes first in the alphabet. No renewal and no router takes them back, and
+    when that network has gone they are the LAN's again."""
+    ours = (str(SERVER), address_of(container))
+    wait_until(lambda: default_routes(container) == ours, "the router's advertisement")
+    with rival_network(lab, "--ipv6", f"--subnet={RIVAL_SUBNET6}"):
+        lab.engine.docker("network", "connect", RIVAL, container.name)
+        theirs = container.attachment(RIVAL)
+        assert default_routes(container) == (theirs.gateway, str(theirs.address6))
+        renew_both(container, plugin, lab)
+        lab.dhcp.restart(ServerOptions(ipv6=Ipv6Options()))  # which begins with an advertisement
+        wait_until(lambda: "RTR-ADVERT" in lab.dhcp.log().rpartition("started, version")[2], "it")
+        assert default_routes(container) == (theirs.gateway, str(theirs.address6))
+        lab.engine.docker("network", "disconnect", RIVAL, container.name)
+    wait_until(lambda: default_routes(container) == ours, "the routes of before")
+
+
+def test_priority(router: None, plugin: Plugin, no_leaks: None, lab: Lab) -> None:
+    """Docker 28 gives the IPv4 default route to the network of the highest priority, older engines give it to the first
+    one in the alphabet; renewals leave it there."""
+    create_network(plugin, DUAL, "--opt", "ipv6=true")
+    api = docker.APIClient(base_url=f"unix://{lab.engine.socket}", version="auto")
+    with rival_network(lab):
+        container = Container(lab.engine.docker, "several")
+        lab.engine.docker("create", "--name", container.name, f"--network={RIVAL}", BUSYBOX)
+        wish = {"Container": container.name, "EndpointConfig": {"GwPriority": 1}}
+        path = f"v{api.api_version}/networks/{DUAL}/connect"  # this version of the SDK does not know the wish
+        api.post(f"http+docker://localhost/{path}", json=wish).raise_for_status()
+        container.start()
+        knows = tuple(map(int, api.api_version.split("."))) >= KNOWS_PRIORITIES
+        expected = str(SERVER) if knows else container.attachment(RIVAL).gateway
+        wait_until(lambda: default_routes(container) == (expected, address_of(container)), "the routers")
+        renew_both(container, plugin, lab)
+        assert default_routes(container) == (expected, address_of(container))
+        container.remove()
+    lab.engine.docker("network", "rm", DUAL)

@@ -6,6 +6,7 @@ router that changes and one that resigns are its business. Logs each change, and
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from ipaddress import IPv6Interface
 
 from workers.contract.lease import Family, Lease6
@@ -16,7 +17,8 @@ from workers.system.clock import boottime
 from workers.system.namespaces import set_ipv6
 
 FIRST_ROUTER_SECONDS = 30  # the kernel needs some 2 s until it has asked for router advertisements itself
-FIRST_ROUTER_METRIC = 2048  # behind the kernel's own route, which has 1024
+ROUTER_METRIC = 2048  # behind the default route that the engine gives another network of the container, with 1024
+FIRST_ROUTER_METRIC = 4096  # behind the kernel's own route
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,8 @@ class Placement6:
     def prepare(self, interface: str, *, slaac: bool) -> None:
         """Sets the link's IPv6 settings, whatever the engine has chosen."""
         try:
+            with suppress(FileNotFoundError):  # before Linux 5.12 the kernel's route has 1024, too
+                set_ipv6(interface, "ra_defrtr_metric", ROUTER_METRIC)
             set_ipv6(interface, "autoconf", int(slaac))
             set_ipv6(interface, "disable_ipv6", 0)
             if not slaac:
