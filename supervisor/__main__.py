@@ -6,6 +6,7 @@ socket, and only then imports the heavy modules.
 
 import argparse
 import os
+import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from supervisor.state.instance_lock import StateInUse, lock_state
 
 PLUGIN_SOCKET = Path("/run/docker/plugins/net-dhcp.sock")
 STATE = Path("/var/lib/net-dhcp")  # config.json's propagatedMount: dockerd keeps it over restarts and upgrades
+OLDEST_KERNEL = (5, 4)
 # config.json mounts the socket's directory: a dockerd that starts anew below a running plugin makes another socket.
 ENGINE_SOCKET = "/run/host/docker.sock"
 
@@ -27,8 +29,17 @@ def main() -> None:
     serve()
 
 
+def require_kernel(release: str) -> None:
+    """Ends the process on a kernel that lacks what we use: pidfds (pidfd_open, and waitid for one) and clone3."""
+    found = re.match(r"(\d+)\.(\d+)", release)
+    if found and (int(found[1]), int(found[2])) < OLDEST_KERNEL:
+        oldest = ".".join(map(str, OLDEST_KERNEL))
+        raise SystemExit(f"Linux {release} is too old for this plugin, which needs Linux {oldest} or newer: upgrade it")
+
+
 def prepare() -> tuple[socket.socket, Callable[[], None]]:
     """Locks the state and loads what all processes share. Returns the listening socket, and a function that serves."""
+    require_kernel(os.uname().release)
     arguments = _arguments()
     log.configure(os.environ.get("LOG_LEVEL", "INFO"))
     try:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from ipaddress import IPv4Network, IPv6Network
 
 from supervisor.engine.facts import Engine
+from supervisor.engine.mounted_roots import TELLING
 from workers.contract.finding import Check, Finding, Severity
 
 STORAGE_DRIVER = Check("storage-driver", Severity.WARNING)
@@ -14,8 +15,6 @@ OVERLAP = Check("subnet-overlap", Severity.WARNING)
 NOT_TOLD_APART = Check("not-told-apart", Severity.WARNING)
 CHECKS = (STORAGE_DRIVER, OVERLAP, NOT_TOLD_APART)
 
-# Those whose mounts tell which container is being started: overlay2, and overlayfs of the containerd image store.
-TELLING = ("overlay2", "overlayfs")
 PIN = "use --mac-address or driver-opt=id=NAME"
 DEFAULT_NETWORK = "bridge"
 
@@ -25,8 +24,8 @@ def engine_findings(engine: Engine) -> Iterator[Finding]:
     driver = engine.storage_driver
     if driver and driver not in TELLING:
         found = (
-            f"Docker's storage driver {driver} does not show which container is being started, so that each restart "
-            "changes a container's MAC address"
+            f"Docker's storage driver {driver} does not show which container is being started, so that one keeps its "
+            "MAC address over a restart only if no other container of its network is stopped meanwhile"
         )
         yield STORAGE_DRIVER.finding(found, f"to keep it, {PIN}")
 
@@ -46,7 +45,19 @@ def _other_subnet(name: str) -> str:
     return f"`docker network rm {name}`, and make it again with another --subnet"
 
 
-def not_told_apart(names: Collection[str]) -> Finding:
-    """Of containers that start at the same moment."""
+def identity_lost(engine: Engine) -> str:
+    """Of a container that came back with another MAC address."""
+    driver = engine.storage_driver
+    why = f", which Docker's storage driver {driver} does not show" if driver and driver not in TELLING else ""
+    return f"it has another MAC address than before, as it was not known which container was being started{why}: {PIN}"
+
+
+def not_told_apart(names: Collection[str], driver: str = "") -> Finding:
+    """Of containers that start at the same moment, or may do so: this storage driver does not show it."""
     found = f"{len(names)} containers start at once and nothing tells them apart ({', '.join(names)})"
+    if driver:
+        found = (
+            f"Docker's storage driver {driver} does not show which one of {len(names)} containers is being started "
+            f"({', '.join(names)})"
+        )
     return NOT_TOLD_APART.finding(found, f"this one gets a fresh MAC address; to give it one for ever, {PIN}")

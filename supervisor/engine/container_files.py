@@ -12,6 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from supervisor.engine.foreign_root import read_regular
+
 NEVER = "0001-01-01T00:00:00Z"
 PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
 CONFIGURATION, HOST_CONFIGURATION = "config.v2.json", "hostconfig.json"
@@ -45,6 +47,7 @@ class Configuration:
     engine itself starts. `mac` is the user's choice for the first network. `pid` is that of the first process, 0 for
     none; after a boot it may be another process's. `ended` is when the container last ended, in Unix seconds; long ago
     if it never has. A port is (protocol, port). `mounts_resolver`: /etc/resolv.conf is a file of the user's.
+    `storage_driver` is "" if the file does not say.
     """
 
     identity: Identity
@@ -56,6 +59,7 @@ class Configuration:
     exposed_ports: frozenset[tuple[int, int]]
     mac: str | None
     mounts_resolver: bool = False
+    storage_driver: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,7 @@ def file_version(path: str) -> Version | None:
 
 def _read(path: Path, understood: Callable[[Any], T]) -> T | None:
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        return understood(json.loads(path.read_bytes()))
+        return understood(json.loads(read_regular(path)))
     return None
 
 
@@ -111,6 +115,7 @@ def _configuration(config: Any) -> Configuration:  # noqa: ANN401  JSON
         was_stopped=config.get("HasBeenManuallyStopped", False),
         exposed_ports=frozenset(map(_port, config["Config"].get("ExposedPorts") or {})),
         mac=(config["Config"].get("MacAddress") or "").lower() or None,
+        storage_driver=config.get("Driver") or "",
         mounts_resolver="/etc/resolv.conf" in (config.get("MountPoints") or {}),
     )
 

@@ -1,8 +1,8 @@
-"""Resolves paths in another process's view of the file system. Must not know which process it is."""
+"""Resolves paths in another process's view of the file system, and reads files there. Must not know which process."""
 
 import os
 from pathlib import Path
-from stat import S_ISLNK
+from stat import S_ISLNK, S_ISREG
 
 MAX_LINKS = 40  # as the kernel's own limit, path_resolution(7)
 
@@ -31,6 +31,15 @@ def resolve(root: Path, path: str) -> Path:
         else:
             found = below
     return Path(found)
+
+
+def read_regular(path: str | Path) -> bytes:
+    """The content of a regular file. Raises OSError, also for another kind of file: a FIFO would block us for ever."""
+    number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    with os.fdopen(number, "rb") as file:
+        if not S_ISREG(os.fstat(number).st_mode):
+            raise OSError(f"{path} is no regular file")
+        return file.read()
 
 
 def _parts(path: str) -> list[str]:

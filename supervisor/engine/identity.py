@@ -4,21 +4,23 @@ The engine mounts a container's root before it asks for the endpoint, and marks 
 So the container that is mounted, not running, configured for this network and without an endpoint there is the one
 that is being started. If more than one is left, or a file has an unknown form, the answer is None: an identity is a
 help, never a guess. An engine that dies within a start leaves that container's root mounted, and so do its successors
-whenever they stop it. Such a remnant counts, after a while, only if no other container can be meant.
+whenever they stop it. Such a remnant counts, after a while, only if no other container can be meant. Where the storage
+driver mounts nothing, each container that does not run may be the one, and only Join shows if it was another.
 """
 
 import logging
 import os
 import re
 import time
-from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence, Set
 from pathlib import Path
 
 from supervisor.contract.messages import CreateEndpoint
 from supervisor.engine.checks import not_told_apart
 from supervisor.engine.container_files import Configuration, Identity, Place
 from supervisor.engine.facts import Engine
-from supervisor.engine.mounted_roots import MountedRoots
+from supervisor.engine.foreign_root import read_regular
+from supervisor.engine.mounted_roots import TELLING, MountedRoots
 from supervisor.engine.resolver_file import resolver_of
 from workers.contract.messages import UseResolver
 from workers.system.clock import boottime
@@ -28,6 +30,7 @@ ALWAYS = "always"
 DEAD = ("Z", "X")  # proc(5), stat: a zombie, and a process that is just vanishing
 STARTED = 19  # the same, counted from the state on: in ticks since boot
 MISTAKES = 2  # after so many mistakes a container that seems to be starting is not taken for it
+DOUBT_SECONDS = 60.0
 POLICIES = (ALWAYS, "unless-stopped", "on-failure")
 NAMES = "network/files/local-kv.db"  # of containers, beside the ids of their endpoints
 NAME = re.compile(rb'[^{}]*?"name":"([^"]+)"')
@@ -41,15 +44,15 @@ class Identifier:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._mounted_roots = MountedRoots(engine)
-        self._mistakes: Counter[str] = Counter()
+        self._mistakes: dict[str, list[float]] = {}  # the last ones, in `time.monotonic()`
 
     def at_create(self, request: CreateEndpoint, taken: set[str]) -> Identity | None:
         """The container being started; `taken` are the ids of those with a live endpoint on this network."""
         name = self._engine.network_name(request.network_id)
         network = {request.network_id} if name is None else {request.network_id, name}
-        candidates = [
-            c for c in self._mounted_roots.configurations(but=taken) if not c.running and network & c.places.keys()
-        ]
+        candidates = list(_stopped(self._mounted_roots.configurations(but=taken), network))
+        if not candidates:
+            candidates = list(_stopped(self._mounted_roots.untold(but=taken), network))
         chosen = request.options.get("id")
         if len(candidates) > 1:
             candidates = [c for c in candidates if chosen in {p.chosen_id for p in _places(c, network)}]
@@ -61,11 +64,22 @@ class Identifier:
         if len(candidates) > 1 and request.mac is None and chosen is None:
             log.warning(
                 "%s",
-                not_told_apart([c.identity.name for c in candidates]),
+                not_told_apart([c.identity.name for c in candidates], _driver(candidates)),
                 extra={"network": request.network_id, "endpoint": request.endpoint_id},
             )
         found = candidates[0].identity if len(candidates) == 1 else None
-        return found if found and self._mistakes[found.id] < MISTAKES else None
+        return found if found and not self._is_doubtful(candidates[0]) else None
+
+    def _is_doubtful(self, container: Configuration) -> bool:
+        """Whether it has been taken for the one being started by mistake, and may be once more.
+
+        One that is just stopped, as far as is known, may be so for long: it is doubted after the first mistake, until
+        the user has tried again.
+        """
+        mistakes = self._mistakes.get(container.identity.id, [])
+        if _driver([container]):
+            return bool(mistakes) and time.monotonic() - mistakes[-1] < DOUBT_SECONDS
+        return len(mistakes) >= MISTAKES
 
     def stranger_at_join(self, endpoint_id: str, identity: Identity) -> str | None:
         """The name of the endpoint's real container, if the endpoint was made for `identity` by mistake; else None.
@@ -77,7 +91,7 @@ class Identifier:
         name = self._name_at_join(endpoint_id)
         if name in (None, identity.name):
             return None
-        self._mistakes[identity.id] += 1
+        self._mistakes[identity.id] = [*self._mistakes.get(identity.id, [])[1 - MISTAKES :], time.monotonic()]
         return name
 
     def comes_back(self, identity: Identity | None) -> bool:
@@ -117,7 +131,7 @@ class Identifier:
         """The container's name, if the store has it: the engine writes it between CreateEndpoint's answer and Join."""
         store = self._engine.place(NAMES)
         try:
-            content = store.read_bytes() if store else b""
+            content = read_regular(store) if store else b""
         except OSError:
             return None  # another kind of engine; the watcher tells later
         named = (NAME.match(rest) for rest in content.split(b'"id":"%b"' % endpoint_id.encode())[1:])
@@ -158,6 +172,17 @@ class Identifier:
         published = not request.published or host.published in (None, request.published)
         dns = request.exposed_ports is None or not host.dns or host.dns == request.dns  # else they are the daemon's
         return request.mac == mac and ports and published and dns
+
+
+def _stopped(containers: Iterable[Configuration], network: Set[str]) -> Iterator[Configuration]:
+    """Those on the network, which has one of these names, that do not run."""
+    return (c for c in containers if not c.running and network & c.places.keys())
+
+
+def _driver(containers: Sequence[Configuration]) -> str:
+    """The storage driver of these candidates, if their mounts do not tell; else ""."""
+    driver = containers[0].storage_driver
+    return "" if driver in TELLING else driver
 
 
 def _lives(configuration: Configuration) -> bool:

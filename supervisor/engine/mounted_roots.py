@@ -7,7 +7,7 @@ is mounted on one directory takes about as long, and we ask only for the contain
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -24,10 +24,14 @@ from supervisor.engine.container_files import (
     read_host_configuration,
 )
 from supervisor.engine.facts import Engine
+from supervisor.engine.foreign_root import read_regular
 
-# overlay2 mounts by a mount id of its own, which it notes for each container, the containerd image store by the
-# container's id.
-CONTAINERS, OVERLAY2, CONTAINERD, NOTES = "containers", "overlay2", "rootfs/overlayfs", "image/overlay2/layerdb/mounts"
+CONTAINERS = "containers"
+# The containerd image store mounts by the container's id, below the directory of its storage driver (snapshotter).
+CONTAINERD, SNAPSHOTTER = "rootfs", "overlayfs"
+# The others mount by a mount id, which the engine notes for each container: below the driver's directory, and so.
+MOUNT_POINTS = {"overlay2": "{}/merged", "fuse-overlayfs": "{}/merged", "zfs": "graph/{:.12}"}
+TELLING = (*MOUNT_POINTS, SNAPSHOTTER)  # the drivers whose mounts tell which container is being started
 
 T = TypeVar("T")
 
@@ -51,9 +55,9 @@ class _File(Generic[T]):
 
 @dataclass(slots=True)
 class _Known:
-    """The files of one container. Its mount id never changes."""
+    """The files of one container. Its storage driver and its mount id never change."""
 
-    mount_id: str | None = None
+    mount: tuple[str, str] | None = None
     configuration: _File[Configuration] = field(default_factory=_File)
     host_configuration: _File[HostConfiguration] = field(default_factory=_File)
 
@@ -82,18 +86,35 @@ class MountedRoots:
 
         Leaves out a container whose configuration cannot be read.
         """
-        stores = _Store(self._engine.place(CONTAINERD)), _Store(self._engine.place(OVERLAY2))
+        containerd = _Store(self._engine.place(f"{CONTAINERD}/{SNAPSHOTTER}"))
+        stores = {driver: _Store(self._engine.place(driver)) for driver in self._drivers}
         for container_id in self._listed():
-            if container_id not in but and self._is_mounted(container_id, *stores):
+            if container_id not in but and (
+                containerd.has_mounted(container_id) or self._is_mounted(container_id, stores)
+            ):
                 configuration = self.configuration(container_id)
                 if configuration is not None:
                     yield configuration
+
+    def untold(self, *, but: Set[str]) -> Iterator[Configuration]:
+        """The configurations of the containers, except those in `but`, whose storage driver mounts nothing."""
+        for container_id in self._listed() if self._engine.storage_driver not in TELLING else ():
+            configuration = self.configuration(container_id) if container_id not in but else None
+            if configuration is not None and configuration.storage_driver not in ("", *TELLING):
+                yield configuration
+
+    @property
+    def _drivers(self) -> tuple[str, ...]:
+        """The storage drivers with mount ids that the engine may have; before its API answers any of them."""
+        driver = self._engine.storage_driver
+        return tuple(name for name in MOUNT_POINTS if driver in ("", name))
 
     def named(self, name: str) -> Configuration | None:
         """The container of this name. Looks first at those that had it when they were last read."""
         read = [(key, known.configuration.content) for key, known in self._known.items()]
         likely = (self.configuration(key) for key, content in read if content and content.identity.name == name)
-        return next((c for c in chain(likely, self.configurations()) if c and c.identity.name == name), None)
+        everyone = chain(likely, self.configurations(), self.untold(but=frozenset()))
+        return next((c for c in everyone if c and c.identity.name == name), None)
 
     def configuration(self, container_id: str) -> Configuration | None:
         """The configuration of a container, mounted or not; None if it cannot be read."""
@@ -109,13 +130,13 @@ class MountedRoots:
         """When the root of a container that was found here was mounted, in Unix seconds.
 
         overlay2 makes a directory for the mount, which is the last change of the directory around it. None with another
-        store, and if the container has just gone.
+        driver, except fuse-overlayfs, and if the container has just gone.
         """
-        known, overlay2 = self._known.get(container_id), self._engine.place(OVERLAY2)
-        if overlay2 is None or known is None or known.mount_id is None:
-            return None
+        known = self._known.get(container_id)
+        driver, mount_id = (known and known.mount) or ("", "")
+        directory = self._engine.place(driver) if MOUNT_POINTS.get(driver) == MOUNT_POINTS["overlay2"] else None
         try:
-            return os.lstat(f"{overlay2}/{known.mount_id}").st_mtime
+            return None if directory is None else os.lstat(f"{directory}/{mount_id}").st_mtime
         except OSError:
             return None
 
@@ -137,20 +158,25 @@ class MountedRoots:
             self._known = defaultdict(_Known, {name: self._known[name] for name in listed if name in self._known})
         return listed
 
-    def _is_mounted(self, container_id: str, containerd: _Store, overlay2: _Store) -> bool:
+    def _is_mounted(self, container_id: str, stores: Mapping[str, _Store]) -> bool:
         known = self._known[container_id]
-        if containerd.has_mounted(container_id):
-            return True
-        if known.mount_id is None:
-            known.mount_id = self._note(container_id)
-        return known.mount_id is not None and overlay2.has_mounted(f"{known.mount_id}/merged")
+        if known.mount is None:
+            known.mount = next(
+                ((driver, note) for driver in stores if (note := self._note(driver, container_id))), None
+            )
+        if known.mount is None or known.mount[0] not in stores:
+            return False
+        driver, mount_id = known.mount
+        return stores[driver].has_mounted(MOUNT_POINTS[driver].format(mount_id))
 
-    def _note(self, container_id: str) -> str | None:
-        notes = self._engine.place(NOTES)
+    def _note(self, driver: str, container_id: str) -> str:
+        """The container's mount id; "" with another driver, and for the remnant of a container."""
+        notes = self._engine.place(f"image/{driver}/layerdb/mounts")
         try:
-            return (notes / container_id / "mount-id").read_text(encoding="ascii").strip() or None if notes else None
+            note = read_regular(f"{notes}/{container_id}/mount-id") if notes else b""
         except OSError:
-            return None  # another store is in use, or this is the remnant of a container
+            return ""
+        return note.decode("ascii", "replace").strip()
 
 
 def _device(path: str) -> int | None:

@@ -6,19 +6,17 @@ hang for as long as dockerd does.
 
 import gc
 import logging
-import socket
-import struct
 from collections.abc import Iterator
 from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 from docker.api.client import APIClient
 from docker.errors import DockerException, NotFound
 from requests.exceptions import RequestException
 
+from supervisor.engine.daemon import find_daemon
 from supervisor.engine.facts import (
     ContainerGone,
     ContainerSeen,
@@ -34,11 +32,9 @@ from workers.system.backoff import Backoff
 
 API_TIMEOUT_SECONDS = 60
 RECONNECT_SECONDS = 2.0  # at most: a dockerd that is back starts containers at once, and we need its pid then
-UCRED = struct.Struct("3i")  # pid, uid, gid: unix(7), SO_PEERCRED
 BRIDGE_NAME = "com.docker.network.bridge.name"
 EVENTS = {"type": ["container", "network"], "event": ["create", "destroy", "rename", "connect", "disconnect"]}
 BUILT_IN = ("bridge", "host", "ipvlan", "macvlan", "null", "overlay")  # drivers whose endpoints do not concern us
-DAEMON = b"dockerd\n"  # as in /proc/PID/comm
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +44,7 @@ def run(socket_path: str, channel: Connection) -> None:
     backoff = Backoff(first=0.5, cap=RECONNECT_SECONDS)
     while not channel.poll():
         try:
-            channel.send(EngineFound(_engine_pid(socket_path)))
+            channel.send(EngineFound(find_daemon(socket_path)))
             _follow(socket_path, channel)
             reason = "the engine closed the stream of events"
         except (DockerException, RequestException, OSError) as error:
@@ -56,29 +52,6 @@ def run(socket_path: str, channel: Connection) -> None:
         gc.collect()  # a broken connection stays open in the SDK's reference cycles, and an idle process collects none
         channel.send(EngineLost(reason))
         channel.poll(backoff.failed(0))
-
-
-def _engine_pid(socket_path: str) -> int:
-    """The pid of dockerd. With socket activation systemd has made the socket, so the name decides. Raises OSError."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.connect(socket_path)
-        peer = UCRED.unpack(probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size))[0]
-    daemons = _daemons()
-    if peer in daemons:
-        return int(peer)
-    if len(daemons) == 1:
-        return daemons[0]
-    raise OSError(f"{socket_path} belongs to process {peer}, and {len(daemons)} processes are called dockerd")
-
-
-def _daemons() -> list[int]:
-    """The pids of all dockerds. psutil would cost 1.4 MB for this alone."""
-    found = []
-    for comm in Path("/proc").glob("[0-9]*/comm"):
-        with suppress(OSError):  # it has just gone
-            if comm.read_bytes() == DAEMON:
-                found.append(int(comm.parent.name))
-    return found
 
 
 def _follow(socket_path: str, channel: Connection) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from supervisor.contract.messages import CreateEndpoint
 from supervisor.engine.facts import Engine, EngineConnected, EngineFound, NetworkSeen
+from supervisor.engine.mounted_roots import MOUNT_POINTS
 
 LAN, OFFICE = "1" * 64, "2" * 64  # networks
 WEB, DATABASE, MAIL = "a" * 64, "b" * 64, "c" * 64  # containers
@@ -18,17 +19,18 @@ ENDURE = f"while [ $# -gt 0 ]; do {MOUNT} || exit; done; echo ready; read -r _"
 class DockerFiles:
     """A data root below `directory`; `start` is when the mounts are made, in a mount namespace of their own."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, driver: str = "overlay2") -> None:
+        self.driver = driver
         self.root = directory / "docker"
         self.engine = Engine()
         self._mounts: list[Path] = []
         self._process: subprocess.Popen[bytes] | None = None
         (self.root / "network" / "files").mkdir(parents=True)
-        (self.root / "image" / "overlay2" / "layerdb" / "mounts").mkdir(parents=True)
+        self.mounts.mkdir(parents=True)
 
     def mount(self, mount_id: str) -> None:
-        """As overlay2 does it, a mount id for a name."""
-        self._mounts.append(self.root / "overlay2" / mount_id / "merged")
+        """As the driver does it, a mount id for a name."""
+        self._mounts.append(self.root / self.driver / MOUNT_POINTS[self.driver].format(mount_id))
 
     def mount_by_containerd(self, container_id: str) -> None:
         """As the containerd image store does it."""
@@ -48,7 +50,7 @@ class DockerFiles:
             os.utime(mount.parent, (time.time() + 1,) * 2)
         for fact in (
             EngineFound(self._process.pid),
-            EngineConnected(str(self.root), "28.5.2"),
+            EngineConnected(str(self.root), "28.5.2", self.driver),
             NetworkSeen(LAN, "lan", None),
             NetworkSeen(OFFICE, "office", None),
         ):
@@ -69,7 +71,7 @@ class DockerFiles:
     @property
     def mounts(self) -> Path:
         """Where those notes are."""
-        return self.root / "image" / "overlay2" / "layerdb" / "mounts"
+        return self.root / "image" / self.driver / "layerdb" / "mounts"
 
     def configure(
         self,
@@ -108,6 +110,7 @@ class DockerFiles:
                     "Name": f"/{name}",
                     "Config": {"Hostname": f"{name}-host", "ExposedPorts": exposed, "MacAddress": mac or ""},
                     "State": state,
+                    "Driver": self.driver,
                     "NetworkSettings": {"Networks": places},
                     "HasBeenManuallyStopped": stopped,
                     "MountPoints": mounts and {mount: {} for mount in mounts},

@@ -2,7 +2,6 @@
 
 import os
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -140,7 +139,7 @@ class KnownContainer(Identifier):
     """Finds the container that the test has put there."""
 
     def __init__(self) -> None:
-        self._mistakes = Counter()
+        self._mistakes = {}
         self.found: Identity | None = None
         self.returning = False
         self.starting = False

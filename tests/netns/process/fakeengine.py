@@ -5,6 +5,7 @@ the engine's client side and its containers.
 """
 
 import json
+import os
 import secrets
 import socket
 import struct
@@ -23,6 +24,7 @@ from workers.system.libc import LIBC, checked, take_name
 from workers.system.namespaces import CLONE_NEWNS
 
 UCRED = struct.Struct("3i")  # pid, uid, gid: unix(7), SO_PEERCRED
+MADE = "MADE_SOCKET"  # the descriptor
 CALLED_BY = "called by "
 ENDED = "a process that has ended"
 ACCEPT = "Accept: application/vnd.docker.plugins.v1.2+json"
@@ -42,14 +44,22 @@ def serve_nothing(path: str, mounts: str | None = None) -> None:
         with Path(mounts).open() as namespace:
             checked(LIBC.setns(namespace.fileno(), CLONE_NEWNS), "entering a mount namespace")
     held = []
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(path)
-        listener.listen()
+    with listening(path) as listener:
         while True:
             connection, _ = listener.accept()
             held.append(connection)
             pid, _, _ = UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size))
             print(CALLED_BY + _name(pid), flush=True)
+
+
+def listening(path: str) -> socket.socket:
+    """The socket at the path, which another process may have made and handed over."""
+    if MADE in os.environ:
+        return socket.socket(fileno=int(os.environ[MADE]))
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen()
+    return listener
 
 
 def _name(pid: int) -> str:

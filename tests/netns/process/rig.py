@@ -4,6 +4,7 @@ import itertools
 import os
 import re
 import signal
+import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ from tests.lab.command import PATIENCE_SECONDS, run, wait_until
 from tests.lab.leaks import Belongings
 from tests.lab.network import LAN_BRIDGE, Network
 from tests.lab.process import spawn
-from tests.netns.process.fakeengine import ENDED, Container, FakeEngine, callers
+from tests.netns.process.fakeengine import ENDED, MADE, Container, FakeEngine, callers
 from tests.netns.process.plugin import NAMES, REPOSITORY, PluginProcess, assert_nothing_leaked, settled, started_plugin
 from tests.netns.process.wire import Capture
 
@@ -34,10 +35,11 @@ class EngineDaemon:
         self.log = directory / "dockerd.log"
         self.start()
 
-    def start(self, kind: str = "fakeengine", *arguments: str) -> None:
-        """Returns when it listens."""
+    def start(self, kind: str = "fakeengine", *arguments: str, made: socket.socket | None = None) -> None:
+        """Returns when it listens: at a socket that somebody has made, as systemd does, or at its own."""
         program = [sys.executable, "-m", f"tests.netns.process.{kind}", str(self._socket), *arguments]
-        self._process = spawn(["env", f"--chdir={REPOSITORY}", *program], self.log)
+        handed_over = [] if made is None else [f"{MADE}={made.fileno()}"]
+        self._process = spawn(["env", f"--chdir={REPOSITORY}", *handed_over, *program], self.log)
         wait_until(self._socket.exists, "the engine's socket")
 
     def stop(self) -> None:

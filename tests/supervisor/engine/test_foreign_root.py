@@ -1,10 +1,11 @@
 """Another process's paths, found without leaving its root."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from supervisor.engine.foreign_root import resolve
+from supervisor.engine.foreign_root import read_regular, resolve
 
 
 @pytest.fixture(name="root")
@@ -45,3 +46,15 @@ def test_loop(root: Path) -> None:
     """A link to itself is an error, as it is to the kernel."""
     with pytest.raises(OSError, match="/var/loop"):
         resolve(root, "/var/loop/x")
+
+
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
+    """A FIFO, of which a reader would wait for ever, a link and a device are errors."""
+    regular, fifo, link = (tmp_path / name for name in ("regular", "fifo", "link"))
+    regular.write_bytes(b"content")
+    os.mkfifo(fifo)
+    link.symlink_to(regular)
+    assert read_regular(regular) == b"content"
+    for path in (fifo, link, Path("/dev/null")):
+        with pytest.raises(OSError, match=r"no regular file|symbolic links"):
+            read_regular(path)

@@ -443,3 +443,51 @@ def test_start_that_takes_long(left: DockerFiles, monkeypatch: pytest.MonkeyPatc
     """What this engine has mounted is no remnant, however long ago that was."""
     monkeypatch.setattr(supervisor.engine.identity, "_beginning", lambda _: 0.0)
     assert Identifier(left.engine).at_create(create_endpoint((TCP, 80), (UDP, 443)), set()) is None
+
+
+@pytest.fixture(name="untold")
+def _untold(tmp_path: Path) -> DockerFiles:
+    """Two containers, of which one runs, with a storage driver that mounts nothing."""
+    docker = DockerFiles(tmp_path, "vfs")
+    docker.configure(WEB, "web")
+    docker.configure(DATABASE, "db", running=True)
+    docker.start()
+    return docker
+
+
+def test_driver_that_mounts_nothing(untold: DockerFiles) -> None:
+    """The only container of the network that neither runs nor has an endpoint there is the one; of two none is."""
+    identifier = Identifier(untold.engine)
+    assert identifier.at_create(create_endpoint(), set()) == WEB_IDENTITY
+    assert identifier.at_create(create_endpoint(network=OFFICE), set()) is None
+    assert identifier.at_create(create_endpoint(), {WEB}) is None
+
+    untold.configure(DATABASE, "db")
+    assert identifier.at_create(create_endpoint(), set()) is None
+    untold.stop()
+
+
+def test_driver_that_mounts_nothing_is_told(untold: DockerFiles, caplog: pytest.LogCaptureFixture) -> None:
+    """A start that could be either of two is told with the driver and the remedy."""
+    untold.configure(DATABASE, "db")
+    Identifier(untold.engine).at_create(create_endpoint(), set())
+    assert "storage driver vfs does not show which one of 2 containers is being started" in caplog.text
+    assert "driver-opt=id=NAME" in caplog.text
+    untold.stop()
+
+
+def test_taken_for_one_that_is_stopped(untold: DockerFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A running container that is connected may be taken for one that is stopped. Join shows it, and the next try is
+    not mistaken; later the stopped one is recognised again."""
+    identifier = Identifier(untold.engine)
+    assert identifier.at_create(create_endpoint(), set()) == WEB_IDENTITY
+    untold.write_store(RECORD % (ENDPOINT.encode(), b"db"))
+    assert identifier.stranger_at_join(ENDPOINT, WEB_IDENTITY) == "db"
+    assert identifier.at_create(create_endpoint(), set()) is None
+    found = identifier.at_join(ENDPOINT)
+    assert found
+    assert found.name == "db"
+
+    monkeypatch.setattr(supervisor.engine.identity, "DOUBT_SECONDS", 0.0)
+    assert identifier.at_create(create_endpoint(), set()) == WEB_IDENTITY
+    untold.stop()

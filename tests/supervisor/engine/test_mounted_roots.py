@@ -133,3 +133,18 @@ def test_removed(docker: DockerFiles) -> None:
     shutil.rmtree(docker.mounts / WEB)
     assert names(mounted) == {"db"}
     assert mounted.since(WEB) is None
+
+
+@pytest.mark.parametrize("driver", ["fuse-overlayfs", "zfs"])
+def test_other_drivers(tmp_path: Path, driver: str) -> None:
+    """Each of them mounts at a place of its own, which is known also while the engine has not named its driver."""
+    docker = DockerFiles(tmp_path, driver)
+    for number, container in enumerate((WEB, MAIL)):
+        docker.know(container, f"{number}" * 64)
+        docker.configure(container, f"c{number}")
+    docker.mount("0" * 64)
+    docker.start()
+    assert names(MountedRoots(docker.engine)) == {"c0"}
+    docker.engine.storage_driver = ""
+    assert names(MountedRoots(docker.engine)) == {"c0"}
+    docker.stop()
