@@ -20,6 +20,7 @@ from supervisor.contract.messages import Request, Respond
 from supervisor.driver.host_access import HostAccess
 from supervisor.driver.networks import Networks
 from supervisor.driver.orphans import Orphans
+from supervisor.driver.parents import Parents
 from supervisor.driver.recovery import Recovery
 from supervisor.driver.registry import Registry
 from supervisor.driver.requests import DriverRequests
@@ -69,6 +70,7 @@ class Supervisor:
         self._api = Api(self._process_manager, self._loop, listener, self._on_request)
         self._watcher = Watcher(self._process_manager, engine_socket, self._on_fact)
         self._host_access = HostAccess(self._loop, self._engine, self._networks, self._endpoints, self._bindings)
+        self._parents = Parents(self._process_manager, self._loop, self._endpoints, self._store)
         requests = DriverRequests(self._networks, self._endpoints, self._bindings, self._orphans, self._host_access)
         self._questions = Questions(
             self._process_manager,
@@ -78,6 +80,7 @@ class Supervisor:
             self._networks,
             self._endpoints,
             self._host_access,
+            self._parents,
             self._services,
         )
         self._handlers: dict[type, Callable[..., None]] = {**requests.handlers, **self._questions.handlers}
@@ -110,6 +113,7 @@ class Supervisor:
         recovery = Recovery(self._loop, self._endpoints, self._orphans, lambda: self._watcher_spoke)
         self._endpoints.restore(kept.endpoints)
         recovery.sweep(self._networks.parents, state_known=not self._store.problems)
+        self._parents.start()
         recovery.wait()
         self._recovered = True
         for request, respond in self._held_back:
@@ -134,6 +138,7 @@ class Supervisor:
         self._orphans.release_overdue()
         self._drop_forgotten_networks()
         self._host_access.ensure()
+        self._parents.look()
         for endpoint in self._endpoints:
             endpoint.check_worker()
 

@@ -24,18 +24,20 @@ from pathlib import Path
 from supervisor.contract.errors import Conflict, Failed
 from supervisor.contract.messages import Done, EndpointCreated, Joined, Respond
 from supervisor.domain.join_answer import join_answer
+from supervisor.domain.lease_states import LeaseState, lease_state
 from supervisor.domain.phases import Phase
 from supervisor.endpoint.context import EndpointContext
 from supervisor.endpoint.journal import Journal
 from supervisor.endpoint.pending_requests import PendingRequests
 from supervisor.endpoint.worker_process import WorkerProcess
-from supervisor.engine.checks import overlaps
+from supervisor.engine.checks import identity_lost, overlaps
 from supervisor.engine.container_files import Identity
 from supervisor.runtime.loop import Timer
 from supervisor.state.bindings import is_found, key_of_container
 from supervisor.state.records import EndpointRecord, LeaseRecord, Origin
 from workers.contract import messages as w
 from workers.contract.lease import AnyLease, Family, Lease, Lease6, Route
+from workers.system.clock import boottime
 
 CLEAN_UP_SECONDS = 4.0  # the worker's, after the time for its first lease
 JOIN_SECONDS = 120.0  # in which Join follows CreateEndpoint, and the move of the link follows Join
@@ -107,6 +109,7 @@ class Endpoint:
 
     `troubles` has the last trouble of each lease, until a server confirms the lease. `recovering`: the plugin has
     started again, and the worker has not found the sandbox yet. `link_lost`: the container runs on without its link.
+    `identity_lost` says why it came back with another MAC address.
     """
 
     def __init__(
@@ -120,6 +123,7 @@ class Endpoint:
         self.sandbox_key: str | None = None
         self.recovering = False
         self.link_lost = False
+        self.identity_lost: str | None = None
         self.worker = WorkerProcess(
             spec,
             context.process_manager,
@@ -209,7 +213,7 @@ class Endpoint:
             case w.NotMoved():
                 self.recovering = False
             case w.SandboxGone():
-                self._on_sandbox_gone()
+                self._on_sandbox_gone(report)
             case w.ClientStarted(pid, family):
                 self.worker.set_client(family, pid)
             case w.LeaseObtained(lease):
@@ -386,12 +390,21 @@ class Endpoint:
                 self.worker.send(w.Rename(self.hostname))
             if self.has_sandbox and (known is None or known.id != identity.id):
                 self._use_resolver()
-        if self.origin.key is None:  # several were started at once: the MAC is this container's from its next start on
-            self.origin = replace(self.origin, key=key_of_container(container.id))
-            with self._store.soon():
-                self._save()
-                for lease in self._all_leases():
-                    self._journal.remember(lease, self.origin)
+        if self.origin.key is None and self.identity_lost is None:
+            self._take_key(key_of_container(container.id))
+
+    def _take_key(self, key: str) -> None:
+        """Nobody knew at CreateEndpoint which container it was. One that has a MAC of its own gets that back later."""
+        before = self._context.bindings.recall(self.spec.network_id, key)
+        if before is not None and before.mac != self.spec.mac:
+            self.identity_lost = identity_lost(self._context.engine)
+            self._journal.say(self.identity_lost, logging.WARNING)
+            return
+        self.origin = replace(self.origin, key=key)
+        with self._store.soon():
+            self._save()
+            for lease in self._all_leases():
+                self._journal.remember(lease, self.origin)
 
     # Renew: the worker keeps the leases in the sandbox.
 
@@ -421,6 +434,20 @@ class Endpoint:
             self.troubles |= dict.fromkeys(families, text)
             leases = [self.leases[family].lease for family in families if family in self.leases]
             self._journal.note(report.kind, text, leases, logging.WARNING)
+
+    def plugged_in(self, mtu: int | None) -> None:
+        """Its port is the bridge's again. `mtu`: the container's MTU is not to be larger any more."""
+        text = f"its port is {self.spec.link.parent}'s again: that bridge had gone, or had lost the port"
+        self._journal.note("reconnected", text, self._all_leases(), logging.WARNING)
+        if mtu is not None:
+            self.worker.send(w.LimitMtu(mtu))
+
+    def ask_servers(self) -> None:
+        """The way to the servers is open again: leases that wait for an answer need not wait for the next try."""
+        now = boottime()
+        late = any(lease_state(lease, now) is not LeaseState.BOUND for lease in self._all_leases())
+        if self.phase is Phase.JOINED and (late or self.troubles or set(self.spec.families) - self.leases.keys()):
+            self.worker.send(w.AskServers())
 
     def _all_leases(self) -> list[AnyLease]:
         return [record.lease for record in self.leases.values()]
@@ -467,17 +494,27 @@ class Endpoint:
         self._advance(EndpointEvent.LEFT)
         self._pending.answer(Phase.LEAVING, Done())
 
-    def _on_sandbox_gone(self) -> None:
+    def _on_sandbox_gone(self, report: w.SandboxGone) -> None:
         """If the engine knows that the container has ended, Leave follows within moments; else it never comes.
 
-        The way to the sandbox leads through dockerd, but the end of dockerd does not mean the end of the sandbox.
+        The way to the sandbox leads through dockerd, but the end of dockerd does not mean the end of the sandbox. A
+        link that went with its parent is told at once; of another one that has gone the engine knows more in a moment.
         """
         if not self._context.engine.is_there:
             self._journal.say("dockerd has ended, and with it the way to the sandbox; waiting for the next dockerd")
-        elif self.recovering:
+        elif self.recovering and not report.only_link:
             self._delete_without_sandbox()
         elif self.has_sandbox:
+            self.recovering = False
+            if report.with_parent:
+                self._lose_link()
             self._set_deadline(GONE_SECONDS, self._delete_without_sandbox)
+
+    def _lose_link(self) -> None:
+        if not self.link_lost:
+            text = f"its link on {self.spec.link.parent} has gone: restart the container"
+            self._journal.note("link gone", text, self._all_leases(), logging.ERROR)
+        self.link_lost = True
 
     def _delete_without_sandbox(self) -> None:
         """The container has ended. Its leases wait for it if the engine is going to start it again.
@@ -489,9 +526,7 @@ class Endpoint:
             return
         self.recovering = False
         if self._context.engine.connected and self._context.engine.container_of(self.spec.endpoint_id) is not None:
-            if not self.link_lost:
-                self._journal.say("its link has gone: restart the container", logging.ERROR)
-            self.link_lost = True
+            self._lose_link()
             self._set_deadline(GONE_SECONDS, self._delete_without_sandbox)
             return
         self._journal.say("its sandbox has gone", logging.WARNING)

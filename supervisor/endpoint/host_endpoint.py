@@ -53,7 +53,7 @@ class HostEndpoint(Endpoint):
     def _attach(self) -> None:
         self.worker.attach(w.Attach(HERE, None, None, arrived=True))
 
-    def _on_sandbox_gone(self) -> None:
+    def _on_sandbox_gone(self, report: w.SandboxGone) -> None:
         """The link has gone: with a boot, with its parent, or by a user's hand. The next one gets the lease."""
         if self.has_sandbox:
             self._journal.say("the host's interface has gone and is made again", logging.WARNING)

@@ -31,6 +31,7 @@ from supervisor.domain.lease_states import LeaseState
 from supervisor.domain.phases import Phase
 from supervisor.driver.host_access import HostAccess
 from supervisor.driver.networks import Networks
+from supervisor.driver.parents import Parents
 from supervisor.driver.registry import Registry
 from supervisor.endpoint.endpoint import Endpoint
 from supervisor.engine.facts import Engine
@@ -71,6 +72,7 @@ class Questions:
         networks: Networks,
         endpoints: Registry,
         host_access: HostAccess,
+        parents: Parents,
         services: Callable[[], tuple[Child, ...]],
     ) -> None:
         self._process_manager = process_manager
@@ -80,6 +82,7 @@ class Questions:
         self._networks = networks
         self._endpoints = endpoints
         self._host_access = host_access
+        self._parents = parents
         self._services = services
         self._sampling: list[Respond] = []
         self._followers: list[_Follower] = []
@@ -103,7 +106,8 @@ class Questions:
             follower.respond(Unavailable("the plugin is stopping"))
 
     def _health(self, _: GetHealth, respond: Respond) -> None:
-        found = (*self._store.problems, *self._host_access.problems, *problems(self._endpoints))
+        parts = (self._store, self._host_access, self._parents)
+        found = (*(text for part in parts for text in part.problems), *problems(self._endpoints))
         uptime = time.monotonic() - self._started
         counts = len(self._networks), len(self._endpoints)
         hints = tuple(view_hint(network, finding, self._engine) for network, finding in self._networks.findings())

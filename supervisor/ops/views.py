@@ -141,6 +141,8 @@ def _problem(endpoint: Endpoint) -> str | None:
     name = endpoint.name
     if endpoint.has_sandbox and endpoint.link_lost:
         return f"{name}: its link on {endpoint.spec.link.parent} has gone: restart the container"
+    if endpoint.has_sandbox and endpoint.identity_lost:
+        return f"{name}: {endpoint.identity_lost}"
     for family, record in endpoint.leases.items() if endpoint.has_sandbox else ():
         state = lease_state(record.lease, boottime())
         if state in (LeaseState.REBINDING, LeaseState.EXPIRED):

@@ -4,7 +4,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.kernel.ways import IPVLAN, TAGGED, VLAN, WAYS, Way
+from tests.kernel.ways import FILTERING, IPVLAN, TAGGED, VLAN, WAYS, Way
 from tests.lab.command import run, wait_until
 from tests.lab.dhcp import DhcpServer
 from tests.netns.process.fakeengine import INTERFACE, Container, network_request
@@ -126,6 +126,23 @@ def test_vlan_of_somebody_else(rig: Rig, server: DhcpServer) -> None:
         run(*on_host, "set", name, "name", "office")
         refusal = rig.engine.call("CreateNetwork", network_request("f" * 64, TAGGED.options)).error
         assert f"{TAGGED.card} has VLAN {VLAN} already, under another name" in refusal
+
+
+@pytest.mark.long
+def test_filtering_bridge_that_is_made_anew(rig: Rig, server: DhcpServer) -> None:
+    """The container's port is in its VLAN again, and in no other one: it renews its lease over the new bridge."""
+    with FILTERING.on(rig.machine):
+        container = rig.joined(rig.network(**FILTERING.options))
+        rig.machine.unplug(FILTERING.options["bridge"])
+        FILTERING.prepare(rig.machine, FILTERING.card)
+        port = f"dh-{container.endpoint_id[:12]}"
+        show = ("bridge", "-n", rig.machine.host, "vlan", "show", "dev", port)
+        wait_until(lambda: f"{VLAN} PVID Egress Untagged" in run(*show), "the port's VLAN", 60)
+
+        rig.renew(container)
+
+        assert len(run(*show).splitlines()) == 2  # a headline, and that VLAN
+        rig.clean()
 
 
 @pytest.mark.long

@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,14 +30,16 @@ class Lab:
 
     @classmethod
     @contextmanager
-    def temporary(cls, kind: str, options: ServerOptions | None = None) -> Iterator["Lab"]:
+    def temporary(
+        cls, kind: str, options: ServerOptions | None = None, settings: Mapping[str, object] | None = None
+    ) -> Iterator["Lab"]:
         """One that lasts as long as the block; those that killed processes have left are removed as well."""
         for directory in LABS.glob(f"{kind}-*"):
             if not Path(f"/proc/{directory.name.removeprefix(f'{kind}-')}").exists():
                 cls(directory.name).down()
         lab = cls(f"{kind}-{os.getpid()}")
         try:
-            lab.up(options)
+            lab.up(options, settings)
             yield lab
         except BaseException:
             keep_logs(lab.directory, lab.name)
@@ -71,13 +73,16 @@ class Lab:
         """A registry on the machine; not started by `up`."""
         return Registry(self.directory / "registry", self.network.host)
 
-    def up(self, options: ServerOptions | None = None) -> None:
-        """Bring it up with both images in its engine; what was left of an earlier one is removed first."""
+    def up(self, options: ServerOptions | None = None, settings: Mapping[str, object] | None = None) -> None:
+        """Bring it up with both images in its engine, which has these settings of daemon.json.
+
+        What was left of an earlier one is removed first.
+        """
         self.down()
         self.directory.mkdir(parents=True)
         self.network.up()
         self.dhcp.start(options)
-        self.engine.start()
+        self.engine.start(settings)
         self.network.pass_bridged()
         import_images(self.engine.docker, BUILD)
 

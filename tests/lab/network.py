@@ -43,11 +43,17 @@ class Network:
         for namespace in (self.host, self.lan):
             run("ip", "netns", "add", namespace)
             run("ip", "-n", namespace, "link", "set", "lo", "up")
-        _bridge(self.host, BRIDGE, MACHINE)
         _bridge(self.lan, LAN_BRIDGE, SERVER)
         run("ip", "-n", self.host, "link", "add", "uplink", "type", "veth", "peer", "name", "port", "netns", self.lan)
-        _plug(self.host, "uplink", BRIDGE)
         _plug(self.lan, "port", LAN_BRIDGE)
+        self.make_bridge()
+
+    def make_bridge(self, *settings: str) -> None:
+        """The machine's bridge with its uplink, address and route; the settings are those of `ip link set`."""
+        _bridge(self.host, BRIDGE, MACHINE)
+        if settings:
+            run("ip", "-n", self.host, "link", "set", BRIDGE, *settings)
+        _plug(self.host, "uplink", BRIDGE)
         run("ip", "-n", self.host, "route", "add", "default", "via", str(SERVER))
 
     def plug_in(self, card: str) -> None:

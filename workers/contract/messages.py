@@ -177,6 +177,18 @@ class Reach:
 
 
 @dataclass(frozen=True, slots=True)
+class AskServers:
+    """The way to the servers is open again: ask for the leases now, and not when the next try is due."""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitMtu:
+    """The link's parent takes no larger frames than this any more."""
+
+    mtu: int
+
+
+@dataclass(frozen=True, slots=True)
 class LeaveSandbox:
     """The container goes: release the leases from inside the sandbox, leave the sandbox, report `Left`.
 
@@ -192,7 +204,7 @@ class Delete:
     """Release the leases that are still held, report `Deleted`, remove the link and exit."""
 
 
-Command = Attach | UseResolver | Rename | Reach | LeaveSandbox | Delete
+Command = Attach | UseResolver | Rename | Reach | AskServers | LimitMtu | LeaveSandbox | Delete
 
 
 # The reports.
@@ -236,7 +248,13 @@ class NotMoved:
 
 @dataclass(frozen=True, slots=True)
 class SandboxGone:
-    """There is no sandbox with this endpoint's link in it; the leases are still held."""
+    """There is no sandbox with this endpoint's link in it; the leases are still held.
+
+    `only_link`: the sandbox is there, and the link has gone from it. `with_parent`: because its parent has gone.
+    """
+
+    only_link: bool = False
+    with_parent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,6 +116,17 @@ class LeaseManager:
         if self._is_ours():
             self._defend()
 
+    def ask(self) -> None:
+        """The way to the servers is open again. Our own client asks: udhcpc would soon give up a lease that still runs
+        if the way is not quite open yet."""
+        self._native = self._is_ours() or self._stays_native
+        self._confirmed = False
+        self._restart()
+
+    def limit_mtu(self, mtu: int) -> None:
+        """The link's parent takes no larger frames any more."""
+        self._placement.limit_mtu(self._interface, mtu)
+
     def check(self) -> None:
         """The link has changed: an IPv4 address stays on a link that goes down."""
 

@@ -33,6 +33,7 @@ from workers.dhcp6.native import NativeClient6
 from workers.dhcp6.packet_socket import PacketSocket6
 from workers.dhcp6.release import decline
 from workers.endpoint.lease_timers import LeaseTimers
+from workers.link.mtu import fit_mtu
 from workers.link.placement6 import Placement6, kernel_lease
 from workers.netlink.changes import address6_feed, drain
 from workers.system.clock import boottime
@@ -127,6 +128,15 @@ class LeaseManager6:
         """The link has another name now."""
         self._interface = interface
         self._run()
+
+    def ask(self) -> None:
+        """The way to the servers is open again."""
+        self._confirmed = False
+        self._run()
+
+    def limit_mtu(self, mtu: int) -> None:
+        """The link's parent takes no larger frames any more."""
+        fit_mtu(self._interface, mtu)
 
     def check(self) -> None:
         """The link has changed: the kernel takes its addresses off one that goes down."""

@@ -76,6 +76,11 @@ class Sandbox:
         with Netlink() as netlink:
             return self._link.find(netlink)
 
+    def went_with_parent(self) -> bool:
+        """Whether the link, which has gone, has gone because its parent has. At home. Raises NetlinkError, OSError."""
+        with Netlink() as netlink:
+            return self._link.went_with_parent(netlink)
+
     def leave(self) -> None:
         """Goes back home, and stops watching: a process that stays keeps the sandbox alive. Raises OSError."""
         if self._feed is not None:

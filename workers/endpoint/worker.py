@@ -19,6 +19,7 @@ from multiprocessing.connection import Connection
 from workers.contract.errors import ReleaseError
 from workers.contract.lease import NO_LEASE, AnyLease, Family, Lease, Lease6
 from workers.contract.messages import (
+    AskServers,
     Attach,
     Attached,
     Command,
@@ -29,6 +30,7 @@ from workers.contract.messages import (
     LeaseTrouble,
     LeaveSandbox,
     Left,
+    LimitMtu,
     NotMoved,
     Reach,
     Rename,
@@ -207,6 +209,11 @@ class Worker:
                     manager.rename(command.hostname)
             case Reach():
                 self._on_reach(command)
+            case AskServers():
+                for manager in self._managers.values() if self._interface else ():
+                    manager.ask()
+            case LimitMtu(mtu):
+                self._on_limit(mtu)
             case LeaveSandbox():
                 self._on_leave(command)
             case Delete():
@@ -229,6 +236,12 @@ class Worker:
                 reach(self._interface, manager.lease.address.ip, command.addresses)
             except NetlinkError as error:  # the link has gone, and the kernel tells that, too
                 log.warning("routes to containers not set: %s", error, extra={"interface": self._interface})
+
+    def _on_limit(self, mtu: int) -> None:
+        """Changes nothing on a link that has not arrived yet: its MTU is set when it does."""
+        if self._interface is not None:
+            for manager in self._managers.values():
+                manager.limit_mtu(mtu)
 
     def _on_leave(self, command: LeaveSandbox) -> None:
         for manager in self._managers.values():
@@ -338,7 +351,7 @@ class Worker:
             return None
         link = self._sandbox.link()
         if link is None and (arrived or self._takeover):
-            self._lose_sandbox()
+            self._lose_sandbox(only_link=True)
         if link is None or not link.up:
             return None
         return link if arrived or (there and link.settled) else None
@@ -385,11 +398,11 @@ class Worker:
         self._end_managers()
         what = f"{self._interface or 'the link'} vanished from the sandbox"
         self._report(LeaseTrouble(Trouble.LINK_GONE, what, None))
-        self._lose_sandbox()
+        self._lose_sandbox(only_link=True)
 
-    def _lose_sandbox(self) -> None:
+    def _lose_sandbox(self, *, only_link: bool = False) -> None:
         self._leave_sandbox()
-        self._report(SandboxGone())
+        self._report(SandboxGone(only_link, only_link and self._sandbox.went_with_parent()))
 
     def _leave_sandbox(self) -> None:
         """Goes back into the host's network namespace, if it was in a sandbox."""

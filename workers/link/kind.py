@@ -48,6 +48,9 @@ class EndpointLink(Protocol):
     def remove(self, netlink: Netlink) -> None:
         """Removes the link, also from a sandbox if it has an end on the host; a missing link is no error."""
 
+    def went_with_parent(self, netlink: Netlink) -> bool:
+        """Whether a link that is gone has gone because its parent has."""
+
     @staticmethod
     def unused(links: Iterable[Link], mark: int) -> Iterator[Link]:
         """The container ends of the host's `links` that have this mark, if the container end is in no sandbox."""

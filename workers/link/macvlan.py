@@ -113,6 +113,11 @@ class Macvlan:
         """Removes it from the host, where the engine has moved it back; one that is in a sandbox goes with that."""
         netlink.delete_link(self._name)
 
+    def went_with_parent(self, netlink: Netlink) -> bool:
+        """Whether the parent is another one by now, or none."""
+        parent = netlink.link(self._spec.link.parent)
+        return self._parent is not None and (parent is None or parent.index != self._parent.index)
+
     @staticmethod
     def unused(links: Iterable[Link], mark: int) -> Iterator[Link]:
         """The macvlans that are here under their first names and have the mark."""

@@ -29,3 +29,16 @@ def follow_mtu(interface: str, previous: Lease | None, lease: Lease, limit: int 
     if lease.mtu is not None and lease.mtu > most:
         return (f"MTU {wanted}, as the link takes no more, instead of {lease.mtu}",)
     return (f"MTU changed from {link.mtu} to {wanted}",) if wanted != link.mtu else ()
+
+
+def fit_mtu(interface: str, limit: int) -> tuple[str, ...]:
+    """Gives `interface` this MTU if its own is larger; returns and raises as `follow_mtu`."""
+    try:
+        with Netlink() as netlink:
+            link = netlink.require_link(interface)
+            if link.mtu <= limit:
+                return ()
+            netlink.set_mtu(link, limit)
+    except NetlinkError as error:
+        return (str(error),)
+    return (f"MTU changed from {link.mtu} to {limit}, as the parent takes no more",)

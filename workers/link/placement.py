@@ -10,7 +10,7 @@ from ipaddress import IPv4Address
 from workers.contract.lease import Lease
 from workers.contract.messages import EndpointSpec, LeaseTrouble, Report, Trouble
 from workers.link.configure import configure, is_applied, unconfigure
-from workers.link.mtu import follow_mtu
+from workers.link.mtu import fit_mtu, follow_mtu
 from workers.netlink.operations import NetlinkError
 
 log = logging.getLogger(__name__)
@@ -35,6 +35,11 @@ class Placement:
             return False
         _tell(interface, (*changes, *follow_mtu(interface, previous, lease, self.mtu_limit)))
         return True
+
+    def limit_mtu(self, interface: str, mtu: int) -> None:
+        """The MTU of the link's parent is another one, and the link's is not larger."""
+        self.mtu_limit = mtu
+        _tell(interface, fit_mtu(interface, mtu))
 
     def drop(self, interface: str, lease: Lease) -> None:
         """Removes the lease's address and its routes."""

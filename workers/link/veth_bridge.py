@@ -86,6 +86,11 @@ class VethOnBridge:
         netlink.delete_link(self._port)
 
     @staticmethod
+    def went_with_parent(netlink: Netlink) -> bool:
+        """A bridge that goes leaves its ports behind."""
+        return False
+
+    @staticmethod
     def unused(links: Iterable[Link], mark: int) -> Iterator[Link]:
         """The pairs whose both ends are here under their first names; the port has the mark."""
         by_index = {link.index: link for link in links}

@@ -41,6 +41,11 @@ def change_feed_of(index: int) -> socket.socket:
     return feed
 
 
+def link_feed() -> socket.socket:
+    """As `change_feed`, for links alone."""
+    return _feed(RTMGRP_LINK)
+
+
 def address6_feed() -> socket.socket:
     """As `change_feed`, for IPv6 addresses; each router advertisement that prolongs one changes it."""
     return _feed(RTMGRP_IPV6_IFADDR)

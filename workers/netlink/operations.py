@@ -37,6 +37,7 @@ from workers.netlink.rtnetlink import (
     Link,
     address6_question,
     address_question,
+    bridge_port,
     changed_link,
     decode_address,
     decode_address6,
@@ -156,6 +157,11 @@ class Netlink:
     def raise_link(self, name: str) -> None:
         with _attempt(f"raising {name}"):
             self._kernel.change(RTM_NEWLINK, named_link(name, up=True))
+
+    def plug(self, port: Link, bridge: Link, *, up: bool = True) -> None:
+        """Makes a link a port of the bridge, up or down."""
+        with _attempt(f"making {port.name} a port of {bridge.name}"):
+            self._kernel.change(RTM_NEWLINK, bridge_port(port, bridge, up=up))
 
     def set_mtu(self, link: Link, mtu: int) -> None:
         with _attempt(f"setting the MTU of {link.name} to {mtu}"):

@@ -44,7 +44,6 @@ FOREVER = 0xFFFFFFFF  # seconds, in the kernel's messages
 ATTRIBUTE = Struct("=HH")  # its length and its type
 KIND_MASK = 0x3FFF  # without the flags for nesting and byte order
 EXPIRES = Struct("=I")
-AF_BRIDGE = 7
 LINK_HEADERS = 32  # of a link's message and of the link, in octets
 IFLA_AF_SPEC, IFLA_BRIDGE_VLAN_INFO = 26, 2
 VLAN_INFO = Struct("=HH")  # flags and number
@@ -170,6 +169,12 @@ def changed_link(index: int, *, mtu: int | None = None, mac: str | None = None, 
     """A request to give a link that MTU or MAC, or to move it to the network namespace of that descriptor."""
     changes = [("IFLA_MTU", mtu), ("IFLA_ADDRESS", mac), ("IFLA_NET_NS_FD", namespace)]
     return _message(ifinfmsg, {"index": index}, [(k, v) for k, v in changes if v is not None])
+
+
+def bridge_port(port: Link, bridge: Link, *, up: bool) -> nlmsg:
+    """A request that makes a link a port of the bridge, up or down."""
+    fields = {"index": port.index, "flags": IFF_UP if up else 0, "change": IFF_UP}
+    return _message(ifinfmsg, fields, [("IFLA_MASTER", bridge.index)])
 
 
 def veth_pair(port: str, port_mac: str, master: Link, other: str, other_mac: str, *, group: int = 0) -> nlmsg:

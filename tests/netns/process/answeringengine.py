@@ -1,6 +1,7 @@
-"""A daemon called dockerd whose API answers: no containers, no events, and the networks that a file names.
+"""A daemon called dockerd whose API answers: no events, and the networks and containers that a file names.
 
-Run as a program: the socket's path, and the path of the file, which has one network's id a line.
+Run as a program: the socket's path, and the path of the file, which has one network's id a line, or a container's name
+and its endpoint's id.
 """
 
 import json
@@ -26,17 +27,23 @@ class Api(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """The last word of the path decides."""
-        what = self.path.partition("?")[0].rpartition("/")[2]
+        *_, kind, what = self.path.partition("?")[0].split("/")
         if what == "events":
             self._answer(None)
             QUIET.wait()
-        names = self.networks.read_text().split()
+        lines = [line.split() for line in self.networks.read_text().splitlines()]
+        names = [words[0] for words in lines if len(words) == 1]
+        containers = {words[0]: _container(*words) for words in lines if len(words) == 2}
+        if kind in containers:
+            self._answer(containers[kind])
+            return
         answers: dict[str, Any] = {
             "version": VERSION,
             "info": INFO,
             "networks": [{"Id": name, "Name": name[:12], "Driver": "net-dhcp"} for name in names],
         }
-        self._answer(answers.get(what, []))
+        is_list = kind == "containers"
+        self._answer([{"Id": name} for name in containers] if is_list else answers.get(what, []))
 
     def _answer(self, body: object) -> None:
         """None begins a stream."""
@@ -52,6 +59,12 @@ class Api(BaseHTTPRequestHandler):
     def address_string(self) -> str:
         """A client of a UNIX socket has none."""
         return "client"
+
+
+def _container(name: str, endpoint_id: str) -> dict[str, Any]:
+    """What the watcher reads of one, whose id is its name here."""
+    settings = {"Networks": {"lan": {"EndpointID": endpoint_id}}}
+    return {"Id": name, "Name": f"/{name}", "Config": {"Hostname": name}, "NetworkSettings": settings}
 
 
 def serve(path: str, networks: str) -> None:

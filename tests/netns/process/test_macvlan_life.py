@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -123,6 +124,8 @@ def test_parent_that_is_replaced(rig: Rig, card: str, server: DhcpServer) -> Non
     container = rig.joined(network)
     rig.machine.unplug(card)
     wait_until(lambda: "link gone" in str(container.view["last_trouble"]), "the worker's notice")
+    words = f"its link on {card} has gone: restart the container"
+    wait_until(lambda: words in rig.plugin.log, "the word of it")
     refused = rig.container(network).create()
     assert f"{card}: there is none of that name" in refused.error
 
@@ -135,6 +138,27 @@ def test_parent_that_is_replaced(rig: Rig, card: str, server: DhcpServer) -> Non
     rig.wait_for_bound(again)
     assert again.address == container.address
     assert server.kinds(container.mac).count("RELEASE") == 1
+
+
+def test_parent_that_is_replaced_while_the_plugin_is_away(
+    instances: Instances, rig: Rig, card: str, server: DhcpServer, tmp_path: Path
+) -> None:
+    """The next instance names the container that must be restarted, for as long as the engine has it there."""
+    known = tmp_path / "known"
+    container = rig.joined(rig.network(parent=card))
+    known.write_text(f"{container.network_id}\nweb {container.endpoint_id}\n")
+    rig.daemon.stop()
+    rig.daemon.start("answeringengine", str(known))
+    instances.end()
+    rig.machine.unplug(card)
+    rig.machine.plug_in(card)
+
+    instances.start()
+
+    words = f"web: its link on {card} has gone: restart the container"
+    wait_until(lambda: words in rig.engine.get("/healthz")["problems"], "the problem in /healthz")
+    assert container.view["phase"] == "joined"
+    assert words.partition(": ")[2] in rig.plugin.log
 
 
 def test_plugin_that_dies(instances: Instances, rig: Rig, card: str, server: DhcpServer) -> None:

@@ -21,6 +21,7 @@ from supervisor.contract.messages import (
 )
 from supervisor.driver.host_access import HostAccess
 from supervisor.driver.networks import Networks
+from supervisor.driver.parents import Parents
 from supervisor.driver.registry import Registry
 from supervisor.engine.container_files import Identity
 from supervisor.engine.facts import Engine, NetworkSeen
@@ -65,12 +66,13 @@ class Plugin:
             nobody,
             endpoints,
             cast(HostAccess, self),
+            cast(Parents, self),
             lambda: (),
         )
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """As those of the host's access."""
+        """As those of the host's access and of parents."""
         return ()
 
     def endpoint(self, number: int, network_id: str = LAN, container: str | None = None) -> None:

@@ -1,0 +1,107 @@
+"""Notices when the parents of our links change. The supervisor itself listens, so nothing here waits for the kernel.
+
+A parent's state comes by ioctl, for which the kernel takes no lock: a question over rtnetlink would wait for whoever
+makes or removes links. Must not know what follows from a change.
+"""
+
+import errno
+import fcntl
+import socket
+import struct
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from socket import htonl
+
+from workers.contract.link import HOST_LINK_PREFIX
+from workers.netlink.changes import ALL, INDEX_OFFSET, link_feed
+from workers.netlink.rtnetlink import AF_BRIDGE, LINK_HEADERS, attributes
+from workers.system.packet_filter import JUMP_EQUAL, LOAD, LOAD_BYTE, RETURN, Instruction, attach
+
+SIOCGIFFLAGS, SIOCGIFINDEX = 0x8913, 0x8933
+FLAGS, INDEX = struct.Struct("=16sH22x"), struct.Struct("=16si20x")  # struct ifreq: netdevice(7)
+IFF_UP, IFF_RUNNING = 0x1, 0x40
+KIND_OFFSET, FAMILY_OFFSET = 4, 16
+KIND, MASTER = struct.Struct("=H"), struct.Struct("=i")
+RTM_DELLINK = 17
+IFLA_IFNAME, IFLA_MASTER = 3, 10
+MESSAGE_BYTES = 4096
+MOST_FILTERED = 200  # a jump of the filter goes over 255 instructions at most
+EVERYTHING: tuple[Instruction, ...] = ((RETURN, 0, 0, ALL),)
+
+
+@dataclass(frozen=True, slots=True)
+class ParentState:
+    """`running`: it is up, and has a carrier."""
+
+    index: int
+    up: bool
+    running: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """`lost` are the ports of ours that have left a bridge, `joined` the bridges that have got another's port.
+
+    What else was heard is for the listener to look at.
+    """
+
+    lost: frozenset[str]
+    joined: frozenset[int]
+
+
+class ParentWatch:
+    """Readable when one of the links has changed that it listens for. Its sockets belong to the present namespace."""
+
+    def __init__(self) -> None:
+        """Raises OSError."""
+        self._feed = link_feed()
+        self._asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+
+    def fileno(self) -> int:
+        """The descriptor to wait for."""
+        return self._feed.fileno()
+
+    def state(self, name: str) -> ParentState | None:
+        """The present state of the link with this name; None if there is none."""
+        name_only = name.encode()
+        with suppress(OSError):
+            _, index = INDEX.unpack(fcntl.ioctl(self._asking, SIOCGIFINDEX, INDEX.pack(name_only, 0)))
+            _, flags = FLAGS.unpack(fcntl.ioctl(self._asking, SIOCGIFFLAGS, FLAGS.pack(name_only, 0)))
+            up = bool(flags & IFF_UP)
+            return ParentState(index, up, up and bool(flags & IFF_RUNNING))
+        return None
+
+    def listen(self, links: Collection[int], *, newcomers: bool) -> None:
+        """Listens for these links and for the ports of bridges from now on; with `newcomers` for all links.
+
+        Each start of a container makes dozens of changes, and most of them need not wake anybody. Raises OSError.
+        """
+        if newcomers or len(links) > MOST_FILTERED:
+            attach(self._feed, EVERYTHING)
+            return
+        family = ((LOAD_BYTE, 0, 0, FAMILY_OFFSET), (JUMP_EQUAL, len(links) + 2, 0, AF_BRIDGE))
+        tests = [*family, (LOAD, 0, 0, INDEX_OFFSET)]
+        tests += [(JUMP_EQUAL, len(links) - n, 0, htonl(index)) for n, index in enumerate(links)]
+        attach(self._feed, (*tests, (RETURN, 0, 0, 0), (RETURN, 0, 0, ALL)))
+
+    def read(self) -> Heard:
+        """Reads all that was heard since the last call."""
+        lost, joined = set[str](), set[int]()
+        while True:
+            try:
+                message = self._feed.recv(MESSAGE_BYTES)
+            except BlockingIOError:
+                return Heard(frozenset(lost), frozenset(joined))
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:  # else some were lost, and the listener looks at everything anyway
+                    raise
+                continue
+            if message[FAMILY_OFFSET] == AF_BRIDGE:
+                found = dict(attributes(message, LINK_HEADERS))
+                name = found.get(IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="replace")
+                is_ours = name.startswith(HOST_LINK_PREFIX)
+                if is_ours and KIND.unpack_from(message, KIND_OFFSET)[0] == RTM_DELLINK:
+                    lost.add(name)
+                elif not is_ours and IFLA_MASTER in found:
+                    joined.add(MASTER.unpack(found[IFLA_MASTER])[0])

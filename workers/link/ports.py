@@ -1,0 +1,73 @@
+"""Makes our links ports of a bridge again that was made anew: a job, in the host's network namespace."""
+
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+
+from workers.contract.link import HOST_LINK_PREFIX
+from workers.netlink.operations import Link, Netlink, NetlinkError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Plugged:
+    """The ports that are the bridge's again, each with the bridge's MTU if its own was larger, else None.
+
+    `uplinks` are the bridge's ports that are not ours: one of them leads to the LAN.
+    """
+
+    ports: Mapping[str, int | None]
+    uplinks: frozenset[str]
+
+
+def plug_in(bridge: str, vlans: Mapping[str, int | None], channel: Connection) -> None:
+    """Plugs in the ports that `vlans` names with their VLANs, if they are no ports now; sends a `Plugged`.
+
+    A port that somebody has given to another bridge stays there.
+    """
+    try:
+        with Netlink() as netlink:
+            channel.send(_plug_in(netlink, netlink.require_link(bridge, "bridge"), vlans))
+    except (NetlinkError, OSError) as error:
+        log.warning("ports of %s not looked at: %s", bridge, error)
+
+
+def _plug_in(netlink: Netlink, bridge: Link, vlans: Mapping[str, int | None]) -> Plugged:
+    links = netlink.links()
+    plugged = []
+    for link in links:
+        if link.name in vlans and link.master is None:
+            try:
+                _plug(netlink, link, bridge, vlans[link.name])
+            except NetlinkError as error:
+                log.warning("a container stays cut off: %s", error, extra={"interface": link.name})
+            else:
+                plugged.append(link)
+    strangers = {n.name for n in links if n.master == bridge.index and not n.name.startswith(HOST_LINK_PREFIX)}
+    return Plugged(_fit(netlink, netlink.require_link(bridge.name), plugged), frozenset(strangers))
+
+
+def _plug(netlink: Netlink, port: Link, bridge: Link, vlan: int | None) -> None:
+    """A bridge takes the smallest MTU of its ports, unless it was given one: ours may raise it, and never lower it.
+
+    With a VLAN the port is down until it is in there, so that no frame gets into another one.
+    """
+    if port.mtu < bridge.mtu:
+        netlink.set_mtu(port, bridge.mtu)
+    netlink.plug(port, bridge, up=vlan is None)
+    if vlan is not None:
+        netlink.set_native_vlan(port, vlan)
+        netlink.raise_link(port.name)
+
+
+def _fit(netlink: Netlink, bridge: Link, ports: Collection[Link]) -> dict[str, int | None]:
+    """Gives the ports the MTU of the bridge where that is smaller, as the bridge drops larger frames."""
+    fitted = dict[str, int | None]()
+    for port in ports:
+        smaller = bridge.mtu < port.mtu
+        if smaller:
+            netlink.set_mtu(port, bridge.mtu)
+        fitted[port.name] = bridge.mtu if smaller else None
+    return fitted
