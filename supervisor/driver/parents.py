@@ -89,10 +89,10 @@ class Parents:
         return parent
 
     def _on_change(self) -> None:
-        heard = self._watch.read()
+        heard, known = self._watch.read(), self._listening[0] if self._listening else frozenset[int]()
         self._lost |= heard.lost
-        self._joined |= heard.joined
-        if not self._is_gathering:
+        self._joined |= heard.joined & known
+        if (heard.changed or self._lost or self._joined) and not self._is_gathering:
             self._is_gathering = True
             self._loop.call_later(GATHER_SECONDS, self._gathered)
 
@@ -121,7 +121,9 @@ class Parents:
             log.warning("%s", _change(before, now, users), extra={"interface": name})
         if now is None or before is None or now.index != before.index:
             parent.examined = False
-        if now is not None and (now.index in self._joined or any(_port(endpoint) in self._lost for endpoint in users)):
+        if now is not None and now.index in self._joined:
+            parent.examined = False
+        if self._lost and any(_port(endpoint) in self._lost for endpoint in users):
             parent.examined = False
         bridged = [endpoint for endpoint in users if endpoint.spec.link.kind is LinkKind.BRIDGE]
         if now is not None and bridged and not parent.examined:

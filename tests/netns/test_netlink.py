@@ -8,6 +8,7 @@ import pytest
 
 from tests.lab.network import BRIDGE
 from tests.netns.lan import HOST_LINK, link, readable, run
+from workers.link.parent_watch import ParentWatch
 from workers.netlink.changes import change_feed, drain
 from workers.netlink.operations import Netlink
 from workers.system.namespaces import new_namespace
@@ -61,3 +62,38 @@ def test_overrun_is_a_change() -> None:
             witness.recv(1)
         assert drain(feed)
         assert not select.select([feed], [], [], 0)[0]
+
+
+@pytest.mark.usefixtures("machine")
+def test_watch_of_a_parent() -> None:
+    """It hears of its links and of the ports of bridges, and of no other link unless it waits for newcomers."""
+    watch, port = ParentWatch(), "dh-0123456789ab"
+    bridge = watch.state(BRIDGE)
+    assert bridge
+    assert (bridge.index, bridge.up) == (link(BRIDGE).index, True)
+    assert watch.state("absent") is None
+    watch.listen([bridge.index, link("up0").index], newcomers=False)
+    run("ip link add other type dummy")
+    run(f"ip link add {port} type dummy")
+    assert not select.select([watch], [], [], 0)[0]
+
+    run(f"ip link set {port} master {BRIDGE}")
+    run(f"ip link set {port} nomaster")
+    run(f"ip link set other master {BRIDGE}")
+    heard = watch.read()
+    assert (heard.lost, heard.joined) == (frozenset({port}), frozenset({bridge.index}))
+    run(f"ip link set {port} master {BRIDGE}")
+    run(f"ip link delete {port}")
+    assert not watch.read().lost
+
+    run(f"ip link set {BRIDGE} down")
+    assert select.select([watch], [], [], 10)[0]
+    watch.read()
+    down = watch.state(BRIDGE)
+    assert down
+    assert (down.up, down.running) == (False, False)
+
+    watch.listen([], newcomers=True)
+    run("ip link add late type dummy")
+    assert select.select([watch], [], [], 10)[0]
+    watch.close()

@@ -41,13 +41,14 @@ class ParentState:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """`lost` are the ports of ours that have left a bridge, `joined` the bridges that have got another's port.
+    """`lost` are the ports of ours that a bridge has lost, `joined` the bridges that have got another's port.
 
-    What else was heard is for the listener to look at.
+    `changed`: a link has changed, and it is for the listener to look at it.
     """
 
     lost: frozenset[str]
     joined: frozenset[int]
+    changed: bool
 
 
 class ParentWatch:
@@ -62,12 +63,17 @@ class ParentWatch:
         """The descriptor to wait for."""
         return self._feed.fileno()
 
+    def close(self) -> None:
+        """Gives the sockets back."""
+        self._feed.close()
+        self._asking.close()
+
     def state(self, name: str) -> ParentState | None:
         """The present state of the link with this name; None if there is none."""
-        name_only = name.encode()
+        wanted = name.encode()
         with suppress(OSError):
-            _, index = INDEX.unpack(fcntl.ioctl(self._asking, SIOCGIFINDEX, INDEX.pack(name_only, 0)))
-            _, flags = FLAGS.unpack(fcntl.ioctl(self._asking, SIOCGIFFLAGS, FLAGS.pack(name_only, 0)))
+            _, index = INDEX.unpack(fcntl.ioctl(self._asking, SIOCGIFINDEX, INDEX.pack(wanted, 0)))
+            _, flags = FLAGS.unpack(fcntl.ioctl(self._asking, SIOCGIFFLAGS, FLAGS.pack(wanted, 0)))
             up = bool(flags & IFF_UP)
             return ParentState(index, up, up and bool(flags & IFF_RUNNING))
         return None
@@ -87,21 +93,24 @@ class ParentWatch:
 
     def read(self) -> Heard:
         """Reads all that was heard since the last call."""
-        lost, joined = set[str](), set[int]()
+        lost, joined, changed = set[str](), set[int](), False
         while True:
             try:
                 message = self._feed.recv(MESSAGE_BYTES)
             except BlockingIOError:
-                return Heard(frozenset(lost), frozenset(joined))
+                return Heard(frozenset(lost), frozenset(joined), changed)
             except OSError as error:
-                if error.errno != errno.ENOBUFS:  # else some were lost, and the listener looks at everything anyway
+                if error.errno != errno.ENOBUFS:  # some messages are lost
                     raise
+                changed = True
                 continue
-            if message[FAMILY_OFFSET] == AF_BRIDGE:
+            if message[FAMILY_OFFSET] != AF_BRIDGE:
+                changed = True
+            else:
                 found = dict(attributes(message, LINK_HEADERS))
                 name = found.get(IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="replace")
                 is_ours = name.startswith(HOST_LINK_PREFIX)
-                if is_ours and KIND.unpack_from(message, KIND_OFFSET)[0] == RTM_DELLINK:
-                    lost.add(name)
+                if is_ours and KIND.unpack_from(message, KIND_OFFSET)[0] == RTM_DELLINK and self.state(name):
+                    lost.add(name)  # else the link itself is removed
                 elif not is_ours and IFLA_MASTER in found:
                     joined.add(MASTER.unpack(found[IFLA_MASTER])[0])

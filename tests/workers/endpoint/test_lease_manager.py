@@ -160,3 +160,17 @@ def test_family() -> None:
     clients.take(Refused("no"))
     assert [getattr(report, "family", None) for report in reports] == [Family.IPV4]
     manager.end()
+
+
+@pytest.mark.parametrize(("age", "native"), [(0, True), (700, False)])
+def test_servers_are_asked_at_once(age: int, native: bool) -> None:
+    """When the way to them is open again, by the native client, as udhcpc would soon give a lease up that still runs;
+    one that has run out is asked for by another udhcpc."""
+    manager, clients = begun([], lease=replace(lease(), obtained=boottime() - age))
+    manager.ask()
+    (_, *others), machines = clients.udhcpcs, clients.machines
+    assert (len(machines), len(others)) == ((1, 0) if native else (0, 1))
+    for machine in machines:
+        assert machine.next_at is not None
+        assert machine.next_at <= boottime()
+    manager.end()
