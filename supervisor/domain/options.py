@@ -426,11 +426,6 @@ def parse_network_options(options: Mapping[str, str]) -> NetworkOptions:
         )
     mode = values.setdefault("mode", LinkKind.BRIDGE if "bridge" in named else LinkKind.MACVLAN)
     _refuse_unfit(options, mode)
-    if mode is LinkKind.IPVLAN and values.get("ipv6") in (Ipv6.SLAAC, Ipv6.AUTO):
-        raise InvalidRequest(
-            f"option ipv6={values['ipv6']} does not fit mode=ipvlan: such an address is made of the MAC address, which "
-            "all containers share there; use ipv6=true or ipv6=only"
-        )
     return _consistent(NetworkOptions(**values))
 
 

@@ -1,15 +1,30 @@
 """Kinds of links that need a kernel with ipvlan, VLANs, bonding and bridges that filter VLANs: judged at the server."""
 
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from ipaddress import IPv4Address, IPv6Address, IPv6Interface
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from tests.kernel.ways import FILTERING, IPVLAN, TAGGED, VLAN, WAYS, Way
 from tests.lab.command import run, wait_until
-from tests.lab.dhcp import DhcpServer
+from tests.lab.dhcp import DhcpServer, Ipv6Options, ServerLease, ServerLease6, ServerOptions
+from tests.lab.kea import Kea, KeaLease
+from tests.lab.kea6 import Kea6, Kea6Lease
+from tests.lab.network import LAN6
 from tests.netns.process.fakeengine import INTERFACE, Container, network_request
 from tests.netns.process.instances import Instances, terminate
 from tests.netns.process.rig import Rig
+
+
+class Servers(NamedTuple):
+    """What servers of both families have leased, and which DHCPv6 messages they have exchanged with a client."""
+
+    leases4: Callable[[], Sequence[ServerLease | KeaLease]]
+    leases6: Callable[[], Sequence[ServerLease6 | Kea6Lease]]
+    kinds6: Callable[[str], list[str]]
 
 
 def mac_at_server(rig: Rig, way: Way, container: Container) -> str:
@@ -44,31 +59,91 @@ def test_whole_lives(rig: Rig, server: DhcpServer, instances: Instances) -> None
         wait_until(lambda: f"{TAGGED.card}.{VLAN}" not in rig.machine.links(), "the end of the VLAN")
 
 
-def test_two_identities_with_one_mac(rig: Rig, server: DhcpServer) -> None:
-    """Two containers on ipvlan have their card's MAC address and different client identifiers, so the server leases two
-    addresses; a container that is started again with its `id` has the same identity and address."""
+@pytest.fixture(params=["dnsmasq", pytest.param("kea", marks=pytest.mark.long)])
+def servers(request: pytest.FixtureRequest, rig: Rig, tmp_path: Path) -> Iterator[Servers]:
+    """The LAN's servers of both families."""
+    rig.machine.serve_ipv6()
+    with ExitStack() as stack:
+        if request.param == "kea":
+            kea, kea6 = Kea(tmp_path, rig.machine.lan), Kea6(tmp_path, rig.machine.lan)
+            stack.callback(kea.stop)
+            stack.callback(kea6.stop)
+            kea.start()
+            kea6.start()
+            yield Servers(kea.leases, kea6.leases, kea6.kinds)
+        else:
+            dnsmasq = DhcpServer(tmp_path, rig.machine.lan)
+            stack.callback(dnsmasq.stop)
+            dnsmasq.start(ServerOptions(ipv6=Ipv6Options()))
+            yield Servers(dnsmasq.leases, dnsmasq.leases6, dnsmasq.kinds6)
+        rig.clean()
+
+
+def test_two_identities_with_one_mac(rig: Rig, servers: Servers) -> None:
+    """Two containers on ipvlan have their card's MAC address and two identities, each the same in both families, so the
+    servers lease two addresses of each family. A container that is started again with its `id` has the same ones. An
+    IPv6 lease is renewed in the container, and all are given back."""
     with IPVLAN.on(rig.machine):
-        network = rig.network(**IPVLAN.options)
-        one, other = rig.joined(network), rig.container(network)
-        other.options = {"id": "db"}
-        other.start()
-        rig.wait_for_bound(other)
-        leases = {lease.address: lease for lease in server.leases()}
-        assert leases.keys() == {one.ip, other.ip}
-        assert {lease.mac for lease in leases.values()} == {mac_at_server(rig, IPVLAN, one)}
-        ids = {address: lease.client_id for address, lease in leases.items()}
-        assert ids[one.ip] != ids[other.ip]
-        assert all(client_id.startswith("ff:") for client_id in ids.values())
+        network = rig.network(**IPVLAN.options, ipv6="true")
+        one, other = rig.joined(network), rig.joined(network, {"id": "db"})
+        macs, before = clients(servers)
+        assert macs == {mac_at_server(rig, IPVLAN, one)}
+        assert before.keys() == {(one.ip, one.ip6), (other.ip, other.ip6)}
+        assert len(set(before.values())) == 2
+        assert (one.inet, one.inet6) == ([one.address], [one.address6])
+
+        duid, asked = before[one.ip, one.ip6], len(servers.kinds6(before[one.ip, one.ip6]))
+        rig.restart_worker(one)
+        wait_until(lambda: "REPLY" in servers.kinds6(duid)[asked:], "the answer to a renewal over IPv6", 10)
+        other.stop()
+        again = rig.joined(network, {"id": "db"})
+
+        assert (again.ip, again.ip6) == (other.ip, other.ip6)
+        assert clients(servers) == (macs, before)
+        rig.clean()
+        wait_until(lambda: not (servers.leases4() or servers.leases6()), "a release of each lease", 5)
+
+
+def clients(servers: Servers) -> tuple[set[str], dict[tuple[IPv4Address, IPv6Address], str]]:
+    """The MAC addresses that the servers see, and the DUID of each client with the addresses that it has leased.
+
+    The client identifier of the IPv4 lease ends with the DUID of the IPv6 one (RFC 4361).
+    """
+    leases4, leases6 = servers.leases4(), servers.leases6()
+    found = {
+        (lease.address, lease6.address): lease6.duid
+        for lease in leases4
+        for lease6 in leases6
+        if lease.client_id.startswith("ff:") and lease.client_id.endswith(lease6.duid)
+    }
+    assert len(found) == len(leases4) == len(leases6)
+    return {lease.mac for lease in leases4}, found
+
+
+@pytest.mark.long
+def test_slaac_with_one_mac(rig: Rig, server: DhcpServer) -> None:
+    """Containers on ipvlan make different addresses of one advertised prefix: those that Docker was told of, of which
+    the kernel's agree. A container that is started again with its `id` has the same one."""
+    rig.machine.serve_ipv6()
+    server.restart(ServerOptions(ipv6=Ipv6Options(mode="ra-only")))
+    with IPVLAN.on(rig.machine):
+        network = rig.network(**IPVLAN.options, ipv6="slaac")
+        one, other = rig.joined(network), rig.joined(network, {"id": "db"})
+        assert one.ip6 != other.ip6
+        assert addresses_by_router(one) == [one.ip6]
+        assert addresses_by_router(other) == [other.ip6]
 
         other.stop()
-        again = rig.container(network)
-        again.options = {"id": "db"}
-        again.start()
-        rig.wait_for_bound(again)
+        again = rig.joined(network, {"id": "db"})
 
-        assert again.ip == other.ip
-        assert {lease.client_id for lease in server.leases() if lease.address == again.ip} == {ids[other.ip]}
+        assert (again.ip6, again.ip6 in LAN6) == (other.ip6, True)
         rig.clean()
+
+
+def addresses_by_router(container: Container) -> list[IPv6Address]:
+    """Those on the link after the kernel has heard the router."""
+    wait_until(lambda: "proto ra" in container.default_route6, "the router's advertisement", 10)
+    return [IPv6Interface(address).ip for address in container.inet6]
 
 
 @pytest.mark.long

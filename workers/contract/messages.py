@@ -81,6 +81,14 @@ class EndpointSpec:
         return (Family.IPV6,) if self.ipv6 is Ipv6.ONLY else tuple(Family)
 
     @property
+    def token(self) -> IPv6Address | None:
+        """What addresses end with that are made from advertised prefixes (ip-token(8)); None if the MAC says it.
+
+        It is the second half of the DUID's UUID, which is none of the reserved values (RFC 5453).
+        """
+        return None if self.link.has_own_mac else IPv6Address(int.from_bytes(self.client_identity.duid[-8:]))
+
+    @property
     def all_remembered(self) -> tuple[AnyLease, ...]:
         """The remembered leases of both families."""
         return tuple(lease for lease in (self.remembered, self.remembered6) if lease is not None)

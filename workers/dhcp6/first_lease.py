@@ -18,7 +18,7 @@ from workers.dhcp6.effects import Configured, Effect, Granted, Offered, Send, Un
 from workers.dhcp6.machine import Machine, State
 from workers.dhcp6.packet_socket import PacketSocket6
 from workers.dhcp6.release import release_message
-from workers.dhcp6.router_advertisement import RouterAdvertisement, slaac_lease
+from workers.dhcp6.router_advertisement import RouterAdvertisement, identifier_of, slaac_lease
 from workers.diagnosis import causes
 from workers.system.clock import boottime
 from workers.system.poll import ready
@@ -68,6 +68,7 @@ class Exchange:
         self.machine = machine
         self._spec = spec
         self._interface = interface
+        self._identifier = identifier_of(spec.mac) if spec.token is None else int(spec.token)
         self._packet_socket = packet_socket
         self._solicit_at = [now + seconds for seconds in SOLICITATIONS]
         self._solicited = 0
@@ -176,7 +177,7 @@ class Exchange:
         self._remembered_at = None
         if self._found is not None or self._asks_servers or self._only_dhcp:
             return
-        lease = slaac_lease(advertisement, self._spec.mac, now)
+        lease = slaac_lease(advertisement, self._identifier, now)
         if lease is None:
             return
         if self._spec.ipv6 is Ipv6.AUTO and advertisement.other:
@@ -227,7 +228,8 @@ class Exchange:
         self._declined.append(f"{lease.address.ip} by {mac}")
         parent = self._spec.link.parent
         if lease.slaac:
-            raise NoLease(f"{lease.address.ip}, which follows from the MAC address, is in use on {parent} by {mac}")
+            origin = "MAC address" if self._spec.token is None else "client's identity"
+            raise NoLease(f"{lease.address.ip}, which follows from the {origin}, is in use on {parent} by {mac}")
         self._carry_out(self.machine.decline(lease, now), now)
         if len(self._declined) >= MAX_DECLINES:
             raise NoLease(
@@ -260,7 +262,7 @@ class Exchange:
 
     @property
     def _has_prefix(self) -> bool:
-        return any(slaac_lease(router, self._spec.mac, 0.0) for router in self._routers.values())
+        return any(slaac_lease(router, self._identifier, 0.0) for router in self._routers.values())
 
 
 def find_server(spec: EndpointSpec, packet_socket: PacketSocket6) -> None:

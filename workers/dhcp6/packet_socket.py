@@ -34,7 +34,7 @@ UDP_HEADER = struct.Struct("!HHHH")
 ROUTER_SOLICITATION = 133
 SOURCE_LINK_ADDRESS = b"\x01\x01"  # an option's type, and its length in eight octets
 ADDRESSES = Path("/proc/self/net/if_inet6")  # columns: address, index, prefix length, scope, flags, name
-LINK_SCOPE, NOT_READY = 0x20, 0x40 | 0x08  # tentative, or found to be a duplicate
+LINK_SCOPE, DUPLICATE = 0x20, 0x08
 SOURCE, UDP_DESTINATION = 8, 42  # offsets in a packet
 MAX_FRAME = 65536
 MAX_FRAMES = 64  # read at a time: a flood must not keep the worker from other work
@@ -149,9 +149,12 @@ def _filter(address: IPv6Address) -> list[Instruction]:
 
 
 def link_local(interface: str, mac: str) -> IPv6Address:
-    """The link's own link-local address; the one that the kernel makes of the MAC while there is none."""
+    """The link's own link-local address, be it tentative; while there is none, the one that is made of the MAC.
+
+    An ipvlan has its parent's MAC, so the kernel makes another one for it, and gives it no frames to any other.
+    """
     for line in ADDRESSES.read_text(encoding="ascii").splitlines() if ADDRESSES.exists() else ():
         address, _, _, scope, flags, name = line.split()
-        if name == interface and int(scope, 16) == LINK_SCOPE and not int(flags, 16) & NOT_READY:
+        if name == interface and int(scope, 16) == LINK_SCOPE and not int(flags, 16) & DUPLICATE:
             return IPv6Address(bytes.fromhex(address))
     return eui64(LINK_LOCAL, mac)

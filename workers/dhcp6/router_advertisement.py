@@ -25,7 +25,7 @@ MIN_MTU = 1280  # RFC 8200 section 5
 MAX_MTU = 65535
 MAX_PREFIXES = 16
 UNIT = 8  # octets, in which an option's length is counted
-INTERFACE_BITS = 64  # of an address that is made of a MAC (RFC 2464 section 4)
+INTERFACE_BITS = 64  # of an interface identifier (RFC 2464 section 4)
 PREFERENCES = {0: 0, 1: 1, 3: -1}  # RFC 4191 section 2.1; 2 is reserved and means 0
 
 
@@ -89,17 +89,18 @@ def decode(message: bytes, source: IPv6Address, hop_limit: int, sender: str = ""
     )
 
 
-def slaac_lease(advertisement: RouterAdvertisement, mac: str, now: float) -> Lease6 | None:
-    """The address that a host makes of its MAC and the advertised prefix (RFC 4862 section 5.5.3), None without one.
+def slaac_lease(advertisement: RouterAdvertisement, identifier: int, now: float) -> Lease6 | None:
+    """The address that a host makes of its interface identifier and the advertised prefix, None without a prefix.
 
-    Of several prefixes it takes one that is not deprecated, and rather one of the internet than a private one.
+    RFC 4862 section 5.5.3. Of several prefixes it takes one that is not deprecated, and rather one of the internet than
+    a private one.
     """
     usable = [p for p in advertisement.prefixes if p.autonomous and p.valid != 0 and _fits(p.network)]
     if not usable:
         return None
     best = max(usable, key=lambda p: (p.preferred != 0, not p.network.is_private))
     return Lease6(
-        address=IPv6Interface(eui64(best.network, mac)),
+        address=IPv6Interface(best.network.network_address + identifier),
         server=b"",
         duration=best.valid,
         obtained=now,
@@ -112,10 +113,14 @@ def slaac_lease(advertisement: RouterAdvertisement, mac: str, now: float) -> Lea
 
 
 def eui64(network: IPv6Network, mac: str) -> IPv6Address:
-    """The address in `network`, a /64, that is made of the MAC (RFC 4291, appendix A)."""
+    """The address in `network`, a /64, that is made of the MAC."""
+    return network.network_address + identifier_of(mac)
+
+
+def identifier_of(mac: str) -> int:
+    """The interface identifier that is made of the MAC (RFC 4291, appendix A)."""
     octets = bytes.fromhex(mac.replace(":", ""))
-    identifier = bytes([octets[0] ^ 2]) + octets[1:3] + b"\xff\xfe" + octets[3:]
-    return network.network_address + int.from_bytes(identifier)
+    return int.from_bytes(bytes([octets[0] ^ 2]) + octets[1:3] + b"\xff\xfe" + octets[3:])
 
 
 def _options(area: bytes) -> Iterator[tuple[int, bytes]]:

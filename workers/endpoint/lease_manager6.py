@@ -60,7 +60,7 @@ class LeaseManager6:
         self._report = report
         self._confirmed = confirmed
         self._interface = ""
-        self._placement = Placement6(report)
+        self._placement = Placement6(report, spec.token)
         self._timers: LeaseTimers | None = None
         self._deadlines = Deadlines()
         self._probe = AddressProbe(spec.mac, enabled=spec.conflict is not ConflictCheck.OFF)

@@ -7,7 +7,7 @@ router that changes and one that resigns are its business. Logs each change, and
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from ipaddress import IPv6Interface
+from ipaddress import IPv6Address, IPv6Interface
 
 from workers.contract.lease import Family, Lease6
 from workers.contract.messages import LeaseTrouble, Report, Trouble
@@ -19,15 +19,19 @@ from workers.system.namespaces import set_ipv6
 FIRST_ROUTER_SECONDS = 30  # the kernel needs some 2 s until it has asked for router advertisements itself
 ROUTER_METRIC = 2048  # behind the default route that the engine gives another network of the container, with 1024
 FIRST_ROUTER_METRIC = 4096  # behind the kernel's own route
+TOKEN_MASK = (1 << 64) - 1
 
 log = logging.getLogger(__name__)
 
 
 class Placement6:
-    """`slaac`: the kernel makes addresses from advertised prefixes; else it makes none."""
+    """`slaac`: the kernel makes addresses from advertised prefixes, which end with `token` if there is one; else it
+    makes none.
+    """
 
-    def __init__(self, report: Callable[[Report], None]) -> None:
+    def __init__(self, report: Callable[[Report], None], token: IPv6Address | None = None) -> None:
         self._report = report
+        self._token = token
 
     def prepare(self, interface: str, *, slaac: bool) -> None:
         """Sets the link's IPv6 settings, whatever the engine has chosen."""
@@ -35,6 +39,8 @@ class Placement6:
             with suppress(FileNotFoundError):  # before Linux 5.12 the kernel's route has 1024, too
                 set_ipv6(interface, "ra_defrtr_metric", ROUTER_METRIC)
             set_ipv6(interface, "autoconf", int(slaac))
+            if slaac and self._token is not None:
+                self._use_token(interface, self._token)
             set_ipv6(interface, "disable_ipv6", 0)
             if not slaac:
                 self._remove_slaac(interface)
@@ -89,12 +95,21 @@ class Placement6:
         except NetlinkError as error:
             log.info("%s", error, extra={"interface": interface})
 
-    def _remove_slaac(self, interface: str) -> None:
-        """Addresses that the kernel has made before it was told not to; only these end and are no /128."""
+    def _use_token(self, interface: str, token: IPv6Address) -> None:
+        """If it is set again, the kernel takes off what it has made of it."""
+        with Netlink() as netlink:
+            link = netlink.require_link(interface)
+            if not any(_ends_with(token, one) for one in _made_by_slaac(netlink, link)):
+                netlink.set_token(link, token)
+        self._remove_slaac(interface, token)
+
+    def _remove_slaac(self, interface: str, token: IPv6Address | None = None) -> None:
+        """Addresses that the kernel has made before it was told not to, or not so; only these end and are no /128."""
         with Netlink() as netlink:
             link = netlink.require_link(interface)
             for one in _made_by_slaac(netlink, link):
-                netlink.delete_address6(link, one.address)
+                if token is None or not _ends_with(token, one):
+                    netlink.delete_address6(link, one.address)
 
     def _refused(self, what: str) -> None:
         self._report(LeaseTrouble(Trouble.INVALID, what, Family.IPV6))
@@ -127,6 +142,10 @@ def _made_by_slaac(netlink: Netlink, link: Link) -> list[Address6]:
         for one in netlink.addresses6(link)
         if not one.permanent and one.address.network.prefixlen < 128 and not one.address.is_link_local
     ]
+
+
+def _ends_with(token: IPv6Address, one: Address6) -> bool:
+    return int(one.address.ip) & TOKEN_MASK == int(token)
 
 
 def _as_it_is(lease: Lease6, there: list[IPv6Interface]) -> IPv6Interface:

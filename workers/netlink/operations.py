@@ -51,6 +51,7 @@ from workers.netlink.rtnetlink import (
     encode_default6,
     encode_route,
     link_question,
+    link_with_token,
     named_link,
     native_vlan,
     no_vlans,
@@ -176,6 +177,11 @@ class Netlink:
     def set_mac(self, link: Link, mac: str) -> None:
         with _attempt(f"setting the MAC address of {link.name} to {mac}"):
             self._kernel.change(RTM_NEWLINK, changed_link(link.index, mac=mac))
+
+    def set_token(self, link: Link, token: IPv6Address) -> None:
+        """The kernel makes addresses that end with the token; it removes those that it has made of one before."""
+        with _attempt(f"setting the token {token} of {link.name}"):
+            self._kernel.change(RTM_SETLINK, link_with_token(link.index, token))
 
     def move_link(self, link: Link, namespace: Namespace) -> None:
         """Moves the link, which goes down on its way and loses its addresses."""

@@ -177,6 +177,12 @@ def bridge_port(port: Link, bridge: Link, *, up: bool) -> nlmsg:
     return _message(ifinfmsg, fields, [("IFLA_MASTER", bridge.index)])
 
 
+def link_with_token(index: int, token: IPv6Address) -> nlmsg:
+    """A request that addresses of the link that are made from advertised prefixes shall end with the token."""
+    of_ipv6 = {"attrs": [("IFLA_INET6_TOKEN", str(token))]}
+    return _message(ifinfmsg, {"index": index}, [("IFLA_AF_SPEC", {"attrs": [("AF_INET6", of_ipv6)]})])
+
+
 def veth_pair(port: str, port_mac: str, master: Link, other: str, other_mac: str, *, group: int = 0) -> nlmsg:
     """A request for a pair with the master's MTU: one end is its port, up and in the group, the other is down."""
     peer = {"attrs": _end(other, other_mac, master.mtu)}

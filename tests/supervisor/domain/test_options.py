@@ -111,8 +111,6 @@ def test_booleans(option: str, text: str, value: bool) -> None:
         ({"parent": "eth0", "mode": "ipvtap"}, "mode"),
         ({"parent": "eth0", "mode": "ipvlan", "ipvlan_mode": "l3"}, "ipvlan_mode"),
         ({"parent": "eth0", "mode": "ipvlan", "macvlan_mode": "vepa"}, "macvlan_mode"),
-        ({"parent": "eth0", "mode": "ipvlan", "ipv6": "slaac"}, "ipv6"),
-        ({"parent": "eth0", "mode": "ipvlan", "ipv6": "auto"}, "ipv6"),
         ({"parent": "eth0", "vlan": "20"}, "vlan"),
         ({"bridge": "br0", "vlan": "0"}, "vlan"),
         ({"bridge": "br0", "vlan": "4095"}, "vlan"),

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Address, IPv6Interface, IPv6Network
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 
 from tests.netns.process.wire6 import Advertisement, Code, Kind, Option, Packet, ia_na, prefix, rdnss, status
 from tests.workers.dhcp6.client import ADDRESS, ANOTHER, IDENTITY, LEASE, MAC, SERVER, granting
 from workers.acd.probe import PROBE_SECONDS, AddressProbe
+from workers.contract.client_identity import ClientIdentity
 from workers.contract.errors import NoLease
 from workers.contract.lease import Lease6
 from workers.contract.link import LinkKind, LinkSpec
@@ -286,6 +287,24 @@ def test_all_addresses_in_use() -> None:
     PlayedProbe.owners[ADDRESS] = STRANGER
     with pytest.raises(NoLease, match=f"3 addresses in a row .* br0 are in use already: {ADDRESS} by {STRANGER}"):
         search(willing, conflict=ConflictCheck.WAIT)
+
+
+def test_slaac_without_a_mac() -> None:
+    """An ipvlan's address ends with its token, which is no reserved identifier; the error about it says so."""
+    changes: dict[str, Any] = {
+        "link": LinkSpec(LinkKind.IPVLAN, "eth0"),
+        "client_identity": ClientIdentity.of_seed("web"),
+        "ipv6": Ipv6.SLAAC,
+        "conflict": ConflictCheck.DETECT,
+    }
+    found = search(silent, advertised(PREFIX), **changes)
+    address, token = found.result.lease.address.ip, found.spec.token
+    assert token is not None
+    assert address == NETWORK.network_address + int(token)
+    assert 0x80 <= token.packed[8] <= 0xBF  # reserved ones begin with 0, 2 and fd (RFC 5453)
+    PlayedProbe.owners[address] = STRANGER
+    with pytest.raises(NoLease, match=f"{address}, which follows from the client's identity, is in use on eth0"):
+        search(silent, advertised(PREFIX), **changes)
 
 
 def test_slaac_address_in_use() -> None:

@@ -14,7 +14,7 @@ from workers.dhcp6.codec import MAX_ADDRESSES, MAX_DOMAINS, Answer
 from workers.dhcp6.lease_parser import InvalidLease, Refusal, parse_lease
 from workers.dhcp6.machine import MAX_OFFERS, MAX_UNRELEASED, State
 from workers.dhcp6.packet_socket import parse_packet
-from workers.dhcp6.router_advertisement import RouterAdvertisement, slaac_lease
+from workers.dhcp6.router_advertisement import RouterAdvertisement, identifier_of, slaac_lease
 
 PACKETS, PARTS = 100_000, 4
 STEPS = 6_000
@@ -40,7 +40,7 @@ def test_mutated_packets(part: int) -> None:
             if isinstance(message, Answer):
                 lease = parse_lease(message, IDENTITY.iaid, BEGUN, (ADDRESS,))
             else:
-                made = slaac_lease(message, MAC, BEGUN)
+                made = slaac_lease(message, identifier_of(MAC), BEGUN)
                 assert message.source.is_link_local
                 if made is None:
                     continue

@@ -6,12 +6,12 @@ from ipaddress import IPv6Address, IPv6Network
 import pytest
 
 from tests.netns.process.wire6 import INFINITE, Advertisement, dnssl, mtu, prefix, rdnss
-from workers.dhcp6.router_advertisement import Malformed, RouterAdvertisement, decode, eui64, slaac_lease
+from workers.dhcp6.router_advertisement import Malformed, RouterAdvertisement, decode, identifier_of, slaac_lease
 
 ROUTER = IPv6Address("fe80::1")
 PUBLIC, PRIVATE = IPv6Network("2001:4860:0:1::/64"), IPv6Network("fd00:77::/64")
 DNS = IPv6Address("2001:db8::53")
-MAC = "02:42:c0:a8:4d:05"
+IDENTIFIER = identifier_of("02:42:c0:a8:4d:05")
 BOTH = 0xC0  # on-link and autonomous
 
 
@@ -93,7 +93,7 @@ def test_values_that_are_ignored() -> None:
 def test_slaac() -> None:
     """The address is that of RFC 4291, appendix A, in the advertised prefix, with its lifetimes."""
     found = advertised(prefix(PUBLIC, BOTH, 600, 300), rdnss(60, DNS), dnssl(60, "lan.test"))
-    lease = slaac_lease(found, MAC, 1000.0)
+    lease = slaac_lease(found, IDENTIFIER, 1000.0)
     assert lease is not None
     assert str(lease.address) == "2001:4860:0:1:42:c0ff:fea8:4d05/128"
     assert (lease.duration, lease.preferred, lease.obtained, lease.router) == (600, 300, 1000.0, ROUTER)
@@ -110,23 +110,23 @@ def test_slaac() -> None:
 )
 def test_no_slaac(option: bytes) -> None:
     """A prefix that is not autonomous, one that has ended, one of another length."""
-    assert slaac_lease(advertised(option), MAC, 0.0) is None
+    assert slaac_lease(advertised(option), IDENTIFIER, 0.0) is None
 
 
 def test_which_prefix() -> None:
     """One of the internet rather than a private one, and one that is not deprecated before all."""
     public, private = prefix(PUBLIC, BOTH, 600, 300), prefix(PRIVATE, BOTH, 600, 300)
-    lease = slaac_lease(advertised(private, public), MAC, 0.0)
+    lease = slaac_lease(advertised(private, public), IDENTIFIER, 0.0)
     assert lease is not None
     assert lease.address.ip in PUBLIC
-    lease = slaac_lease(advertised(prefix(PUBLIC, BOTH, 600, 0), private), MAC, 0.0)
+    lease = slaac_lease(advertised(prefix(PUBLIC, BOTH, 600, 0), private), IDENTIFIER, 0.0)
     assert lease is not None
     assert lease.address.ip in PRIVATE
 
 
 def test_for_ever() -> None:
     """Infinite lifetimes."""
-    lease = slaac_lease(advertised(prefix(PUBLIC, BOTH, INFINITE, INFINITE)), MAC, 0.0)
+    lease = slaac_lease(advertised(prefix(PUBLIC, BOTH, INFINITE, INFINITE)), IDENTIFIER, 0.0)
     assert lease is not None
     assert (lease.duration, lease.preferred, lease.expires, lease.t1) == (None, None, None, None)
     assert replace(lease, obtained=5.0).runs(1e12)
@@ -134,4 +134,4 @@ def test_for_ever() -> None:
 
 def test_interface_identifier() -> None:
     """The universal bit is turned over."""
-    assert eui64(PUBLIC, "00:11:22:33:44:55") == IPv6Address("2001:4860:0:1:211:22ff:fe33:4455")
+    assert identifier_of("00:11:22:33:44:55") == 0x0211_22FF_FE33_4455
