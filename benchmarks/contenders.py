@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.figures import BEFORE, BRIDGE, MACVLAN, NONE, OURS
+from benchmarks.figures import BEFORE, BRIDGE, BRIDGE_DUAL, MACVLAN, NONE, OURS
 from tests.lab.build import PLUGIN
 from tests.lab.engine import Docker
 from tests.lab.lab import Lab
@@ -16,6 +16,7 @@ NETWORKS = {
     OURS: "bench-dhcp",
     BEFORE: "bench-before",
     BRIDGE: "bench-bridge",
+    BRIDGE_DUAL: "bench-bridge-dual",
     MACVLAN: "bench-macvlan",
     NONE: "none",
 }

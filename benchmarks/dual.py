@@ -1,4 +1,6 @@
-"""Containers and endpoints with both address families, beside the engine's own bridge and beside IPv4 alone.
+"""Containers and endpoints with both address families, beside the engine's own bridges and beside IPv4 alone.
+
+The engine's bridge has a network with both families, too: what the engine itself does for IPv6 costs it as much there.
 
 A build of before need not know such networks, so it takes no part.
 """
@@ -9,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 
 from benchmarks.contenders import NETWORKS, Contenders
 from benchmarks.endpoint import time_endpoint
-from benchmarks.figures import BRIDGE, IPV4, OURS, Figures, in_turn, rounds
+from benchmarks.figures import BRIDGE, BRIDGE_DUAL, IPV4, OURS, Figures, in_turn, rounds
 from benchmarks.life import CONTAINER, timed_run
 from benchmarks.rows import CREATE_DUAL, RUN_DUAL
 from benchmarks.sizes import Sizes
@@ -19,13 +21,14 @@ from tests.lab.network import BRIDGE as LAN_BRIDGE
 
 ONLY_IPV6 = ServerOptions(ipv6=Ipv6Options(), ipv4=False, extra=("--port=0",))  # beside the server of the other rows
 DUAL = f"{NETWORKS[OURS]}-dual"
+ENGINES_SUBNET6 = "fd00:99::/64"  # the engine hands out addresses itself
 
 
 def measure_dual(contenders: Contenders, ipv4_network: str, sizes: Sizes, figures: Figures) -> None:
     """Takes so many samples of each, after one round that does not count."""
     container = Container(contenders.docker, CONTAINER)
-    runs = {OURS: DUAL, BRIDGE: NETWORKS[BRIDGE]}
-    with _network(contenders) as dual_network:
+    runs = {OURS: DUAL, BRIDGE: NETWORKS[BRIDGE], BRIDGE_DUAL: NETWORKS[BRIDGE_DUAL]}
+    with _networks(contenders) as dual_network:
         endpoints = {OURS: dual_network, IPV4: ipv4_network}
         endpoint_orders = in_turn(tuple(endpoints))
         for number, run_order in enumerate((tuple(runs), *rounds(tuple(runs), sizes.lives))):
@@ -43,8 +46,8 @@ def measure_dual(contenders: Contenders, ipv4_network: str, sizes: Sizes, figure
 
 
 @contextmanager
-def _network(contenders: Contenders) -> Iterator[str]:
-    """The id of a network with both families, on a LAN with a DHCPv6 server; removed at the end."""
+def _networks(contenders: Contenders) -> Iterator[str]:
+    """The id of a network with both families, on a LAN with a DHCPv6 server, beside one of the engine's own bridge."""
     docker, lab, ours = contenders.docker, contenders.lab, contenders.plugins[OURS].name
     options = ("ipv6=true", "ignore_conflicts=true", f"bridge={LAN_BRIDGE}")
     with ExitStack() as stack:
@@ -55,4 +58,6 @@ def _network(contenders: Contenders) -> Iterator[str]:
         words = [word for option in options for word in ("--opt", option)]
         network_id = docker("network", "create", "--driver", ours, "--ipam-driver", "null", *words, DUAL)
         stack.callback(docker, "network", "rm", DUAL)
+        docker("network", "create", "--ipv6", "--subnet", ENGINES_SUBNET6, NETWORKS[BRIDGE_DUAL])
+        stack.callback(docker, "network", "rm", NETWORKS[BRIDGE_DUAL])
         yield network_id

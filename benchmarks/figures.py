@@ -11,7 +11,7 @@ from random import Random
 from statistics import linear_regression, median, quantiles
 
 OURS, BEFORE, IPV4 = "net-dhcp", "before", "IPv4 alone"
-BRIDGE, MACVLAN, NONE = "bridge", "macvlan", "none"
+BRIDGE, BRIDGE_DUAL, MACVLAN, NONE = "bridge", "bridge --ipv6", "macvlan", "none"
 MANY = 100
 RESAMPLES = 1000
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from benchmarks.figures import BEFORE, BRIDGE, IPV4, MACVLAN, NONE, OURS, Figures
+from benchmarks.figures import BEFORE, BRIDGE, BRIDGE_DUAL, IPV4, MACVLAN, NONE, OURS, Figures
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,7 @@ ROWS = (
     Row(RUN, "ms", BRIDGE, 1.05),
     Row(RUN_ON_CARD, "ms", MACVLAN, 1.05),
     Row(CREATE_DUAL, "ms", IPV4, 1.5),
+    Row(RUN_DUAL, "ms", BRIDGE_DUAL, 1.05),
     Row(RUN_DUAL, "ms", BRIDGE, 1.05),
     Row(STOP, "ms", BRIDGE, 1.0),
     Row(REMOVE, "ms", BRIDGE),
@@ -120,5 +121,5 @@ def _with_range(number: float, ends: tuple[float, float] | None) -> str:
 
 
 def _line(cells: Iterable[str], *, before: bool) -> str:
-    widths = (30, 11, 18, *([18, 16] if before else []), 6, 18, 6, 6, 3)
+    widths = (30, 11, 18, *([18, 16] if before else []), 13, 18, 6, 6, 3)
     return " ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip()

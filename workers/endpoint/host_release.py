@@ -16,11 +16,13 @@ log = logging.getLogger(__name__)
 def release_from_host(spec: EndpointSpec, link: EndpointLink, lease: AnyLease) -> bool:
     """Releases `lease` over the endpoint's link; True if the DHCPRELEASE has left. Never raises: it logs the reason.
 
-    If the link is gone together with its sandbox, it makes the link again, because the message needs one.
+    If the link is gone together with its sandbox, it makes the link again, because the message needs one. So it does if
+    the link is down and the message goes out on the host: to raise it as it is could let the host use IPv6 on it.
     """
     try:
         with Netlink() as netlink:
-            if netlink.link(spec.container_link) is None:
+            found = netlink.link(spec.container_link)
+            if found is None or not (found.up or isinstance(lease, Lease)):
                 link.remove(netlink)
                 link.make(netlink)
         if isinstance(lease, Lease):

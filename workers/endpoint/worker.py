@@ -51,11 +51,12 @@ from workers.endpoint.lease_manager6 import LeaseManager6
 from workers.endpoint.sandbox import HostAsSandbox, Sandbox
 from workers.link.host_macvlan import reach
 from workers.link.kind import discard, link_of
-from workers.netlink.operations import Link, NetlinkError
+from workers.netlink.operations import Link, Netlink, NetlinkError
 from workers.resolver.forwarder import Forwarder
 from workers.resolver.resolver import Resolver
 from workers.system.alarm import Alarm
 from workers.system.clock import boottime
+from workers.system.deadlines import Deadlines
 from workers.system.poll import ready
 
 QUIET_SECONDS = 1.0  # of idleness before the worker goes to sleep; as a rule the next event comes sooner
@@ -91,6 +92,7 @@ class Worker:
         self._sandbox = (HostAsSandbox if spec.link.on_host else Sandbox)(spec.container_link, self._link)
         self._resolver: Resolver | None = None
         self._probes = {family: one.probe for family, one in acquired.items()}
+        self._deadlines = Deadlines()
         self._takeover = made is None
         self._attach: Attach | None = None
         self._interface: str | None = None
@@ -159,7 +161,7 @@ class Worker:
 
     @property
     def _next_at(self) -> float | None:
-        parts = (*self._managers.values(), *([self._forwarder] if self._forwarder else ()))
+        parts = (self._deadlines, *self._managers.values(), *([self._forwarder] if self._forwarder else ()))
         return min((part.next_at for part in parts if part.next_at is not None), default=None)
 
     @property
@@ -173,6 +175,7 @@ class Worker:
         return None if self._attach is not None and self._interface is None else QUIET_SECONDS
 
     def _on_alarm(self) -> None:
+        self._deadlines.due(boottime())
         for manager in self._managers.values():
             manager.due()
         if self._forwarder is not None:
@@ -228,6 +231,9 @@ class Worker:
             return
         self._sandbox.watch()
         self._advance()
+        if self._link.moves_sooner_down and not command.arrived:
+            settled = max((probe.settled_at for probe in self._probes.values()), default=0.0)
+            self._deadlines.set(self._lower, settled)
 
     def _on_reach(self, command: Reach) -> None:
         manager = self._managers[Family.IPV4]
@@ -319,6 +325,17 @@ class Worker:
             if self._sandbox.link() is not None:
                 raise
             self._on_link_gone()  # between two looks at it
+
+    def _lower(self) -> None:
+        """Takes the link down, if it still waits for Docker to move it; a claim of the address has had its time."""
+        if self._attach is None or self._sandbox.inside or not self._sandbox.has_link_at_home():
+            return
+        try:
+            with Netlink() as netlink:
+                netlink.lower_link(self._spec.container_link)
+        except NetlinkError as error:
+            log.debug("Docker has moved the link: %s", error)
+        self._on_claim()
 
     def _enter(self, attach: Attach) -> None:
         if self._sandbox.has_link_at_home():

@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Iterable, Iterator
+from typing import ClassVar
 
 from pyroute2.netlink import nlmsg
 
@@ -19,6 +20,8 @@ KIND = LinkKind.IPVLAN.value
 
 class Ipvlan(Macvlan):
     """The link of one endpoint (workers.link.kind.EndpointLink). The kernel gives it frames by their IP address."""
+
+    moves_sooner_down: ClassVar[bool] = False
 
     @staticmethod
     def check(netlink: Netlink, spec: LinkSpec) -> None:

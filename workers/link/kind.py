@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from workers.contract.lease import Route
 from workers.contract.link import LinkKind, LinkSpec, container_link, host_link, vlan_of
@@ -22,7 +22,11 @@ class EndpointLink(Protocol):
 
     The object goes from one process of the worker to the next, so it holds no descriptor. A `netlink` belongs to the
     host's network namespace, except in `find`. All methods but `mtu_limit` raise NetlinkError.
+
+    `moves_sooner_down`: Docker moves it into a sandbox sooner if it is down.
     """
+
+    moves_sooner_down: ClassVar[bool]
 
     def __init__(self, spec: EndpointSpec) -> None: ...
 

@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Iterable, Iterator
+from typing import ClassVar
 
 from workers.contract.lease import Route
 from workers.contract.link import CONTAINER_LINK_PREFIX, HOST_LINK_PREFIX, LinkSpec
@@ -14,6 +15,8 @@ from workers.netlink.rtnetlink import veth_pair
 
 class VethOnBridge:
     """The link of one endpoint (workers.link.kind.EndpointLink)."""
+
+    moves_sooner_down: ClassVar[bool] = False
 
     def __init__(self, spec: EndpointSpec) -> None:
         self._spec = spec

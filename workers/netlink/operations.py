@@ -159,6 +159,10 @@ class Netlink:
         with _attempt(f"raising {name}"):
             self._kernel.change(RTM_NEWLINK, named_link(name, up=True))
 
+    def lower_link(self, name: str) -> None:
+        with _attempt(f"lowering {name}"):
+            self._kernel.change(RTM_NEWLINK, named_link(name, up=False))
+
     def plug(self, port: Link, bridge: Link, *, up: bool = True) -> None:
         """Makes a link a port of the bridge, up or down."""
         with _attempt(f"making {port.name} a port of {bridge.name}"):

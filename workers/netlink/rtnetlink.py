@@ -160,9 +160,9 @@ def link_question(name: str | None = None) -> nlmsg:
     return _message(ifinfmsg, {}, [("IFLA_EXT_MASK", RTEXT_FILTER_SKIP_STATS), *wanted])
 
 
-def named_link(name: str, *, up: bool = False) -> nlmsg:
-    """A request for the link of that name; with `up` to raise it."""
-    return _message(ifinfmsg, _raised(up), [("IFLA_IFNAME", name)])
+def named_link(name: str, *, up: bool | None = None) -> nlmsg:
+    """A request for the link of that name; with `up` to raise or to lower it."""
+    return _message(ifinfmsg, {} if up is None else _raised(up), [("IFLA_IFNAME", name)])
 
 
 def changed_link(index: int, *, mtu: int | None = None, mac: str | None = None, namespace: int | None = None) -> nlmsg:
@@ -240,7 +240,7 @@ def _end(name: str, mac: str, mtu: int) -> list[tuple[str, object]]:
 
 
 def _raised(up: bool) -> dict[str, int]:
-    return {"flags": IFF_UP, "change": IFF_UP} if up else {}
+    return {"flags": IFF_UP if up else 0, "change": IFF_UP}
 
 
 def _message(kind: type[nlmsg], fields: dict[str, int], attributes: Iterable[tuple[str, object]]) -> nlmsg:

@@ -1,6 +1,7 @@
 """A container's life on a macvlan: first lease, renewals, release, and what the parent does meanwhile."""
 
 import os
+import re
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -9,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from tests.lab.command import run, wait_until
-from tests.lab.dhcp import DhcpServer
+from tests.lab.dhcp import DhcpServer, Ipv6Options, ServerOptions
 from tests.lab.network import BRIDGE, LAN_BRIDGE
-from tests.netns.process.fakeengine import INTERFACE, network_request
+from tests.netns.process.fakeengine import INTERFACE, Answer, Container, network_request
 from tests.netns.process.instances import Instances
 from tests.netns.process.rig import Rig
 from tests.netns.process.wire import Kind
+from workers.acd.probe import PROBE_SECONDS
 
 MAC = "02:00:5e:10:00:07"
 RESTARTS = 20
@@ -73,6 +75,43 @@ def test_release_without_a_sandbox(rig: Rig, card: str, server: DhcpServer) -> N
 
     assert server.kinds(container.mac)[-1] == "RELEASE"
     assert container.link not in rig.machine.links()
+
+
+def joined_but_not_moved(rig: Rig, container: Container) -> Answer:
+    """Join's answer; returns when the worker has taken the link down, which the engine does not move yet."""
+    assert container.create().status == 200
+    joined = container.join()
+    show = ("ip", "-n", rig.machine.host, "-oneline", "link", "show", "dev", container.link)
+    wait_until(lambda: "UP" not in re.split("[<,>]", run(*show)), "the link to go down", 30)
+    return joined
+
+
+def test_link_that_waits_for_the_engine(rig: Rig, card: str, server: DhcpServer) -> None:
+    """It goes down, because the engine then moves it sooner, but not before others have had time to claim the address.
+    The container has its lease as ever."""
+    container, begun = rig.container(rig.network(parent=card)), time.monotonic()
+    joined = joined_but_not_moved(rig, container)
+    waited = time.monotonic() - begun
+
+    container.attach(joined)
+    rig.wait_for_bound(container)
+
+    assert waited >= PROBE_SECONDS
+    assert container.inet == [container.address]
+
+
+def test_release_over_a_link_that_waited(rig: Rig, card: str, server: DhcpServer) -> None:
+    """A container that breaks off while its link waits gives back the leases of both families, once each."""
+    rig.machine.serve_ipv6()
+    server.restart(ServerOptions(ipv6=Ipv6Options()))
+    container = rig.container(rig.network(parent=card, ipv6="true"))
+    joined_but_not_moved(rig, container)
+
+    container.stop()
+    rig.containers.clear()
+
+    assert (server.kinds(container.mac).count("RELEASE"), server.kinds6(container.duid).count("RELEASE")) == (1, 1)
+    wait_until(lambda: container.link not in rig.machine.links(), "the removal of the link", 15)
 
 
 def test_worker_that_dies(rig: Rig, card: str, server: DhcpServer) -> None:
