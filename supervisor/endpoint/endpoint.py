@@ -433,7 +433,7 @@ class Endpoint:
         if any(self.troubles.get(family) != text for family in families):
             self.troubles |= dict.fromkeys(families, text)
             leases = [self.leases[family].lease for family in families if family in self.leases]
-            self._journal.note(report.kind, text, leases, logging.WARNING)
+            self._journal.note_of_lan(report.kind, text, leases, logging.WARNING)
 
     def plugged_in(self, mtu: int | None) -> None:
         """Its port is the bridge's again. `mtu`: the container's MTU is not to be larger any more."""

@@ -12,6 +12,8 @@ from supervisor.state.tables import LeaseEvent
 from workers.contract.lease import AnyLease
 from workers.contract.messages import EndpointSpec
 
+BURST, SECONDS_EACH = 30, 5.0  # of what servers and neighbours cause: so much at once, then one in so many seconds
+
 log = logging.getLogger(__name__)
 
 
@@ -25,6 +27,9 @@ class Journal:
         self._spec = spec
         self._store = store
         self._bindings = bindings
+        self._room = float(BURST)
+        self._room_at = time.monotonic()
+        self._untold = 0
 
     def say(self, text: str, level: int = logging.INFO) -> None:
         """A line in the log."""
@@ -47,6 +52,19 @@ class Journal:
             self._store.add_event(
                 LeaseEvent(time.time(), spec.endpoint_id, spec.network_id, container, kind, address, text)
             )
+
+    def note_of_lan(self, kind: str, text: str, leases: Iterable[AnyLease], level: int = logging.INFO) -> None:
+        """As `note`, of something that any machine of the LAN can cause: what exceeds its room is only counted."""
+        now = time.monotonic()
+        self._room, self._room_at = min(BURST, self._room + (now - self._room_at) / SECONDS_EACH), now
+        if self._room < 1:
+            self._untold += 1
+            return
+        self._room -= 1
+        if self._untold:
+            text += f" ({self._untold} events before it are not told, as there were too many)"
+            self._untold = 0
+        self.note(kind, text, leases, level)
 
     def first_lease(self, lease: AnyLease, origin: Origin, *, confirmed: bool) -> None:
         """The endpoint was created with this lease: `confirmed` by a server, or else a remembered one."""
@@ -72,11 +90,11 @@ class Journal:
                 f"address changed from {previous.address} to {lease.address}; "
                 "docker inspect shows the first one for the container's life"
             )
-            self.note("changed", text, [lease], logging.WARNING)
+            self.note_of_lan("changed", text, [lease], logging.WARNING)
         else:
             text = f"lease of {lease.address} confirmed by {lease.source} for {lease.duration} s"
             text += f"; it had been said of it: {trouble}" if trouble else ""
-            self.note("recovered" if trouble else "renewed", text, [lease])
+            self.note_of_lan("recovered" if trouble else "renewed", text, [lease])
 
     def remember(self, lease: AnyLease, origin: Origin) -> None:
         """Binds the endpoint's MAC and this address to its container, or to the key that the user chose."""

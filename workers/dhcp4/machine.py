@@ -233,11 +233,12 @@ class Machine:
         return act(self, now, lease, before)
 
     def _counts(self, answer: Answer) -> bool:
-        """A NAK counts only from the server whose lease or offer we ask for; after an offer an ACK does, too."""
+        """Whether the server may say that. Any may extend the lease that we have; only its own may change or end it."""
         held = self._offer if self.state is State.REQUESTING else self.lease
-        if answer.kind is Kind.NAK or self.state is State.REQUESTING:
-            return held is not None and held.server in (None, answer.server)
-        return True
+        if held is None or held.server in (None, answer.server):
+            return held is not None or answer.kind is Kind.OFFER
+        extends = answer.kind is Kind.ACK and answer.address == held.address.ip
+        return answer.kind is Kind.OFFER or (extends and self.state is not State.REQUESTING)
 
     def _usable(self, answer: Answer) -> Lease:
         """The lease of an OFFER or an ACK. It runs from the moment of our request (section 4.4.1)."""

@@ -11,12 +11,14 @@ import struct
 
 from workers.dhcp4.codec import CLIENT_PORT, SERVER_PORT, Answer, Malformed, decode
 from workers.dhcp4.machine import Effect, Granted, Machine, Offered, Refused, Send, State, Unanswered, Unusable
-from workers.dhcp4.packet_socket import NOBODY, PacketSocket
+from workers.dhcp4.packet_socket import NOBODY, PacketSocket, answers_checks
 from workers.dhcp4.release import release_by_broadcast
 from workers.system.clock import boottime
+from workers.system.packet_filter import attach, equal
 
 PKTINFO = struct.Struct("=I4s4s")  # ip(7), struct in_pktinfo: the interface, the source, unused
 IP_PKTINFO = 8
+UDP_HEADER_BYTES = 8  # with which a filter's view of a datagram begins
 MAX_DATAGRAM = 65536
 MAX_DATAGRAMS = 64  # read at a time: a flood must not keep the worker from other work
 ASKING = (State.RENEWING, State.REBINDING, State.SELECTING, State.REQUESTING)
@@ -91,7 +93,9 @@ class NativeClient:
             else:
                 assert message.source is not None
                 source = (socket.IPPROTO_IP, IP_PKTINFO, PKTINFO.pack(0, message.source.packed, bytes(4)))
-                self._udp_socket().sendmsg([message.payload], [source], 0, (str(message.to), SERVER_PORT))
+                udp = self._udp_socket()
+                attach(udp, equal(*answers_checks(message.payload, UDP_HEADER_BYTES)))
+                udp.sendmsg([message.payload], [source], 0, (str(message.to), SERVER_PORT))
         except OSError as error:
             log.debug("%s not sent: %s", self._machine.state, error, extra={"interface": self._interface})
 

@@ -17,10 +17,15 @@ from workers.system.packet_filter import (
     IP_HEADER_LENGTH,
     JUMP_BITS,
     JUMP_EQUAL,
+    LOAD,
+    LOAD_BEHIND_HEADER,
     LOAD_BYTE,
     LOAD_HALF,
     LOAD_HALF_BEHIND_HEADER,
     RETURN,
+    Instruction,
+    attach,
+    equal,
     filtered_socket,
 )
 
@@ -32,6 +37,8 @@ UDP_HEADER = struct.Struct("!HHHH")
 TTL = 64
 MAX_FRAME = 65536
 MAX_FRAMES = 64  # read at a time: a flood must not keep the worker from other work
+MAX_STRANGERS = 64  # answers to other clients that are heard, as their number helps to explain a failure
+XID, CHADDR = 4, 28  # offsets in a message (RFC 2131 section 2)
 # UDP, no fragment, and the destination port behind the header's own length.
 FILTER = (
     (LOAD_BYTE, 0, 0, 9),
@@ -53,6 +60,8 @@ class PacketSocket:
         """Raises OSError."""
         self._interface = interface
         self._socket = filtered_socket(interface, ETH_P_IP, FILTER)
+        self._sent = b""
+        self._strangers = 0
 
     def __enter__(self) -> Self:
         return self
@@ -70,6 +79,9 @@ class PacketSocket:
 
     def broadcast(self, payload: bytes, source: IPv4Address = NOBODY) -> None:
         """Sends a DHCP message from `source` to 255.255.255.255. Raises OSError."""
+        self._sent = payload[: CHADDR + 6]
+        if self._strangers >= MAX_STRANGERS:
+            attach(self._socket, _answers_filter(self._sent))
         udp_length = UDP_HEADER.size + len(payload)
         pseudo = source.packed + EVERYONE + struct.pack("!BBH", 0, socket.IPPROTO_UDP, udp_length)
         ports = struct.pack("!HHH", CLIENT_PORT, SERVER_PORT, udp_length)
@@ -83,8 +95,9 @@ class PacketSocket:
     def receive(self) -> list[Answer]:
         """The messages of servers since the last call, or some of a flood; drops all others.
 
-        Raises OSError if the link is gone. Ignores UDP checksums: a server on this host leaves them unfinished to
-        its network card.
+        After so many to other clients the kernel drops all but the answers to what was sent last: a flood fills no
+        queue that our answer needs. Raises OSError if the link is gone. Ignores UDP checksums: a server on this host
+        leaves them unfinished to its network card.
         """
         answers: list[Answer] = []
         for _ in range(MAX_FRAMES):
@@ -93,10 +106,34 @@ class PacketSocket:
             except BlockingIOError:
                 break
             try:
-                answers.append(replace(decode(_payload(packet)), sender=source[4].hex(":")))
+                payload = _payload(packet)
+                self._strangers += not _answers(payload, self._sent)
+                answers.append(replace(decode(payload), sender=source[4].hex(":")))
             except Malformed:
                 continue  # other packets on the wire do not concern us
+        if self._strangers >= MAX_STRANGERS:
+            attach(self._socket, _answers_filter(self._sent))
         return answers
+
+
+def answers_checks(sent: bytes, at: int, *, behind_header: bool = False) -> list[tuple[int, int, int]]:
+    """That the message at this offset is for the client, and has the transaction id, of the one that was sent."""
+    word, half = (LOAD_BEHIND_HEADER, LOAD_HALF_BEHIND_HEADER) if behind_header else (LOAD, LOAD_HALF)
+    return [
+        (word, at + XID, int.from_bytes(sent[XID : XID + 4])),
+        (word, at + CHADDR, int.from_bytes(sent[CHADDR : CHADDR + 4])),
+        (half, at + CHADDR + 4, int.from_bytes(sent[CHADDR + 4 : CHADDR + 6])),
+    ]
+
+
+def _answers_filter(sent: bytes) -> list[Instruction]:
+    checks = answers_checks(sent, UDP_HEADER.size, behind_header=True)
+    ports = [(LOAD_HALF_BEHIND_HEADER, 0, SERVER_PORT), (LOAD_HALF_BEHIND_HEADER, 2, CLIENT_PORT)]
+    return [(IP_HEADER_LENGTH, 0, 0, 0), *equal((LOAD_BYTE, 9, socket.IPPROTO_UDP), *ports, *checks)]
+
+
+def _answers(payload: bytes, sent: bytes) -> bool:
+    return (payload[XID : XID + 4], payload[CHADDR : CHADDR + 6]) == (sent[XID : XID + 4], sent[CHADDR:])
 
 
 def _payload(packet: bytes) -> bytes:

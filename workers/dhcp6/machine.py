@@ -254,9 +254,13 @@ class Machine:
                 return Signal.REFUSAL if answer.status.code else Signal.CONFIRMATION, None
             raise InvalidLease(str(answer.status))
         try:
-            return Signal.GRANT, parse_lease(answer, self.identity.iaid, now, self._wanted)
+            lease = parse_lease(answer, self.identity.iaid, now, self._wanted)
         except Refusal as refusal:
             return self._judge_refusal(answer, refusal), None
+        held = self.lease if self.state in (State.REBIND, State.REBOOT) else None
+        if held is not None and held.server != lease.server and held.address != lease.address:
+            return None, None  # another server may extend the lease that we have, but not replace it
+        return Signal.GRANT, lease
 
     def _judge_refusal(self, answer: Answer, refusal: Refusal) -> Signal | None:
         """In a renewal a server that has no address to give has not ended the lease. Raises what means no refusal."""

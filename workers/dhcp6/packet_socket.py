@@ -15,7 +15,7 @@ from typing import Self
 
 from workers.acd.solicitation import HOPS, NEXT_HEADER, SOLICITATION, TARGET, TYPE, answer, solicited_node, target_is
 from workers.dhcp6 import router_advertisement
-from workers.dhcp6.codec import CLIENT_PORT, SERVER_PORT, Answer, Malformed, decode
+from workers.dhcp6.codec import CLIENT_PORT, SERVER_PORT, Answer, Kind, Malformed, decode
 from workers.dhcp6.router_advertisement import HOP_LIMIT, RouterAdvertisement, eui64
 from workers.system.ip_packet import (
     ALL_NODES,
@@ -26,7 +26,16 @@ from workers.system.ip_packet import (
     ipv6_packet,
     multicast_mac,
 )
-from workers.system.packet_filter import JUMP_EQUAL, LOAD_BYTE, LOAD_HALF, RETURN, Instruction, filtered_socket
+from workers.system.packet_filter import (
+    JUMP_EQUAL,
+    LOAD,
+    LOAD_BYTE,
+    LOAD_HALF,
+    RETURN,
+    Instruction,
+    attach,
+    filtered_socket,
+)
 
 SERVERS = IPv6Address("ff02::1:2")  # all servers and relay agents of the link
 LINK_LOCAL = IPv6Network("fe80::/64")
@@ -35,7 +44,7 @@ ROUTER_SOLICITATION = 133
 SOURCE_LINK_ADDRESS = b"\x01\x01"  # an option's type, and its length in eight octets
 ADDRESSES = Path("/proc/self/net/if_inet6")  # columns: address, index, prefix length, scope, flags, name
 LINK_SCOPE, DUPLICATE = 0x20, 0x08
-SOURCE, UDP_DESTINATION = 8, 42  # offsets in a packet
+SOURCE, UDP_DESTINATION, MESSAGE = 8, 42, 48  # offsets in a packet
 MAX_FRAME = 65536
 MAX_FRAMES = 64  # read at a time: a flood must not keep the worker from other work
 
@@ -48,7 +57,7 @@ class PacketSocket6:
         self._interface = interface
         self._mac = mac
         self._address = link_local(interface, mac)
-        self._socket = filtered_socket(interface, ETH_P_IPV6, _filter(self._address))
+        self._socket = filtered_socket(interface, ETH_P_IPV6, _filter(self._address, b""))
         try:
             for group in (ALL_NODES, solicited_node(self._address)):
                 hear_group(self._socket, interface, group)
@@ -71,7 +80,8 @@ class PacketSocket6:
         self._socket.close()
 
     def multicast(self, payload: bytes) -> None:
-        """Sends a DHCPv6 message to all servers of the link. Raises OSError."""
+        """Sends a DHCPv6 message to all servers of the link; from now on its answers are heard. Raises OSError."""
+        attach(self._socket, _filter(self._address, payload[1:4]))
         datagram = UDP_HEADER.pack(CLIENT_PORT, SERVER_PORT, UDP_HEADER.size + len(payload), 0) + payload
         self._send(SERVERS, socket.IPPROTO_UDP, datagram, checksum_at=6)
 
@@ -132,14 +142,16 @@ def _is_question(packet: bytes) -> bool:
     return header == (socket.IPPROTO_ICMPV6, HOP_LIMIT, SOLICITATION)
 
 
-def _filter(address: IPv6Address) -> list[Instruction]:
-    """Passes UDP to the client's port, router advertisements and solicitations of `address`.
+def _filter(address: IPv6Address, xid: bytes) -> list[Instruction]:
+    """Passes servers' answers with this transaction id, router advertisements and solicitations of `address`.
 
-    None of them has extension headers.
+    None of them has extension headers. A flood of answers to other clients fills no queue that ours needs.
     """
+    advertise, reply = (int.from_bytes(bytes([kind]) + xid) for kind in (Kind.ADVERTISE, Kind.REPLY))
     return [
-        *((LOAD_BYTE, 0, 0, NEXT_HEADER), (JUMP_EQUAL, 0, 2, socket.IPPROTO_UDP)),
-        *((LOAD_HALF, 0, 0, UDP_DESTINATION), (JUMP_EQUAL, 12, 13, CLIENT_PORT)),
+        *((LOAD_BYTE, 0, 0, NEXT_HEADER), (JUMP_EQUAL, 0, 5, socket.IPPROTO_UDP)),
+        *((LOAD_HALF, 0, 0, UDP_DESTINATION), (JUMP_EQUAL, 0, 16, CLIENT_PORT)),
+        *((LOAD, 0, 0, MESSAGE), (JUMP_EQUAL, 13, 0, advertise), (JUMP_EQUAL, 12, 13, reply)),
         (JUMP_EQUAL, 0, 12, socket.IPPROTO_ICMPV6),
         *((LOAD_BYTE, 0, 0, TYPE), (JUMP_EQUAL, 9, 0, router_advertisement.TYPE), (JUMP_EQUAL, 0, 9, SOLICITATION)),
         *target_is(address),

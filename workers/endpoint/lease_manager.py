@@ -258,7 +258,7 @@ class LeaseManager:
                 self._timers.tell_silence("no server answered a round of DISCOVERs; asking on")
 
     def _on_granted(self, lease: Lease, *, fresh: bool) -> None:
-        if fresh and self._is_strange(lease):
+        if (fresh or lease.server != self.lease.server) and self._is_strange(lease):
             self._insist(lease)
         elif self._claimant is not None or lease.address.ip != self.lease.address.ip or self._is_dropped():
             self._examine(lease)
@@ -323,7 +323,7 @@ class LeaseManager:
             self._run()
 
     def _is_strange(self, lease: Lease) -> bool:
-        """Whether another server was the first to answer udhcpc's DISCOVER, while the lease that we hold still runs."""
+        """Whether another server was the first to answer udhcpc, while the lease that we hold still runs."""
         return lease.address != self.lease.address and self.lease.runs(boottime()) and not self._in_need
 
     @property

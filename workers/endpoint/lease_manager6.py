@@ -40,6 +40,8 @@ from workers.system.clock import boottime
 from workers.system.deadlines import Deadlines
 
 RETRY_SECONDS = 5.0
+DECLINED_PAUSE_SECONDS = 10.0  # between two Declines: whoever claims all addresses shall not empty the server's pool
+REPORT_SECONDS = 1.0  # between two looks at what the kernel makes of advertisements: they may come in a flood
 FRESHER_SECONDS = 1.5  # by which an advertisement must prolong an address to be worth a report
 
 log = logging.getLogger(__name__)
@@ -67,6 +69,8 @@ class LeaseManager6:
         self._candidate: Lease6 | None = None
         self._claimant: str | None = None
         self._refused = False
+        self._paused_until = 0.0
+        self._looked_at = 0.0
         self._client: NativeClient6 | None = None
         self._search: Exchange | None = None
         self._socket: PacketSocket6 | None = None
@@ -307,7 +311,10 @@ class LeaseManager6:
         self._forget_candidate()
         self._claimant = mac
         self._stop_client()
-        self._client = NativeClient6(self._interface, self._spec.mac, Machine(self.client_identity))
+        now = boottime()
+        machine = Machine(self.client_identity, next_at=max(now, self._paused_until))
+        self._paused_until = now + DECLINED_PAUSE_SECONDS
+        self._client = NativeClient6(self._interface, self._spec.mac, machine)
 
     def _adopt(self, lease: Lease6) -> bool:
         """The lease is in use from now on; False if the kernel refused its address."""
@@ -353,14 +360,18 @@ class LeaseManager6:
         """The kernel has changed an address: prolonged it, made one of a new prefix, or let the old one go."""
         if self._feed is not None:
             drain(self._feed)
-        found, known = kernel_lease(self._interface, self.lease), self.lease
+        now = boottime()
+        if now < self._looked_at + REPORT_SECONDS:
+            self._deadlines.set(self._on_addresses, self._looked_at + REPORT_SECONDS)
+            return
+        found, known = kernel_lease(self._interface, self.lease, keep=not self._is_silent), self.lease
         if found is None:
             return
         if known is not None and found.address == known.address and not self._is_fresher(found, known):
             return
         if known is not None and found.address != known.address and self._is_silent:
             self._placement.drop(self._interface, known)  # the kernel was told to keep it
-        self.lease = found
+        self.lease, self._looked_at = found, now
         self._begin_timers(found, found.obtained)
         self._report(LeaseObtained(found))
 

@@ -58,6 +58,7 @@ from workers.system.alarm import Alarm
 from workers.system.clock import boottime
 from workers.system.deadlines import Deadlines
 from workers.system.poll import ready
+from workers.system.throttle import Throttle
 
 QUIET_SECONDS = 1.0  # of idleness before the worker goes to sleep; as a rule the next event comes sooner
 
@@ -121,15 +122,19 @@ class Worker:
 
     def serve(self) -> None:
         """Waits and reacts until nothing happens any more, or the sleeper has something to do."""
-        idle = False
+        idle, throttle = False, Throttle()
         while not (idle or self._done or self._left or self._starting):
             self._alarm.set(self._next_at)
-            sources = self.sources()
-            found = ready(sources, self._patience)
+            sources, now = self.sources(), boottime()
+            heard = throttle.open(sources, now)
+            deaf = len(heard) < len(sources)
+            found = ready(heard, throttle.rest(now) if deaf else self._patience)
             for number in found:
                 if number in self.sources():  # an earlier one of this round may have closed it
+                    if number in self._floodable:
+                        throttle.count(number)
                     sources[number]()
-            idle = not found
+            idle = not (found or deaf)
         if self._forwarder is not None:
             self._forwarder.trim()
         if not self._done:
@@ -149,6 +154,13 @@ class Worker:
         for probe in self._probes.values():
             sources |= dict.fromkeys(probe.sources(), self._on_claim)
         return sources
+
+    @property
+    def _floodable(self) -> set[int]:
+        """The descriptors by which the LAN and the container can wake us, once a start waits for nothing any more."""
+        if self._interface is None:
+            return set()
+        return {*self._sandbox.sources(), *(number for one in self._managers.values() for number in one.sources())}
 
     @property
     def _starting(self) -> bool:

@@ -115,13 +115,17 @@ class Placement6:
         self._report(LeaseTrouble(Trouble.INVALID, what, Family.IPV6))
 
 
-def kernel_lease(interface: str, previous: Lease6 | None) -> Lease6 | None:
-    """The address that the kernel has made of an advertised prefix; of several the longest preferred one."""
+def kernel_lease(interface: str, previous: Lease6 | None, *, keep: bool) -> Lease6 | None:
+    """The address that the kernel has made of an advertised prefix; of several the longest preferred one.
+
+    With `keep` the previous one stays as long as it is preferred at all: any machine can advertise another prefix.
+    """
     now = boottime()
     found = [one for one in _addresses(interface) if not one.address.is_link_local and not one.temporary]
     if not found:
         return None
-    best = max(found, key=lambda one: (_length(one.preferred), _length(one.valid)))
+    same = [one for one in found if keep and previous and one.address.ip == previous.address.ip and one.preferred != 0]
+    best = max(same or found, key=lambda one: (_length(one.preferred), _length(one.valid)))
     address = IPv6Interface((best.address.ip, 128))
     router = previous.router if previous else None
     dns, search = (previous.dns, previous.search) if previous else ((), ())

@@ -8,7 +8,7 @@ import socket
 from contextlib import suppress
 from socket import htonl
 
-from workers.system.packet_filter import JUMP_EQUAL, LOAD, RETURN, attach
+from workers.system.packet_filter import ALL, JUMP_EQUAL, LOAD, RETURN, attach
 
 RTMGRP_LINK = 0x1
 RTMGRP_IPV4_IFADDR = 0x10
@@ -16,7 +16,6 @@ RTMGRP_IPV6_IFADDR = 0x100
 # Of the link's index in the messages of both kinds, behind the common header (rtnetlink(7)). A filter reads it as if it
 # were in the network's byte order.
 INDEX_OFFSET = 20
-ALL = 0xFFFFFFFF
 
 
 def is_here(name: str) -> bool:

@@ -114,6 +114,18 @@ def _options(data: bytes) -> "list[tuple[int, bytes]]":
     return found
 
 
+def broadcast_frame(payload: bytes, mac: bytes = bytes.fromhex("02bad0000001")) -> bytes:
+    """A server's datagram to all clients, in a frame of the machine `mac`; UDP without a checksum."""
+    udp = struct.pack("!HHHH", 67, 68, 8 + len(payload), 0) + payload
+    fields = (0x45, 0, 20 + len(udp), 0, 0, 64, socket.IPPROTO_UDP)
+    source, everyone = IPv4Address("192.168.77.66").packed, b"\xff" * 4
+    bare = struct.pack("!BBHHHBBH4s4s", *fields, 0, source, everyone)
+    total = sum(struct.unpack("!10H", bare))
+    checksum = ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
+    header = struct.pack("!BBHHHBBH4s4s", *fields, checksum, source, everyone)
+    return b"\xff" * 6 + mac + ETH_P_IP.to_bytes(2) + header + udp
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """What a client sent: from which MAC and IP address, to which."""

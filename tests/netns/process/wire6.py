@@ -155,13 +155,33 @@ def dnssl(lifetime: int, *names: str) -> bytes:
 
 def neighbour_advertisement(address: IPv6Address, mac: bytes) -> bytes:
     """The frame in which the machine `mac` says to all, unasked, that it has the address (RFC 4861 section 4.4)."""
-    everyone, body = IPv6Address("ff02::1").packed, struct.pack("!I16sBB6s", 0x20000000, address.packed, 2, 1, mac)
-    pseudo = address.packed + everyone + struct.pack("!II", 4 + len(body), 58)
-    words = struct.unpack(f"!{(len(pseudo) + 4 + len(body)) // 2}H", pseudo + b"\x88\0\0\0" + body)
-    total = sum(words)
+    body = struct.pack("!I16sBB6s", 0x20000000, address.packed, 2, 1, mac)
+    return _frame_to_all(58, b"\x88\0\0\0" + body, 2, address, mac)
+
+
+def advertisement_frame(advertisement: Advertisement, router: IPv6Address, mac: bytes) -> bytes:
+    """As the router sends it to all, from the machine `mac`."""
+    return _frame_to_all(58, advertisement.encode(), 2, router, mac)
+
+
+def answer_frame(answer: Packet, mac: str) -> bytes:
+    """A server's answer to the machine `mac`, at all nodes' IP address, which it hears as well as its own."""
+    payload = answer.encode()
+    udp = struct.pack("!HHHH", 547, 546, 8 + len(payload), 0) + payload
+    frame = _frame_to_all(17, udp, 6, IPv6Address("fe80::bad"), b"\x02\xba\xd0\0\0\1")
+    return bytes.fromhex(mac.replace(":", "")) + frame[6:]
+
+
+def _frame_to_all(protocol: int, payload: bytes, checksum_at: int, source: IPv6Address, mac: bytes) -> bytes:
+    """With the checksum, which is 0 in the payload, and a hop limit of 255."""
+    everyone = IPv6Address("ff02::1").packed
+    pseudo = source.packed + everyone + struct.pack("!II", len(payload), protocol)
+    area = pseudo + payload + bytes(len(payload) % 2)
+    total: int = sum(struct.unpack(f"!{len(area) // 2}H", area))
     checksum = ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
-    header = struct.pack("!IHBB", 6 << 28, 4 + len(body), 58, 255) + address.packed + everyone
-    return b"\x33\x33\0\0\0\x01" + mac + b"\x86\xdd" + header + struct.pack("!BBH", 136, 0, checksum) + body
+    body = payload[:checksum_at] + checksum.to_bytes(2) + payload[checksum_at + 2 :]
+    header = struct.pack("!IHBB", 6 << 28, len(body), protocol, 255) + source.packed + everyone
+    return b"\x33\x33\0\0\0\x01" + mac + b"\x86\xdd" + header + body
 
 
 def mtu(value: int) -> bytes:

@@ -8,6 +8,7 @@ from typing import cast
 import pytest
 
 from supervisor.domain.phases import Phase
+from supervisor.endpoint.journal import BURST
 from supervisor.engine.facts import ContainerSeen, NetworkSeen
 from tests.supervisor.puppet import IDENTITY, IPV4, LEASE, MAC, SANDBOX, Puppet, attach_path, bring_to
 from workers.contract.lease import Family
@@ -96,6 +97,26 @@ def test_another_address(puppet: Puppet, caplog: pytest.LogCaptureFixture) -> No
     assert puppet.ipv4.obtained == puppet.ipv4.renewed
     (record,) = [r for r in caplog.records if r.levelname == "WARNING"]
     assert "from 192.0.2.10/24 to 192.0.2.99/24" in record.getMessage()
+
+
+def test_flood_of_what_others_cause(
+    puppet: Puppet, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many troubles and changes a neighbour causes, the log and the history get few, and the number."""
+    monkeypatch.setattr("supervisor.endpoint.journal.SECONDS_EACH", 3600.0)
+    bring_to(puppet, Phase.JOINED)
+    caplog.clear()
+    rows: list[object] = []
+    monkeypatch.setattr(puppet.store, "add_event", rows.append)
+    for number in range(100):
+        puppet.report(LeaseTrouble(Trouble.INVALID, f"nonsense {number}", Family.IPV4))
+        puppet.report(LeaseObtained(MOVED if number % 2 else LEASE))
+    assert len(caplog.records) == len(rows) == BURST
+    assert puppet.ipv4.lease == MOVED
+
+    monkeypatch.setattr("supervisor.endpoint.journal.SECONDS_EACH", 1e-9)
+    puppet.report(LeaseTrouble(Trouble.INVALID, "once more", Family.IPV4))
+    assert f"once more ({200 - BURST} events before it are not told" in caplog.text
 
 
 def test_another_address_than_asked_for(caplog: pytest.LogCaptureFixture) -> None:

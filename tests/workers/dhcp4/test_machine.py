@@ -178,6 +178,16 @@ def test_refusal_of_another_server(state: State) -> None:
     assert not [said for said in client.said if isinstance(said, Refused)]
 
 
+@pytest.mark.parametrize("state", [State.REBOOTING, State.RENEWING, State.REBINDING])
+def test_acknowledgement_of_another_server(state: State) -> None:
+    """It may extend the lease that we hold, but gives us no other address in its place."""
+    client = in_state(state)
+    client.hear(Kind.ACK, T2 + 1, IPv4Interface("192.0.2.66/24"), server=OTHER)
+    assert (client.machine.state, client.said) == (state, [])
+    client.hear(Kind.ACK, T2 + 1, server=OTHER)
+    assert client.machine.state is State.BOUND
+
+
 def test_answers_of_others() -> None:
     """Another transaction, another client, an OFFER that comes too late, and an ACK of a server that is not asked."""
     client = requesting()

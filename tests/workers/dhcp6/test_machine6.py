@@ -225,6 +225,16 @@ def test_answer_of_a_server_that_was_not_asked(state: State) -> None:
     assert client.machine.state is state
 
 
+@pytest.mark.parametrize("state", [State.REBIND, State.REBOOT])
+def test_lease_of_another_server(state: State) -> None:
+    """It may extend the lease that we hold, but gives us no other address in its place."""
+    client = in_state(state)
+    client.hear(Kind.REPLY, T2 + 1, granting(ANOTHER), server=OTHER)
+    assert (client.machine.state, client.said) == (state, [])
+    client.hear(Kind.REPLY, T2 + 1, granting(), server=OTHER)
+    assert client.machine.state is State.BOUND
+
+
 def test_renewal() -> None:
     """Renew at T1 to the server, Rebind at T2 to all; another server may extend the lease then."""
     client = holding()

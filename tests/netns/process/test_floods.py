@@ -1,0 +1,174 @@
+"""Machines of the LAN that flood containers with what DHCP servers and routers say: they cost no lease, no start, next
+to no processor time and few lines. Containers on a bridge and on a card.
+"""
+
+import itertools
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.lab.command import wait_until
+from tests.lab.dhcp import DhcpServer, Ipv6Options, ServerOptions
+from tests.lab.network import LAN, LAN6, LAN_BRIDGE
+from tests.lab.radvd import Advertised, Radvd
+from tests.netns.process import wire6
+from tests.netns.process.fakeengine import Container
+from tests.netns.process.rig import Rig
+from tests.netns.process.scripted import Grant, refusal, scripted_server, to_each_its_own
+from tests.netns.process.test_forged_claims import CPU_SHARE, mac_of, spent
+from tests.netns.process.wire import Kind, Option, Packet, broadcast_frame
+from workers.system.namespaces import open_namespace
+
+PER_SECOND = 10_000
+LINES = 10  # that a flood may cause for each container
+T1, T2, LEASE_SECONDS = 2, 4, 24
+SHORT: dict[int, bytes | None] = {Option.RENEWAL_TIME: T1.to_bytes(4), Option.REBINDING_TIME: T2.to_bytes(4)}
+STRANGER = IPv4Address("192.168.77.66")
+ROGUE = IPv6Network("fd00:bad::/64")
+
+
+@contextmanager
+def flood(rig: Rig, frames: list[bytes]) -> Iterator[None]:
+    """These frames, one after the other, as fast as PER_SECOND says."""
+    with open_namespace(f"/run/netns/{rig.machine.lan}") as lan, lan.visit():
+        packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    packets.bind((LAN_BRIDGE, 0))
+    over = threading.Event()
+
+    def send() -> None:
+        endless, begun, sent = itertools.cycle(frames), time.monotonic(), 0
+        while not over.wait(0.005):  # the pace is what is tested
+            while sent < (time.monotonic() - begun) * PER_SECOND:
+                packets.send(next(endless))
+                sent += 1
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        yield
+    finally:
+        over.set()
+        sender.join()
+        packets.close()
+
+
+@contextmanager
+def cheap(rig: Rig, *containers: Container) -> Iterator[None]:
+    """What happens meanwhile costs the containers' workers little time, and the log few lines."""
+    workers = [psutil.Process(container.view["worker_pid"]) for container in containers]
+    before, begun = [spent(worker) for worker in workers], time.monotonic()
+    lines = rig.plugin.log.count("\n")
+    yield
+    allowed = (time.monotonic() - begun) * CPU_SHARE
+    assert all(spent(worker) - former < allowed for worker, former in zip(workers, before, strict=True))
+    assert rig.plugin.log.count("\n") - lines < LINES * len(containers)
+
+
+@pytest.fixture(name="networks")
+def _networks(rig: Rig, card: str) -> tuple[dict[str, str], ...]:
+    """A network's options, on each kind of parent."""
+    return {}, {"parent": card}
+
+
+def answers_of_strangers(containers: list[Container]) -> list[bytes]:
+    """To other clients; to these ones with wrong transaction ids; refusals of servers that have no say."""
+    asked = [Packet(1, number, mac_of(number).hex(":")) for number in range(100)]
+    asked += [Packet(1, number, container.mac) for container in containers for number in range(100)]
+    evil = Grant(LAN[99], more={Option.SERVER_ID: STRANGER.packed})
+    answers = [p for a in asked for p in (evil.reply(a, Kind.OFFER), evil.reply(a, Kind.ACK), refusal(a, STRANGER))]
+    return [broadcast_frame(replace(answer, flags=0x8000).encode()) for answer in answers]
+
+
+def test_answers(rig: Rig, networks: tuple[dict[str, str], ...]) -> None:
+    """Leases are renewed, and a container starts, amid the answers of strangers, after a time in which no server
+    answered."""
+    answer = to_each_its_own(LEASE_SECONDS, SHORT)
+    with scripted_server(rig.machine.lan, answer) as server:
+        made = [rig.network(client="native", ignore_conflicts="true", **options) for options in networks]
+        containers = [rig.joined(network) for network in made]
+        server.behaviour = lambda _: []
+        before = len(rig.capture.frames())
+        with flood(rig, answers_of_strangers(containers)), cheap(rig, *containers):
+            rig.wait_for_frames(before + 2 * len(containers), 60)
+            confirmed = [rig.confirmations(container) for container in containers]
+            server.behaviour = answer
+            for container, times in zip(containers, confirmed, strict=True):
+                wait_until(lambda c=container, n=times: rig.confirmations(c) > n, "a renewal", 60)  # type: ignore[misc]
+            assert {f.packet.kind for f in rig.capture.frames()[before:]} == {Kind.REQUEST}
+            started = rig.container(made[0])
+            started.start()
+        assert [container.inet for container in containers] == [[container.address] for container in containers]
+        rig.clean()
+
+
+def rogue_advertisements(router: IPv6Address) -> list[bytes]:
+    """The router resigns and its prefix ends; and many others come with prefixes of their own."""
+    ends = wire6.Advertisement(0, 0, (wire6.prefix(LAN6, 0xC0, 0, 0),))
+    frames = [wire6.advertisement_frame(ends, router, mac_of(0))]
+    for number in range(1, 100):
+        network = IPv6Network((int(ROGUE.network_address) + (number << 64), 64))
+        advertised = wire6.Advertisement(0, 1800, (wire6.prefix(network, 0xC0, 7200 + number, 7200 + number),))
+        frames.append(wire6.advertisement_frame(advertised, IPv6Address(f"fe80::bad:{number:x}"), mac_of(number)))
+    return frames
+
+
+def test_advertisements(rig: Rig, networks: tuple[dict[str, str], ...], tmp_path: Path) -> None:
+    """An address that was made of the router's prefix stays the container's, whatever others advertise."""
+    rig.machine.serve_ipv6()
+    radvd = Radvd(tmp_path / "radvd", rig.machine.lan)
+    radvd.start(Advertised(((str(LAN6), 7200, 3600),)))
+    with scripted_server(rig.machine.lan, to_each_its_own(600)):
+        containers = [rig.joined(rig.network(ipv6="slaac", ignore_conflicts="true", **o)) for o in networks]
+        for container in containers:
+            wait_until(lambda c=container: c.default_route6, "the router", 20)  # type: ignore[misc]
+        (router,) = {IPv6Address(c.default_route6.split()[2]) for c in containers}
+        with flood(rig, rogue_advertisements(router)), cheap(rig, *containers):
+            time.sleep(3.0)  # the flood's duration
+        for container in containers:
+            assert container.ip6 in {IPv6Address(one.partition("/")[0]) for one in container.inet6}
+            assert container.view6["address"].partition("/")[0] == str(container.ip6)
+        rig.clean()
+    radvd.stop()
+
+
+def test_ipv6_leases(rig: Rig, networks: tuple[dict[str, str], ...], tmp_path: Path) -> None:
+    """A leased IPv6 address is kept, and renewed, amid forged advertisements of routers and neighbours and the answers
+    of strangers, after a time in which no server answered."""
+    rig.machine.serve_ipv6()
+    server, options = DhcpServer(tmp_path / "dhcp", rig.machine.lan), ServerOptions(ipv6=Ipv6Options())
+    server.start(options)
+    containers = [rig.joined(rig.network(ipv6="true", client="native", **o)) for o in networks]
+    frames = rogue_advertisements(IPv6Address("fe80::1"))
+    for number, container in itertools.product(range(100), containers):
+        frames.append(wire6.neighbour_advertisement(container.ip6, mac_of(number)))
+        ids = [(int(wire6.Option.CLIENT_ID), bytes.fromhex(container.duid.replace(":", "")))]
+        ids.append((int(wire6.Option.SERVER_ID), b"\0\3\0\1stranger"))
+        answer = wire6.Packet(wire6.Kind.REPLY, number, [*ids, wire6.status(wire6.Code.NOT_ON_LINK)])
+        frames.append(wire6.answer_frame(answer, container.mac))
+    server.stop()
+    heard = {container.duid: len(server.kinds6(container.duid)) for container in containers}
+    for container in containers:
+        os.kill(container.view["worker_pid"], signal.SIGKILL)
+    for container in containers:
+        rig.wait_for_frames(1)
+        wait_until(lambda c=container: c.view["worker_pid"], "its next worker", 30)  # type: ignore[misc]
+    with flood(rig, frames), cheap(rig, *containers):
+        server.start(options)
+        for duid, known in heard.items():
+            wait_until(lambda d=duid, n=known: "REPLY" in server.kinds6(d)[n:], "a renewal", 60)  # type: ignore[misc]
+    for container in containers:
+        assert container.address6 in container.inet6
+        assert {"DECLINE", "RELEASE", "REQUEST"}.isdisjoint(server.kinds6(container.duid)[heard[container.duid] :])
+    rig.clean()
+    wait_until(lambda: not (server.leases() or server.leases6()), "releases", 10)
+    server.stop()
