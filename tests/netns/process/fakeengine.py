@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.api.unit import post, reaction
-from tests.lab.command import run
+from tests.lab.command import SLOWNESS, run
 from tests.lab.network import BRIDGE, Network
 from workers.system.libc import LIBC, checked, take_name
 from workers.system.namespaces import CLONE_NEWNS
@@ -98,7 +98,7 @@ class FakeEngine:
     def connect(self) -> socket.socket:
         """A connection to the plugin; raises OSError."""
         connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(ENGINE_PATIENCE_SECONDS)
+        connection.settimeout(ENGINE_PATIENCE_SECONDS * SLOWNESS)
         connection.connect(str(self.plugin))
         return connection
 

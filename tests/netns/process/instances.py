@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.lab.command import PATIENCE_SECONDS, wait_until
+from tests.lab.command import PATIENCE_SECONDS, SLOWNESS, wait_until
 from tests.netns.process.fakeengine import Container
 from tests.netns.process.plugin import PluginProcess
 from tests.netns.process.rig import Rig
@@ -52,8 +52,8 @@ class Instances:
         plugin = self.rig.plugin
         tree = plugin.tree()
         how(plugin)
-        plugin.process.wait(PATIENCE_SECONDS)
-        _, left = psutil.wait_procs(tree, timeout=PATIENCE_SECONDS)
+        plugin.process.wait(PATIENCE_SECONDS * SLOWNESS)
+        _, left = psutil.wait_procs(tree, timeout=PATIENCE_SECONDS * SLOWNESS)
         assert not left, left
 
     def start(self) -> float:

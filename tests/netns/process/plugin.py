@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.lab.command import wait_until
+from tests.lab.command import SLOWNESS, wait_until
 from tests.lab.leaks import Belongings, assert_no_more
 from tests.lab.network import Network, inside
 from tests.lab.process import tree
@@ -90,7 +90,7 @@ class PluginProcess:
         """Its exit status; killed if it takes longer than an engine waits."""
         self.process.send_signal(number)
         try:
-            return self.process.wait(10)
+            return self.process.wait(10 * SLOWNESS)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
