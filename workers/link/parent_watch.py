@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from socket import htonl
 
 from workers.contract.link import HOST_LINK_PREFIX
-from workers.netlink.changes import ALL, INDEX_OFFSET, link_feed
+from workers.netlink.changes import INDEX_OFFSET, link_feed
 from workers.netlink.rtnetlink import AF_BRIDGE, LINK_HEADERS, attributes
-from workers.system.packet_filter import JUMP_EQUAL, LOAD, LOAD_BYTE, RETURN, Instruction, attach
+from workers.system.packet_filter import ALL, JUMP_EQUAL, LOAD, LOAD_BYTE, RETURN, Instruction, attach
 
 SIOCGIFFLAGS, SIOCGIFINDEX = 0x8913, 0x8933
 FLAGS, INDEX = struct.Struct("=16sH22x"), struct.Struct("=16si20x")  # struct ifreq: netdevice(7)

@@ -1,5 +1,6 @@
 """What an endpoint learns while it lives: leases, troubles, the container's name, and the plugin's end."""
 
+import logging
 import time
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface
@@ -105,6 +106,7 @@ def test_flood_of_what_others_cause(
     """However many troubles and changes a neighbour causes, the log and the history get few, and the number."""
     monkeypatch.setattr("supervisor.endpoint.journal.SECONDS_EACH", 3600.0)
     bring_to(puppet, Phase.JOINED)
+    caplog.set_level(logging.INFO)
     caplog.clear()
     rows: list[object] = []
     monkeypatch.setattr(puppet.store, "add_event", rows.append)
