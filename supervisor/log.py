@@ -15,6 +15,8 @@ STANDARD_OUTPUT, STANDARD_ERROR = 1, 2
 FIELDS = ("network", "endpoint", "container", "interface", "ms")
 SHORT_IDS = ("network", "endpoint")
 SHORT_ID_LENGTH = 12  # as docker prints them
+MAX_FIELD = 255  # a container's name has no limit
+MAX_MESSAGE = 2000  # so that a line is one write
 PLAIN = re.compile(r"[!#-<>-~]+")  # printable ASCII but for blanks, quotes and equals signs
 FOREIGN = ("asyncio", "docker", "pyroute2", "urllib3")  # their DEBUG is hundreds of lines for each endpoint
 
@@ -33,12 +35,12 @@ class LogfmtFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "source": record.name,
             "pid": record.process,
-            "msg": record.getMessage(),
+            "msg": record.getMessage()[:MAX_MESSAGE],
         }
         for name in FIELDS:
             value = getattr(record, name, None)
             if value is not None:
-                words[name] = value[:SHORT_ID_LENGTH] if name in SHORT_IDS else value
+                words[name] = str(value)[: SHORT_ID_LENGTH if name in SHORT_IDS else MAX_FIELD]
         if record.exc_info:
             words["exception"] = self.formatException(record.exc_info)
         return " ".join(f"{name}={_quoted(str(value))}" for name, value in words.items())

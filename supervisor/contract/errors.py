@@ -1,8 +1,18 @@
 """The reasons for a refusal. Each becomes one HTTP status and one `Err` text in the API; none carries a traceback."""
 
+MAX_TEXT = 2000
+
 
 class RequestError(Exception):
-    """A request was not carried out. The text tells the user what the plugin saw and what to do."""
+    """A request was not carried out. The text tells the user what the plugin saw and what to do.
+
+    docker prints it on terminals as it is, and it may have names in it that others have chosen: what cannot be printed
+    is escaped, and the text has an end.
+    """
+
+    def __init__(self, text: str) -> None:
+        shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:MAX_TEXT])
+        super().__init__("".join(shown))
 
 
 class InvalidRequest(RequestError):

@@ -44,6 +44,19 @@ def test_calls_without_state(method: str, answer: dict[str, object], body: bytes
     assert client.calls == []
 
 
+@pytest.mark.parametrize("name", ["lan\nlan", "\x1b[2J\x07", "a\0b", "n" * 10_000, "\u2028\ud800"])
+def test_hostile_name_in_an_error(name: str) -> None:
+    """docker prints the text on a terminal: it can do nothing there, and has an end."""
+
+    def refuse(_: Body) -> Answer:
+        raise Conflict(f"network {name} exists")
+
+    result = http_over(FakeClient(refuse)).simulate_post(DELETE, body=BODY)
+    assert result.json["Err"].startswith("network ")
+    assert result.json["Err"].isprintable()
+    assert len(result.json["Err"]) <= 10_000
+
+
 @pytest.mark.parametrize(
     "headers",
     [

@@ -60,6 +60,13 @@ def test_words() -> None:
     assert words["ms"] == "1.5"
 
 
+def test_length() -> None:
+    """A line has an end, whoever chose the names in it."""
+    line = _line("%s", "\x1b" * 10_000, container="\x1b" * 10_000, interface="a" * 10_000)
+    assert line.isprintable()
+    assert len(line) < 20_000
+
+
 def test_absent_field() -> None:
     """A field whose value is not known is left out."""
     assert "container" not in _line("attached", container=None)

@@ -113,7 +113,7 @@ def test_flood_of_what_others_cause(
     for number in range(100):
         puppet.report(LeaseTrouble(Trouble.INVALID, f"nonsense {number}", Family.IPV4))
         puppet.report(LeaseObtained(MOVED if number % 2 else LEASE))
-    assert len(caplog.records) == len(rows) == BURST
+    assert len(caplog.records) <= len(rows) == BURST
     assert puppet.ipv4.lease == MOVED
 
     monkeypatch.setattr("supervisor.endpoint.journal.SECONDS_EACH", 1e-9)
