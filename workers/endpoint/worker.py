@@ -361,7 +361,7 @@ class Worker:
     def _begin(self) -> None:
         """Starts the lease managers, if the link has arrived."""
         link = self._arrival()
-        while link is not None and self._sandbox.drain():
+        if link is not None and self._sandbox.drain():
             link = self._arrival()  # a notification that comes later would wake the worker once more
         if link is None or self._attach is None:
             return

@@ -16,6 +16,7 @@ RTMGRP_IPV6_IFADDR = 0x100
 # Of the link's index in the messages of both kinds, behind the common header (rtnetlink(7)). A filter reads it as if it
 # were in the network's byte order.
 INDEX_OFFSET = 20
+MAX_CHANGES = 1024  # read at a time: a container that changes its links all the time must not keep us in here
 
 
 def is_here(name: str) -> bool:
@@ -57,14 +58,13 @@ def _feed(groups: int) -> socket.socket:
 
 
 def drain(feed: socket.socket) -> bool:
-    """Reads a feed until it is empty; True if it was not empty before. An overrun counts as a change."""
-    changed = False
-    while True:
+    """Reads a feed until it is empty, or much of a flood; True if it was not empty before. An overrun counts, too."""
+    for number in range(MAX_CHANGES):
         try:
             feed.recv(1)  # the kernel drops the rest of the datagram
         except BlockingIOError:
-            return changed
+            return number > 0
         except OSError as error:
             if error.errno != errno.ENOBUFS:
                 raise
-        changed = True
+    return True

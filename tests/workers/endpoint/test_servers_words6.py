@@ -1,0 +1,126 @@
+"""What a lease manager makes of a DHCPv6 server's words; the client, the link and the wire are played."""
+
+from dataclasses import dataclass, field, replace
+from typing import cast
+
+import pytest
+
+from tests.workers.dhcp6.client import ADDRESS, IDENTITY, LEASE, MAC
+from workers.contract.lease import Lease6
+from workers.contract.link import LinkKind, LinkSpec
+from workers.contract.messages import Attach, EndpointSpec, Ipv6, Report
+from workers.dhcp6.effects import Effect, Granted, Refused
+from workers.dhcp6.machine import Machine
+from workers.endpoint import lease_manager6 as module
+from workers.endpoint.lease_manager6 import DECLINED_PAUSE_SECONDS, LeaseManager6
+from workers.system.clock import boottime
+
+SPEC = EndpointSpec("n", "e", LinkSpec(LinkKind.BRIDGE, "br0"), MAC, IDENTITY, 5.0, ipv6=Ipv6.DHCP)
+STRANGER = "02:00:00:00:00:99"
+
+
+@dataclass
+class Link:
+    """The link in the sandbox; `calls` are what was done to it."""
+
+    there: bool = True
+    calls: list[str] = field(default_factory=list)
+
+    def prepare(self, _: str, *, slaac: bool) -> None:
+        """Nothing to be seen."""
+
+    def route_at_first(self, _: str, __: Lease6) -> None:
+        """Nothing to be seen."""
+
+    def put(self, *_: object, **__: object) -> bool:
+        self.there = True
+        self.calls.append("put")
+        return True
+
+    def has(self, *_: object) -> bool:
+        return self.there
+
+    def drop(self, *_: object) -> None:
+        self.there = False
+        self.calls.append("drop")
+
+
+@dataclass
+class PlayedClient:
+    """It says `words` when it is read."""
+
+    interface: str
+    mac: str
+    machine: Machine
+    words: list[Effect] = field(default_factory=list)
+    sender: str = ""
+    next_at: float | None = None
+
+    def sources(self) -> list[int]:
+        return []
+
+    def read(self) -> list[Effect]:
+        return self.words
+
+    def moved(self) -> None:
+        """The link was down."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def begun(monkeypatch: pytest.MonkeyPatch, *, drop: bool) -> tuple[LeaseManager6, Link]:
+    """A manager whose container has just started."""
+    link = Link()
+    monkeypatch.setattr(module, "NativeClient6", PlayedClient)
+    monkeypatch.setattr(module, "Placement6", lambda _: link)
+    monkeypatch.setattr(module, "decline", lambda *_: None)
+    reports: list[Report] = []
+    manager = LeaseManager6(
+        replace(SPEC, drop_expired=drop), replace(LEASE, obtained=boottime()), reports.append, confirmed=True
+    )
+    manager.begin("eth0", Attach("/run/netns/x", None, None), 1500)
+    return manager, link
+
+
+def hear(manager: LeaseManager6, *words: Effect) -> PlayedClient:
+    """The client's words."""
+    client = cast(PlayedClient, manager._client)
+    client.words = list(words)
+    manager._on_answer()
+    return client
+
+
+@pytest.mark.parametrize("drop", [True, False])
+def test_refused(monkeypatch: pytest.MonkeyPatch, drop: bool) -> None:
+    """With `expired=drop` a refused address leaves the link, and stays away when the link comes back; else it stays."""
+    manager, link = begun(monkeypatch, drop=drop)
+    hear(manager, Refused("NoBinding"))
+    assert link.there != drop
+    link.there = False
+    manager.check()
+    assert link.there != drop
+    manager.end()
+
+
+def test_address_in_use_is_not_probed_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `expired=keep` an address that is on the link after its lease's end is granted anew without a probe, which a
+    forger could answer."""
+    manager, link = begun(monkeypatch, drop=False)
+    manager.lease = replace(LEASE, obtained=boottime() - 2 * (LEASE.duration or 0))
+    renewed = replace(LEASE, obtained=boottime())
+    hear(manager, Granted(renewed, fresh=True))
+    assert (manager.lease, link.calls[-1]) == (renewed, "put")
+    manager.end()
+
+
+def test_pause_between_two_declines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever claims each address that is offered costs the server one of them in ten seconds."""
+    manager, _ = begun(monkeypatch, drop=False)
+    for waits in (False, True):
+        manager._decline(LEASE, STRANGER)
+        machine = cast(PlayedClient, manager._client).machine
+        assert machine.next_at is not None
+        assert (machine.next_at > boottime() + DECLINED_PAUSE_SECONDS / 2) == waits
+        assert machine.requested != ADDRESS
+    manager.end()
