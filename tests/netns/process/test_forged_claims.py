@@ -4,6 +4,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
@@ -64,7 +65,13 @@ class Forger:
 
 @pytest.fixture(name="forger")
 def _forger(rig: Rig, server: DhcpServer) -> Iterator[Forger]:
-    container = rig.joined()
+    with forging(rig, rig.joined()) as forger:
+        yield forger
+
+
+@contextmanager
+def forging(rig: Rig, container: Container) -> Iterator[Forger]:
+    """A forger for this victim."""
     with open_namespace(f"/run/netns/{rig.machine.lan}") as lan, lan.visit():
         packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     with packets:
@@ -100,6 +107,16 @@ def test_claims_after_each_renewal(rig: Rig, forger: Forger, crowd: int) -> None
     rig.renew(forger.victim)
 
     assert_kept(rig, forger)
+
+
+def test_claims_on_a_card(rig: Rig, server: DhcpServer, card: str) -> None:
+    """The same holds for a container on a card."""
+    with forging(rig, rig.joined(rig.network(parent=card))) as forger:
+        rig.renew(forger.victim)
+        for number in range(CROWD):
+            forger.claim_in_each_way(mac_of(number))
+        rig.renew(forger.victim)
+        assert_kept(rig, forger)
 
 
 @pytest.mark.parametrize("crowd", [1, CROWD], ids=["one MAC", "many MACs"])
