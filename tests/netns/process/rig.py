@@ -21,7 +21,7 @@ from tests.lab.network import LAN_BRIDGE, Network
 from tests.lab.process import spawn
 from tests.netns.process.fakeengine import ENDED, MADE, Container, FakeEngine, callers
 from tests.netns.process.plugin import NAMES, REPOSITORY, PluginProcess, assert_nothing_leaked, settled, started_plugin
-from tests.netns.process.wire import Capture
+from tests.netns.process.wire import EVERYONE, Capture, Kind
 
 T = TypeVar("T")
 NUMBERS = itertools.count(1)
@@ -116,6 +116,11 @@ class Rig:
         confirmed = rf"{first}lease of [\d./]+ confirmed by|address changed from [\d.]+/"
         pattern = rf"({confirmed}).* endpoint={container.endpoint_id[:12]}"
         return len(re.findall(pattern, self.plugin.log))
+
+    def asked_all(self, container: Container) -> bool:
+        """Whether a renewal of this container's lease went to all servers."""
+        frames = self.capture.frames(container.mac, Kind.REQUEST)
+        return any(f.destination == EVERYONE and f.packet.ciaddr == container.ip for f in frames)
 
     def renew(self, container: Container) -> None:
         """Makes the client renew now, as at half of its lease; returns when the server's answer was carried out.

@@ -3,8 +3,6 @@ to no processor time and few lines. Containers on a bridge and on a card.
 """
 
 import itertools
-import os
-import signal
 import socket
 import threading
 import time
@@ -23,15 +21,18 @@ from tests.lab.network import LAN, LAN6, LAN_BRIDGE
 from tests.lab.radvd import Advertised, Radvd
 from tests.netns.process import wire6
 from tests.netns.process.fakeengine import Container
-from tests.netns.process.rig import Rig
+from tests.netns.process.hurried import with_constants
+from tests.netns.process.rig import Rig, rig_in
 from tests.netns.process.scripted import Grant, refusal, scripted_server, to_each_its_own
+from tests.netns.process.shared import Shared, shared
 from tests.netns.process.test_forged_claims import CPU_SHARE, mac_of, spent
 from tests.netns.process.wire import Kind, Option, Packet, broadcast_frame
 from workers.system.namespaces import open_namespace
 
 PER_SECOND = 10_000
 LINES = 10  # that a flood may cause for each container
-T1, T2, LEASE_SECONDS = 2, 4, 24
+IMPATIENT = {f"workers.dhcp{version}.machine.TAKEOVER_WAIT_SECONDS": 1.0 for version in (4, 6)}
+T1, T2, LEASE_SECONDS = 2, 4, 120
 SHORT: dict[int, bytes | None] = {Option.RENEWAL_TIME: T1.to_bytes(4), Option.REBINDING_TIME: T2.to_bytes(4)}
 STRANGER = IPv4Address("192.168.77.66")
 ROGUE = IPv6Network("fd00:bad::/64")
@@ -74,6 +75,15 @@ def cheap(rig: Rig, *containers: Container) -> Iterator[None]:
     assert rig.plugin.log.count("\n") - lines < LINES * len(containers)
 
 
+@pytest.fixture(name="rigs", scope="module")
+def _rigs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared[Rig]]:
+    """With workers that ask a silent server each second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tests.netns.process.plugin.PROGRAM", with_constants(IMPATIENT))
+        with shared(lambda: rig_in(tmp_path_factory.mktemp("rig"))) as rigs:
+            yield rigs
+
+
 @pytest.fixture(name="networks")
 def _networks(rig: Rig, card: str) -> tuple[dict[str, str], ...]:
     """A network's options, on each kind of parent."""
@@ -98,8 +108,11 @@ def test_answers(rig: Rig, networks: tuple[dict[str, str], ...]) -> None:
         containers = [rig.joined(network) for network in made]
         server.behaviour = lambda _: []
         before = len(rig.capture.frames())
+        for container in containers:
+            rig.restart_worker(container)
         with flood(rig, answers_of_strangers(containers)), cheap(rig, *containers):
-            rig.wait_for_frames(before + 2 * len(containers), 60)
+            for container in containers:
+                wait_until(lambda c=container: rig.asked_all(c), "a question to all", 60)  # type: ignore[misc]
             confirmed = [rig.confirmations(container) for container in containers]
             server.behaviour = answer
             for container, times in zip(containers, confirmed, strict=True):
@@ -158,10 +171,7 @@ def test_ipv6_leases(rig: Rig, networks: tuple[dict[str, str], ...], tmp_path: P
     server.stop()
     heard = {container.duid: len(server.kinds6(container.duid)) for container in containers}
     for container in containers:
-        os.kill(container.view["worker_pid"], signal.SIGKILL)
-    for container in containers:
-        rig.wait_for_frames(1)
-        wait_until(lambda c=container: c.view["worker_pid"], "its next worker", 30)  # type: ignore[misc]
+        rig.restart_worker(container)
     with flood(rig, frames), cheap(rig, *containers):
         server.start(options)
         for duid, known in heard.items():

@@ -58,7 +58,7 @@ class Option(IntEnum):
     MICROSOFT_ROUTES = 249
 
 
-NOWHERE = IPv4Address(0)
+NOWHERE, EVERYONE = IPv4Address(0), IPv4Address("255.255.255.255")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ def broadcast_frame(payload: bytes, mac: bytes = bytes.fromhex("02bad0000001")) 
     """A server's datagram to all clients, in a frame of the machine `mac`; UDP without a checksum."""
     udp = struct.pack("!HHHH", 67, 68, 8 + len(payload), 0) + payload
     fields = (0x45, 0, 20 + len(udp), 0, 0, 64, socket.IPPROTO_UDP)
-    source, everyone = IPv4Address("192.168.77.66").packed, b"\xff" * 4
+    source, everyone = IPv4Address("192.168.77.66").packed, EVERYONE.packed
     bare = struct.pack("!BBHHHBBH4s4s", *fields, 0, source, everyone)
     total = sum(struct.unpack("!10H", bare))
     checksum = ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
