@@ -124,10 +124,9 @@ def test_answers(rig: Rig, networks: tuple[dict[str, str], ...]) -> None:
         rig.clean()
 
 
-def rogue_advertisements(router: IPv6Address) -> list[bytes]:
-    """The router resigns and its prefix ends; and many others come with prefixes of their own."""
-    ends = wire6.Advertisement(0, 0, (wire6.prefix(LAN6, 0xC0, 0, 0),))
-    frames = [wire6.advertisement_frame(ends, router, mac_of(0))]
+def rogue_advertisements(router: IPv6Address, *options: bytes) -> list[bytes]:
+    """The router resigns, with these options; and many others come with prefixes of their own."""
+    frames = [wire6.advertisement_frame(wire6.Advertisement(0, 0, options), router, mac_of(0))]
     for number in range(1, 100):
         network = IPv6Network((int(ROGUE.network_address) + (number << 64), 64))
         advertised = wire6.Advertisement(0, 1800, (wire6.prefix(network, 0xC0, 7200 + number, 7200 + number),))
@@ -161,7 +160,7 @@ def test_ipv6_leases(rig: Rig, networks: tuple[dict[str, str], ...], tmp_path: P
     server, options = DhcpServer(tmp_path / "dhcp", rig.machine.lan), ServerOptions(ipv6=Ipv6Options())
     server.start(options)
     containers = [rig.joined(rig.network(ipv6="true", client="native", **o)) for o in networks]
-    frames = rogue_advertisements(IPv6Address("fe80::1"))
+    frames = rogue_advertisements(IPv6Address("fe80::1"), wire6.prefix(LAN6, 0xC0, 0, 0))
     for number, container in itertools.product(range(100), containers):
         frames.append(wire6.neighbour_advertisement(container.ip6, mac_of(number)))
         ids = [(int(wire6.Option.CLIENT_ID), bytes.fromhex(container.duid.replace(":", "")))]
