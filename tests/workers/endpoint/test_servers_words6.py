@@ -73,7 +73,7 @@ def begun(monkeypatch: pytest.MonkeyPatch, *, drop: bool) -> tuple[LeaseManager6
     """A manager whose container has just started."""
     link = Link()
     monkeypatch.setattr(module, "NativeClient6", PlayedClient)
-    monkeypatch.setattr(module, "Placement6", lambda _: link)
+    monkeypatch.setattr(module, "Placement6", lambda *_, **__: link)
     monkeypatch.setattr(module, "decline", lambda *_: None)
     reports: list[Report] = []
     manager = LeaseManager6(
