@@ -17,6 +17,7 @@ from typing import cast
 
 from supervisor.contract.errors import RequestError, Unavailable
 from supervisor.contract.messages import Request, Respond
+from supervisor.driver.healing import Healing
 from supervisor.driver.host_access import HostAccess
 from supervisor.driver.networks import Networks
 from supervisor.driver.orphans import Orphans
@@ -71,7 +72,10 @@ class Supervisor:
         self._watcher = Watcher(self._process_manager, engine_socket, self._on_fact)
         self._host_access = HostAccess(self._loop, self._engine, self._networks, self._endpoints, self._bindings)
         self._parents = Parents(self._process_manager, self._loop, self._endpoints, self._store)
-        requests = DriverRequests(self._networks, self._endpoints, self._bindings, self._orphans, self._host_access)
+        self._healing = Healing(self._loop, self._engine, self._networks, self._endpoints)
+        requests = DriverRequests(
+            self._networks, self._endpoints, self._bindings, self._orphans, self._host_access, self._healing
+        )
         self._questions = Questions(
             self._process_manager,
             self._loop,
@@ -81,6 +85,7 @@ class Supervisor:
             self._endpoints,
             self._host_access,
             self._parents,
+            self._healing,
             self._services,
         )
         self._handlers: dict[type, Callable[..., None]] = {**requests.handlers, **self._questions.handlers}
@@ -112,7 +117,8 @@ class Supervisor:
         self._bindings.load(kept.bindings)
         recovery = Recovery(self._loop, self._endpoints, self._orphans, lambda: self._watcher_spoke)
         self._endpoints.restore(kept.endpoints)
-        recovery.sweep(self._networks.parents, state_known=not self._store.problems)
+        parents = None if self._store.is_new else self._networks.parents
+        recovery.sweep(parents, state_known=not self._store.problems)
         self._parents.start()
         recovery.wait()
         self._recovered = True
@@ -184,6 +190,7 @@ class Supervisor:
             for finding in engine_findings(self._engine) if len(self._networks) else ():
                 log.warning("%s", finding)
         self._endpoints.learn(cast(Fact, fact))
+        self._healing.learn(cast(Fact, fact))
 
     def _on_request(self, request: Request, respond: Respond) -> None:
         if self._stopping:

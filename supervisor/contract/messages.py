@@ -204,7 +204,10 @@ class HintView:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """`problems` are the reasons why `healthy` is false, `hints` why leases may fail; `uptime` is in seconds."""
+    """`problems` are the reasons why `healthy` is false, `hints` why leases may fail; `uptime` is in seconds.
+
+    `healed` is what this instance had lost and has learnt again from the engine.
+    """
 
     healthy: bool
     problems: tuple[str, ...]
@@ -214,6 +217,7 @@ class Health:
     endpoints: int
     engine_connected: bool
     hints: tuple[HintView, ...]
+    healed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv6Address
 from supervisor.contract.errors import Conflict, InvalidRequest
 from supervisor.contract.messages import CreateEndpoint
 from supervisor.domain.option_values import filled
-from supervisor.domain.options import NetworkOptions, for_endpoint, parse_endpoint_options
+from supervisor.domain.options import EndpointOptions, NetworkOptions, for_endpoint, parse_endpoint_options
 from supervisor.endpoint.endpoint import Endpoint
 from supervisor.engine.container_files import Identity
 from supervisor.engine.identity import Identifier
@@ -39,6 +39,28 @@ def admit(
     lost the answer to the request for that one, and starts the container again: that endpoint is retired. Raises
     InvalidRequest, and Conflict for an id or a client identifier that is in use.
     """
+    chosen, options = _chosen(body, options)
+    identity, key = _identify(body, chosen.id, options.mac_by_name, others, identifier)
+    return *_made(body, chosen, options, identity, key, others, bindings), identity
+
+
+def admit_running(  # noqa: PLR0917  what is known of it
+    body: CreateEndpoint,
+    options: NetworkOptions,
+    others: Collection[Endpoint],
+    identity: Identity,
+    mac: str | None,
+    bindings: Bindings,
+) -> tuple[EndpointSpec, Origin]:
+    """As `admit`, for a container that is known, and whose link has this MAC address already, or none of its own."""
+    chosen, options = _chosen(body, options)
+    key = key_of(body, chosen.id, options.mac_by_name, identity)
+    free = all(other.origin.key != key for other in others)
+    return _made(body, chosen, options, identity, key if free else None, others, bindings, mac)
+
+
+def _chosen(body: CreateEndpoint, options: NetworkOptions) -> tuple[EndpointOptions, NetworkOptions]:
+    """The endpoint's own options, and the network's with these in their place. Raises InvalidRequest."""
     chosen = parse_endpoint_options(body.options)
     options = for_endpoint(options, chosen)
     if body.mac is not None and not options.link.has_own_mac:
@@ -46,7 +68,19 @@ def admit(
             f"the MAC address {body.mac} cannot be given to a container on a network with mode={options.mode}, where "
             "all have the parent's; choose its identity with driver-opt=id=NAME"
         )
-    identity, key = _identify(body, chosen.id, options.mac_by_name, others, identifier)
+    return chosen, options
+
+
+def _made(  # noqa: PLR0917  what an endpoint is made of
+    body: CreateEndpoint,
+    chosen: EndpointOptions,
+    options: NetworkOptions,
+    identity: Identity | None,
+    key: str | None,
+    others: Collection[Endpoint],
+    bindings: Bindings,
+    has_mac: str | None = None,
+) -> tuple[EndpointSpec, Origin]:
     remembered = bindings.recall(body.network_id, key)
     wanted = body.address.ip if body.address else chosen.requested
     wanted6 = body.address6.ip if body.address6 else chosen.requested6
@@ -54,7 +88,7 @@ def admit(
         raise InvalidRequest(f"the address {wanted6} needs a network with -o ipv6=true")
     named = mac_of_name(body.network_id, identity.name) if identity and key == f"name:{identity.name}" else None
     # Where the link has no MAC address of its own, this one is on no wire: the client's identity follows from it.
-    mac = body.mac or named or (remembered.mac if remembered else local_mac(secrets.token_bytes(5)))
+    mac = has_mac or body.mac or named or (remembered.mac if remembered else _new_mac(body, options, key))
     origin = Origin(
         given_mac=body.mac is not None,
         given_address=body.address is not None,
@@ -98,7 +132,14 @@ def admit(
         gateway=options.gateway,
         mtu=options.mtu,
     )
-    return spec, origin, identity
+    return spec, origin
+
+
+def _new_mac(body: CreateEndpoint, options: NetworkOptions, key: str | None) -> str:
+    """One that is on no wire is made such that it can be made again: no link keeps it if our state is lost."""
+    if options.link.has_own_mac:
+        return local_mac(secrets.token_bytes(5))
+    return mac_of_name(body.network_id, key or body.endpoint_id)
 
 
 def _client_id(template: str | None, mac: str, identity: Identity | None) -> bytes | None:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 
 from supervisor.contract.errors import Conflict, Failed, InvalidRequest, NotFound, RequestError
-from supervisor.contract.messages import CreateNetwork, Done, Respond
+from supervisor.contract.messages import CreateNetwork, Done, IpamPool, Respond
 from supervisor.domain.options import parse_network_options, require_null_ipam
 from supervisor.engine.checks import engine_findings
-from supervisor.engine.facts import Engine
+from supervisor.engine.facts import Engine, NetworkSeen
 from supervisor.runtime.jobs import ask
 from supervisor.runtime.loop import Loop
 from supervisor.runtime.process_manager import ProcessManager
@@ -109,6 +109,14 @@ class Networks:
 
         words, deadline = ("nd-probe", _probe, *_looked_at(network)), PROBE_DEADLINE_SECONDS
         ask(self._process_manager, self._loop, *words, deadline=deadline, answer=probed)
+
+    def learn(self, seen: NetworkSeen) -> None:
+        """Takes a network over as the engine describes it, unchecked as by `load`.
+
+        Raises InvalidRequest if this version cannot work with its options.
+        """
+        require_null_ipam((IpamPool(seen.ipam, ""),))
+        self._add(Network(seen.id, parse_network_options(seen.options)), "learnt from the engine")
 
     def delete(self, network_id: str) -> str | None:
         """Forgets the network; returns its parent, which the caller may `retire`. None if it is not known."""
@@ -223,12 +231,15 @@ class Networks:
         except RequestError as error:
             respond(error)
             return
+        self._looks[network.id] = look
+        self._add(network, "created")
+        respond(Done())
+
+    def _add(self, network: Network, how: str) -> None:
         self._networks[network.id] = network
         self._since[network.id] = time.monotonic()
-        self._looks[network.id] = look
         self._store.put_network(network)
-        log.info("network created", extra={"network": network.id, "interface": network.options.link.parent})
-        respond(Done())
+        log.info("network %s", how, extra={"network": network.id, "interface": network.options.link.parent})
 
     def _refuse_conflict(self, network: Network) -> None:
         option, parent = network.options.named_by, network.options.link.parent

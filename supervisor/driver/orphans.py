@@ -31,8 +31,11 @@ class Orphans:
         self._bindings = bindings
         self._mark = mark
 
-    def sweep(self, owned: Collection[str], done: Callable[[], None]) -> None:
-        """Removes our links except the `owned` ones (containers' ends, VLANs). Make no endpoint before `done`."""
+    def sweep(self, ends: Collection[str], parents: Collection[str] | None, done: Callable[[], None]) -> None:
+        """Removes our links except these containers' ends and VLANs; None spares all VLANs.
+
+        Make no endpoint before `done`.
+        """
 
         def swept(report: object | None) -> None:
             for name in report.links if isinstance(report, Swept) else ():
@@ -43,7 +46,8 @@ class Orphans:
             done()
             return
         deadline = SWEEP_DEADLINE_SECONDS
-        ask(self._process_manager, self._loop, "nd-sweep", sweep, self._mark, owned, deadline=deadline, answer=swept)
+        words = ("nd-sweep", sweep, self._mark, ends, parents)
+        ask(self._process_manager, self._loop, *words, deadline=deadline, answer=swept)
 
     def release_overdue(self) -> None:
         """Releases the leases that have waited long enough for their container. Call it often."""

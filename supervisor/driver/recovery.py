@@ -28,14 +28,14 @@ class Recovery:
         self._began = time.monotonic()
         self._swept = False
 
-    def sweep(self, parents: frozenset[str], *, state_known: bool) -> None:
-        """Removes links that no endpoint has, and VLANs that are no network's parent.
+    def sweep(self, parents: frozenset[str] | None, *, state_known: bool) -> None:
+        """Removes links that no endpoint has, and VLANs that are no network's parent; with None it spares all VLANs.
 
         If the state could not be read, it cannot tell which these are.
         """
         if state_known:
             ends = frozenset(endpoint.spec.container_link for endpoint in self._registry)
-            self._orphans.sweep(ends | parents, self._on_swept)
+            self._orphans.sweep(ends, parents, self._on_swept)
         else:
             self._on_swept()
 

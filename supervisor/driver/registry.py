@@ -9,12 +9,13 @@ from supervisor.contract.errors import NotFound
 from supervisor.contract.messages import CreateEndpoint
 from supervisor.domain.options import NetworkOptions
 from supervisor.driver.admission import admit
+from supervisor.driver.adoption import record_of
 from supervisor.driver.orphans import Orphans
 from supervisor.endpoint.context import EndpointContext
 from supervisor.endpoint.endpoint import Endpoint
 from supervisor.endpoint.host_endpoint import HostEndpoint
 from supervisor.engine.container_files import Identity
-from supervisor.engine.facts import ContainerSeen, Engine, EngineFound, Fact
+from supervisor.engine.facts import ContainerSeen, EndpointSeen, Engine, EngineFound, Fact
 from supervisor.engine.identity import Identifier
 from supervisor.runtime.loop import Loop
 from supervisor.runtime.process_manager import ProcessManager
@@ -107,6 +108,12 @@ class Registry:
         context, others = self._context, self.on_network(body.network_id)
         spec, origin, identity = admit(body, options, others, identifier=context.identifier, bindings=context.bindings)
         return self._add(spec, origin, identity)
+
+    def adopt(self, seen: EndpointSeen, options: NetworkOptions) -> None:
+        """Adds the endpoint of a container that runs, of which only the engine has told. Raises RequestError."""
+        context, others = self._context, self.on_network(seen.network_id)
+        record = record_of(seen, options, others, identifier=context.identifier, bindings=context.bindings)
+        self._add(record.spec, record.origin, record.identity).adopt(record)
 
     def add_host(self, spec: EndpointSpec, origin: Origin) -> HostEndpoint:
         """Adds the host's own endpoint on a network."""

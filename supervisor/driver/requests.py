@@ -22,11 +22,13 @@ from supervisor.contract.messages import (
     Respond,
 )
 from supervisor.domain.lease_states import lease_state
+from supervisor.driver.healing import Healing
 from supervisor.driver.host_access import HostAccess
 from supervisor.driver.networks import Networks
 from supervisor.driver.orphans import Orphans
 from supervisor.driver.registry import Registry
 from supervisor.state.bindings import Bindings
+from supervisor.state.records import Network
 from workers.contract.lease import Family
 from workers.system.clock import boottime
 
@@ -34,14 +36,21 @@ from workers.system.clock import boottime
 class DriverRequests:
     """`handlers` has a function for each kind of request; it answers now or later, or raises RequestError."""
 
-    def __init__(
-        self, networks: Networks, endpoints: Registry, bindings: Bindings, orphans: Orphans, host_access: HostAccess
+    def __init__(  # noqa: PLR0917  all that requests are about
+        self,
+        networks: Networks,
+        endpoints: Registry,
+        bindings: Bindings,
+        orphans: Orphans,
+        host_access: HostAccess,
+        healing: Healing,
     ) -> None:
         self._networks = networks
         self._endpoints = endpoints
         self._bindings = bindings
         self._orphans = orphans
         self._host_access = host_access
+        self._healing = healing
         self.handlers: dict[type[EngineRequest], Callable[..., None]] = {
             CreateNetwork: self._create_network,
             DeleteNetwork: self._delete_network,
@@ -66,6 +75,7 @@ class DriverRequests:
             if endpoint is not host:
                 endpoint.delete()
         self._bindings.forget_network(body.network_id)
+        self._healing.ended(body.network_id)
 
         def done(result: Answer | RequestError) -> None:
             self._networks.retire(parent)
@@ -77,15 +87,23 @@ class DriverRequests:
             host.delete(done)
 
     def _create_endpoint(self, body: CreateEndpoint, respond: Respond) -> None:
-        endpoint = self._endpoints.get(body.endpoint_id)
-        if endpoint is None:
-            endpoint = self._endpoints.admit(body, self._networks.get(body.network_id).options)
-        endpoint.create(respond)
+        known = self._endpoints.get(body.endpoint_id)
+        if known is not None:
+            known.create(respond)
+            return
+
+        def create(network: Network) -> None:
+            repeated = self._endpoints.get(body.endpoint_id)
+            endpoint = repeated or self._endpoints.admit(body, network.options)
+            endpoint.create(respond)
+
+        self._healing.with_network(body.network_id, create, respond)
 
     def _join(self, body: Join, respond: Respond) -> None:
         self._endpoints.known(body.endpoint_id).join(body.sandbox_key, respond)
 
     def _leave(self, body: Leave, respond: Respond) -> None:
+        self._healing.ended(body.endpoint_id)
         endpoint = self._endpoints.get(body.endpoint_id)
         if endpoint is None:
             respond(Done())
@@ -93,6 +111,7 @@ class DriverRequests:
             endpoint.leave(respond)
 
     def _delete_endpoint(self, body: DeleteEndpoint, respond: Respond) -> None:
+        self._healing.ended(body.endpoint_id)
         endpoint = self._endpoints.get(body.endpoint_id)
         if endpoint is None:
             self._orphans.remove_link(body.endpoint_id, lambda: respond(Done()))

@@ -47,6 +47,7 @@ GONE_SECONDS = 5.0  # in which Leave comes when a sandbox ends in order
 LEAVE_SECONDS = 4.0  # release (2 s), udhcpc's end (1 s)
 DELETE_SECONDS = 6.0  # release from the host's side (2 s), udhcpc's end, a link made again and removed
 EXIT_SECONDS = 2.0  # after the worker's last report: it has a link to remove
+ADOPTED = "its state was lost; taken over from the engine, and no server has confirmed the lease yet"
 
 
 class EndpointEvent(StrEnum):
@@ -411,10 +412,11 @@ class Endpoint:
     def _on_lease(self, lease: AnyLease) -> None:
         now, previous = time.time(), self.leases.get(lease.family)
         trouble = self.troubles.pop(lease.family, None)
+        held = previous is None or previous.held or previous.lease.is_guess
         if previous is None or previous.lease.address != lease.address:
-            record, changed = LeaseRecord(lease, previous is None or previous.held, now, now), True
+            record, changed = LeaseRecord(lease, held, now, now), True
         else:
-            record, changed = replace(previous, lease=lease, renewed=now), False
+            record, changed = replace(previous, lease=lease, held=held, renewed=now), False
         self.leases[lease.family] = record
         # A next instance that does not know of the latest renewal knows that the lease runs, and renews it at once.
         with self._store.together() if changed or trouble else self._store.soon():
@@ -657,6 +659,16 @@ class Endpoint:
         elif self.phase is Phase.JOINING:
             self._set_deadline(self._rest_of_join(), self._on_link_overdue)
         self._start_worker()
+
+    def adopt(self, record: EndpointRecord) -> None:
+        """Goes on with a running container whose record was lost, and was made anew of what the engine tells."""
+        self.restore(record)
+        self.troubles = dict.fromkeys(self.leases, ADOPTED)
+        with self._store.together():
+            self._save()
+            for lease in self._all_leases():
+                self._journal.remember(lease, self.origin)
+            self._journal.note("adopted", ADOPTED, self._all_leases(), logging.WARNING)
 
     def _rest_of_join(self) -> float:
         """The rest of JOIN_SECONDS, counted from CreateEndpoint even if the plugin has started again since.

@@ -5,8 +5,9 @@ Never asks the engine anything. Each fact may be missing or late: it is a help, 
 
 import logging
 import time
-from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from pathlib import Path
 
 from supervisor.engine.foreign_root import resolve
@@ -25,11 +26,15 @@ class EngineFound:
 
 @dataclass(frozen=True, slots=True)
 class EngineConnected:
-    """Its API answers; `data_root` is a path as dockerd sees it, `storage_driver` a word such as overlay2."""
+    """Its API answers; `data_root` is a path as dockerd sees it, `storage_driver` a word such as overlay2.
+
+    `own_name` is the driver that this plugin is to the engine, None if the engine does not tell.
+    """
 
     data_root: str
     version: str
     storage_driver: str = ""
+    own_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,24 @@ class ContainerSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class EndpointSeen:
+    """An endpoint of a running container on a network of a plugin, as the engine has it. Told only in a listing.
+
+    `mac`, the addresses and the gateway are None if the engine has none, or none that is one.
+    """
+
+    container: ContainerSeen
+    network_id: str
+    endpoint_id: str
+    sandbox_key: str
+    mac: str | None
+    address: IPv4Interface | None
+    address6: IPv6Interface | None
+    gateway: IPv4Address | None
+    options: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerGone:
     """It was removed."""
 
@@ -58,12 +81,18 @@ class ContainerGone:
 
 @dataclass(frozen=True, slots=True)
 class NetworkSeen:
-    """A network; `bridge` is the interface where the engine itself hands out addresses, `subnets` are those."""
+    """A network; `bridge` is the interface where the engine itself hands out addresses, `subnets` are those.
+
+    `options` are those of CreateNetwork, if `driver` is a plugin.
+    """
 
     id: str
     name: str
     bridge: str | None
     subnets: tuple[IPv4Network | IPv6Network, ...] = ()
+    driver: str = ""
+    ipam: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +107,22 @@ class NetworksListed:
     """The watcher has told all networks since `EngineConnected`."""
 
 
+@dataclass(frozen=True, slots=True)
+class ContainersListed:
+    """The watcher has told all containers and their endpoints since `NetworksListed`."""
+
+
 Fact = (
     EngineFound
     | EngineConnected
     | EngineLost
     | ContainerSeen
+    | EndpointSeen
     | ContainerGone
     | NetworkSeen
     | NetworkGone
     | NetworksListed
+    | ContainersListed
 )
 
 
@@ -98,6 +134,7 @@ class Engine:
         self.connected = False
         self.data_root = DEFAULT_DATA_ROOT
         self.storage_driver = ""  # not known
+        self.own_name: str | None = None
         self.containers: dict[str, ContainerSeen] = {}
         self.networks: dict[str, NetworkSeen] = {}
         self.listed: float | None = None
@@ -111,8 +148,9 @@ class Engine:
             case EngineFound(pid):
                 self.pid = pid
                 self._places.clear()
-            case EngineConnected(data_root, _, storage_driver):
+            case EngineConnected(data_root, _, storage_driver, own_name):
                 self.connected, self.data_root, self.storage_driver = True, data_root, storage_driver
+                self.own_name = own_name
                 self.listed, self._listing_from = None, time.monotonic()
                 self.containers.clear()
                 self._owners.clear()

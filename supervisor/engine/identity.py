@@ -48,8 +48,7 @@ class Identifier:
 
     def at_create(self, request: CreateEndpoint, taken: set[str]) -> Identity | None:
         """The container being started; `taken` are the ids of those with a live endpoint on this network."""
-        name = self._engine.network_name(request.network_id)
-        network = {request.network_id} if name is None else {request.network_id, name}
+        network = self._names_of(request.network_id)
         candidates = list(_stopped(self._mounted_roots.configurations(but=taken), network))
         if not candidates:
             candidates = list(_stopped(self._mounted_roots.untold(but=taken), network))
@@ -123,9 +122,25 @@ class Identifier:
         self._mistakes.pop(found.identity.id, None)
         return found.identity
 
+    def chosen_mac(self, container_id: str, network_id: str) -> str | None:
+        """The MAC address that the user has chosen for a container on this network."""
+        configuration = self._mounted_roots.configuration(container_id)
+        return self._mac_of(configuration, self._names_of(network_id)) if configuration else None
+
     def resolver_of(self, identity: Identity) -> UseResolver | None:
         """See supervisor.engine.resolver_file."""
         return resolver_of(self._engine, self._mounted_roots, identity.id)
+
+    def _names_of(self, network_id: str) -> set[str]:
+        """By which a configuration may call the network."""
+        name = self._engine.network_name(network_id)
+        return {network_id} if name is None else {network_id, name}
+
+    def _mac_of(self, container: Configuration, network: set[str]) -> str | None:
+        """The user's choice on the network with one of these names."""
+        host = self._mounted_roots.host_configuration(container.identity.id)
+        macs = {place.mac for place in _places(container, network)} - {None}
+        return next(iter(macs), container.mac if host and host.first_network in network else None)
 
     def _name_at_join(self, endpoint_id: str) -> str | None:
         """The container's name, if the store has it: the engine writes it between CreateEndpoint's answer and Join."""
@@ -166,8 +181,7 @@ class Identifier:
         host = self._mounted_roots.host_configuration(container.identity.id)
         if host is None:
             return True
-        macs = {place.mac for place in _places(container, network)} - {None}
-        mac = next(iter(macs), container.mac if host.first_network in network else None)
+        mac = self._mac_of(container, network)
         ports = request.exposed_ports in (None, container.exposed_ports)
         published = not request.published or host.published in (None, request.published)
         dns = request.exposed_ports is None or not host.dns or host.dns == request.dns  # else they are the daemon's

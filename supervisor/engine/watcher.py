@@ -6,11 +6,13 @@ hang for as long as dockerd does.
 
 import gc
 import logging
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_network
 from multiprocessing.connection import Connection
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 from docker.api.client import APIClient
 from docker.errors import DockerException, NotFound
@@ -20,6 +22,8 @@ from supervisor.engine.daemon import find_daemon
 from supervisor.engine.facts import (
     ContainerGone,
     ContainerSeen,
+    ContainersListed,
+    EndpointSeen,
     EngineConnected,
     EngineFound,
     EngineLost,
@@ -35,6 +39,9 @@ RECONNECT_SECONDS = 2.0  # at most: a dockerd that is back starts containers at 
 BRIDGE_NAME = "com.docker.network.bridge.name"
 EVENTS = {"type": ["container", "network"], "event": ["create", "destroy", "rename", "connect", "disconnect"]}
 BUILT_IN = ("bridge", "host", "ipvlan", "macvlan", "null", "overlay")  # drivers whose endpoints do not concern us
+MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+MOUNTS = Path("/proc/self/mountinfo")
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +70,8 @@ def _follow(socket_path: str, channel: Connection) -> None:
         info = client.info()
         events = client.events(decode=True, filters=EVENTS)
         try:
-            channel.send(EngineConnected(info["DockerRootDir"], info["ServerVersion"], info.get("Driver") or ""))
+            about = (info["DockerRootDir"], info["ServerVersion"], info.get("Driver") or "")
+            channel.send(EngineConnected(*about, _own_name(client)))
             for fact in _everything(client):
                 channel.send(fact)
             for event in events:
@@ -75,12 +83,25 @@ def _follow(socket_path: str, channel: Connection) -> None:
         client.close()
 
 
+def _own_name(client: APIClient) -> str | None:
+    """The name of the plugin whose id is in the paths that are mounted here: those of its root and of its state."""
+    mounts = MOUNTS.read_text(encoding="utf-8", errors="replace")
+    try:
+        plugins = client.plugins()  # type: ignore[no-untyped-call]
+    except DockerException as error:  # an engine of another make
+        log.debug("the engine does not tell its plugins: %s", error)
+        return None
+    return next((one["Name"] for one in plugins if one.get("Id") and one["Id"] in mounts), None)
+
+
 def _everything(client: APIClient) -> Iterator[Fact]:
-    for network in client.networks():
-        yield _network(network)
+    networks = [_network(network) for network in client.networks()]
+    yield from networks
     yield NetworksListed()
+    of_plugins = {network.id for network in networks if network.driver not in BUILT_IN}
     for container in client.containers(all=True):
-        yield from _container(client, container["Id"])
+        yield from _container(client, container["Id"], of_plugins)
+    yield ContainersListed()
 
 
 def _consequences(client: APIClient, event: dict[str, Any]) -> Iterator[Fact]:
@@ -104,9 +125,12 @@ def _consequences(client: APIClient, event: dict[str, Any]) -> Iterator[Fact]:
 
 
 def _network(network: dict[str, Any]) -> NetworkSeen:
-    options = network.get("Options") or {}
-    bridge = options.get(BRIDGE_NAME, "br-" + network["Id"][:12]) if network.get("Driver") == "bridge" else None
-    return NetworkSeen(network["Id"], network["Name"], bridge, tuple(_subnets(network)))
+    driver, options = network.get("Driver") or "", network.get("Options") or {}
+    bridge = options.get(BRIDGE_NAME, "br-" + network["Id"][:12]) if driver == "bridge" else None
+    implied = {"ipv6": "true"} if network.get("EnableIPv6") else {}  # as the API takes it at CreateNetwork
+    ipam = (network.get("IPAM") or {}).get("Driver") or ""
+    chosen = {} if driver in BUILT_IN else implied | _texts(options)
+    return NetworkSeen(network["Id"], network["Name"], bridge, tuple(_subnets(network)), driver, ipam, chosen)
 
 
 def _subnets(network: dict[str, Any]) -> Iterator[IPv4Network | IPv6Network]:
@@ -117,16 +141,48 @@ def _subnets(network: dict[str, Any]) -> Iterator[IPv4Network | IPv6Network]:
                 yield ip_network(pool["Subnet"], strict=False)
 
 
-def _container(client: APIClient, container_id: str) -> Iterator[Fact]:
+def _container(client: APIClient, container_id: str, listed: Collection[str] = ()) -> Iterator[Fact]:
+    """With its endpoints on the networks in `listed`."""
     try:
         seen = client.inspect_container(container_id)
     except NotFound:
         yield ContainerGone(container_id)
         return
-    endpoints = (n.get("EndpointID") for n in (seen["NetworkSettings"].get("Networks") or {}).values())
-    yield ContainerSeen(
+    settings = seen["NetworkSettings"]
+    live = [place for place in (settings.get("Networks") or {}).values() if place.get("EndpointID")]
+    container = ContainerSeen(
         id=seen["Id"],
         name=seen["Name"].lstrip("/"),
         hostname=seen["Config"].get("Hostname", ""),
-        endpoints=tuple(e for e in endpoints if e),
+        endpoints=tuple(place["EndpointID"] for place in live),
     )
+    yield container
+    for place in live:
+        if place.get("NetworkID") in listed and settings.get("SandboxKey"):
+            yield _endpoint(container, settings["SandboxKey"], place)
+
+
+def _endpoint(container: ContainerSeen, sandbox_key: str, place: dict[str, Any]) -> EndpointSeen:
+    mac = (place.get("MacAddress") or "").lower()
+    return EndpointSeen(
+        container=container,
+        network_id=place["NetworkID"],
+        endpoint_id=place["EndpointID"],
+        sandbox_key=sandbox_key,
+        mac=mac if MAC.fullmatch(mac) else None,
+        address=_read(IPv4Interface, f"{place.get('IPAddress')}/{place.get('IPPrefixLen')}"),
+        address6=_read(IPv6Interface, f"{place.get('GlobalIPv6Address')}/{place.get('GlobalIPv6PrefixLen')}"),
+        gateway=_read(IPv4Address, place.get("Gateway")),
+        options=_texts(place.get("DriverOpts") or {}),
+    )
+
+
+def _texts(options: dict[str, Any]) -> dict[str, str]:
+    return {name: str(value) for name, value in options.items()}
+
+
+def _read(kind: Callable[[Any], T], value: object) -> T | None:
+    try:
+        return kind(value)
+    except ValueError:
+        return None

@@ -29,6 +29,7 @@ from supervisor.contract.messages import (
 )
 from supervisor.domain.lease_states import LeaseState
 from supervisor.domain.phases import Phase
+from supervisor.driver.healing import Healing
 from supervisor.driver.host_access import HostAccess
 from supervisor.driver.networks import Networks
 from supervisor.driver.parents import Parents
@@ -73,6 +74,7 @@ class Questions:
         endpoints: Registry,
         host_access: HostAccess,
         parents: Parents,
+        healing: Healing,
         services: Callable[[], tuple[Child, ...]],
     ) -> None:
         self._process_manager = process_manager
@@ -83,6 +85,7 @@ class Questions:
         self._endpoints = endpoints
         self._host_access = host_access
         self._parents = parents
+        self._healing = healing
         self._services = services
         self._sampling: list[Respond] = []
         self._followers: list[_Follower] = []
@@ -106,12 +109,13 @@ class Questions:
             follower.respond(Unavailable("the plugin is stopping"))
 
     def _health(self, _: GetHealth, respond: Respond) -> None:
-        parts = (self._store, self._host_access, self._parents)
+        parts = (self._store, self._host_access, self._parents, self._healing)
         found = (*(text for part in parts for text in part.problems), *problems(self._endpoints))
         uptime = time.monotonic() - self._started
         counts = len(self._networks), len(self._endpoints)
         hints = tuple(view_hint(network, finding, self._engine) for network, finding in self._networks.findings())
-        respond(Health(not found, found, self.instance, uptime, *counts, self._engine.connected, hints))
+        healed = self._healing.healed
+        respond(Health(not found, found, self.instance, uptime, *counts, self._engine.connected, hints, healed))
 
     def _endpoint(self, asked: GetEndpoint, respond: Respond) -> None:
         found = [endpoint for endpoint in self._endpoints if is_called(endpoint, asked.name)]

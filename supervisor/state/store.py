@@ -40,6 +40,7 @@ class Store:
         call_later: Callable[[float, Callable[[], None]], object],
     ) -> None:
         self.problem: str | None = None
+        self.is_new = False  # there was no state
         self.committed: Callable[[], None] = lambda: None  # called when changes have come to the disk
         self._path = directory / "state.db"
         self._snapshot = snapshot
@@ -177,6 +178,7 @@ class Store:
     def _open(self) -> sqlite3.Connection:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        self.is_new = self._path.stat().st_size == 0
         migrations.refuse_newer(self._path)
         self._database = database = _connect(self._path.absolute().as_uri())
         database.execute("PRAGMA journal_mode = WAL")

@@ -32,8 +32,9 @@ from supervisor.contract.messages import (
 )
 from tests.api.fakes import FakeClient, http_over
 
+HEALED = ("network lan was lost and learnt from the engine",)
 HINT = HintView("lan", "br0", "no-uplink", "warning", "br0 has no uplink", "make the card a port of it")
-HEALTH = Health(True, (), "f00d", 12.5, 1, 2, engine_connected=True, hints=(HINT,))
+HEALTH = Health(True, (), "f00d", 12.5, 1, 2, engine_connected=True, hints=(HINT,), healed=HEALED)
 
 ENDPOINT = EndpointView(
     endpoint_id="e" * 64,
@@ -95,6 +96,7 @@ def test_healthy() -> None:
                     "remedy": "make the card a port of it",
                 }
             ],
+            "healed": list(HEALED),
         },
     )
 

@@ -60,6 +60,15 @@ def test_routes_to_containers() -> None:
     assert sorted(shown) == ["10.8.0.0/16 scope link", *there]
 
 
+def test_left_behind() -> None:
+    """One that an instance has left whose state is lost makes room for the next one's."""
+    link = LinkSpec(LinkKind.MACVLAN, CARD, on_host=True)
+    again = HostMacvlan(replace(SPEC, endpoint_id="host", link=link, mac="02:00:00:00:00:5f", mark=MARK + 1))
+    with Netlink() as netlink:
+        again.make(netlink)
+        assert netlink.require_link(NAME).group == MARK + 1
+
+
 def test_unused() -> None:
     """The sweep removes it if its network is not in the state any more."""
     with Netlink() as netlink:

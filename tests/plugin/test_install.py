@@ -13,6 +13,7 @@ from tests.lab.lab import Lab
 from tests.lab.plugin import Plugin
 from tests.lab.registry import ADDRESS, Registry
 from tests.plugin.conftest import create_network
+from tests.plugin.crash import await_instance
 from tests.plugin.judge import assert_leased, await_client
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
@@ -59,6 +60,40 @@ def _assert_works(lab: Lab, plugin: Plugin) -> None:
     assert len(lab.dhcp.messages(attachment.mac, "RELEASE")) == 1
 
 
+def _assert_outlives_its_plugin(lab: Lab, plugin: Plugin) -> None:
+    """A container keeps its lease when the plugin is removed by force and installed again, which learns of it and its
+    network from the engine; another one starts there; a restart gives the first one the same place."""
+    docker = lab.engine.docker
+    create_network(plugin, NETWORK)
+    containers = [Container.run(docker, "kept", f"--network={NETWORK}")]
+    try:
+        before = assert_leased(containers[0], NETWORK, lab.dhcp)
+        await_client(plugin, before)
+        seen = len(lab.dhcp.messages(before.mac))
+
+        plugin.remove()
+        docker("plugin", "install", "--grant-all-permissions", PUBLISHED)
+        plugin = Plugin.installed(lab.engine, PUBLISHED)
+        await_instance(plugin)
+
+        assert [message.kind for message in lab.dhcp.messages(before.mac)[seen:]] == ["REQUEST", "ACK"]
+        assert plugin.get("/healthz")[1]["healed"] == [
+            f"network {NETWORK} was lost and learnt from the engine",
+            f"container kept on network {NETWORK} was lost and taken over from the engine",
+        ]
+        assert assert_leased(containers[0], NETWORK, lab.dhcp) == before
+        containers.append(Container.run(docker, "new", f"--network={NETWORK}"))
+        assert_leased(containers[1], NETWORK, lab.dhcp)
+        docker("restart", "--time=0", "kept")
+        again = assert_leased(containers[0], NETWORK, lab.dhcp)
+        assert (again.mac, again.address) == (before.mac, before.address)
+    finally:
+        for container in containers:
+            container.remove()
+        docker("network", "rm", NETWORK)
+    assert len(lab.dhcp.messages(before.mac, "RELEASE")) == 2
+
+
 @pytest.mark.usefixtures("installed")
 def test_make_install(docker: Docker, lab: Lab) -> None:
     """It works; again, it takes its own place; while a network needs it the engine keeps it, and it says why."""
@@ -82,7 +117,8 @@ def test_make_install(docker: Docker, lab: Lab) -> None:
 @pytest.mark.usefixtures("installed", "registry")
 @pytest.mark.timeout(120)
 def test_from_a_registry(docker: Docker, lab: Lab) -> None:
-    """Pushed by make, removed here, installed from there; its log level is set as users set it."""
+    """Pushed by make, removed here, installed from there; its log level is set as users set it; removed once more below
+    a running container and installed again, it goes on with that."""
     _make(docker, "push", PUBLISHED)
     docker("plugin", "rm", PUBLISHED)
     docker("plugin", "install", "--grant-all-permissions", PUBLISHED)
@@ -95,3 +131,5 @@ def test_from_a_registry(docker: Docker, lab: Lab) -> None:
     docker("plugin", "enable", PUBLISHED)
     _assert_works(lab, plugin)
     wait_until(lambda: any(DEBUG in line for line in plugin.log()), "a line of that level")
+
+    _assert_outlives_its_plugin(lab, plugin)

@@ -57,6 +57,11 @@ class AnyLease(ABC):
         """The server or router that granted it, for messages."""
 
     @property
+    @abstractmethod
+    def is_guess(self) -> bool:
+        """Whether only the engine has told of the address, and no server of the lease yet."""
+
+    @property
     def search_list(self) -> tuple[str, ...]:
         """The domains in which a name is looked up."""
         return self.search
@@ -117,6 +122,10 @@ class Lease(AnyLease):
     @property
     def source(self) -> str:
         return str(self.server)
+
+    @property
+    def is_guess(self) -> bool:
+        return self.server is None and self.duration != 0
 
     @property
     def search_list(self) -> tuple[str, ...]:
@@ -187,6 +196,10 @@ class Lease6(AnyLease):
     def source(self) -> str:
         """A DUID is an opaque value that users compare with the server's own log."""
         return f"router {self.router}" if self.slaac else f"server {self.server.hex(':')}"
+
+    @property
+    def is_guess(self) -> bool:
+        return not self.server and not self.slaac
 
     @property
     def t1(self) -> float | None:

@@ -29,7 +29,7 @@ from workers.dhcp4.release import decline, release_by_broadcast
 from workers.dhcp4.udhcpc import MIN_LEASE_SECONDS, ClientEvent, ClientOptions, GaveUp
 from workers.endpoint.clients import Clients
 from workers.endpoint.lease_timers import LeaseTimers
-from workers.link.placement import Placement
+from workers.link.placement import Placement, on_link
 from workers.system.clock import boottime, slept
 from workers.system.deadlines import Deadlines
 
@@ -86,6 +86,8 @@ class LeaseManager:
             self.client_identity = replace(self.client_identity, hostname=attach.hostname)
             self._confirmed = False  # the server does not know it yet
         self._placement.joined, self._placement.mtu_limit = attach.gateway, mtu_limit
+        if self.lease.is_guess:
+            self.lease = on_link(interface, self.lease)
         self._refused = attach.arrived and self._is_dropped()  # by the server, which another process was told
         taken_over = attach.arrived and self.lease.runs(boottime()) and not self._refused
         if taken_over:

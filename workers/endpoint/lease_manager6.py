@@ -34,7 +34,7 @@ from workers.dhcp6.packet_socket import PacketSocket6
 from workers.dhcp6.release import decline
 from workers.endpoint.lease_timers import LeaseTimers
 from workers.link.mtu import fit_mtu
-from workers.link.placement6 import Placement6, kernel_lease
+from workers.link.placement6 import Placement6, kernel_lease, on_link6
 from workers.netlink.changes import address6_feed, drain
 from workers.system.clock import boottime
 from workers.system.deadlines import Deadlines
@@ -101,6 +101,8 @@ class LeaseManager6:
             self.client_identity = replace(self.client_identity, hostname=attach.hostname)
             self._confirmed = False  # the server does not know it yet
         self._placement.prepare(interface, slaac=self._is_slaac)
+        if self.lease is not None and self.lease.is_guess:
+            self.lease = on_link6(interface, self.lease)
         lease = self.lease
         # Also one whose end nobody saw: the kernel has taken its address off.
         if lease is not None and (lease.runs(boottime()) or (self._stays(lease) and not lease.slaac)):

@@ -26,6 +26,11 @@ log = logging.getLogger(__name__)
 class HostMacvlan(Macvlan):
     """The host's link on one network (workers.link.kind.EndpointLink)."""
 
+    def make(self, netlink: Netlink) -> None:
+        """Also takes the place of one that was left behind with a state that is lost."""
+        netlink.delete_link(self._name)
+        super().make(netlink)
+
     def _raise_silently(self, netlink: Netlink, parent: Link) -> None:
         try:
             for setting, value in SETTINGS.items():

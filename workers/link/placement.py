@@ -5,13 +5,14 @@ Logs each change, and reports a refusal of the kernel.
 
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from ipaddress import IPv4Address
 
-from workers.contract.lease import Lease
+from workers.contract.lease import NO_LEASE, Lease
 from workers.contract.messages import EndpointSpec, LeaseTrouble, Report, Trouble
 from workers.link.configure import configure, is_applied, unconfigure
 from workers.link.mtu import fit_mtu, follow_mtu
-from workers.netlink.operations import NetlinkError
+from workers.netlink.operations import Netlink, NetlinkError
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,18 @@ class Placement:
             return is_applied(interface, lease)
         except NetlinkError:
             return True
+
+
+def on_link(interface: str, guess: Lease) -> Lease:
+    """The lease of the address that is on the link: the engine tells of the container's first one.
+
+    Raises NetlinkError.
+    """
+    with Netlink() as netlink:
+        there = netlink.addresses(netlink.require_link(interface).index)
+    if not there or guess.address in there:
+        return guess if there else NO_LEASE
+    return replace(guess, address=there[0])
 
 
 def _tell(interface: str, changes: Iterable[str]) -> None:

@@ -7,6 +7,7 @@ router that changes and one that resigns are its business. Logs each change, and
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from ipaddress import IPv6Address, IPv6Interface
 
 from workers.contract.lease import Family, Lease6
@@ -130,6 +131,14 @@ def kernel_lease(interface: str, previous: Lease6 | None, *, keep: bool) -> Leas
     router = previous.router if previous else None
     dns, search = (previous.dns, previous.search) if previous else ((), ())
     return Lease6(address, b"", best.valid, now, best.preferred, dns=dns, search=search, router=router, slaac=True)
+
+
+def on_link6(interface: str, guess: Lease6) -> Lease6 | None:
+    """The lease of the address that is on the link: the engine tells of a container's first one."""
+    there = [
+        one.address for one in _addresses(interface) if one.address.network.prefixlen == guess.address.max_prefixlen
+    ]
+    return guess if guess.address in there else replace(guess, address=there[0]) if there else None
 
 
 def _addresses(interface: str) -> tuple[Address6, ...]:

@@ -19,18 +19,20 @@ class Swept:
     links: tuple[str, ...]
 
 
-def sweep(mark: int, owned: Collection[str], channel: Connection) -> None:
-    """Removes the links with this mark, except the `owned` container ends and VLANs; sends a `Swept` that names them.
+def sweep(mark: int, ends: Collection[str], parents: Collection[str] | None, channel: Connection) -> None:
+    """Removes the links with this mark, except these container ends and VLANs; sends a `Swept` that names them.
 
-    A link in a sandbox stays: a running container may need it, and it goes with the sandbox.
+    A link in a sandbox stays: a running container may need it, and it goes with the sandbox. If it is not known which
+    VLANs such links need (None), all of them stay, too.
     """
     removed = []
     try:
         with Netlink() as netlink:
             links = netlink.links()
             unused = [link for kind in KINDS.values() for link in kind.unused(links, mark)]
-            for link in (*unused, *(link for link in links if is_ours(link, mark))):
-                if link.name not in owned:
+            vlans = [link for link in links if is_ours(link, mark)] if parents is not None else []
+            for link in (*unused, *vlans):
+                if link.name not in (*ends, *(parents or ())):
                     netlink.delete_link(link.name)
                     removed.append(link.name)
     except (NetlinkError, OSError) as error:

@@ -1,49 +1,109 @@
-"""A daemon called dockerd whose API answers: no events, and the networks and containers that a file names.
+"""A daemon called dockerd whose API answers: no events, and the networks, containers and plugins that a file names.
 
-Run as a program: the socket's path, and the path of the file, which has one network's id a line, or a container's name
-and its endpoint's id.
+Run as a program: the socket's path, and the path of the file, a JSON object that `Told` has written.
 """
 
 import json
 import sys
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import ThreadingUnixStreamServer
 from threading import Event
 from typing import Any
 
+from tests.netns.process.fakeengine import Container
+from tests.netns.process.rig import EngineDaemon
 from workers.system.libc import take_name
 
+NAME = "net-dhcp:latest"
 VERSION = {"ApiVersion": "1.41", "MinAPIVersion": "1.12", "Version": "20.10.24"}
 INFO = {"DockerRootDir": "/var/lib/docker", "ServerVersion": VERSION["Version"]}
 QUIET = Event()
 
 
+@dataclass
+class Told:
+    """What the daemon tells. `plugin` is the id of the plugin, which the plugin finds in what is mounted in it."""
+
+    plugin: str = ""
+    networks: list[dict[str, Any]] = field(default_factory=list)
+    containers: list[dict[str, Any]] = field(default_factory=list)
+
+    def network(self, network_id: str, name: str = "", **options: str) -> None:
+        """One of the plugin's, with these options."""
+        self.networks.append(
+            {
+                "Id": network_id,
+                "Name": name or network_id[:12],
+                "Driver": NAME,
+                "IPAM": {"Driver": "null", "Config": [{"Subnet": "0.0.0.0/0"}]},
+                "Options": options,
+            }
+        )
+
+    def container(self, container: Container, name: str) -> None:
+        """One that runs."""
+        (address, length), (address6, length6) = (
+            (text.partition("/")[::2] if text else ("", "0")) for text in (container.address, container.address6)
+        )
+        place = {
+            "NetworkID": container.network_id,
+            "EndpointID": container.endpoint_id,
+            "MacAddress": container.mac,
+            "IPAddress": address,
+            "IPPrefixLen": int(length),
+            "GlobalIPv6Address": address6,
+            "GlobalIPv6PrefixLen": int(length6),
+            "Gateway": (container.default_route.split() + [""] * 3)[2],
+            "DriverOpts": container.options or None,
+        }
+        self.containers.append(
+            {
+                "Id": container.endpoint_id[::-1],
+                "Name": f"/{name}",
+                "Config": {"Hostname": name},
+                "NetworkSettings": {"SandboxKey": f"/run/netns/{container.sandbox}", "Networks": {"lan": place}},
+            }
+        )
+
+    def place(self, name: str) -> dict[str, Any]:
+        """What it tells of this container's place on its network."""
+        (found,) = (one for one in self.containers if one["Name"] == f"/{name}")
+        place: dict[str, Any] = found["NetworkSettings"]["Networks"]["lan"]
+        return place
+
+    def serve(self, daemon: EngineDaemon, path: Path) -> None:
+        """A daemon that tells this takes the place of this one; what it tells is in the file."""
+        self._write(path)
+        daemon.stop()
+        daemon.start("answeringengine", str(path))
+
+    def _write(self, path: Path) -> None:
+        inspected = {f"/containers/{one['Id']}/json": one for one in self.containers}
+        answers = {
+            "/version": VERSION,
+            "/info": INFO,
+            "/plugins": [{"Id": self.plugin, "Name": NAME}] if self.plugin else [],
+            "/networks": self.networks,
+            "/containers/json": self.containers,
+        }
+        path.write_text(json.dumps(answers | inspected))
+
+
 class Api(BaseHTTPRequestHandler):
     """What the watcher asks."""
 
-    networks = Path()
+    told = Path()
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        """The last word of the path decides."""
-        *_, kind, what = self.path.partition("?")[0].split("/")
-        if what == "events":
+        """As the file says; the path may begin with the API's version."""
+        path = self.path.partition("?")[0].removeprefix(f"/v{VERSION['ApiVersion']}")
+        if path == "/events":
             self._answer(None)
             QUIET.wait()
-        lines = [line.split() for line in self.networks.read_text().splitlines()]
-        names = [words[0] for words in lines if len(words) == 1]
-        containers = {words[0]: _container(*words) for words in lines if len(words) == 2}
-        if kind in containers:
-            self._answer(containers[kind])
-            return
-        answers: dict[str, Any] = {
-            "version": VERSION,
-            "info": INFO,
-            "networks": [{"Id": name, "Name": name[:12], "Driver": "net-dhcp"} for name in names],
-        }
-        is_list = kind == "containers"
-        self._answer([{"Id": name} for name in containers] if is_list else answers.get(what, []))
+        self._answer(json.loads(self.told.read_text())[path])
 
     def _answer(self, body: object) -> None:
         """None begins a stream."""
@@ -61,16 +121,10 @@ class Api(BaseHTTPRequestHandler):
         return "client"
 
 
-def _container(name: str, endpoint_id: str) -> dict[str, Any]:
-    """What the watcher reads of one, whose id is its name here."""
-    settings = {"Networks": {"lan": {"EndpointID": endpoint_id}}}
-    return {"Id": name, "Name": f"/{name}", "Config": {"Hostname": name}, "NetworkSettings": settings}
-
-
-def serve(path: str, networks: str) -> None:
+def serve(path: str, told: str) -> None:
     """The daemon's life."""
     take_name("dockerd")
-    Api.networks = Path(networks)
+    Api.told = Path(told)
     with ThreadingUnixStreamServer(path, Api) as server:
         server.serve_forever()
 

@@ -12,6 +12,7 @@ import pytest
 from tests.lab.command import run, wait_until
 from tests.lab.dhcp import DhcpServer, Ipv6Options, ServerOptions
 from tests.lab.network import BRIDGE, LAN_BRIDGE
+from tests.netns.process.answeringengine import Told
 from tests.netns.process.fakeengine import INTERFACE, Answer, Container, network_request
 from tests.netns.process.instances import Instances
 from tests.netns.process.rig import Rig
@@ -183,11 +184,10 @@ def test_parent_that_is_replaced_while_the_plugin_is_away(
     instances: Instances, rig: Rig, card: str, server: DhcpServer, tmp_path: Path
 ) -> None:
     """The next instance names the container that must be restarted, for as long as the engine has it there."""
-    known = tmp_path / "known"
-    container = rig.joined(rig.network(parent=card))
-    known.write_text(f"{container.network_id}\nweb {container.endpoint_id}\n")
-    rig.daemon.stop()
-    rig.daemon.start("answeringengine", str(known))
+    container, told = rig.joined(rig.network(parent=card)), Told()
+    told.network(container.network_id)
+    told.container(container, "web")
+    told.serve(rig.daemon, tmp_path / "told.json")
     instances.end()
     rig.machine.unplug(card)
     rig.machine.plug_in(card)

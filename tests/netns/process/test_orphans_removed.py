@@ -7,6 +7,7 @@ import pytest
 
 from tests.lab.command import run, wait_until
 from tests.lab.dhcp import DhcpServer
+from tests.netns.process.answeringengine import Told
 from tests.netns.process.fakeengine import Container, FakeEngine
 from tests.netns.process.instances import Instances
 from tests.netns.process.plugin import started_plugin
@@ -136,10 +137,9 @@ def test_networks_that_the_engine_does_not_have(rig: Rig, server: DhcpServer, tm
     known, used = (rig.engine.create_network(ignore_conflicts="true") for _ in range(2))
     rig.networks += [known, used]
     container = rig.joined(used)
-    listed = tmp_path / "networks"
-    listed.write_text(known)
-    rig.daemon.stop()
-    rig.daemon.start("answeringengine", str(listed))
+    told = Told()
+    told.network(known)
+    told.serve(rig.daemon, tmp_path / "told.json")
     wait_until(lambda: rig.engine.get("/healthz")["engine_connected"], "the watcher")
     phantom = rig.engine.create_network(ignore_conflicts="true")
 

@@ -13,7 +13,7 @@ import supervisor.engine.identity
 from supervisor.engine.container_files import Identity
 from supervisor.engine.facts import EngineLost
 from supervisor.engine.identity import MISTAKES, Identifier
-from tests.supervisor.dockerfiles import DATABASE, MAIL, OFFICE, WEB, DockerFiles, create_endpoint
+from tests.supervisor.dockerfiles import DATABASE, LAN, MAIL, OFFICE, WEB, DockerFiles, create_endpoint
 
 GIVEN = "02:11:22:aa:bb:cc"
 TCP, UDP, SCTP = 6, 17, 132
@@ -152,6 +152,15 @@ def test_told_apart_by_mac(two: DockerFiles, mac: str | None, mac_here: str | No
     assert identifier.at_create(create_endpoint(), set()) == WEB_IDENTITY
     given = identifier.at_create(replace(create_endpoint(), mac=GIVEN), set())
     assert (given and given.name) == "db"
+
+
+@pytest.mark.parametrize(("mac", "mac_here"), [(GIVEN.upper(), None), (None, GIVEN)], ids=["container", "network"])
+def test_chosen_mac(two: DockerFiles, mac: str | None, mac_here: str | None) -> None:
+    """The MAC that the user gave is known, running or not; none was given, or to no such container."""
+    two.configure(DATABASE, "db", mac=mac, mac_here=mac_here, running=True)
+    identifier = Identifier(two.engine)
+    assert [identifier.chosen_mac(one, LAN) for one in (DATABASE, WEB, MAIL)] == [GIVEN, None, None]
+    assert identifier.chosen_mac(DATABASE, OFFICE) is None
 
 
 def test_a_mac_for_another_network(two: DockerFiles) -> None:

@@ -19,6 +19,7 @@ from supervisor.contract.messages import (
     ListEndpoints,
     ListEvents,
 )
+from supervisor.driver.healing import Healing
 from supervisor.driver.host_access import HostAccess
 from supervisor.driver.networks import Networks
 from supervisor.driver.parents import Parents
@@ -67,12 +68,13 @@ class Plugin:
             endpoints,
             cast(HostAccess, self),
             cast(Parents, self),
+            cast(Healing, self),
             lambda: (),
         )
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """As those of the host's access and of parents."""
+        """As those of the host's access, of parents and of the healing."""
         return ()
 
     def endpoint(self, number: int, network_id: str = LAN, container: str | None = None) -> None:

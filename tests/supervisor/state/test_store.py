@@ -83,6 +83,20 @@ def _disk(tmp_path: Path) -> Iterator[Path]:
     run("umount", "--lazy", disk)
 
 
+def test_new(tmp_path: Path) -> None:
+    """It is told whether there was any state: not in an empty file, nor in one that cannot be read."""
+    seen = []
+    for content in (None, b"", None, b"nothing that could be read" * 500, None):
+        if content is not None:
+            for path in tmp_path.glob("state.db*"):
+                path.unlink()
+            (tmp_path / "state.db").write_bytes(content)
+        store = kept_in(tmp_path)
+        store.load()
+        seen.append(store.is_new)
+    assert seen == [True, True, False, True, False]
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_everything_is_found_again(tmp_path: Path, seed: int) -> None:
     """Whatever was put there, the next instance finds, and nothing else."""
