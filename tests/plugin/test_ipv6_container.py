@@ -3,14 +3,14 @@
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from ipaddress import IPv6Address
 from signal import SIGKILL
 
 import docker
 import pytest
 
-from tests.lab.command import wait_until
+from tests.lab.command import CommandFailed, wait_until
 from tests.lab.containers import Container
 from tests.lab.dhcp import DhcpServer, Ipv6Options, ServerOptions
 from tests.lab.images import BUSYBOX
@@ -92,11 +92,13 @@ def rival_network(lab: Lab, *options: str) -> Iterator[None]:
     lab.engine.docker("network", "rm", RIVAL)
 
 
-def default_routes(container: Container) -> tuple[str | None, str]:
-    """The IPv4 gateway, and the interface and source by which an IPv6 address elsewhere is reached."""
-    sandbox = Sandbox.of(container)
-    words = sandbox.run("ip", "-6", "route", "get", ELSEWHERE).split()
-    return sandbox.gateway(), words[words.index("src") + 1]
+def default_routes(container: Container) -> tuple[str | None, str | None]:
+    """The IPv4 gateway, and the source by which an IPv6 address elsewhere is reached; None where there is no route."""
+    sandbox, source = Sandbox.of(container), None
+    with suppress(CommandFailed):
+        words = sandbox.run("ip", "-6", "route", "get", ELSEWHERE).split()
+        source = words[words.index("src") + 1]
+    return sandbox.gateway(), source
 
 
 def renew_both(container: Container, plugin: Plugin, lab: Lab) -> None:
