@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from ipaddress import IPv6Address
 from signal import SIGKILL
 
@@ -39,14 +39,34 @@ def router(lab: Lab, dhcp: DhcpServer) -> None:
 
 
 @pytest.fixture
-def container(plugin: Plugin, router: None, no_leaks: None) -> Iterator[Container]:
-    """On a network with IPv6."""
+def networked(plugin: Plugin, router: None, no_leaks: None) -> Iterator[None]:
+    """There is a network with IPv6, on which a test may make a container `six`."""
     create_network(plugin, DUAL, "--opt", "ipv6=true")
-    container = Container(plugin.docker, "six")
-    Container.run(plugin.docker, container.name, f"--network={DUAL}", "--hostname=six", image=BUSYBOX)
-    yield container
-    container.remove()
+    yield
+    Container(plugin.docker, "six").remove()
     plugin.docker("network", "rm", DUAL)
+
+
+@pytest.fixture
+def container(plugin: Plugin, networked: None) -> Container:
+    """On the network."""
+    return Container.run(plugin.docker, "six", f"--network={DUAL}", "--hostname=six", image=BUSYBOX)
+
+
+@pytest.fixture
+def rival(plugin: Plugin) -> Iterator[str]:
+    """A network of Docker's own."""
+    plugin.docker("network", "create", RIVAL)
+    yield RIVAL
+    plugin.docker("network", "rm", RIVAL)
+
+
+@pytest.fixture
+def rival6(plugin: Plugin) -> Iterator[str]:
+    """The same with both families."""
+    plugin.docker("network", "create", "--ipv6", f"--subnet={RIVAL_SUBNET6}", RIVAL)
+    yield RIVAL
+    plugin.docker("network", "rm", RIVAL)
 
 
 def address_of(container: Container) -> str:
@@ -84,14 +104,6 @@ def test_restarts(container: Container, lab: Lab) -> None:
     assert len(lab.dhcp.messages(mac, "RELEASE")) == RESTARTS + 1
 
 
-@contextmanager
-def rival_network(lab: Lab, *options: str) -> Iterator[None]:
-    """A network of Docker's own."""
-    lab.engine.docker("network", "create", *options, RIVAL)
-    yield
-    lab.engine.docker("network", "rm", RIVAL)
-
-
 def default_routes(container: Container) -> tuple[str | None, str | None]:
     """The IPv4 gateway, and the source by which an IPv6 address elsewhere is reached; None where there is no route."""
     sandbox, source = Sandbox.of(container), None
@@ -111,39 +123,38 @@ def renew_both(container: Container, plugin: Plugin, lab: Lab) -> None:
     wait_until(lambda: len(lab.dhcp.messages6(duid, "RENEW")) > before, "a renewal over IPv6")
 
 
-def test_default_routes_of_another_network(container: Container, plugin: Plugin, lab: Lab) -> None:
+def test_default_routes_of_another_network(rival6: str, container: Container, plugin: Plugin, lab: Lab) -> None:
     """Docker gives both to the network that comes first in the alphabet. No renewal and no router takes them back, and
     when that network has gone they are the LAN's again."""
     ours = (str(SERVER), address_of(container))
     wait_until(lambda: default_routes(container) == ours, "the router's advertisement")
-    with rival_network(lab, "--ipv6", f"--subnet={RIVAL_SUBNET6}"):
-        lab.engine.docker("network", "connect", RIVAL, container.name)
-        theirs = container.attachment(RIVAL)
-        assert default_routes(container) == (theirs.gateway, str(theirs.address6))
-        renew_both(container, plugin, lab)
-        lab.dhcp.restart(ServerOptions(ipv6=Ipv6Options()))  # which begins with an advertisement
-        wait_until(lambda: "RTR-ADVERT" in lab.dhcp.log().rpartition("started, version")[2], "it")
-        assert default_routes(container) == (theirs.gateway, str(theirs.address6))
-        lab.engine.docker("network", "disconnect", RIVAL, container.name)
+    plugin.docker("network", "connect", rival6, container.name)
+    attachment = container.attachment(rival6)
+    theirs = (attachment.gateway, str(attachment.address6))
+    assert default_routes(container) == theirs
+
+    renew_both(container, plugin, lab)
+    lab.dhcp.restart(ServerOptions(ipv6=Ipv6Options()))
+    wait_until(lambda: "RTR-ADVERT" in lab.dhcp.log().rpartition("started, version")[2], "the router's next words")
+    assert default_routes(container) == theirs
+
+    plugin.docker("network", "disconnect", rival6, container.name)
     wait_until(lambda: default_routes(container) == ours, "the routes of before")
 
 
-def test_priority(router: None, plugin: Plugin, no_leaks: None, lab: Lab) -> None:
+def test_priority(rival: str, networked: None, plugin: Plugin, lab: Lab) -> None:
     """Docker 28 gives the IPv4 default route to the network of the highest priority, older engines give it to the first
     one in the alphabet; renewals leave it there."""
-    create_network(plugin, DUAL, "--opt", "ipv6=true")
+    container = Container(plugin.docker, "six")
+    plugin.docker("create", "--name", container.name, f"--network={rival}", BUSYBOX)
     api = docker.APIClient(base_url=f"unix://{lab.engine.socket}", version="auto")
-    with rival_network(lab):
-        container = Container(lab.engine.docker, "several")
-        lab.engine.docker("create", "--name", container.name, f"--network={RIVAL}", BUSYBOX)
-        wish = {"Container": container.name, "EndpointConfig": {"GwPriority": 1}}
-        path = f"v{api.api_version}/networks/{DUAL}/connect"  # this version of the SDK does not know the wish
-        api.post(f"http+docker://localhost/{path}", json=wish).raise_for_status()
-        container.start()
-        knows = tuple(map(int, api.api_version.split("."))) >= KNOWS_PRIORITIES
-        expected = str(SERVER) if knows else container.attachment(RIVAL).gateway
-        wait_until(lambda: default_routes(container) == (expected, address_of(container)), "the routers")
-        renew_both(container, plugin, lab)
-        assert default_routes(container) == (expected, address_of(container))
-        container.remove()
-    lab.engine.docker("network", "rm", DUAL)
+    wish = {"Container": container.name, "EndpointConfig": {"GwPriority": 1}}
+    path = f"v{api.api_version}/networks/{DUAL}/connect"  # this version of the SDK does not know the wish
+    api.post(f"http+docker://localhost/{path}", json=wish).raise_for_status()
+    container.start()
+    knows = tuple(map(int, api.api_version.split("."))) >= KNOWS_PRIORITIES
+    expected = (str(SERVER) if knows else container.attachment(rival).gateway, address_of(container))
+    wait_until(lambda: default_routes(container) == expected, "the router's advertisement")
+
+    renew_both(container, plugin, lab)
+    assert default_routes(container) == expected
