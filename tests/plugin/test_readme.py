@@ -24,7 +24,7 @@ README = (ROOT / "README.md").read_text()
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 DOCUMENTS = (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"))
 SOURCE_FILE = re.compile(r"`((?:api|supervisor|workers|tests)/[\w/]+\.\w+)`")
-NOTED = re.compile(r'\.note\(\s*"(\w+)"(?: if \w+ else "(\w+)")?')
+NOTED = re.compile(r'\.note(?:_of_lan)?\(\s*"(\w+)"(?: if \w+ else "(\w+)")?')
 # What stands for something else in the laboratory; Debian 12 has Compose as a command of its own.
 SUBSTITUTES = {"REGISTRY": ADDRESS, "docker compose": "docker-compose"}
 PUBLISHED = f"{ADDRESS}/net-dhcp:latest"
