@@ -70,6 +70,8 @@ LEASE_LIFE: dict[str, tuple[str, ...]] = {
     "The default route is where Docker puts it, and a renewal does not take it from another network": (
         "tests/plugin/test_what_the_server_says.py::test_default_route_of_another_network",
         "tests/plugin/test_what_the_server_says.py::test_gateway_that_docker_has_forgotten",
+        "tests/plugin/test_ipv6_container.py::test_default_routes_of_another_network",
+        "tests/plugin/test_ipv6_container.py::test_priority",
     ),
     "Operators see a refusal, a silent server, its return and the end of a lease": (
         f"{LIFE}::test_refused_renewal",
