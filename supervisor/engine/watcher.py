@@ -49,6 +49,7 @@ log = logging.getLogger(__name__)
 def run(socket_path: str, channel: Connection) -> None:
     """Watches until the supervisor is gone."""
     backoff = Backoff(first=0.5, cap=RECONNECT_SECONDS)
+    last = told = ""
     while not channel.poll():
         try:
             channel.send(EngineFound(find_daemon(socket_path)))
@@ -56,6 +57,10 @@ def run(socket_path: str, channel: Connection) -> None:
             reason = "the engine closed the stream of events"
         except (DockerException, RequestException, OSError) as error:
             reason = str(error)
+        if reason == last != told:  # what passes with a restart of the engine needs no word
+            log.warning("the engine is not followed: %s", reason)
+            told = reason
+        last = reason
         gc.collect()  # a broken connection stays open in the SDK's reference cycles, and an idle process collects none
         channel.send(EngineLost(reason))
         channel.poll(backoff.failed(0))
