@@ -92,7 +92,9 @@ class Parents:
         heard, known = self._watch.read(), self._listening[0] if self._listening else frozenset[int]()
         self._lost |= heard.lost
         self._joined |= heard.joined & known
-        if (heard.changed or self._lost or self._joined) and not self._is_gathering:
+        for parent in self._parents.values() if heard.missed else ():
+            parent.examined = False
+        if (heard.changed or heard.missed or self._lost or self._joined) and not self._is_gathering:
             self._is_gathering = True
             self._loop.call_later(GATHER_SECONDS, self._gathered)
 

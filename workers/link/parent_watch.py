@@ -43,12 +43,14 @@ class ParentState:
 class Heard:
     """`lost` are the ports of ours that a bridge has lost, `joined` the bridges that have got another's port.
 
-    `changed`: a link has changed, and it is for the listener to look at it.
+    `changed`: a link has changed, and it is for the listener to look at it. `missed`: so much has happened at once that
+    some of it was not heard.
     """
 
     lost: frozenset[str]
     joined: frozenset[int]
     changed: bool
+    missed: bool
 
 
 class ParentWatch:
@@ -93,16 +95,16 @@ class ParentWatch:
 
     def read(self) -> Heard:
         """Reads all that was heard since the last call."""
-        lost, joined, changed = set[str](), set[int](), False
+        lost, joined, changed, missed = set[str](), set[int](), False, False
         while True:
             try:
                 message = self._feed.recv(MESSAGE_BYTES)
             except BlockingIOError:
-                return Heard(frozenset(lost), frozenset(joined), changed)
+                return Heard(frozenset(lost), frozenset(joined), changed, missed)
             except OSError as error:
-                if error.errno != errno.ENOBUFS:  # some messages are lost
+                if error.errno != errno.ENOBUFS:
                     raise
-                changed = True
+                missed = True
                 continue
             if message[FAMILY_OFFSET] != AF_BRIDGE:
                 changed = True

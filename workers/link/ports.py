@@ -25,13 +25,15 @@ class Plugged:
 def plug_in(bridge: str, vlans: Mapping[str, int | None], channel: Connection) -> None:
     """Plugs in the ports that `vlans` names with their VLANs, if they are no ports now; sends a `Plugged`.
 
-    A port that somebody has given to another bridge stays there.
+    A port that somebody has given to another bridge stays there. What the kernel refuses is logged.
     """
+    plugged = Plugged({}, frozenset())
     try:
         with Netlink() as netlink:
-            channel.send(_plug_in(netlink, netlink.require_link(bridge, "bridge"), vlans))
+            plugged = _plug_in(netlink, netlink.require_link(bridge, "bridge"), vlans)
     except (NetlinkError, OSError) as error:
         log.warning("ports of %s not looked at: %s", bridge, error)
+    channel.send(plugged)
 
 
 def _plug_in(netlink: Netlink, bridge: Link, vlans: Mapping[str, int | None]) -> Plugged:
