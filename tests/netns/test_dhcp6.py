@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from ipaddress import IPv6Address, IPv6Network
+from ipaddress import IPv6Address, IPv6Interface, IPv6Network
 from pathlib import Path
 
 import pytest
@@ -25,6 +25,7 @@ from workers.dhcp6.native import NativeClient6, Report
 from workers.dhcp6.packet_socket import PacketSocket6
 from workers.dhcp6.release import decline, release
 from workers.dhcp6.router_advertisement import eui64
+from workers.link.placement6 import Placement6
 from workers.link.veth_bridge import VethOnBridge
 from workers.netlink.operations import Netlink
 from workers.system.clock import boottime
@@ -350,6 +351,33 @@ def test_slaac_with_radvd(radvd: Radvd) -> None:
     lease = lease_of(replace(SPEC6, ipv6=Ipv6.SLAAC))
     assert (lease.address.ip, lease.duration, lease.preferred) == (SLAAC, 600, 300)
     assert (lease.dns, lease.search, lease.router) == ((SERVER6,), ("lan.test",), ROUTER)
+
+
+def test_token(radvd: Radvd) -> None:
+    """The kernel makes an address that ends with the token, in place of the one that is made of the MAC; it stays when
+    another worker takes the link over."""
+    radvd.start(Advertised(((str(LAN6), 600, 300),)))
+    token, told = IPv6Address("::8000:0:0:1"), list[object]()
+    with new_namespace() as namespace:
+        with Netlink() as netlink:
+            netlink.move_link(netlink.require_link(CONTAINER_LINK), namespace)
+        with namespace.visit():
+            run(f"ip link set {CONTAINER_LINK} name eth0 up")
+            wait_until(lambda: global_addresses() == [SLAAC], "the address of the MAC", 20)
+            Placement6(told.append, token).prepare("eth0", slaac=True)
+            wait_until(global_addresses, "the address of the token", 20)
+            assert global_addresses() == [LAN6[int(token)]]
+
+            Placement6(told.append, token).prepare("eth0", slaac=True)
+
+            assert global_addresses() == [LAN6[int(token)]]
+    assert told == []
+
+
+def global_addresses() -> list[IPv6Address]:
+    """Those on the container's link."""
+    words = run("ip -6 -o addr show dev eth0 scope global").split()
+    return [IPv6Interface(words[i + 1]).ip for i, word in enumerate(words) if word == "inet6"]
 
 
 def test_two_routers(radvd: Radvd, tmp_path: Path) -> None:
