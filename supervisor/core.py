@@ -17,6 +17,7 @@ from typing import cast
 
 from supervisor.contract.errors import RequestError, Unavailable
 from supervisor.contract.messages import Request, Respond
+from supervisor.driver.admission import NotYet
 from supervisor.driver.healing import Healing
 from supervisor.driver.host_access import HostAccess
 from supervisor.driver.networks import Networks
@@ -26,7 +27,7 @@ from supervisor.driver.recovery import Recovery
 from supervisor.driver.registry import Registry
 from supervisor.driver.requests import DriverRequests
 from supervisor.engine.checks import engine_findings
-from supervisor.engine.facts import ContainerGone, Engine, EngineConnected, Fact
+from supervisor.engine.facts import ContainerGone, ContainersListed, Engine, EngineConnected, Fact
 from supervisor.ops.questions import Questions
 from supervisor.runtime.child import Child
 from supervisor.runtime.loop import Loop, Signals
@@ -39,6 +40,7 @@ from supervisor.state.store import Store
 from supervisor.state.tables import Snapshot
 
 TICK_SECONDS = 5.0
+AGAIN_SECONDS = 0.1  # until a request that came too early is looked at again
 STOP_DEADLINE_SECONDS = 5.0  # dockerd kills after 10
 
 log = logging.getLogger(__name__)
@@ -141,7 +143,8 @@ class Supervisor:
         """Does periodic work: tries a failed disk again, releases leases whose time is up, and so on."""
         self._loop.call_later(TICK_SECONDS, self._tick)
         self._store.heal()
-        self._orphans.release_overdue()
+        self._orphans.release_overdue(endpoint.spec for endpoint in self._endpoints)
+        self._bindings.prune(self._endpoints.places())
         self._drop_forgotten_networks()
         self._host_access.ensure()
         self._parents.look()
@@ -185,6 +188,8 @@ class Supervisor:
         self._watcher_spoke = True
         if isinstance(fact, ContainerGone):
             self._bindings.forget_container(fact.id)
+        elif isinstance(fact, ContainersListed):
+            self._bindings.forget_absent(self._engine.containers.keys(), fact.began, self._endpoints.places())
         elif isinstance(fact, EngineConnected):
             self._store.put_data_root(fact.data_root)
             for finding in engine_findings(self._engine) if len(self._networks) else ():
@@ -203,3 +208,5 @@ class Supervisor:
             self._handlers[type(request.body)](request.body, respond)
         except RequestError as error:
             respond(error)
+        except NotYet:
+            self._loop.call_later(AGAIN_SECONDS, lambda: self._on_request(request, respond))

@@ -25,6 +25,13 @@ from workers.contract.messages import EndpointSpec, Ipv6
 log = logging.getLogger(__name__)
 
 
+class NotYet(Exception):
+    """The lease that the container had is just being released: ask again in a moment.
+
+    What is released now and obtained before the server hears of it would be lost to the container that uses it.
+    """
+
+
 def admit(
     body: CreateEndpoint,
     options: NetworkOptions,
@@ -37,7 +44,7 @@ def admit(
 
     The endpoint claims a lease that waits for its container. If the container has an endpoint already, the engine has
     lost the answer to the request for that one, and starts the container again: that endpoint is retired. Raises
-    InvalidRequest, and Conflict for an id or a client identifier that is in use.
+    InvalidRequest, Conflict for an id or a client identifier that is in use, and NotYet, which does not come for ever.
     """
     chosen, options = _chosen(body, options)
     identity, key = _identify(body, chosen.id, options.mac_by_name, others, identifier)
@@ -107,9 +114,12 @@ def _made(  # noqa: PLR0917  what an endpoint is made of
         user_class=options.user_class,
         fqdn=options.register_dns,
     )
-    strangers = [e for e in others if not (identity and e.identity and e.identity.id == identity.id)]
+    strangers = [e for e in others if not (e.is_ending or (identity and e.identity and e.identity.id == identity.id))]
     _refuse_second_client(client, mac, strangers)
-    leases = bindings.claim(remembered, Client(mac, client))
+    ours = Client(mac, client)
+    _await_releases(ours, body.network_id, others, bindings)
+    remembered = bindings.recall(body.network_id, key)  # an endpoint that has given way has left it a lease
+    leases = bindings.claim(remembered, ours)
     lease, lease6 = leases.get(Family.IPV4), leases.get(Family.IPV6)
     last = remembered.addresses if remembered else {}
     spec = EndpointSpec(
@@ -164,14 +174,25 @@ def _refuse_second_client(client: ClientIdentity, mac: str, others: Collection[E
         raise Conflict(f"option client_id: this identifier is in use on this network, by container {name}")
 
 
+def _await_releases(client: Client, network_id: str, others: Collection[Endpoint], bindings: Bindings) -> None:
+    """Raises NotYet while somebody releases a lease that servers take for this client's."""
+    former = [e for e in others if e.is_ending and e.client.is_confused_with(client, e.spec.families)]
+    given_way = [e.gives_way() for e in former]
+    if bindings.is_releasing(network_id, client) or not all(given_way):
+        raise NotYet
+
+
 def _identify(
     body: CreateEndpoint, chosen_id: str | None, by_name: bool, others: Collection[Endpoint], identifier: Identifier
 ) -> tuple[Identity | None, str | None]:
     """The container if it is known, and the key of its identity if no other endpoint has it."""
     taken = {e.identity.id for e in others if e.identity and not e.may_be_forgotten}
+    ended = {e.identity.id for e in others if e.identity and e.is_ending and not e.is_awaited}
     identity = identifier.at_create(body, taken)
+    if identity is None and ended:
+        identity = identifier.at_create(body, taken - ended)
     key = key_of(body, chosen_id, by_name, identity)
-    owner = next((e for e in others if key is not None and e.origin.key == key), None)
+    owner = next((e for e in others if key is not None and e.origin.key == key and not e.is_ending), None)
     if owner is None:
         return identity, key
     if owner.identity and identifier.at_create(body, taken - {owner.identity.id}) == owner.identity:

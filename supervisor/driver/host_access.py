@@ -77,11 +77,13 @@ class HostAccess:
         if host is not None and host.phase is Phase.CREATED:
             host.attach()
         elif host is None and network.id not in self._resting and not self._endpoints.is_ending(network.id):
-            host = self._endpoints.add_host(self._spec(network), Origin(key=KEY))
-            host.create(partial(self._on_created, network.id))
+            self._create(network)
 
-    def _spec(self, network: Network) -> EndpointSpec:
-        """The network's id stands for the host's endpoint: the interface keeps its name and its MAC address."""
+    def _create(self, network: Network) -> None:
+        """The network's id stands for the host's endpoint: the interface keeps its name and its MAC address.
+
+        While a lease of the host's is being released, the next call of `ensure` tries again.
+        """
         options, binding = network.options, self._bindings.recall(network.id, KEY)
         mac = local_mac(hashlib.sha256(f"{network.id}\0{KEY}".encode()).digest()[:5])
         client = replace(
@@ -90,9 +92,11 @@ class HostAccess:
             user_class=options.user_class,
             fqdn=options.register_dns,
         )
+        if self._bindings.is_releasing(network.id, Client(mac, client)):
+            return
         lease = self._bindings.claim(binding, Client(mac, client)).get(Family.IPV4)
         last = binding.addresses.get(Family.IPV4) if binding else None
-        return EndpointSpec(
+        spec = EndpointSpec(
             network_id=network.id,
             endpoint_id=network.id,
             link=replace(options.link, on_host=True),
@@ -106,6 +110,8 @@ class HostAccess:
             remembered=lease if isinstance(lease, Lease) else None,
             mtu=options.mtu,
         )
+        host = self._endpoints.add_host(spec, Origin(key=KEY))
+        host.create(partial(self._on_created, network.id))
 
     def _on_created(self, network_id: str, answer: Answer | RequestError) -> None:
         if self._stopped or self._networks.find(network_id) is None:

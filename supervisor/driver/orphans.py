@@ -2,19 +2,20 @@
 
 import logging
 import secrets
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
 from supervisor.runtime.jobs import ask
 from supervisor.runtime.loop import Loop
 from supervisor.runtime.process_manager import ProcessManager
-from supervisor.state.bindings import Bindings
+from supervisor.state.bindings import Bindings, Client
 from supervisor.state.records import Binding
 from workers.contract.lease import Family
 from workers.contract.messages import Deleted, EndpointSpec, Ipv6
 from workers.entry.jobs import give_back, remove
 from workers.link.sweep import Swept, sweep
 
-RELEASE_DEADLINE_SECONDS = 8.0
+RELEASE_DEADLINE_SECONDS = 3.5  # a container that comes back waits for the release of its lease
+MOST_RELEASES = 8  # that begin together: each has a process of its own
 REMOVE_DEADLINE_SECONDS = 4.0
 SWEEP_DEADLINE_SECONDS = 1.5  # shorter than the wait of the first request
 
@@ -49,9 +50,13 @@ class Orphans:
         words = ("nd-sweep", sweep, self._mark, ends, parents)
         ask(self._process_manager, self._loop, *words, deadline=deadline, answer=swept)
 
-    def release_overdue(self) -> None:
-        """Releases the leases that have waited long enough for their container. Call it often."""
-        for waiting in self._bindings.overdue():
+    def release_overdue(self, endpoints: Iterable[EndpointSpec]) -> None:
+        """Releases the leases that have waited long enough for their container. Call it often.
+
+        It costs none of the `endpoints` its own lease.
+        """
+        in_use = [(spec.network_id, Client(spec.mac, spec.client_identity)) for spec in endpoints]
+        for waiting in self._bindings.overdue(in_use)[:MOST_RELEASES]:
             self._release(waiting)
 
     def remove_link(self, endpoint_id: str, done: Callable[[], None]) -> None:
@@ -64,23 +69,22 @@ class Orphans:
         ask(self._process_manager, self._loop, "nd-remove", remove, endpoint_id, deadline=deadline, answer=removed)
 
     def _release(self, one: Binding) -> None:
-        leases = self._bindings.claim(one)
+        leases = self._bindings.begin_release(one)
         if not leases:
             return  # they have expired
-        left = self._bindings.recall(one.network_id, one.key)
         owner = (one.network_id, secrets.token_hex(32), one.link, one.mac, one.client_identity)
         ipv6 = Ipv6.DHCP if Family.IPV6 in leases else Ipv6.OFF
         spec = EndpointSpec(*owner, lease_timeout=0, mark=self._mark, ipv6=ipv6)
 
         def done(report: object | None) -> None:
             unreleased = report.unreleased if isinstance(report, Deleted) else leases.keys()
-            came = self._bindings.recall(one.network_id, one.key) != left
-            for family, lease in leases.items():
-                if family not in unreleased:
-                    text = "lease of %s released: nobody came for it"
-                    log.info(text, lease.address.ip, extra={"network": one.network_id})
-                elif not came:
-                    self._bindings.set_aside(spec, one.key, lease, give_back=True)
+            released = leases.keys() - unreleased
+            for family in released:
+                text = "lease of %s released: nobody came for it"
+                log.info(text, leases[family].address.ip, extra={"network": one.network_id})
+            self._bindings.end_release(one.network_id, one.key, leases, released)
+            if report is None:  # its process was killed, and may have left its link behind
+                self.remove_link(spec.endpoint_id, lambda: None)
 
         deadline = RELEASE_DEADLINE_SECONDS
         ask(self._process_manager, self._loop, "nd-release", give_back, spec, leases, deadline=deadline, answer=done)

@@ -21,7 +21,7 @@ from supervisor.runtime.loop import Loop
 from supervisor.runtime.process_manager import ProcessManager
 from supervisor.runtime.shared_memory import give_back
 from supervisor.runtime.spare_worker import SpareWorker
-from supervisor.state.bindings import Bindings
+from supervisor.state.bindings import Bindings, Place
 from supervisor.state.records import EndpointRecord, Origin
 from supervisor.state.store import Store
 from workers.contract.messages import EndpointSpec
@@ -89,6 +89,10 @@ class Registry:
     def is_ending(self, endpoint_id: str) -> bool:
         """Whether the worker of an endpoint that has ended may still remove the link."""
         return endpoint_id in self._ending
+
+    def places(self) -> set[Place]:
+        """The bindings that endpoints have."""
+        return {(e.spec.network_id, e.origin.key) for e in self if e.origin.key is not None}
 
     def networks(self) -> set[str]:
         """The ids of the networks that have an endpoint of a container."""

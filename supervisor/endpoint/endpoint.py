@@ -33,7 +33,7 @@ from supervisor.endpoint.worker_process import WorkerProcess
 from supervisor.engine.checks import identity_lost, overlaps
 from supervisor.engine.container_files import Identity
 from supervisor.runtime.loop import Timer
-from supervisor.state.bindings import is_found, key_of_container
+from supervisor.state.bindings import Client, is_found, key_of_container
 from supervisor.state.records import EndpointRecord, LeaseRecord, Origin
 from workers.contract import messages as w
 from workers.contract.lease import AnyLease, Family, Lease, Lease6, Route
@@ -46,6 +46,7 @@ PROMPT_SECONDS = 1.0  # in which Join comes unless the engine lost the answer to
 GONE_SECONDS = 5.0  # in which Leave comes when a sandbox ends in order
 LEAVE_SECONDS = 4.0  # release (2 s), udhcpc's end (1 s)
 DELETE_SECONDS = 6.0  # release from the host's side (2 s), udhcpc's end, a link made again and removed
+GIVE_WAY_SECONDS = 3.0  # a release takes less; with the longest first lease it is less than the engine's 30 s
 EXIT_SECONDS = 2.0  # after the worker's last report: it has a link to remove
 ADOPTED = "its state was lost; taken over from the engine, and no server has confirmed the lease yet"
 
@@ -142,6 +143,8 @@ class Endpoint:
         self._routes: tuple[Route, ...] = ()
         self._gateway: IPv4Address | None = None
         self._keep_leases = False
+        self._releases_nothing = False
+        self._gives_way: Timer | None = None
 
     @property
     def identity(self) -> Identity | None:
@@ -167,6 +170,21 @@ class Endpoint:
     def has_sandbox(self) -> bool:
         """Whether the engine has joined it to a container that has not left yet."""
         return self.phase in (Phase.JOINING, Phase.JOINED)
+
+    @property
+    def client(self) -> Client:
+        """The client as servers know it."""
+        return Client(self.spec.mac, self.spec.client_identity)
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether its leases are being released and its link removed."""
+        return self.phase is Phase.DELETING
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether the engine waits for its end, and so cannot have started its container again."""
+        return self._pending.awaits(Phase.DELETING)
 
     def record(self) -> EndpointRecord:
         """The record from which the next instance of the plugin goes on."""
@@ -563,6 +581,34 @@ class Endpoint:
             self._set_leases_aside()
             self.delete()
 
+    def gives_way(self) -> bool:
+        """Whether the next endpoint of its container may begin: it would lose a lease that this one still releases.
+
+        So this one is given GIVE_WAY_SECONDS to end, and then releases nothing any more.
+        """
+        if self._releases_nothing or (self.leases and not self._held()):
+            return True
+        if self._gives_way is None:
+            self._gives_way = self._context.loop.call_later(GIVE_WAY_SECONDS, self._give_way)
+        return False
+
+    def _give_way(self) -> None:
+        """Ends the process that releases: nobody knows whether a server has heard it.
+
+        Its successor only removes the link. The lease waits for nobody, as the next endpoint asks for its address anew.
+        """
+        if not self.is_ending:
+            return
+        self._journal.say("its container is started again, so it does not release its lease any more", logging.WARNING)
+        self._releases_nothing = True
+        unclaimed = self._unclaimed(self.leases)
+        self._mark_given_back(self.leases)
+        with self._store.together():
+            self._store.put_endpoint(replace(self.record(), phase=Phase.LEFT))
+            for lease in unclaimed:
+                self._journal.set_aside(lease, self.origin)
+        self.worker.kill()
+
     def _begin_deletion(self, reason: str) -> None:
         """Answers the requests that wait for the creation with the reason."""
         self._advance(EndpointEvent.DELETE)
@@ -572,8 +618,7 @@ class Endpoint:
     def _on_deleted(self, unreleased: frozenset[Family]) -> None:
         """The worker removes the link next. Until then the record stays on disk, so the next instance can do it."""
         self._advance(EndpointEvent.DELETED)
-        waiting = [record.lease for family, record in self.leases.items() if family in unreleased]
-        waiting += self._unclaimed(self.leases)
+        waiting = [] if self._releases_nothing else self._unreleased(unreleased)
         self._mark_given_back(self.leases)
         with self._store.together():
             self._store.put_endpoint(replace(self.record(), phase=Phase.LEFT))
@@ -582,6 +627,11 @@ class Endpoint:
             text = "deleted, lease to be released later" if unreleased else "deleted"
             self._journal.note("deleted", text, self._all_leases())
         self._end()
+
+    def _unreleased(self, unreleased: frozenset[Family]) -> list[AnyLease]:
+        """The leases that wait for the container: these, and remembered ones."""
+        leases = [record.lease for family, record in self.leases.items() if family in unreleased]
+        return leases + self._unclaimed(self.leases)
 
     def _unclaimed(self, obtained: Container[Family]) -> list[AnyLease]:
         """The remembered leases of families that obtained no other: they go on waiting for their container."""
@@ -634,7 +684,8 @@ class Endpoint:
 
     def _start_worker(self) -> None:
         """Starts a successor, and gives it the work that its predecessor had left."""
-        resume = w.Resume(tuple(self._all_leases()), self._held()) if self.leases else None
+        known = self.leases or self._releases_nothing
+        resume = w.Resume(tuple(self._all_leases()), self._held()) if known else None
         self.worker.start(resume, reclaims=resume is None and self.phase is Phase.DELETING)
         if self.has_sandbox:
             self._attach()
@@ -652,6 +703,7 @@ class Endpoint:
         self.leases = {one.lease.family: one for one in record.leases}
         self._routes, self._gateway = record.routes, record.gateway
         self.recovering = self.has_sandbox
+        self._releases_nothing = self.phase is Phase.LEFT and not self.leases
         if self.phase in (Phase.CREATING, Phase.LEAVING, Phase.LEFT):
             self._advance(EndpointEvent.DELETE)
         elif self.phase is Phase.CREATED:

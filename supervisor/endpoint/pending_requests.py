@@ -15,6 +15,10 @@ class PendingRequests:
         """Keeps the request until the end of `phase`."""
         self._pending.append((phase, respond))
 
+    def awaits(self, phase: Phase) -> bool:
+        """Whether a request waits for the end of `phase`."""
+        return any(awaited is phase for awaited, _ in self._pending)
+
     def answer(self, phase: Phase, result: Answer | RequestError) -> None:
         """Answers all requests that wait for the end of `phase`."""
         responds = [respond for awaited, respond in self._pending if awaited is phase]

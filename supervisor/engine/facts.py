@@ -109,7 +109,12 @@ class NetworksListed:
 
 @dataclass(frozen=True, slots=True)
 class ContainersListed:
-    """The watcher has told all containers and their endpoints since `NetworksListed`."""
+    """The watcher has told all containers and their endpoints since `NetworksListed`, of a list begun at `began`.
+
+    That is a Unix time.
+    """
+
+    began: float = 0.0
 
 
 Fact = (

@@ -7,6 +7,7 @@ hang for as long as dockerd does.
 import gc
 import logging
 import re
+import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_network
@@ -104,9 +105,10 @@ def _everything(client: APIClient) -> Iterator[Fact]:
     yield from networks
     yield NetworksListed()
     of_plugins = {network.id for network in networks if network.driver not in BUILT_IN}
+    began = time.time()
     for container in client.containers(all=True):
         yield from _container(client, container["Id"], of_plugins)
-    yield ContainersListed()
+    yield ContainersListed(began)
 
 
 def _consequences(client: APIClient, event: dict[str, Any]) -> Iterator[Fact]:

@@ -7,7 +7,7 @@ does not come in time, they are released.
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ from workers.contract.messages import EndpointSpec
 from workers.system.clock import boottime
 
 FORGET_SECONDS = 90 * 86400.0
+MOST_IDLE = 2000  # bindings that no endpoint has and whose leases nobody will release; the oldest go first
 LOCAL_MAC_PREFIX = "02"  # locally administered, unicast: IEEE 802, clause 8
 
 
@@ -41,6 +42,11 @@ def key_of_container(container_id: str) -> str:
     return f"container:{container_id}"
 
 
+def is_of_no_owner(key: str) -> bool:
+    """Whether the key only names a lease that waits for its release: nobody comes for it."""
+    return key.partition(":")[0] in ("endpoint", "left")
+
+
 def is_found(key: str | None) -> bool:
     """Whether the key comes from the engine's files, not from the user."""
     return key is not None and key.partition(":")[0] in ("container", "name")
@@ -57,6 +63,9 @@ def mac_of_name(network_id: str, name: str) -> str:
     return local_mac(digest[:5])
 
 
+Place = tuple[str, str]  # a network and a key
+
+
 class Client(NamedTuple):
     """A client as servers know it: both families have one of their own."""
 
@@ -69,13 +78,25 @@ class Client(NamedTuple):
             return self.identity.duid, self.identity.iaid
         return self.mac, self.identity.client_id
 
+    def is_confused_with(self, other: "Client", families: Iterable[Family]) -> bool:
+        """Whether a server of one of these families takes both for one: what one releases is the other's.
+
+        A DHCPv4 server goes by the client identifier, and then the MAC address is only where it sends to.
+        """
+        same = {
+            Family.IPV4: self.identity.client_id == other.identity.client_id,
+            Family.IPV6: self.known_by(Family.IPV6) == other.known_by(Family.IPV6),
+        }
+        return any(same[family] for family in families)
+
 
 class Bindings:
     """All bindings, on disk as well."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._bindings: dict[tuple[str, str], Binding] = {}
+        self._bindings: dict[Place, Binding] = {}
+        self._releasing: set[Place] = set()
 
     def __iter__(self) -> Iterator[Binding]:
         return iter(self._bindings.values())
@@ -86,10 +107,7 @@ class Bindings:
         for one in bindings:
             leases = {family: lease for family, lease in one.leases.items() if lease.runs(now)}
             release_at = now + COMEBACK_SECONDS if leases and one.release_at is not None else None
-            if leases or time.time() - one.updated < FORGET_SECONDS:
-                self._bindings[one.network_id, one.key] = replace(one, leases=leases, release_at=release_at)
-            else:
-                self._store.drop_binding(one.network_id, one.key)
+            self._bindings[one.network_id, one.key] = replace(one, leases=leases, release_at=release_at)
 
     def recall(self, network_id: str, key: str | None) -> Binding | None:
         """The last binding of the owner of the key."""
@@ -124,23 +142,106 @@ class Bindings:
             binding = self._with(spec, key, lease)
             self._put(replace(binding, leases=binding.leases | {lease.family: lease}, release_at=until))
 
-    def overdue(self) -> tuple[Binding, ...]:
-        """The bindings whose owner did not come in time for the leases that wait."""
+    # Leases whose owner does not come are released.
+
+    def overdue(self, in_use: Collection[tuple[str, Client]] = ()) -> tuple[Binding, ...]:
+        """The bindings whose owner did not come in time for the leases that wait, and that nobody releases yet.
+
+        A lease is left out while a client that is `in_use` on the network would lose its own by the release.
+        """
         now = boottime()
-        return tuple(one for one in self if one.release_at is not None and one.release_at <= now)
+        return tuple(
+            one
+            for one in self
+            if one.release_at is not None
+            and one.release_at <= now
+            and _place(one) not in self._releasing
+            and not any(network_id == one.network_id and _shares_lease(one, client) for network_id, client in in_use)
+        )
+
+    def begin_release(self, one: Binding) -> dict[Family, AnyLease]:
+        """Returns the leases that are to be released. They stay on disk until `end_release`, in case we die before."""
+        leases = {family: lease for family, lease in one.leases.items() if lease.runs(boottime())}
+        if leases:
+            self._releasing.add(_place(one))
+        self._put_waiting(one, leases)
+        return leases
+
+    def end_release(
+        self, network_id: str, key: str, leases: dict[Family, AnyLease], released: Iterable[Family]
+    ) -> None:
+        """The leases of the families in `released` wait no more, the others are tried again later.
+
+        A lease that has another endpoint meanwhile is that one's.
+        """
+        self._releasing.discard((network_id, key))
+        one = self.recall(network_id, key)
+        if one is None:
+            return
+        ours = {family for family, lease in leases.items() if one.leases.get(family) == lease}
+        left = {family: lease for family, lease in one.leases.items() if family not in ours.intersection(released)}
+        if ours and left:
+            self._put(replace(one, leases=left, release_at=boottime() + COMEBACK_SECONDS))
+        else:
+            self._put_waiting(one, left)
+
+    def is_releasing(self, network_id: str, client: Client) -> bool:
+        """Whether a release is under way that would cost this client its own lease."""
+        under_way = (self._bindings[place] for place in self._releasing if place in self._bindings)
+        return any(one.network_id == network_id and _shares_lease(one, client) for one in under_way)
+
+    # What is of no use any more is forgotten.
 
     def forget_container(self, container_id: str) -> None:
-        """The container was removed. Leases that wait for it stay until they are due."""
+        """The container was removed. Leases that wait for it stay until they are released."""
         self._forget(lambda one: one.key == key_of_container(container_id))
 
     def forget_network(self, network_id: str) -> None:
-        """The network was removed. Leases that wait stay until they are due."""
+        """The network was removed. Leases that wait stay until they are released."""
         self._forget(lambda one: one.network_id == network_id)
 
+    def forget_absent(self, container_ids: Collection[str], listed: float, used: Collection[Place]) -> None:
+        """The engine has only these containers, as of a list that began at this Unix time: the others were removed."""
+        present = {key_of_container(container_id) for container_id in container_ids}
+        self._forget(
+            lambda one: (
+                one.key.startswith(key_of_container(""))
+                and one.key not in present
+                and one.updated < listed
+                and _place(one) not in used
+            )
+        )
+
+    def prune(self, used: Collection[Place]) -> None:
+        """Forgets leases that have run out, and the bindings that are too old or too many. Call it often.
+
+        `used` are the bindings of endpoints.
+        """
+        now, oldest = boottime(), time.time() - FORGET_SECONDS
+        for one in tuple(self):
+            if _place(one) not in self._releasing and not all(lease.runs(now) for lease in one.leases.values()):
+                self._put_waiting(one, {family: lease for family, lease in one.leases.items() if lease.runs(now)})
+        idle = [one for one in self if one.release_at is None and _place(one) not in used]
+        idle.sort(key=lambda one: one.updated, reverse=True)
+        old = [one for one in idle[:MOST_IDLE] if one.updated < oldest and not one.leases]
+        self._drop(map(_place, (*old, *idle[MOST_IDLE:])))
+
     def _forget(self, concerned: Callable[[Binding], bool]) -> None:
-        gone = [place for place, one in self._bindings.items() if concerned(one) and not one.leases]
+        """Drops bindings whose owner has gone, and marks those that have a lease to be released.
+
+        A kept lease is not released: it runs out at the server.
+        """
+        gone = [one for one in self if concerned(one)]
         with self._store.together():
-            for place in gone:
+            for one in gone:
+                if one.release_at is None:
+                    self._drop([_place(one)])
+                elif not one.ownerless:
+                    self._put(replace(one, ownerless=True))
+
+    def _drop(self, places: Iterable[Place]) -> None:
+        with self._store.together():
+            for place in places:
                 del self._bindings[place]
                 self._store.drop_binding(*place)
 
@@ -149,12 +250,16 @@ class Bindings:
         known = self.recall(spec.network_id, key)
         others = _leases_of_others(known, Client(spec.mac, spec.client_identity)) if known is not None else {}
         if known is not None and others:
-            self._put(replace(known, key=f"left:{next(iter(others.values())).address.ip}", leases=others))
+            if known.release_at is not None:
+                self._put(replace(known, key=f"left:{next(iter(others.values())).address.ip}", leases=others))
             self._put_waiting(known, {family: one for family, one in known.leases.items() if family not in others})
 
     def _put_waiting(self, binding: Binding, leases: dict[Family, AnyLease]) -> None:
         """These leases of the binding go on waiting, the others do not."""
-        self._put(replace(binding, leases=leases, release_at=binding.release_at if leases else None))
+        if not leases and (binding.ownerless or is_of_no_owner(binding.key)):
+            self._drop([_place(binding)] if _place(binding) in self._bindings else [])
+        elif leases != binding.leases:
+            self._put(replace(binding, leases=leases, release_at=binding.release_at if leases else None))
 
     def _with(self, spec: EndpointSpec, key: str, lease: AnyLease) -> Binding:
         """The binding of the key with this lease's address. With the same MAC it keeps the other family's part."""
@@ -170,11 +275,22 @@ class Bindings:
             addresses=known.addresses | {lease.family: str(lease.address.ip)},
             leases=leases,
             release_at=known.release_at if leases else None,
+            ownerless=False,
         )
 
     def _put(self, one: Binding) -> None:
-        self._bindings[one.network_id, one.key] = one
+        self._bindings[_place(one)] = one
         self._store.put_binding(one)
+
+
+def _place(one: Binding) -> Place:
+    return one.network_id, one.key
+
+
+def _shares_lease(one: Binding, client: Client) -> bool:
+    """Whether a server would take a lease that waits there for this client's."""
+    former = Client(one.mac, one.client_identity)
+    return former.is_confused_with(client, one.leases)
 
 
 def _leases_of_others(binding: Binding, client: Client) -> dict[Family, AnyLease]:

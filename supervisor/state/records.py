@@ -95,6 +95,7 @@ class Binding:
 
     `leases` are those that no endpoint has and that are not released yet. They are released at `release_at`, a
     `boottime()` that the next instance sets anew. `addresses` are text, as records hold no unions of addresses.
+    `ownerless`: the owner was removed, so the binding goes with its last lease.
     """
 
     network_id: str
@@ -106,6 +107,7 @@ class Binding:
     addresses: dict[Family, str] = field(default_factory=dict)
     leases: dict[Family, AnyLease] = field(default_factory=dict)
     release_at: float | None = None
+    ownerless: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,13 @@ import pytest
 from supervisor.contract.errors import Conflict, InvalidRequest
 from supervisor.contract.messages import CreateEndpoint
 from supervisor.domain.options import NetworkOptions
-from supervisor.driver.admission import admit
+from supervisor.driver.admission import NotYet, admit
 from supervisor.endpoint.endpoint import Endpoint
 from supervisor.engine.container_files import Identity
 from supervisor.engine.facts import Engine
-from supervisor.engine.identity import Identifier
-from supervisor.state.bindings import Bindings, mac_of_name
+from supervisor.engine.identity import COMEBACK_SECONDS, Identifier
+from supervisor.state import bindings as bindings_module
+from supervisor.state.bindings import Bindings, Client, mac_of_name
 from supervisor.state.records import Origin
 from supervisor.state.store import Store
 from supervisor.state.tables import Snapshot
@@ -64,6 +65,20 @@ class Other:
     may_be_forgotten: bool = False
     retired: bool = False
     spec: EndpointSpec = field(default_factory=lambda: spec_of(GIVEN))
+    is_ending: bool = False
+    is_awaited: bool = False
+    asked: int = 0
+    patience: int = 0
+
+    @property
+    def client(self) -> Client:
+        """Its client."""
+        return Client(self.spec.mac, self.spec.client_identity)
+
+    def gives_way(self) -> bool:
+        """After it was asked so many times."""
+        self.asked += 1
+        return self.asked > self.patience
 
     def retire(self) -> None:
         """Notes it."""
@@ -223,6 +238,49 @@ def test_started_again(gate: Gate, key: str, may_be_forgotten: bool, request_of_
     gate.others = [cast(Endpoint, other)]
     _, origin = gate.admit(WEB, **request_of_it)
     assert (origin.key, other.retired) == (key, True)
+
+
+@pytest.mark.parametrize(
+    ("key", "request_of_it"),
+    [(f"mac:{GIVEN}", {"mac": GIVEN}), ("id:web", {"options": {"id": "web"}}), ("container:c1", {})],
+)
+def test_back_before_the_end(gate: Gate, key: str, request_of_it: dict[str, Any]) -> None:
+    """A container that comes back while its former endpoint still releases its lease waits for that, and is itself."""
+    mac = GIVEN if "mac" in request_of_it else FORMER
+    gate.remember(key, mac=mac)
+    other = Other(Origin(key=key), WEB, spec=spec_of(mac), is_ending=True, patience=2)
+    gate.others = [cast(Endpoint, other)]
+    for _ in range(other.patience):
+        with pytest.raises(NotYet):
+            gate.admit(WEB, **request_of_it)
+    spec, origin = gate.admit(WEB, **request_of_it)
+    assert (spec.mac, spec.requested, origin.key, other.retired) == (mac, ADDRESS, key, False)
+
+
+def test_back_while_a_process_releases_its_lease(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits until the release is over, asks for its address anew, and nothing releases that lease later."""
+    gate.remember("container:c1", waits=True)
+    monkeypatch.setattr(bindings_module, "boottime", lambda: boottime() + COMEBACK_SECONDS + 1)
+    (due,) = gate.memory.overdue()
+    leases = gate.memory.begin_release(due)
+    with pytest.raises(NotYet):
+        gate.admit(WEB)
+    assert gate.admit(MAIL)[1].key == "container:c2"
+    gate.memory.end_release(NETWORK, "container:c1", leases, leases.keys())
+    spec, _ = gate.admit(WEB)
+    assert (spec.mac, spec.requested, spec.remembered) == (FORMER, ADDRESS, None)
+    assert gate.memory.overdue() == ()
+
+
+def test_stranger_does_not_wait(gate: Gate) -> None:
+    """An endpoint that ends holds up no other container, and is no container's while the engine waits for its end."""
+    other = Other(Origin(key="container:c1"), WEB, spec=spec_of(FORMER), is_ending=True, is_awaited=True, patience=9)
+    gate.others = [cast(Endpoint, other)]
+    assert gate.admit(MAIL)[1].key == "container:c2"
+    gate.identifier.identity = WEB
+    body = CreateEndpoint(NETWORK, "e" * 64, None, None, {})
+    spec, _, seen = admit(body, gate.options, gate.others, identifier=gate.identifier, bindings=gate.memory)
+    assert (seen, spec.mac != FORMER, other.asked) == (None, True, 0)
 
 
 def test_same_mac_twice(gate: Gate) -> None:

@@ -1,18 +1,19 @@
-"""Leases that nobody came for: each is given back once, tried again where that failed, never taken from its owner."""
+"""Leases that nobody came for: each is released once, tried again where that failed, never taken from its owner."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from supervisor.driver import orphans as module
-from supervisor.driver.orphans import Orphans
+from supervisor.driver.orphans import MOST_RELEASES, Orphans
 from supervisor.engine.identity import COMEBACK_SECONDS
 from supervisor.runtime.loop import Loop
 from supervisor.runtime.process_manager import ProcessManager
 from supervisor.state import bindings as memory_module
-from supervisor.state.bindings import Bindings
+from supervisor.state.bindings import Bindings, Client
 from supervisor.state.records import Binding
 from supervisor.state.store import Store
 from supervisor.state.tables import Snapshot
@@ -22,13 +23,14 @@ from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import Family, Lease
 from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import Deleted, EndpointSpec
-from workers.entry.jobs import give_back
+from workers.entry.jobs import give_back, remove
 from workers.system.clock import boottime
 
 BR0 = LinkSpec(LinkKind.BRIDGE, "br0")
 KEY = "container:c1"
 IDENTITY = ClientIdentity(b"\0of an older version")
 SPEC = EndpointSpec(NETWORK, "e" * 64, BR0, MAC, IDENTITY, 10.0)
+OWNER = Client(MAC, IDENTITY)
 LIVE = replace(LEASE, obtained=boottime())
 
 
@@ -47,32 +49,36 @@ class Played:
 
     memory: Bindings
     asked: list[Release] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    endpoints: list[EndpointSpec] = field(default_factory=list)
     late: float = 0.0
 
     def __post_init__(self) -> None:
         loop = PlayedLoop()
         self.orphans = Orphans(PlayedProcessManager(loop), loop, self.memory, 7)
 
-    def ask(  # noqa: PLR0917  as the original
+    def ask(
         self,
         process_manager: ProcessManager,
         loop: Loop,
         name: str,
         target: Callable[..., None],
-        spec: EndpointSpec,
-        leases: dict[Family, Lease],
-        *,
+        *arguments: Any,  # noqa: ANN401  the target's
         deadline: float,
         answer: Callable[[object | None], None],
     ) -> None:
         """Notes it."""
-        assert target is give_back
-        self.asked.append(Release(spec, leases, answer))
+        if target is remove:
+            self.removed.extend(arguments)
+        else:
+            assert target is give_back
+            spec, leases = arguments
+            self.asked.append(Release(spec, leases, answer))
 
     def pass_time(self, seconds: float) -> None:
         """The clock goes on, and it is looked at what is due."""
         self.late += seconds
-        self.orphans.release_overdue()
+        self.orphans.release_overdue(self.endpoints)
 
     @property
     def seen(self) -> Binding:
@@ -138,6 +144,58 @@ def test_owner_came_during_a_try_that_failed(played: Played) -> None:
     assert played.seen.leases == {}
     played.pass_time(COMEBACK_SECONDS + 1)
     assert len(played.asked) == 1
+
+
+def test_kept_on_disk_until_it_is_released(played: Played) -> None:
+    """A plugin that dies while a release is under way has forgotten nothing, and no second process releases it."""
+    played.pass_time(COMEBACK_SECONDS + 1)
+    assert played.seen.leases == {Family.IPV4: LIVE}
+    played.pass_time(COMEBACK_SECONDS + 1)
+    assert len(played.asked) == 1
+    played.asked[0].answer(Deleted())
+    assert played.seen.leases == {}
+
+
+def test_under_way(played: Played) -> None:
+    """While a lease is released, its client is known as one that must not ask for it, and nobody else is."""
+    stranger = Client(MAC, ClientIdentity(b"\0another"))
+    assert not played.memory.is_releasing(NETWORK, OWNER)
+    played.pass_time(COMEBACK_SECONDS + 1)
+    assert played.memory.is_releasing(NETWORK, OWNER)
+    assert not played.memory.is_releasing(NETWORK, stranger)
+    assert not played.memory.is_releasing("o" * 64, OWNER)
+    played.asked[0].answer(Deleted())
+    assert not played.memory.is_releasing(NETWORK, OWNER)
+
+
+def test_client_has_an_endpoint(played: Played) -> None:
+    """A lease is not released while its client has one in use under another key: to the server that is the same one."""
+    played.endpoints = [replace(SPEC, mac="02:00:00:00:00:77")]
+    played.pass_time(COMEBACK_SECONDS + 1)
+    assert not played.asked
+    played.endpoints = [replace(SPEC, network_id="o" * 64)]
+    played.pass_time(1)
+    assert len(played.asked) == 1
+
+
+def test_killed_over_its_link(played: Played) -> None:
+    """A process that did not answer may have left a link behind: that is removed."""
+    played.pass_time(COMEBACK_SECONDS + 1)
+    played.asked[0].answer(None)
+    assert played.removed == [played.asked[0].spec.endpoint_id]
+
+
+def test_many_at_once(played: Played) -> None:
+    """However many leases are overdue, only so many processes begin together; the rest follows."""
+    for number in range(3 * MOST_RELEASES):
+        mac = f"02:00:00:00:01:{number:02x}"
+        spec = replace(SPEC, mac=mac, client_identity=ClientIdentity.of_mac(mac))
+        played.memory.set_aside(spec, f"container:{number}", LIVE, give_back=True)
+    played.pass_time(COMEBACK_SECONDS + 1)
+    assert len(played.asked) == MOST_RELEASES
+    for _ in range(3):
+        played.pass_time(1)
+    assert len(played.asked) == 3 * MOST_RELEASES + 1
 
 
 def test_run_out(played: Played) -> None:

@@ -154,7 +154,7 @@ def test_overdue(memory: Bindings, monkeypatch: pytest.MonkeyPatch, give_back: b
     due = memory.overdue()
     assert [one.key for one in due] == ([KEY] if give_back else [])
     for one in due:
-        memory.claim(one)
+        memory.begin_release(one)
     assert memory.overdue() == ()
 
 
@@ -194,6 +194,7 @@ def test_expired_while_the_plugin_was_away(store: Store, tmp_path: Path, release
         Binding(NETWORK, "id:old", MAC, SPEC.client_identity, BR0, ancient, {}, {Family.IPV4: OVER}, release_at)
     )
     later = again(store, tmp_path)
+    later.prune(())
     (seen,) = later
     assert (seen.key, seen.mac, seen.leases, seen.release_at) == (KEY, MAC, {}, None)
     assert [one.key for one in Store(tmp_path, Snapshot, never).load().bindings] == [KEY]
