@@ -7,6 +7,7 @@ socket, and only then imports the heavy modules.
 import argparse
 import os
 import re
+import resource
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +43,7 @@ def prepare() -> tuple[socket.socket, Callable[[], None]]:
     require_kernel(os.uname().release)
     arguments = _arguments()
     log.configure(os.environ.get("LOG_LEVEL", "INFO"))
+    _raise_descriptor_limit()
     try:
         lock_state(arguments.state)
     except StateInUse as error:
@@ -61,6 +63,12 @@ def prepare() -> tuple[socket.socket, Callable[[], None]]:
     warm_up()
     share_objects()
     return listener, serve
+
+
+def _raise_descriptor_limit() -> None:
+    """The usual limit of 1024 is that of programs that call select(2); two descriptors go to each endpoint here."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _arguments() -> argparse.Namespace:

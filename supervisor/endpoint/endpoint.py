@@ -676,11 +676,20 @@ class Endpoint:
             self._clear_deadline()
             self._context.on_exit(self.spec, status)
             return
+        if self.phase is Phase.CREATING and self.worker.child.refusal is not None:
+            self._on_no_process(self.worker.child.refusal)
+            return
         self._journal.say(f"worker ended with status {status}", logging.ERROR)
         if self.phase is Phase.CREATING:
             self._begin_deletion(f"the endpoint's worker died (status {status}); start it again")
         delay = self.worker.retry_later()
         self._journal.say(f"worker is started again in {delay:g} s", logging.WARNING)
+
+    def _on_no_process(self, refusal: str) -> None:
+        """Nothing was made yet, so there is nothing to undo."""
+        reason = f"no process could be started for the endpoint: {refusal}; try again when the host has room for one"
+        self._on_create_failed(w.CreateFailed(reason, self.spec.all_remembered))
+        self._on_death(0)
 
     def _start_worker(self) -> None:
         """Starts a successor, and gives it the work that its predecessor had left."""

@@ -19,6 +19,7 @@ class Child:
     """A process of ours, over all its restarts. `pid` is None while none runs; `started` is a Unix time.
 
     `on_message` gets what the child sends over its channel, `on_exit` its exit status (negative: the signal).
+    `refusal` says why the kernel has made no process for it.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Child:
     spawned: float = 0.0
     ends: tuple[End, ...] = ()
     retry: Timer | None = None
+    refusal: str | None = None
 
     def advance(self, event: ChildEvent) -> None:
         """Takes the event; raises RefusedChildEvent if it does not fit the state."""
@@ -43,6 +45,7 @@ class Child:
     def starts(self) -> None:
         """The child gets a process now, and none later."""
         self.advance(ChildEvent.SPAWN)
+        self.refusal = None
         if self.retry is not None:
             self.retry.cancel()
             self.retry = None

@@ -50,9 +50,9 @@ def become(
 
     `far` are the other ends of those that it was `given`, which `limit` is above, like every descriptor of the parent.
     """
-    gc.freeze()
     status = 1
     try:
+        gc.freeze()
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
@@ -72,9 +72,11 @@ def become(
     except BaseException:
         log.exception("%s ended with an error", _own_name())
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:  # whatever fails, the child never goes on as a second supervisor
+            os._exit(status)
 
 
 def _own_name() -> str:

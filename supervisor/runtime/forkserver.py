@@ -7,6 +7,7 @@ make it that as well, but cost 0.05 to 0.07 MB for each container, and the kerne
 between them for the end of the parent that the worker follows.
 """
 
+import logging
 import os
 import signal
 import socket
@@ -20,6 +21,8 @@ from workers.system.libc import follow_parent, fork_sibling, take_name
 ANCILLARY_BYTES = socket.CMSG_SPACE(4 * 3)  # the descriptors of a worker (workers.entry.sleeper.live)
 ORDER, PID = struct.Struct("=Q"), struct.Struct("=i")
 SPARE = "nd-spare"  # until it is told for which endpoint it is
+
+log = logging.getLogger(__name__)
 
 
 def order(orders: socket.socket, number: int, descriptors: Sequence[int]) -> None:
@@ -44,8 +47,11 @@ def serve(orders: socket.socket) -> None:
         if not message:
             return
         descriptors = memoryview(ancillary[0][2]).cast("i")
-        if fork_sibling() == 0:
-            break
+        try:
+            if fork_sibling() == 0:
+                break
+        except OSError as error:  # the supervisor hears of it by the end of the channel
+            log.error("a worker could not be forked: %s", error)
         for descriptor in descriptors:
             os.close(descriptor)
     # The worker: what is done here stays in its memory.

@@ -21,7 +21,8 @@ def ask(
 ) -> None:
     """Runs `target(*arguments, channel)` in a process of its own; `answer` gets the one message that it sends.
 
-    `answer` gets None if the process ended without a message or was killed after `deadline` seconds.
+    `answer` gets None if the process ended without a message, was killed after `deadline` seconds, or could not be
+    started.
     """
     messages: list[object] = []
 
@@ -30,6 +31,10 @@ def ask(
         answer(messages[0] if messages else None)
 
     child = Child(name, "job", on_message=messages.append, on_exit=ended)
-    ours, theirs = Pipe()
-    process_manager.spawn(child, target, *arguments, theirs, channel=ours, theirs=(theirs,))
+
+    def start() -> None:
+        ours, theirs = Pipe()
+        process_manager.spawn(child, target, *arguments, theirs, channel=ours, theirs=(theirs,))
+
+    process_manager.attempt(child, start)
     timer = loop.call_later(deadline, lambda: process_manager.kill(child, SIGKILL))

@@ -3,7 +3,6 @@
 import logging
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -35,6 +34,31 @@ class ProcessManager:
         """The children that have a process, or are about to get one."""
         return (*self._children.values(), *self._pending)
 
+    def attempt(self, child: Child, start: Callable[[], None]) -> None:
+        """Calls `start`, which makes the channels of `child` and spawns it.
+
+        If the kernel refuses any of that, for want of descriptors, memory or processes, the child counts as one that
+        died at once: `on_exit` is called in the loop's next round.
+        """
+        try:
+            start()
+        except OSError as error:
+            log.error("%s could not be started: %s", child.name, error)
+            if child.pid is not None:  # only we have no descriptor to hear of it
+                self.kill(child, signal.SIGKILL)
+                return
+            if child.state is not ChildState.STARTING:
+                child.starts()
+            self._close_ends(child)
+            child.refusal = error.strerror or str(error)
+            if child not in self._pending:
+                self._pending.append(child)
+            self._loop.call_later(0, lambda: self._refused(child))
+
+    def _refused(self, child: Child) -> None:
+        if child in self._pending and child.channel is None:
+            self._give_up(child)
+
     def spawn(
         self,
         child: Child,
@@ -48,13 +72,17 @@ class ProcessManager:
         """Forks `child` to run `target(*arguments)`; a string is imported after the fork ("module:function").
 
         `channel` and `ours` are the supervisor's ends, `theirs` the child's; `keep` is one of the supervisor's
-        descriptors that this one needs, too.
+        descriptors that this one needs, too. Raises OSError: call it by `attempt`.
         """
         child.starts()
         child.ends = ours if channel is None else (channel, *ours)
         parent = os.getpid()
-        sys.stdout.flush()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            for end in theirs:
+                end.close()
+            raise
         if pid == 0:
             given = theirs if keep is None else (*theirs, keep)
             limit = self._highest + OWN_DESCRIPTORS
@@ -65,7 +93,7 @@ class ProcessManager:
         self._adopt(child, pid)
 
     def expect(self, child: Child, channel: Connection) -> None:
-        """The forkserver forks `child`; then `forked` or `not_forked` is called."""
+        """The forkserver forks `child`; then `forked` or `not_forked` is called. Raises OSError."""
         child.starts()
         child.channel, child.ends = channel, (channel,)
         self._wait_for_fork(child)
@@ -83,8 +111,13 @@ class ProcessManager:
         except ChildProcessError:
             self._give_up(child)
         else:
-            self._pending.remove(child)
-            self._adopt(child, pid)
+            try:
+                self._adopt(child, pid)
+            except OSError as error:
+                log.error("%s could not be started: %s", child.name, error)
+                self._give_up(child)
+            else:
+                self._pending.remove(child)
 
     def not_forked(self, channel: Connection) -> None:
         """The pid of the child with this channel will not be known. If it has a process, that ends with the channel."""
@@ -110,13 +143,24 @@ class ProcessManager:
         self._listen(child)
 
     def _adopt(self, child: Child, pid: int) -> None:
-        """The child has this process from now on: its messages and its end."""
+        """The child has this process from now on: its messages and its end.
+
+        Raises OSError: a process of whose end we would not hear is killed, and reaped as an orphan.
+        """
+        try:
+            if child.pidfd < 0:
+                child.pidfd = os.pidfd_open(pid)
+            self._loop.watch(child.pidfd, lambda: self._exited(child))
+            self._listen(child)
+        except OSError:
+            os.kill(pid, signal.SIGKILL)
+            if child.pidfd >= 0:
+                self._loop.forget(child.pidfd)
+                os.close(child.pidfd)
+                child.pidfd = -1
+            raise
         child.pid = pid
-        if child.pidfd < 0:
-            child.pidfd = os.pidfd_open(pid)
         self._children[pid] = child
-        self._loop.watch(child.pidfd, lambda: self._exited(child))
-        self._listen(child)
 
     def _listen(self, child: Child) -> None:
         self._highest = max(self._highest, child.pidfd, *(end.fileno() for end in child.ends))

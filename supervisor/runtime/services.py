@@ -49,6 +49,9 @@ class Api:
 
     def start(self) -> None:
         """Forks it; the listening socket is inherited, so that no connection is refused in between."""
+        self._process_manager.attempt(self.child, self._spawn)
+
+    def _spawn(self) -> None:
         context = get_context("fork")
         requests: SimpleQueue[Request] = context.SimpleQueue()
         replies: SimpleQueue[Reply] = context.SimpleQueue()
@@ -112,6 +115,9 @@ class Watcher:
 
     def start(self) -> None:
         """Forks it."""
+        self._process_manager.attempt(self.child, self._spawn)
+
+    def _spawn(self) -> None:
         ours, theirs = Pipe()
         self._process_manager.spawn(self.child, WATCHER, self._engine_socket, theirs, channel=ours, theirs=(theirs,))
 

@@ -6,6 +6,8 @@ endpoints.
 
 import itertools
 import socket
+import time
+from functools import partial
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from signal import SIGTERM
@@ -16,9 +18,9 @@ from supervisor.runtime.forkserver import SPARE, forks, order, serve
 from supervisor.runtime.loop import Loop, Timer
 from supervisor.runtime.process_manager import ProcessManager
 from workers.entry.sleeper import live
+from workers.system.backoff import Backoff
 
 REFILL_SECONDS = 0.25  # the start that took it is over by then as a rule; a fork would compete with that
-RETRY_SECONDS = 1.0  # what killed one may kill the next
 
 
 class SpareWorker:
@@ -32,6 +34,7 @@ class SpareWorker:
         self._ordered: dict[int, Connection] = {}
         self._numbers = itertools.count()
         self._child: Child | None = None
+        self._backoff = Backoff()  # what killed one may kill the next
         self._refill: Timer | None = None
         self._stopped = False
 
@@ -42,9 +45,13 @@ class SpareWorker:
 
     def start(self) -> None:
         """Forks the forkserver. To be called before the supervisor's own memory has grown."""
-        self._orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._process_manager.spawn(self._server, serve, theirs, ours=(self._orders,), theirs=(theirs,))
-        self._loop.watch(self._orders, self._on_forks)
+        self._process_manager.attempt(self._server, self._spawn_server)
+
+    def _spawn_server(self) -> None:
+        orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._process_manager.spawn(self._server, serve, theirs, ours=(orders,), theirs=(theirs,))
+        self._orders = orders
+        self._loop.watch(orders, self._on_forks)
 
     def prepare(self) -> None:
         """Makes the spare process, unless there is one."""
@@ -54,7 +61,7 @@ class SpareWorker:
 
     def assign(self, child: Child) -> None:
         """Gives `child` the spare process, or else a new one."""
-        if self._child is None:
+        if self._child is None or self._child.channel is None:  # none, or one that could not be started or has died
             self._make(child)
         else:
             spare, self._child = self._child, None
@@ -71,6 +78,9 @@ class SpareWorker:
             self._process_manager.disconnect(self._child)
 
     def _make(self, child: Child) -> None:
+        self._process_manager.attempt(child, partial(self._order, child))
+
+    def _order(self, child: Child) -> None:
         ours, theirs = Pipe()
         ends = (theirs, *socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET))
         descriptors = [end.fileno() for end in ends]
@@ -93,8 +103,9 @@ class SpareWorker:
                 self._process_manager.forked(self._ordered.pop(number), pid)
 
     def _on_exit(self, _: int) -> None:
+        ran = time.monotonic() - self._child.spawned if self._child else 0.0
         self._child = None
-        self._loop.call_later(RETRY_SECONDS, self.prepare)
+        self._loop.call_later(self._backoff.failed(ran), self.prepare)
 
     def _on_server_exit(self, _: int) -> None:
         self._orders = None

@@ -8,9 +8,11 @@ one keeps that has only slept. So a sleeper touches as little as it can. Owns th
 of its children; must not know what a turn is about.
 """
 
+import logging
 import os
 import signal
 import socket
+import time
 from contextlib import suppress
 from multiprocessing.connection import Connection
 
@@ -24,6 +26,9 @@ from workers.system.namespaces import Namespace, current
 from workers.system.poll import ready
 
 SETTLED = b"\0"
+RETRY_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
 
 
 def live(channel: int, near: int, far: int) -> None:
@@ -35,7 +40,7 @@ def live(channel: int, near: int, far: int) -> None:
     sleeper, rest, inbox = os.getpid(), None, socket.SocketType(fileno=near)
     old = [channel]
     while True:
-        turn = os.fork()
+        turn = os.fork() if rest is None else _fork_patiently()
         if turn == 0:
             follow_parent(sleeper, signal.SIGKILL)
             _take_turn(_begun(channel) if rest is None else unpack(rest.state, rest.numbers, TYPES), far)
@@ -53,6 +58,16 @@ def live(channel: int, near: int, far: int) -> None:
         for pid in rest.ended:
             os.waitpid(pid, 0)
         ready(rest.watched)
+
+
+def _fork_patiently() -> int:
+    """As os.fork, but waits until the kernel has room: our end would cost the container its udhcpc."""
+    while True:
+        try:
+            return os.fork()
+        except OSError as error:
+            log.error("a turn could not be forked, tried again in %g s: %s", RETRY_SECONDS, error)
+            time.sleep(RETRY_SECONDS)
 
 
 def _settle(rest: Rest) -> None:

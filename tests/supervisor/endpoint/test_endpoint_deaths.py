@@ -11,6 +11,7 @@ from supervisor.contract.messages import Done
 from supervisor.domain.phases import Phase
 from supervisor.endpoint import worker_process as module
 from supervisor.endpoint.worker_process import STUCK_SECONDS
+from supervisor.runtime.process_manager import NOT_STARTED
 from tests.supervisor.puppet import ENDPOINT, IDENTITY, IPV4, LEASE, NONE, Puppet, attach_path, bring_to
 from workers.contract.lease import Family
 from workers.contract.messages import (
@@ -32,6 +33,35 @@ BACKOFF = 1.0
 HOUR = 3600.0
 LEASE_SECONDS = 600
 DEADLINE = 30.0  # longer than any
+
+
+def test_no_process_at_create(puppet: Puppet) -> None:
+    """The engine hears at once why no worker could be started, the endpoint is gone, and its lease waits on."""
+    remembered = replace(LEASE, obtained=boottime())
+    puppet.endpoint.spec = replace(puppet.endpoint.spec, remembered=remembered)
+    answers = puppet.ask(puppet.endpoint.create)
+    puppet.endpoint.worker.child.refusal = "Too many open files"
+    puppet.die(NOT_STARTED)
+    (error,) = answers
+    assert isinstance(error, Failed)
+    assert str(error).startswith("no process could be started for the endpoint: Too many open files; ")
+    assert (puppet.state, puppet.ended, puppet.exits) == (Phase.ABSENT, [ENDPOINT], [0])
+    assert [one.leases for one in puppet.bindings] == [{Family.IPV4: remembered}]
+    puppet.loop.pass_time(DEADLINE)
+    assert (len(puppet.process_manager.spawned), puppet.process_manager.killed) == (1, 0)
+
+
+def test_no_process_for_a_successor(puppet: Puppet) -> None:
+    """It is tried again with ever longer pauses, and the endpoint keeps its phase and its lease."""
+    bring_to(puppet, Phase.JOINED)
+    for number, pause in enumerate((BACKOFF, 2 * BACKOFF, 4 * BACKOFF)):
+        puppet.die(NOT_STARTED if number else -9)
+        puppet.endpoint.worker.child.refusal = "Resource temporarily unavailable"
+        puppet.loop.pass_time(pause - 0.1)
+        assert len(puppet.process_manager.spawned) == number + 1
+        puppet.loop.pass_time(0.1)
+        assert len(puppet.process_manager.spawned) == number + 2
+    assert (puppet.state, puppet.ipv4.held) == (Phase.JOINED, True)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """A worker sleeps between its turns, in a process that stays, and ends as its turns do."""
 
+import errno
+import itertools
 import os
 import signal
 import socket
@@ -185,3 +187,24 @@ def test_killed(start: Callable[[], Sleeper]) -> None:
     os.kill(worker.pid, signal.SIGKILL)
     assert worker.end() == -signal.SIGKILL
     wait_until(lambda: not turn.is_running(), "the turn's end")
+
+
+def test_no_process_for_a_turn(start: Callable[[], Sleeper], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the kernel has no room for a turn it waits for that, and neither its udhcpc nor what was told is lost."""
+    forks, fork = itertools.count(), os.fork  # the worker's own, the first turn's, and two that are refused
+
+    def refused() -> int:
+        if next(forks) in (2, 3):
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return fork()
+
+    monkeypatch.setattr(sleeper, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(os, "fork", refused)
+    worker = start()
+    worker.channel.send(Begin(SPEC, Resume((LEASE,), frozenset({Family.IPV4}))))
+    worker.fall_asleep()
+    worker.channel.send(LeaveSandbox(keep=True))
+    assert worker.channel.recv() == Left()
+    worker.channel.send(Delete())
+    assert worker.channel.recv() == Deleted()
+    assert worker.end() == 0
