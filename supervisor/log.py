@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import re
+import select
 import sys
 import threading
 import warnings
@@ -16,7 +17,8 @@ FIELDS = ("network", "endpoint", "container", "interface", "ms")
 SHORT_IDS = ("network", "endpoint")
 SHORT_ID_LENGTH = 12  # as docker prints them
 MAX_FIELD = 255  # a container's name has no limit
-MAX_MESSAGE = 2000  # so that a line is one write
+MAX_MESSAGE = 2000
+LINE_LENGTH = select.PIPE_BUF - 1  # ASCII; the kernel mixes longer writes of several processes, or takes a part only
 PLAIN = re.compile(r"[!#-<>-~]+")  # printable ASCII but for blanks, quotes and equals signs
 FOREIGN = ("asyncio", "docker", "pyroute2", "urllib3")  # their DEBUG is hundreds of lines for each endpoint
 
@@ -43,7 +45,16 @@ class LogfmtFormatter(logging.Formatter):
                 words[name] = str(value)[: SHORT_ID_LENGTH if name in SHORT_IDS else MAX_FIELD]
         if record.exc_info:
             words["exception"] = self.formatException(record.exc_info)
-        return " ".join(f"{name}={_quoted(str(value))}" for name, value in words.items())
+        return _line({name: str(value) for name, value in words.items()})
+
+
+def _line(words: dict[str, str]) -> str:
+    """The words as one line that fits into a single write; what is too long for that loses its middle."""
+    while len(line := " ".join(f"{name}={_quoted(value)}" for name, value in words.items())) > LINE_LENGTH:
+        longest = max(words, key=lambda name: len(words[name]))
+        kept = len(words[longest]) * 3 // 8
+        words[longest] = f"{words[longest][:kept]} [...] {words[longest][-kept:]}"
+    return line
 
 
 def _quoted(text: str) -> str:

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import select
 import shlex
 import subprocess
 import sys
@@ -82,6 +83,52 @@ def test_exception() -> None:
         )
     assert "\n" not in line
     assert "first\\nsecond" in line
+
+
+@pytest.mark.parametrize("text", ["x" * 20_000, "\0" * 20_000, "two words " * 2_000, "x" * 4_000])
+def test_long_line(text: str) -> None:
+    """It fits into one write, which the kernel neither splits nor mixes with others; a traceback keeps both its ends."""
+    try:
+        raise ValueError(f"{text} last")
+    except ValueError:
+        words = (text, (), sys.exc_info())
+        record = logging.LogRecord("supervisor.test", logging.ERROR, __file__, 1, *words)
+    record.container = "\0" * 5_000
+    line = LogfmtFormatter().format(record)
+    assert len(line) < select.PIPE_BUF
+    found = dict(word.partition("=")[::2] for word in shlex.split(line))
+    assert list(found) == ["time", "level", "source", "pid", "msg", "container", "exception"]
+    assert found["exception"].startswith("Traceback")
+    assert found["exception"].endswith(" last")
+
+
+WRITING = """
+import logging, os
+from supervisor import log
+log.configure("INFO")
+for number in range(4):
+    if os.fork() == 0:
+        for _ in range(200):
+            try:
+                raise ValueError(str(number) * 6000 + " end")
+            except ValueError:
+                logging.getLogger("test").exception("begin")
+        os._exit(0)
+for _ in range(4):
+    os.wait()
+"""
+
+
+def test_many_write_long_lines() -> None:
+    """Lines of several processes are never torn, however long they would be and however slowly they are read."""
+    with subprocess.Popen([sys.executable, "-c", WRITING], stdout=subprocess.PIPE, text=True) as writers:
+        assert writers.stdout is not None
+        lines = writers.stdout.readlines()
+    assert len(lines) >= 4
+    for line in lines:
+        assert line.count("time=") == 1
+        assert line.startswith("time=")
+        assert line.endswith((' end"\n', 'as nobody read them"\n'))
 
 
 def test_nobody_reads() -> None:
