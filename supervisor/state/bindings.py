@@ -222,9 +222,10 @@ class Bindings:
             if _place(one) not in self._releasing and not all(lease.runs(now) for lease in one.leases.values()):
                 self._put_waiting(one, {family: lease for family, lease in one.leases.items() if lease.runs(now)})
         idle = [one for one in self if one.release_at is None and _place(one) not in used]
-        idle.sort(key=lambda one: one.updated, reverse=True)
-        old = [one for one in idle[:MOST_IDLE] if one.updated < oldest and not one.leases]
-        self._drop(map(_place, (*old, *idle[MOST_IDLE:])))
+        useless = [one for one in idle if one.updated < oldest and not one.leases]
+        if len(idle) > MOST_IDLE:
+            useless += sorted(idle, key=lambda one: one.updated)[: len(idle) - MOST_IDLE]
+        self._drop({_place(one) for one in useless})
 
     def _forget(self, concerned: Callable[[Binding], bool]) -> None:
         """Drops bindings whose owner has gone, and marks those that have a lease to be released.
