@@ -12,7 +12,7 @@ from tests.lab.command import run, wait_until
 from tests.lab.dhcp import DhcpServer, Ipv6Options, ServerOptions
 from tests.netns.process.hurried import with_constants
 from tests.netns.process.instances import Instances
-from tests.netns.process.rig import PATIENCE_SECONDS, Rig
+from tests.netns.process.rig import Rig
 from tests.netns.process.wire import Kind
 
 ID = {"id": "web"}
@@ -43,7 +43,7 @@ def test_process_releases(rig: Rig, server: DhcpServer, instances: Instances, mo
     first = rig.joined(network, ID)
     run("ip", "-n", rig.machine.lan, "link", "set", "port", "down")
     first.stop()
-    pids = wait_until(lambda: rig.plugin.pids("nd-release"), "the release", PATIENCE_SECONDS, interval=0.005)
+    pids = wait_until(lambda: rig.plugin.pids("nd-release"), "the release", interval=0.005)
     release = psutil.Process(pids[0])  # it waits for an answer to its ARP request
     release.suspend()
     run("ip", "-n", rig.machine.lan, "link", "set", "port", "up")
@@ -84,7 +84,7 @@ def test_worker_releases(rig: Rig, server: DhcpServer, instances: Instances, mon
 
     assert (second.mac, second.address) == (first.mac, first.address)
     gone = f"dh-{first.endpoint_id[:12]}"
-    wait_until(lambda: gone not in rig.machine.links(), "the end of the former link", PATIENCE_SECONDS)
+    wait_until(lambda: gone not in rig.machine.links(), "the end of the former link")
     assert [lease.address for lease in server.leases()] == [second.ip]
     assert_no_release_after_the_start(rig)
     second.stop()
