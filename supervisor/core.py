@@ -88,6 +88,7 @@ class Supervisor:
             self._host_access,
             self._parents,
             self._healing,
+            self._watcher.child,
             self._services,
         )
         self._handlers: dict[type, Callable[..., None]] = {**requests.handlers, **self._questions.handlers}

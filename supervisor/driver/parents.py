@@ -62,7 +62,8 @@ class Parents:
     @property
     def problems(self) -> tuple[str, ...]:
         """One sentence for each parent over which nothing passes."""
-        return tuple(text for name, parent in self._parents.items() if (text := _problem(name, parent.state)))
+        seen = self._parents.items()
+        return tuple(text for name, one in seen if (text := _problem(name, one.state) or _uplink_problem(name, one)))
 
     def start(self) -> None:
         """Call it once the endpoints of the last instance are known: their bridges may have been made anew since."""
@@ -188,6 +189,14 @@ def _change(before: ParentState | None, now: ParentState | None, users: list[End
     if not now.up:
         return f"the interface was set down{what}"
     return "the interface is up and has a carrier" if now.running else f"the interface has no carrier{what}"
+
+
+def _uplink_problem(name: str, parent: _Parent) -> str | None:
+    """A bridge has a carrier as long as one container is plugged in."""
+    if parent.open or not parent.uplinks:
+        return None
+    uplinks = ", ".join(sorted(parent.uplinks))
+    return f"no uplink of {name} has a carrier ({uplinks}), and containers are on it: look at its cable"
 
 
 def _problem(name: str, state: ParentState | None) -> str | None:

@@ -137,6 +137,7 @@ class Engine:
     def __init__(self) -> None:
         self.pid: int | None = None
         self.connected = False
+        self.lost: str | None = None  # why
         self.data_root = DEFAULT_DATA_ROOT
         self.storage_driver = ""  # not known
         self.own_name: str | None = None
@@ -160,8 +161,8 @@ class Engine:
                 self.containers.clear()
                 self._owners.clear()
                 self.networks.clear()
-            case EngineLost():
-                self.connected, self.listed = False, None
+            case EngineLost(reason):
+                self.connected, self.listed, self.lost = False, None, reason
             case NetworksListed():
                 self.listed = self._listing_from
             case ContainerSeen(id=key):

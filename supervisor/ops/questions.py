@@ -36,7 +36,16 @@ from supervisor.driver.parents import Parents
 from supervisor.driver.registry import Registry
 from supervisor.endpoint.endpoint import Endpoint
 from supervisor.engine.facts import Engine
-from supervisor.ops.views import is_called, matches, problems, view_endpoint, view_event, view_hint, view_workers
+from supervisor.ops.views import (
+    is_called,
+    matches,
+    problems,
+    view_endpoint,
+    view_event,
+    view_hint,
+    view_workers,
+    watcher_problems,
+)
 from supervisor.runtime.child import Child
 from supervisor.runtime.jobs import ask
 from supervisor.runtime.loop import Loop, Timer
@@ -75,6 +84,7 @@ class Questions:
         host_access: HostAccess,
         parents: Parents,
         healing: Healing,
+        watcher: Child,
         services: Callable[[], tuple[Child, ...]],
     ) -> None:
         self._process_manager = process_manager
@@ -86,6 +96,7 @@ class Questions:
         self._host_access = host_access
         self._parents = parents
         self._healing = healing
+        self._watcher = watcher
         self._services = services
         self._sampling: list[Respond] = []
         self._followers: list[_Follower] = []
@@ -110,8 +121,9 @@ class Questions:
 
     def _health(self, _: GetHealth, respond: Respond) -> None:
         parts = (self._store, self._host_access, self._parents, self._healing)
-        found = (*(text for part in parts for text in part.problems), *problems(self._endpoints))
         uptime = time.monotonic() - self._started
+        of_parts = (text for part in parts for text in part.problems)
+        found = (*of_parts, *watcher_problems(self._watcher, self._engine, uptime), *problems(self._endpoints))
         counts = len(self._networks), len(self._endpoints)
         hints = tuple(view_hint(network, finding, self._engine) for network, finding in self._networks.findings())
         healed = self._healing.healed

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from supervisor.contract.messages import EndpointView, EventView, HintView, Ipv6View, ListEndpoints, WorkerView
@@ -11,6 +11,7 @@ from supervisor.domain.phases import Phase
 from supervisor.endpoint.endpoint import Endpoint
 from supervisor.engine.facts import Engine
 from supervisor.runtime.child import Child
+from supervisor.runtime.child_states import ChildState
 from supervisor.state.records import Network
 from supervisor.state.tables import LeaseEvent
 from workers.contract.finding import Finding
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from supervisor.ops.sampling import Sample  # only processes that take samples load psutil
 
 SHORT_ID = 12  # characters: as `docker` prints an id
+BIRTH_SECONDS = 5.0  # in which an ordered worker has a process, also on a busy machine
+ENGINE_SECONDS = 10.0  # from the plugin's start on: at a boot dockerd's socket is there before the plugin is
 ROLES_BELOW = {"worker": "turn", "spare": "turn"}
 
 
@@ -150,9 +153,31 @@ def _problem(endpoint: Endpoint) -> str | None:
     for family in endpoint.spec.families if endpoint.phase is Phase.JOINED else ():
         if family not in endpoint.leases:
             return f"{name}: no {family} lease yet; no server has answered"
-    if endpoint.worker.child.pid is None:
-        return f"{name}: its worker has died and is started again"
+    return _worker_problem(endpoint.worker.child, name)
+
+
+def _worker_problem(child: Child, name: str) -> str | None:
+    """A process that was asked for a moment ago is no problem yet."""
+    if child.state is ChildState.BACKOFF:
+        return f"{name}: its worker has died and is started again{_reason(child)}"
+    if child.pid is None and child.state is ChildState.STARTING and time.monotonic() - child.spawned > BIRTH_SECONDS:
+        return f"{name}: its worker has been waited for {BIRTH_SECONDS:g} s and more"
     return None
+
+
+def watcher_problems(watcher: Child, engine: Engine, uptime: float) -> Iterator[str]:
+    """The reasons why the plugin does not know the engine."""
+    if watcher.state is ChildState.BACKOFF:
+        yield f"the engine's watcher has died and is started again{_reason(watcher)}"
+    elif engine.pid is None and uptime > ENGINE_SECONDS:
+        yield (
+            f"dockerd has not been found since the plugin's start ({engine.lost or 'nothing was seen of it'}), and so "
+            "no way into containers: see whether the plugin's mount engine is the directory of docker.sock"
+        )
+
+
+def _reason(child: Child) -> str:
+    return "" if child.refusal is None else f" ({child.refusal})"
 
 
 def view_workers(

@@ -112,6 +112,7 @@ class Watcher:
         self._process_manager = process_manager
         self._engine_socket = engine_socket
         self.child = Child("nd-watcher", "watcher", on_fact, self._exited)
+        self._is_replaced = False
 
     def start(self) -> None:
         """Forks it."""
@@ -123,6 +124,7 @@ class Watcher:
 
     def look_again(self) -> None:
         """Starts another watcher, which looks at everything again: this one waits for the engine's next event."""
+        self._is_replaced = self.child.pid is not None
         self._process_manager.kill(self.child, SIGKILL)
 
     def stop(self) -> None:
@@ -130,7 +132,11 @@ class Watcher:
         self._process_manager.stop(self.child, SIGKILL)
 
     def _exited(self, status: int) -> None:
-        _restart(self._process_manager, self.child, status, self.start)
+        is_replaced, self._is_replaced = self._is_replaced, False
+        if is_replaced and self.child.state is ChildState.BACKOFF:
+            self.start()
+        else:
+            _restart(self._process_manager, self.child, status, self.start)
 
 
 def _restart(process_manager: ProcessManager, child: Child, status: int, start: Callable[[], None]) -> None:

@@ -87,7 +87,7 @@ def test_exception() -> None:
 
 @pytest.mark.parametrize("text", ["x" * 20_000, "\0" * 20_000, "two words " * 2_000, "x" * 4_000])
 def test_long_line(text: str) -> None:
-    """It fits into one write, which the kernel neither splits nor mixes with others; a traceback keeps both its ends."""
+    """It fits into one write, which the kernel neither splits nor mixes with others, with both ends of a traceback."""
     try:
         raise ValueError(f"{text} last")
     except ValueError:

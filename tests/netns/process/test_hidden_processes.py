@@ -19,9 +19,9 @@ exec setpriv --bounding-set=-all{CAPABILITIES} --no-new-privs "$@"
 LOOK = """
 import psutil, sys
 from supervisor.engine.facts import Engine, EngineFound
-from supervisor.engine.watcher import _engine_pid
+from supervisor.engine.daemon import find_daemon
 from supervisor.ops.sampling import sample
-pid = _engine_pid(sys.argv[1])
+pid = find_daemon(sys.argv[1])
 engine = Engine()
 engine.learn(EngineFound(pid))
 print(pid, engine.path("/etc/../etc"), sample(psutil.Process(pid)).name)

@@ -150,8 +150,10 @@ def test_cable_that_is_plugged_in_again(rig: Rig, card: str, kind: str) -> None:
         wait_until(lambda: len(rig.capture.frames(container.mac, Kind.REQUEST)) > before, "a renewal")
         run("ip", "-n", rig.machine.lan, "link", "set", port, "down")
         wait_until(lambda: "has no carrier" in rig.plugin.log, "the plugin's notice")
+        wait_for_problem(rig, card if kind == "macvlan" else f"no uplink of {BRIDGE}", "carrier")
         silent, confirmed = False, rig.confirmations(container)
         run("ip", "-n", rig.machine.lan, "link", "set", port, "up")
 
         rig.wait_for_bound(container, more_than=confirmed)
+        wait_for_health(rig)
         rig.clean()

@@ -27,6 +27,7 @@ from supervisor.driver.registry import Registry
 from supervisor.engine.container_files import Identity
 from supervisor.engine.facts import Engine, NetworkSeen
 from supervisor.ops.questions import GATHER_SECONDS, Questions
+from supervisor.runtime.child import Child
 from supervisor.state.records import LeaseRecord
 from supervisor.state.store import Store
 from supervisor.state.tables import LeaseEvent, Snapshot
@@ -50,6 +51,7 @@ class Plugin:
     loop: PlayedLoop = field(default_factory=PlayedLoop)
     engine: Engine = field(default_factory=Engine)
     puppets: list[Puppet] = field(default_factory=list)
+    watcher: Child = field(default_factory=lambda: Child("nd-watcher", "watcher", lambda _: None, lambda _: None))
     questions: Questions = field(init=False)
     store: Store = field(init=False)
 
@@ -69,6 +71,7 @@ class Plugin:
             cast(HostAccess, self),
             cast(Parents, self),
             cast(Healing, self),
+            self.watcher,
             lambda: (),
         )
 

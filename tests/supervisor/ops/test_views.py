@@ -1,15 +1,18 @@
 """What is not well, and the list of processes: no child is missing from it, whatever has happened to it meanwhile."""
 
 import os
+import time
 from dataclasses import replace
 
 import pytest
 
 from supervisor.contract.messages import Cost
 from supervisor.domain.phases import Phase
+from supervisor.engine.facts import Engine, EngineFound, EngineLost
 from supervisor.ops.sampling import Sample
-from supervisor.ops.views import problems, view_workers
+from supervisor.ops.views import BIRTH_SECONDS, ENGINE_SECONDS, problems, view_workers, watcher_problems
 from supervisor.runtime.child import Child
+from supervisor.runtime.child_states import ChildState
 from tests.supervisor.puppet import IDENTITY, LEASE, Puppet, bring_to
 from workers.contract.lease import Family
 from workers.system.clock import boottime
@@ -72,5 +75,48 @@ def test_worker_that_died(phase: Phase) -> None:
     puppet = Puppet(identity=IDENTITY)
     bring_to(puppet, phase)
     puppet.endpoint.leases[Family.IPV4] = replace(puppet.ipv4, lease=replace(LEASE, obtained=boottime()))
+    puppet.die()
     assert problems((puppet.endpoint,)) == ("web: its worker has died and is started again",)
+    puppet.endpoint.worker.child.refusal = "Too many open files"
+    assert problems((puppet.endpoint,)) == ("web: its worker has died and is started again (Too many open files)",)
     puppet.close()
+
+
+@pytest.mark.parametrize("phase", [Phase.CREATING, Phase.CREATED, Phase.JOINED])
+def test_worker_that_is_about_to_be_born(phase: Phase) -> None:
+    """It is no problem yet, but one that does not come is."""
+    puppet = Puppet(identity=IDENTITY)
+    bring_to(puppet, phase)
+    worker = puppet.endpoint.worker.child
+    worker.state, worker.pid, worker.spawned = ChildState.STARTING, None, time.monotonic()
+    for family, record in puppet.endpoint.leases.items():
+        puppet.endpoint.leases[family] = replace(record, lease=replace(LEASE, obtained=boottime()))
+    assert problems((puppet.endpoint,)) == ()
+    worker.spawned -= BIRTH_SECONDS + 1
+    assert problems((puppet.endpoint,)) == ("web: its worker has been waited for 5 s and more",)
+    worker.pid = os.getpid()
+    assert problems((puppet.endpoint,)) == ()
+    puppet.close()
+
+
+def test_watcher_that_died() -> None:
+    """It is a problem until another one runs."""
+    watcher, engine = child("nd-watcher", None), Engine()
+    engine.learn(EngineFound(1))
+    watcher.state = ChildState.BACKOFF
+    (text,) = watcher_problems(watcher, engine, 0.0)
+    assert text == "the engine's watcher has died and is started again"
+    watcher.state = ChildState.STARTING
+    assert list(watcher_problems(watcher, engine, 0.0)) == []
+
+
+def test_engine_that_was_never_found() -> None:
+    """It is a problem after a while, with what the watcher saw; one that was found and has ended is none."""
+    watcher, engine = child("nd-watcher", os.getpid()), Engine()
+    engine.learn(EngineLost("no dockerd listens there"))
+    assert list(watcher_problems(watcher, engine, ENGINE_SECONDS - 1)) == []
+    (text,) = watcher_problems(watcher, engine, ENGINE_SECONDS + 1)
+    assert text.startswith("dockerd has not been found since the plugin's start (no dockerd listens there), ")
+    engine.learn(EngineFound(os.getpid()))
+    engine.learn(EngineLost("the engine closed the stream of events"))
+    assert list(watcher_problems(watcher, engine, ENGINE_SECONDS + 1)) == []

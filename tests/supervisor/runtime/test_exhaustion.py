@@ -134,6 +134,18 @@ def test_watcher(home: Home, refusal: Refusal, monkeypatch: pytest.MonkeyPatch) 
     home.wait_for(lambda: watcher.child.state is ChildState.RUNNING)
 
 
+def test_watcher_that_looks_again(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is replaced by another has not died: there is no pause, in which it would count as dead."""
+    monkeypatch.setattr(services, "WATCHER", _wait)
+    watcher = Watcher(home.process_manager, "/nowhere", lambda _: None)
+    watcher.child.backoff.first = 1000.0
+    watcher.start()
+    home.wait_for(lambda: watcher.child.state is ChildState.RUNNING)
+    watcher.look_again()
+    home.wait_for(lambda: watcher.child.restarts == 1)
+    home.wait_for(lambda: watcher.child.state is ChildState.RUNNING)
+
+
 @pytest.mark.parametrize("refusal", [*REFUSALS, "full /dev/shm"])
 def test_api(home: Home, refusal: Refusal | str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As the watcher. Its queues have locks, for which the kernel needs room in /dev/shm."""
