@@ -66,9 +66,7 @@ class SpareWorker:
         else:
             spare, self._child = self._child, None
             self._process_manager.transfer(spare, child)
-        if self._refill is not None:
-            self._refill.cancel()  # starts follow each other: another fork would compete with them
-        self._refill = self._loop.call_later(REFILL_SECONDS, self.prepare)
+        self._prepare_later(REFILL_SECONDS)  # starts follow each other: another fork would compete with them
 
     def stop(self) -> None:
         """Ends the forkserver and the spare process for good."""
@@ -105,7 +103,12 @@ class SpareWorker:
     def _on_exit(self, _: int) -> None:
         ran = time.monotonic() - self._child.spawned if self._child else 0.0
         self._child = None
-        self._loop.call_later(self._backoff.failed(ran), self.prepare)
+        self._prepare_later(self._backoff.failed(ran))
+
+    def _prepare_later(self, seconds: float) -> None:
+        if self._refill is not None:
+            self._refill.cancel()
+        self._refill = self._loop.call_later(seconds, self.prepare)
 
     def _on_server_exit(self, _: int) -> None:
         self._orders = None

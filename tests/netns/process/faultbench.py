@@ -4,6 +4,7 @@ Owns what must be true of it between two faults. Must not know which faults ther
 """
 
 import errno
+import resource
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -100,6 +101,17 @@ class Bench:
             self._ballast.unlink()
             wait_until(lambda: self._health["healthy"], "a state on disk again")
 
+    def exhaust(self) -> None:
+        """The supervisor can open no descriptor any more."""
+        _limit_descriptors(self.rig.plugin.supervisor, 1)
+
+    def relieve(self) -> None:
+        """It can again, and has what it had."""
+        supervisor = self.rig.plugin.supervisor
+        _, most = resource.prlimit(supervisor, resource.RLIMIT_NOFILE)
+        _limit_descriptors(supervisor, most)
+        wait_until(lambda: self.rig.plugin.pids(NAMES["spare"]), "the spare worker")
+
     def remove_bridge(self) -> None:
         """With the LAN's cable in it."""
         run("ip", "-n", self.rig.machine.host, "link", "delete", BRIDGE)
@@ -153,6 +165,11 @@ class Bench:
             wait_until(nothing, "nothing", interval=0.1)
         assert not left, "\n".join((*left, self.log))
         assert "Traceback" not in self.log, self.log
+
+
+def _limit_descriptors(pid: int, number: int) -> None:
+    _, most = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (number, most))
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from tests.netns.process.faultcase import Case, Fault
 from tests.netns.process.faults import (
     bridge_removed,
     client_gone,
+    descriptors_gone,
     link_removed,
     server_silent,
     supervisor_killed,
@@ -28,6 +29,7 @@ ERRORS: dict[Fault, tuple[tuple[Step, ...], str]] = {
     server_silent: ((create_asked,), "no DHCPOFFER .*; no ADVERTISE"),
     link_removed: ((discover_seen, request_seen, acked), "cannot be used any more: "),
     bridge_removed: ((create_asked,), "there is none of that name"),
+    descriptors_gone: ((create_asked, acked), "no process could be started .*: Too many open files; |worker died"),
 }
 # Where the container starts with its IPv6 address alone, which it has by then.
 WITHOUT_IPV4 = set(product((discover_seen, request_seen), (server_silent, bridge_removed)))

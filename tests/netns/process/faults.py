@@ -3,8 +3,9 @@
 import os
 import signal
 
-from tests.lab.command import run
+from tests.lab.command import run, wait_until
 from tests.netns.process.faultcase import Case, Fault
+from tests.netns.process.plugin import NAMES
 
 
 def worker_killed(case: Case) -> None:
@@ -46,6 +47,22 @@ def disk_full(case: Case) -> None:
     case.bench.fill_disk()
 
 
+def descriptors_gone(case: Case) -> None:
+    """The supervisor can open nothing any more for a while, and a worker dies meanwhile: the endpoint's, or the spare.
+
+    The while ends when the next worker could not be started.
+    """
+    bench = case.bench
+    case.confirmations = bench.rig.confirmations(case.container)
+    bench.exhaust()
+    name = f"nd-{case.container.endpoint_id[:12]}"
+    for pid in bench.rig.plugin.pids(name)[:1] or bench.rig.plugin.pids(NAMES["spare"])[:1]:
+        os.kill(pid, signal.SIGKILL)
+    if bench.rig.plugin.supervisor not in case.stopped:
+        wait_until(lambda: f"{name} could not be started: " in bench.log, "a start that fails")
+        bench.relieve()
+
+
 FAULTS: tuple[Fault, ...] = (
     worker_killed,
     supervisor_killed,
@@ -54,4 +71,5 @@ FAULTS: tuple[Fault, ...] = (
     link_removed,
     bridge_removed,
     disk_full,
+    descriptors_gone,
 )

@@ -7,6 +7,7 @@ from tests.netns.process.faultcase import Case, Fault
 from tests.netns.process.faults import (
     bridge_removed,
     client_gone,
+    descriptors_gone,
     disk_full,
     link_removed,
     server_silent,
@@ -180,4 +181,12 @@ IMPOSSIBLE: dict[tuple[Step, Fault], str] = {
     (deleted, server_silent): "nothing is sent any more",
     (deleted, bridge_removed): "nothing is done with it any more",
     (deleted, disk_full): "nothing is written any more",
+    (discover_seen, descriptors_gone): "as `acked`",
+    (request_seen, descriptors_gone): "as `acked`",
+    (created, descriptors_gone): "as `joined`",
+    (moved, descriptors_gone): "as `joined`",
+    (attached, descriptors_gone): "as `confirmed`",
+    **{(step, descriptors_gone): "the next worker comes too late" for step in (join_asked, leave_asked, releasing)},
+    (delete_asked, descriptors_gone): "the next worker comes too late",
+    (deleted, descriptors_gone): "nothing is started any more",
 }

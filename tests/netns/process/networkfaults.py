@@ -62,11 +62,24 @@ def fill_disk(bench: Bench, _: socket) -> None:
     bench.fill_disk()
 
 
-NETWORK_FAULTS: tuple[NetworkFault, ...] = (kill_supervisor, lose_client, silence_server, remove_bridge, fill_disk)
+def exhaust_descriptors(bench: Bench, _: socket) -> None:
+    """The supervisor can start no process any more, as it can open nothing."""
+    bench.exhaust()
+
+
+NETWORK_FAULTS: tuple[NetworkFault, ...] = (
+    kill_supervisor,
+    lose_client,
+    silence_server,
+    remove_bridge,
+    fill_disk,
+    exhaust_descriptors,
+)
 MEANINGLESS: set[tuple[str, str, NetworkFault]] = {
     ("CreateNetwork", ANSWERED, lose_client),  # it has its answer
     ("DeleteNetwork", ANSWERED, lose_client),
     ("DeleteNetwork", ANSWERED, silence_server),  # nothing is left that would notice
     ("DeleteNetwork", ANSWERED, remove_bridge),
     ("DeleteNetwork", ANSWERED, fill_disk),
+    ("DeleteNetwork", ANSWERED, exhaust_descriptors),
 }

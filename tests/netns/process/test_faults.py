@@ -76,6 +76,7 @@ def test_fault_of_a_network(bench: Bench, call: str, moment: str, fault: Network
     there = (call == "CreateNetwork" and succeeded) or (call, moment, fault) in FORGOTTEN
     wait_until(lambda: bench.networks == int(there), f"the right number of networks, {there:d}")
     bench.rig.networks[:] = [network_id] if there else []
+    bench.relieve()
     if there and fault not in (remove_bridge, silence_server):
         assert_usable(bench, network_id)
     settle(bench)
@@ -93,6 +94,7 @@ def settle(bench: Bench) -> None:
     bench.serve()
     bench.restore_bridge()
     bench.free_disk()
+    bench.relieve()
     wait_until(lambda: not bench.rig.engine.get("/v1/endpoints")["endpoints"], "no endpoint")
     for network_id in bench.rig.networks:
         bench.rig.engine.delete_network(network_id)
