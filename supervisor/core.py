@@ -16,8 +16,7 @@ from signal import SIGCHLD, SIGINT, SIGKILL, SIGTERM
 from typing import cast
 
 from supervisor.contract.errors import RequestError, Unavailable
-from supervisor.contract.messages import Request, Respond
-from supervisor.driver.admission import NotYet
+from supervisor.contract.messages import EngineRequest, Request, Respond
 from supervisor.driver.healing import Healing
 from supervisor.driver.host_access import HostAccess
 from supervisor.driver.networks import Networks
@@ -76,7 +75,13 @@ class Supervisor:
         self._parents = Parents(self._process_manager, self._loop, self._endpoints, self._store)
         self._healing = Healing(self._loop, self._engine, self._networks, self._endpoints)
         requests = DriverRequests(
-            self._networks, self._endpoints, self._bindings, self._orphans, self._host_access, self._healing
+            self._networks,
+            self._endpoints,
+            self._bindings,
+            self._orphans,
+            self._host_access,
+            self._healing,
+            self._ask_again,
         )
         self._questions = Questions(
             self._process_manager,
@@ -198,6 +203,10 @@ class Supervisor:
         self._endpoints.learn(cast(Fact, fact))
         self._healing.learn(cast(Fact, fact))
 
+    def _ask_again(self, body: EngineRequest, respond: Respond) -> None:
+        """Handles a request that came too early once more, in a moment."""
+        self._loop.call_later(AGAIN_SECONDS, lambda: self._on_request(Request(0, body), respond))
+
     def _on_request(self, request: Request, respond: Respond) -> None:
         if self._stopping:
             respond(Unavailable("the plugin is stopping"))
@@ -209,5 +218,3 @@ class Supervisor:
             self._handlers[type(request.body)](request.body, respond)
         except RequestError as error:
             respond(error)
-        except NotYet:
-            self._loop.call_later(AGAIN_SECONDS, lambda: self._on_request(request, respond))

@@ -22,6 +22,7 @@ from supervisor.contract.messages import (
     Respond,
 )
 from supervisor.domain.lease_states import lease_state
+from supervisor.driver.admission import NotYet
 from supervisor.driver.healing import Healing
 from supervisor.driver.host_access import HostAccess
 from supervisor.driver.networks import Networks
@@ -44,13 +45,16 @@ class DriverRequests:
         orphans: Orphans,
         host_access: HostAccess,
         healing: Healing,
+        ask_again: Callable[[EngineRequest, Respond], None],
     ) -> None:
+        """`ask_again` brings a request that came too early once more, in a moment."""
         self._networks = networks
         self._endpoints = endpoints
         self._bindings = bindings
         self._orphans = orphans
         self._host_access = host_access
         self._healing = healing
+        self._ask_again = ask_again
         self.handlers: dict[type[EngineRequest], Callable[..., None]] = {
             CreateNetwork: self._create_network,
             DeleteNetwork: self._delete_network,
@@ -94,8 +98,12 @@ class DriverRequests:
 
         def create(network: Network) -> None:
             repeated = self._endpoints.get(body.endpoint_id)
-            endpoint = repeated or self._endpoints.admit(body, network.options)
-            endpoint.create(respond)
+            try:
+                endpoint = repeated or self._endpoints.admit(body, network.options)
+            except NotYet:
+                self._ask_again(body, respond)
+            else:
+                endpoint.create(respond)
 
         self._healing.with_network(body.network_id, create, respond)
 
