@@ -28,6 +28,8 @@ def live(lab: Lab, plugin: Plugin, way: Way) -> None:
     """One container's life on one way to the LAN."""
     docker, name = lab.engine.docker, way.card
     options = [f"--opt={key}={value}" for key, value in way.options.items()]
+    if bridge := way.options.get("bridge"):
+        lab.network.pass_bridged(bridge)
     docker("network", "create", "--driver", plugin.name, "--ipam-driver", "null", *options, name)
     container = Container.run(docker, f"on-{name}", f"--network={name}")
     before = container.attachment(name)

@@ -97,9 +97,9 @@ class Network:
         show = ("ip", "-n", self.lan, "-6", "address", "show", "dev", LAN_BRIDGE, "tentative")
         wait_until(lambda: not run(*show), "the link-local address, on which servers listen")
 
-    def pass_bridged(self) -> None:
+    def pass_bridged(self, bridge: str = BRIDGE) -> None:
         """Let bridged frames pass the engine's FORWARD DROP, where br_netfilter shows them to iptables."""
-        rule = ("-I", "DOCKER-USER", "-i", BRIDGE, "-o", BRIDGE, "-j", "ACCEPT")
+        rule = ("-I", "DOCKER-USER", "-i", bridge, "-o", bridge, "-j", "ACCEPT")
         self.on_host("iptables", *rule)
         with suppress(CommandFailed):  # an engine before 27 has no such chain of IPv6, and drops nothing there
             self.on_host("ip6tables", *rule)
