@@ -74,12 +74,13 @@ def _guesses(seen: EndpointSeen, spec: EndpointSpec) -> Iterator[AnyLease]:
         yield Lease(seen.address, None, GUESSED_SECONDS, began, routers, renewal=PAST, rebinding=PAST)
     if seen.address6 is not None and Family.IPV6 in spec.families:
         address = IPv6Interface((seen.address6.ip, seen.address6.max_prefixlen))
-        if spec.ipv6 is Ipv6.SLAAC or (spec.ipv6 is Ipv6.AUTO and _is_of_mac(address.ip)):
+        if spec.ipv6 is Ipv6.SLAAC or (spec.ipv6 is Ipv6.AUTO and _is_made(address.ip, spec)):
             yield Lease6(address, b"", 0, began, slaac=True)
         else:
             yield Lease6(address, b"", GUESSED_SECONDS, began, renewal=PAST, rebinding=PAST)
 
 
-def _is_of_mac(address: IPv6Address) -> bool:
-    """Whether a host has made it of its MAC address (RFC 4291, appendix A)."""
-    return address.packed[11:13] == b"\xff\xfe"
+def _is_made(address: IPv6Address, spec: EndpointSpec) -> bool:
+    """Whether the kernel has made it of the endpoint's token, or of a MAC address (RFC 4291, appendix A)."""
+    own = address.packed[8:]
+    return own[3:5] == b"\xff\xfe" if spec.token is None else own == spec.token.packed[8:]

@@ -49,7 +49,7 @@ from tests.supervisor.puppet import (
 from tests.supervisor.samples import never
 from workers.contract.lease import Family, Lease, Lease6
 from workers.contract.link import LinkKind
-from workers.contract.messages import Attach, LeaseObtained, Resume
+from workers.contract.messages import Attach, Ipv6, LeaseObtained, Resume
 from workers.system.clock import boottime
 
 OWN = "net-dhcp:latest"
@@ -255,19 +255,25 @@ def test_ended_meanwhile(played: Played) -> None:
 
 @pytest.mark.parametrize("options", [{}, {"id": "db"}])
 def test_same_client_without_a_mac_of_its_own(played: Played, options: dict[str, str]) -> None:
-    """An ipvlan's client identity, which no link keeps, is the one that the container's start had made up."""
-    network = NetworkOptions(parent="eth0", mode=LinkKind.IPVLAN)
+    """An ipvlan's client identity, which no link keeps, is the one that the container's start had made up; by its token
+    an address is known to be the kernel's."""
+    network = NetworkOptions(parent="eth0", mode=LinkKind.IPVLAN, ipv6=Ipv6.AUTO)
     found = Found()
     found.identity = Identity("c1", "web", "web-host")
     body = CreateEndpoint(NETWORK, ENDPOINT, None, None, options)
     started, origin, _ = admit(body, network, (), identifier=found, bindings=Played().bindings)
 
-    on_card = replace(LAN, options={"parent": "eth0", "mode": "ipvlan"})
-    played.learn(EngineFound(PID), CONNECTED, on_card, WEB, replace(SEEN, mac=None, options=options))
+    assert started.token is not None
+    made = IPv6Interface((int(LEASED6.network.supernet(new_prefix=64)[0]) + int(started.token), 128))
+    on_card = replace(LAN, options={"parent": "eth0", "mode": "ipvlan", "ipv6": "auto"})
+    played.learn(EngineFound(PID), CONNECTED, on_card, WEB, replace(SEEN, mac=None, address6=made, options=options))
 
     endpoint = played.endpoints.known(ENDPOINT)
     assert endpoint.origin.key == origin.key
     assert endpoint.spec.client_identity == started.client_identity
+    lease = endpoint.leases[Family.IPV6].lease
+    assert isinstance(lease, Lease6)
+    assert (lease.address, lease.slaac) == (made, True)
     other = admit(replace(body, network_id="m" * 64), network, (), identifier=found, bindings=played.bindings)[0]
     assert other.client_identity.client_id != started.client_identity.client_id
 
