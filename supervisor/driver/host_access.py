@@ -45,7 +45,7 @@ class HostAccess:
         self._resting: set[str] = set()  # the networks that are tried again later
         self._changed: set[str] = set()
         self._stopped = False
-        endpoints.changed = self._on_change
+        endpoints.watchers.append(lambda spec: self._on_change(spec.network_id))
 
     @property
     def problems(self) -> tuple[str, ...]:

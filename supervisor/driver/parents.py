@@ -19,6 +19,7 @@ from supervisor.runtime.loop import Loop
 from supervisor.runtime.process_manager import ProcessManager
 from supervisor.state.store import Store
 from workers.contract.link import LinkKind
+from workers.contract.messages import EndpointSpec
 from workers.link.parent_watch import ParentState, ParentWatch
 from workers.link.ports import Plugged, plug_in
 
@@ -58,6 +59,7 @@ class Parents:
         self._lost: set[str] = set()
         self._joined: set[int] = set()
         self._is_gathering = False
+        endpoints.watchers.append(self._on_endpoint)
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -95,7 +97,16 @@ class Parents:
         self._joined |= heard.joined & known
         for parent in self._parents.values() if heard.missed else ():
             parent.examined = False
-        if (heard.changed or heard.missed or self._lost or self._joined) and not self._is_gathering:
+        if heard.changed or heard.missed or self._lost or self._joined:
+            self._look_soon()
+
+    def _on_endpoint(self, spec: EndpointSpec) -> None:
+        """The first endpoint on a parent makes it one that counts."""
+        if spec.link.parent not in self._parents:
+            self._look_soon()
+
+    def _look_soon(self) -> None:
+        if not self._is_gathering:
             self._is_gathering = True
             self._loop.call_later(GATHER_SECONDS, self._gathered)
 

@@ -49,7 +49,7 @@ class Registry:
         self._mark = mark
         self._endpoints: dict[str, Endpoint] = {}
         self._ending: set[str] = set()
-        self.changed: Callable[[str], None] = lambda _: None  # called when an endpoint of the network has changed
+        self.watchers: list[Callable[[EndpointSpec], None]] = []  # called when this endpoint has changed
         self._context = EndpointContext(
             process_manager,
             spare,
@@ -60,7 +60,7 @@ class Registry:
             bindings,
             self._on_end,
             self._on_exit,
-            lambda spec: self.changed(spec.network_id),
+            self._on_change,
         )
 
     def __len__(self) -> int:
@@ -160,4 +160,8 @@ class Registry:
     def _forget(self, spec: EndpointSpec) -> None:
         self._ending.discard(spec.endpoint_id)
         self._store.drop_endpoint(spec.endpoint_id)
-        self.changed(spec.network_id)
+        self._on_change(spec)
+
+    def _on_change(self, spec: EndpointSpec) -> None:
+        for watcher in self.watchers:
+            watcher(spec)

@@ -73,8 +73,8 @@ def test_watch_of_a_parent() -> None:
     assert (bridge.index, bridge.up) == (link(BRIDGE).index, True)
     assert watch.state("absent") is None
     watch.listen([bridge.index, link("up0").index], newcomers=False)
-    run("ip link add other type dummy")
-    run(f"ip link add {port} type dummy")
+    run("ip link add other type veth peer name another")
+    run(f"ip link add {port} type veth peer name dc-0123456789ab")
     assert not select.select([watch], [], [], 0)[0]
 
     run(f"ip link set {port} master {BRIDGE}")
@@ -94,6 +94,6 @@ def test_watch_of_a_parent() -> None:
     assert (down.up, down.running) == (False, False)
 
     watch.listen([], newcomers=True)
-    run("ip link add late type dummy")
+    run("ip link add late type bridge")
     assert select.select([watch], [], [], 10)[0]
     watch.close()
