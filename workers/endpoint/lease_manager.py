@@ -167,6 +167,9 @@ class LeaseManager:
     def _run(self) -> None:
         """Starts the client that the state of the lease demands."""
         self._timers.begin(self.lease, boottime())
+        self._start_client()
+
+    def _start_client(self) -> None:
         if self._native:
             self.clients.start_native(self._interface, self._machine())
         else:
@@ -242,7 +245,8 @@ class LeaseManager:
         """udhcpc has not renewed the lease by its time. Our own client does, as long as it runs."""
         if self._bound and self._is_ours():
             self._native = True
-            self._restart()
+            self.clients.finish()
+            self._start_client()  # the timers go on: silence until T2 counts
 
     def _on_event(self, event: ClientEvent) -> None:
         match event:
