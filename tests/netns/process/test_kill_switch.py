@@ -1,5 +1,6 @@
 """Containers whose own firewall drops what it does not know, as the kill switches of VPNs do, keep their leases."""
 
+import itertools
 import os
 import signal
 from pathlib import Path
@@ -30,20 +31,21 @@ def test_firewall_in_the_container(rig: Rig) -> None:
     """
     with scripted_server(rig.machine.lan, to_each_its_own(600, SHORT)):
         networks = {client: rig.network(ignore_conflicts="true", client=client) for client in ("udhcpc", "native")}
-        containers = {(rig.joined(network), client): hooks for client, network in networks.items() for hooks in HOOKS}
-        for (container, client), hooks in containers.items():
+        containers = {rig.joined(network): client for client, network in networks.items() for _ in HOOKS}
+        discovers = len(rig.capture.frames(kind=Kind.DISCOVER))
+        before = {}
+        for (container, client), hooks in zip(containers.items(), itertools.cycle(HOOKS), strict=False):
             drop_all(container, *hooks)
+            before[container] = rig.confirmations(container)
             if client == "udhcpc":
                 os.kill(container.view["udhcpc_pid"], signal.SIGUSR1)  # renew now
-        discovers = len(rig.capture.frames(kind=Kind.DISCOVER))
-        for container, _ in containers:
-            before = rig.confirmations(container)
+        for container, times in before.items():
             wait_until(lambda c=container: rig.asked_all(c), "a question to all servers", 60)  # type: ignore[misc]
-            wait_until(lambda c=container, n=before: rig.confirmations(c) > n, "its answer", 60)  # type: ignore[misc]
+            wait_until(lambda c=container, n=times: rig.confirmations(c) > n, "its answer", 60)  # type: ignore[misc]
 
-        assert all(container.inet == [container.address] for container, _ in containers)
+        assert all(container.inet == [container.address] for container in containers)
         assert len(rig.capture.frames(kind=Kind.DISCOVER)) == discovers
-        for container, _ in containers:
+        for container in containers:
             container.inside("nft", "delete table inet kill")
         rig.clean()
 
