@@ -179,6 +179,16 @@ def at_once(*calls: Callable[[], T]) -> list[T]:
         return [future.result() for future in [pool.submit(call) for call in calls]]
 
 
+def hang(worker: int) -> list[psutil.Process]:
+    """Stops an endpoint's worker with its turn, if it has one, and returns what it has stopped."""
+    sleeper = psutil.Process(worker)
+    sleeper.suspend()  # before its children are listed: it forks no further one
+    turns = [child for child in sleeper.children() if child.name() != "busybox"]
+    for turn in turns:
+        turn.suspend()
+    return [sleeper, *turns]
+
+
 @contextmanager
 def machine_of(name: str) -> Iterator[Network]:
     """Two namespaces, gone at the end."""

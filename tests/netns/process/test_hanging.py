@@ -1,32 +1,20 @@
 """What does not die but hangs or goes elsewhere: a stopped worker, an engine that restarts, a link that is taken."""
 
-import signal
-
-import psutil
-
 from tests.api.unit import reaction
 from tests.lab.command import SLACK_SECONDS, wait_until
 from tests.lab.dhcp import DhcpServer
 from tests.netns.process.fakeengine import INTERFACE
-from tests.netns.process.rig import Rig
+from tests.netns.process.rig import Rig, hang
 from tests.netns.process.wire import Kind
 
 LEAVE_SECONDS, DELETE_SECONDS = 4, 6  # the supervisor's patience with a worker
-
-
-def _hang(worker: int) -> None:
-    """Stops it with its turn, if it has one."""
-    sleeper = psutil.Process(worker)
-    for process in (sleeper, *sleeper.children()):
-        if process.name() != "busybox":
-            process.send_signal(signal.SIGSTOP)
 
 
 def test_worker_that_hangs_at_leave(rig: Rig, server: DhcpServer) -> None:
     """Leave and Delete are answered in time; a successor then releases the lease and removes the link."""
     container = rig.joined()
     links = rig.machine.links()
-    _hang(container.view["worker_pid"])
+    hang(container.view["worker_pid"])
 
     left, deleted = container.leave(), container.delete()
 
@@ -45,7 +33,7 @@ def test_worker_that_hangs_at_create(rig: Rig) -> None:
     creating = rig.engine.send("CreateEndpoint", container.request)
     rig.wait_for_frames(1)
 
-    _hang(container.view["worker_pid"])
+    hang(container.view["worker_pid"])
 
     with creating:
         answer = reaction(creating)

@@ -3,7 +3,8 @@
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from signal import SIGCONT, SIGSTOP, SIGUSR1
+from pathlib import Path
+from signal import SIGUSR1
 
 import pytest
 
@@ -11,10 +12,12 @@ from tests.lab.command import SLACK_SECONDS, run, wait_until
 from tests.lab.dhcp import DhcpServer, ServerOptions
 from tests.lab.network import LAN, SERVER
 from tests.netns.process.fakeengine import INTERFACE
-from tests.netns.process.rig import Rig
+from tests.netns.process.rig import Rig, hang
 from tests.netns.process.scripted import Grant, scripted_server
 from tests.netns.process.wire import Kind
+from workers.system.libc import LIBC
 
+PIPE_BYTES, SPLICE_F_NONBLOCK = 1 << 16, 2  # splice(2)
 USER_ROUTE = "10.99.0.0/16"
 
 
@@ -119,6 +122,15 @@ def test_refused_renewal(rig: Rig) -> None:
         rig.clean()
 
 
+def unread(pipe: Path) -> str:
+    """What nobody has read of it yet; it stays in there."""
+    reader, writer = os.pipe()
+    with pipe.open("rb", buffering=0) as source, os.fdopen(reader, "rb") as copy, os.fdopen(writer, "wb") as into:
+        LIBC.tee(source.fileno(), into.fileno(), PIPE_BYTES, SPLICE_F_NONBLOCK)
+        into.close()
+        return copy.read().decode(errors="replace")
+
+
 def test_leave_in_the_moment_of_another_lease(rig: Rig) -> None:
     """What udhcpc has just been granted is given back, although its worker had not come to it before Leave."""
     with scripted_server(rig.machine.lan, Grant().answer) as server:
@@ -126,16 +138,17 @@ def test_leave_in_the_moment_of_another_lease(rig: Rig) -> None:
         server.behaviour = Grant(address=LAN[61]).answer
         os.kill(container.view["udhcpc_pid"], SIGUSR1)
         wait_until(lambda: "nak: " in rig.plugin.log, "the refusal")
-        requests = len(rig.capture.frames(kind=Kind.REQUEST))
-        worker = container.view["worker_pid"]
+        view = container.view
         with ThreadPoolExecutor() as engine:
-            os.kill(worker, SIGSTOP)
+            stopped = hang(view["worker_pid"])
             try:
-                wait_until(lambda: len(rig.capture.frames(kind=Kind.REQUEST)) > requests, "another lease")
+                events = Path(f"/proc/{view['udhcpc_pid']}/fd/1")
+                wait_until(lambda: f"ip={LAN[61]}" in unread(events), "another lease")
                 leaving = engine.submit(container.leave)
                 wait_until(lambda: container.view["phase"] == "leaving", "Leave")
             finally:
-                os.kill(worker, SIGCONT)
+                for process in stopped:
+                    process.resume()
             assert leaving.result().status == 200
 
         (release,) = rig.capture.frames(kind=Kind.RELEASE)
