@@ -94,14 +94,14 @@ def test_two_identities_with_one_mac(rig: Rig, servers: Servers) -> None:
 
         duid, asked = before[one.ip, one.ip6], len(servers.kinds6(before[one.ip, one.ip6]))
         rig.restart_worker(one)
-        wait_until(lambda: "REPLY" in servers.kinds6(duid)[asked:], "the answer to a renewal over IPv6", 10)
+        wait_until(lambda: "REPLY" in servers.kinds6(duid)[asked:], "the answer to a renewal over IPv6")
         other.stop()
         again = rig.joined(network, {"id": "db"})
 
         assert (again.ip, again.ip6) == (other.ip, other.ip6)
         assert clients(servers) == (macs, before)
         rig.clean()
-        wait_until(lambda: not (servers.leases4() or servers.leases6()), "a release of each lease", 5)
+        wait_until(lambda: not (servers.leases4() or servers.leases6()), "a release of each lease")
 
 
 def clients(servers: Servers) -> tuple[set[str], dict[tuple[IPv4Address, IPv6Address], str]]:
@@ -142,7 +142,7 @@ def test_slaac_with_one_mac(rig: Rig, server: DhcpServer) -> None:
 
 def addresses_by_router(container: Container) -> list[IPv6Address]:
     """Those on the link after the kernel has heard the router."""
-    wait_until(lambda: "proto ra" in container.default_route6, "the router's advertisement", 10)
+    wait_until(lambda: "proto ra" in container.default_route6, "the router's advertisement")
     return [IPv6Interface(address).ip for address in container.inet6]
 
 

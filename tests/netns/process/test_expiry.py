@@ -102,20 +102,20 @@ def test_refused(rig: Rig, instances: Instances) -> None:
         server.behaviour = lambda packet: [refusal(packet).encode()] if packet.kind is Kind.REQUEST else []
         os.kill(udhcpc.view["udhcpc_pid"], signal.SIGUSR1)
         os.kill(native.view["worker_pid"], signal.SIGKILL)
-        wait_until(lambda: not (udhcpc.inet or native.inet), "empty links", 30)
+        wait_until(lambda: not (udhcpc.inet or native.inet), "empty links")
 
         instances.end()
         before = len(rig.capture.frames())
         instances.start()
         asked = {udhcpc.mac, native.mac}
-        wait_until(lambda: {f.mac for f in rig.capture.frames()[before:]} >= asked, "a question of each", 30)
+        wait_until(lambda: {f.mac for f in rig.capture.frames()[before:]} >= asked, "a question of each")
         assert (udhcpc.inet, native.inet) == ([], [])
         assert {f.packet.kind for f in rig.capture.frames()[before:]} == {Kind.DISCOVER}
 
         server.behaviour = answer
         for container in (udhcpc, native):
             wait_until(lambda c=container: c.inet == [c.address], "the address", 60)  # type: ignore[misc]
-            wait_until(lambda c=container: f"via {SERVER}" in c.default_route, "the route", 10)  # type: ignore[misc]
+            wait_until(lambda c=container: f"via {SERVER}" in c.default_route, "the route")  # type: ignore[misc]
         rig.clean()
 
 

@@ -142,7 +142,7 @@ def test_advertisements(rig: Rig, networks: tuple[dict[str, str], ...], tmp_path
     with scripted_server(rig.machine.lan, to_each_its_own(600)):
         containers = [rig.joined(rig.network(ipv6="slaac", ignore_conflicts="true", **o)) for o in networks]
         for container in containers:
-            wait_until(lambda c=container: c.default_route6, "the router", 20)  # type: ignore[misc]
+            wait_until(lambda c=container: c.default_route6, "the router")  # type: ignore[misc]
         (router,) = {IPv6Address(c.default_route6.split()[2]) for c in containers}
         with flood(rig, rogue_advertisements(router)), cheap(rig, *containers):
             time.sleep(3.0)  # the flood's duration
@@ -179,5 +179,5 @@ def test_ipv6_leases(rig: Rig, networks: tuple[dict[str, str], ...], tmp_path: P
         assert container.address6 in container.inet6
         assert {"DECLINE", "RELEASE", "REQUEST"}.isdisjoint(server.kinds6(container.duid)[heard[container.duid] :])
     rig.clean()
-    wait_until(lambda: not (server.leases() or server.leases6()), "releases", 10)
+    wait_until(lambda: not (server.leases() or server.leases6()), "releases")
     server.stop()

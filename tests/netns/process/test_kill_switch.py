@@ -59,7 +59,7 @@ def test_firewall_and_ipv6(rig: Rig, tmp_path: Path) -> None:
     drop_all(container, "output", "input")
     rig.restart_worker(container)
 
-    wait_until(lambda: server.kinds6(container.duid)[-2:] == ["RENEW", "REPLY"], "an answered renewal", 30)
+    wait_until(lambda: server.kinds6(container.duid)[-2:] == ["RENEW", "REPLY"], "an answered renewal")
     assert container.address6 in container.inet6
     container.inside("nft", "delete table inet kill")
     rig.clean()

@@ -83,7 +83,7 @@ def joined_but_not_moved(rig: Rig, container: Container) -> Answer:
     assert container.create().status == 200
     joined = container.join()
     show = ("ip", "-n", rig.machine.host, "-oneline", "link", "show", "dev", container.link)
-    wait_until(lambda: "UP" not in re.split("[<,>]", run(*show)), "the link to go down", 30)
+    wait_until(lambda: "UP" not in re.split("[<,>]", run(*show)), "the link to go down")
     return joined
 
 
@@ -112,7 +112,7 @@ def test_release_over_a_link_that_waited(rig: Rig, card: str, server: DhcpServer
     rig.containers.clear()
 
     assert (server.kinds(container.mac).count("RELEASE"), server.kinds6(container.duid).count("RELEASE")) == (1, 1)
-    wait_until(lambda: container.link not in rig.machine.links(), "the removal of the link", 15)
+    wait_until(lambda: container.link not in rig.machine.links(), "the removal of the link")
 
 
 def test_worker_that_dies(rig: Rig, card: str, server: DhcpServer) -> None:
