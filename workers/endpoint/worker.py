@@ -242,10 +242,10 @@ class Worker:
             self._lose_sandbox()
             return
         self._sandbox.watch()
-        self._advance()
         if self._link.moves_sooner_down and not command.arrived:
             settled = max((probe.settled_at for probe in self._probes.values()), default=0.0)
             self._deadlines.set(self._lower, settled)
+        self._advance()
 
     def _on_reach(self, command: Reach) -> None:
         manager = self._managers[Family.IPV4]
@@ -339,8 +339,8 @@ class Worker:
             self._on_link_gone()  # between two looks at it
 
     def _lower(self) -> None:
-        """Takes the link down, if it still waits for Docker to move it; a claim of the address has had its time."""
-        if self._attach is None or self._sandbox.inside or not self._sandbox.has_link_at_home():
+        """Takes the link down while it waits for Docker to move it; a claim of the address has had its time."""
+        if not self._sandbox.has_link_at_home():
             return
         try:
             with Netlink() as netlink:
@@ -355,7 +355,9 @@ class Worker:
                 self._lose_sandbox()  # Docker has moved it back already
             elif self._takeover:
                 self._report(NotMoved())
-        elif not self._sandbox.enter(attach.path) and (self._takeover or attach.arrived):
+        elif self._sandbox.enter(attach.path):
+            self._deadlines.clear()
+        elif self._takeover or attach.arrived:
             self._lose_sandbox()  # else the container has ended already, and Leave or Delete is on its way
 
     def _begin(self) -> None:
@@ -440,6 +442,7 @@ class Worker:
         self._resolver = None
         self._attach = None
         self._interface = None
+        self._deadlines.clear()
         self._sandbox.leave()
 
     # The turn asks this before it hands the worker to the next process, and after that.
