@@ -47,11 +47,17 @@ def measure_dual(contenders: Contenders, ipv4_network: str, sizes: Sizes, figure
 
 @contextmanager
 def _networks(contenders: Contenders) -> Iterator[str]:
-    """The id of a network with both families, on a LAN with a DHCPv6 server, beside one of the engine's own bridge."""
+    """The id of a network with both families, on a LAN with a DHCPv6 server, beside one of the engine's own bridge.
+
+    Newer engines let ip6tables drop what a bridge forwards as soon as they have such a network of their own.
+    """
     docker, lab, ours = contenders.docker, contenders.lab, contenders.plugins[OURS].name
     options = ("ipv6=true", "ignore_conflicts=true", f"bridge={LAN_BRIDGE}")
+    passing = ("FORWARD", "-i", LAN_BRIDGE, "-o", LAN_BRIDGE, "-j", "ACCEPT")
     with ExitStack() as stack:
         lab.network.serve_ipv6()
+        lab.network.on_host("ip6tables", "-I", *passing)
+        stack.callback(lab.network.on_host, "ip6tables", "-D", *passing)
         server = DhcpServer(lab.directory / "dhcp6", lab.network.lan)
         stack.callback(server.stop)
         server.start(ONLY_IPV6)
