@@ -88,8 +88,9 @@ def told(place: dict[str, Any], sandbox_key: str = KEY) -> list[Fact]:
     return list(watcher._everything(cast(APIClient, PlayedEngine(place, sandbox_key))))
 
 
-def test_listing() -> None:
-    """Networks with their options, if a plugin has made them; containers, and their endpoints on those."""
+def test_listing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks with their options, if a plugin has made them; containers, and their endpoints on those; since when."""
+    monkeypatch.setattr("supervisor.engine.watcher.time.time", lambda: 7.0)
     container = ContainerSeen(WEB, "web", "host", (ENDPOINT, "d" * 64))
     addresses = IPv4Interface("192.0.2.7/24"), IPv6Interface("2001:db8::7/128"), IPv4Address("192.0.2.1")
     assert told(PLACE) == [
@@ -98,7 +99,7 @@ def test_listing() -> None:
         NetworksListed(),
         container,
         EndpointSeen(container, LAN, ENDPOINT, KEY, "02:00:00:00:00:aa", *addresses, {"id": "web"}),
-        ContainersListed(),
+        ContainersListed(7.0),
     ]
 
 
