@@ -17,6 +17,7 @@ from workers.link.sweep import Swept, sweep
 RELEASE_DEADLINE_SECONDS = 3.5  # a container that comes back waits for the release of its lease
 MOST_RELEASES = 8  # that begin together: each has a process of its own
 REMOVE_DEADLINE_SECONDS = 4.0
+REMOVE_TRIES, REMOVE_AGAIN_SECONDS = 10, 5.0  # what is left then goes at the next start
 SWEEP_DEADLINE_SECONDS = 1.5  # shorter than the wait of the first request
 
 log = logging.getLogger(__name__)
@@ -59,10 +60,18 @@ class Orphans:
         for waiting in self._bindings.overdue(in_use)[:MOST_RELEASES]:
             self._release(waiting)
 
-    def remove_link(self, endpoint_id: str, done: Callable[[], None]) -> None:
-        """Removes the link of an endpoint, if it has one; the id is all that is known of it."""
+    def remove_link(self, endpoint_id: str, done: Callable[[], None], tries: int = REMOVE_TRIES) -> None:
+        """Removes the link of an endpoint, if it has one; the id is all that is known of it.
 
-        def removed(_: object | None) -> None:
+        `done` is called after the first try; if that fails, others follow.
+        """
+
+        def again() -> None:
+            self.remove_link(endpoint_id, lambda: None, tries - 1)
+
+        def removed(report: object | None) -> None:
+            if report is None and tries > 1:
+                self._loop.call_later(REMOVE_AGAIN_SECONDS, again)
             done()
 
         deadline = REMOVE_DEADLINE_SECONDS

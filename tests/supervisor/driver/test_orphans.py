@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from supervisor.driver import orphans as module
-from supervisor.driver.orphans import MOST_RELEASES, Orphans
+from supervisor.driver.orphans import MOST_RELEASES, REMOVE_AGAIN_SECONDS, REMOVE_TRIES, Orphans
 from supervisor.engine.identity import COMEBACK_SECONDS
 from supervisor.runtime.loop import Loop
 from supervisor.runtime.process_manager import ProcessManager
@@ -51,11 +51,12 @@ class Played:
     asked: list[Release] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     endpoints: list[EndpointSpec] = field(default_factory=list)
+    failing: int = 0
     late: float = 0.0
 
     def __post_init__(self) -> None:
-        loop = PlayedLoop()
-        self.orphans = Orphans(PlayedProcessManager(loop), loop, self.memory, 7)
+        self.loop = PlayedLoop()
+        self.orphans = Orphans(PlayedProcessManager(self.loop), self.loop, self.memory, 7)
 
     def ask(
         self,
@@ -70,6 +71,7 @@ class Played:
         """Notes it."""
         if target is remove:
             self.removed.extend(arguments)
+            answer(None if len(self.removed) < self.failing else Deleted())
         else:
             assert target is give_back
             spec, leases = arguments
@@ -183,6 +185,18 @@ def test_killed_over_its_link(played: Played) -> None:
     played.pass_time(COMEBACK_SECONDS + 1)
     played.asked[0].answer(None)
     assert played.removed == [played.asked[0].spec.endpoint_id]
+
+
+@pytest.mark.parametrize(("failing", "tried"), [(0, 1), (3, 3), (99, REMOVE_TRIES)])
+def test_link_that_could_not_be_removed(played: Played, failing: int, tried: int) -> None:
+    """Who waits for it goes on after the first try. Others follow, but not for ever."""
+    done: list[bool] = []
+    played.failing = failing
+    played.orphans.remove_link("e" * 64, lambda: done.append(True))
+    assert (done, len(played.removed)) == ([True], 1)
+    for _ in range(2 * REMOVE_TRIES):
+        played.loop.pass_time(REMOVE_AGAIN_SECONDS)
+    assert (done, len(played.removed)) == ([True], tried)
 
 
 def test_many_at_once(played: Played) -> None:

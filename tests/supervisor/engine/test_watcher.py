@@ -49,6 +49,7 @@ ODD: dict[str, Any] = {
     "Gateway": "x" * 10_000,
     "DriverOpts": {},
 }
+BEGAN = 1_700_000_000.0
 
 
 class PlayedEngine:
@@ -89,8 +90,11 @@ def told(place: dict[str, Any], sandbox_key: str = KEY) -> list[Fact]:
 
 
 def test_listing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Networks with their options, if a plugin has made them; containers, and their endpoints on those; since when."""
-    monkeypatch.setattr("supervisor.engine.watcher.time.time", lambda: 7.0)
+    """Networks with their options, if a plugin has made them; containers, and their endpoints on those.
+
+    At the end comes when that began: what the plugin has learnt since is no older.
+    """
+    monkeypatch.setattr("supervisor.engine.watcher.time.time", lambda: BEGAN)
     container = ContainerSeen(WEB, "web", "host", (ENDPOINT, "d" * 64))
     addresses = IPv4Interface("192.0.2.7/24"), IPv6Interface("2001:db8::7/128"), IPv4Address("192.0.2.1")
     assert told(PLACE) == [
@@ -99,7 +103,7 @@ def test_listing(monkeypatch: pytest.MonkeyPatch) -> None:
         NetworksListed(),
         container,
         EndpointSeen(container, LAN, ENDPOINT, KEY, "02:00:00:00:00:aa", *addresses, {"id": "web"}),
-        ContainersListed(7.0),
+        ContainersListed(BEGAN),
     ]
 
 
