@@ -201,7 +201,12 @@ class Bindings:
         self._forget(lambda one: one.network_id == network_id)
 
     def forget_absent(self, container_ids: Collection[str], listed: float, used: Collection[Place]) -> None:
-        """The engine has only these containers, as of a list that began at this Unix time: the others were removed."""
+        """The engine has only these containers, as of a list that began at this Unix time: the others were removed.
+
+        An engine without any may have started before its disk was mounted.
+        """
+        if not container_ids:
+            return
         present = {key_of_container(container_id) for container_id in container_ids}
         self._forget(
             lambda one: (

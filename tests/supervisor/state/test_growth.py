@@ -158,6 +158,8 @@ def test_nobody_watched(world: World, give_back: bool) -> None:
     listed = time.time()
     world.now += 1
     world.memory.keep(world.spec(CONTAINERS), f"container:{CONTAINERS}", world.lease(CONTAINERS))
+    world.memory.forget_absent([], listed, set())
+    assert len(world.rows.found) == CONTAINERS + 1
     world.memory.forget_absent(["7"], listed, {(NETWORK, "container:8")})
     world.now += COMEBACK_SECONDS
     world.tick()
