@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import cache
 from ipaddress import IPv4Address, IPv4Interface
 from typing import cast
 
@@ -20,11 +21,24 @@ from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import EndpointSpec
 
 CONTAINERS = 10_000
+MANY = 500
 PAUSE_SECONDS = 2.0  # from one to the next
 TICK_EVERY = 50  # containers
 LEASE_SECONDS = 86400
 NETWORK = "n" * 64
+SERVER = IPv4Address("10.0.0.1")
 BR0 = LinkSpec(LinkKind.BRIDGE, "br0")
+
+
+@cache
+def _address(number: int) -> IPv4Interface:
+    return IPv4Interface(((10 << 24) + number, 8))
+
+
+@cache
+def _spec(number: int) -> EndpointSpec:
+    mac = f"02:00:00:00:{number >> 8:02x}:{number & 255:02x}"
+    return EndpointSpec(NETWORK, f"{number:064x}", BR0, mac, ClientIdentity.of_mac(mac), 10.0)
 
 
 @dataclass
@@ -55,13 +69,11 @@ class World:
 
     def spec(self, number: int) -> EndpointSpec:
         """Of a container's endpoint."""
-        mac = f"02:00:00:00:{number >> 8:02x}:{number & 255:02x}"
-        return EndpointSpec(NETWORK, f"{number:064x}", BR0, mac, ClientIdentity.of_mac(mac), 10.0)
+        return _spec(number)
 
     def lease(self, number: int) -> Lease:
         """One of a day."""
-        address = IPv4Interface((IPv4Address("10.0.0.0") + number, 8))
-        return Lease(address, IPv4Address("10.0.0.1"), LEASE_SECONDS, self.now)
+        return Lease(_address(number), SERVER, LEASE_SECONDS, self.now)
 
     def tick(self) -> None:
         """What the supervisor does every five seconds, with a server that takes each release."""
@@ -152,18 +164,18 @@ def test_ten_thousand(world: World, live: Callable[[World, int], None], bound: i
 @pytest.mark.parametrize("give_back", [False, True], ids=["kept", "released"])
 def test_nobody_watched(world: World, give_back: bool) -> None:
     """What the engine's list does not have any more is forgotten; who came after the list began, or runs, is not."""
-    for number in range(CONTAINERS):
+    for number in range(MANY):
         world.memory.set_aside(world.spec(number), f"container:{number}", world.lease(number), give_back=give_back)
     world.now += 1
     listed = time.time()
     world.now += 1
-    world.memory.keep(world.spec(CONTAINERS), f"container:{CONTAINERS}", world.lease(CONTAINERS))
+    world.memory.keep(world.spec(MANY), f"container:{MANY}", world.lease(MANY))
     world.memory.forget_absent([], listed, set())
-    assert len(world.rows.found) == CONTAINERS + 1
+    assert len(world.rows.found) == MANY + 1
     world.memory.forget_absent(["7"], listed, {(NETWORK, "container:8")})
     world.now += COMEBACK_SECONDS
     world.tick()
-    assert {key for _, key in world.rows.found} == {"container:7", "container:8", f"container:{CONTAINERS}"}
+    assert {key for _, key in world.rows.found} == {"container:7", "container:8", f"container:{MANY}"}
 
 
 def test_who_is_there_stays(world: World) -> None:
