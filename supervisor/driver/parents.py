@@ -133,17 +133,22 @@ class Parents:
             log.info("its port %s has no carrier", uplink, extra={"interface": name})
         if before != now:
             log.warning("%s", _change(before, now, users), extra={"interface": name})
-        if now is None or before is None or now.index != before.index:
-            parent.examined = False
-        if now is not None and now.index in self._joined:
-            parent.examined = False
-        if self._lost and any(_port(endpoint) in self._lost for endpoint in users):
-            parent.examined = False
         bridged = [endpoint for endpoint in users if endpoint.spec.link.kind is LinkKind.BRIDGE]
+        if now is None or self._has_lost_ports(before, now, bridged):
+            parent.examined = False
         if now is not None and bridged and not parent.examined:
             self._examine(name, parent, bridged)
+        if now is not None and before is not None and now.index == before.index and now.mtu < before.mtu:
+            for endpoint in bridged:
+                endpoint.limit_mtu(now.mtu)
         if opened or (now is not None and now.running and before is not None and not before.running):
             self._ask_servers(users)
+
+    def _has_lost_ports(self, before: ParentState | None, now: ParentState, bridged: list[Endpoint]) -> bool:
+        """Whether the parent may be a bridge without some of our ports, or has got a port of others."""
+        if before is None or now.index != before.index or now.index in self._joined:
+            return True
+        return bool(self._lost) and any(_port(endpoint) in self._lost for endpoint in bridged)
 
     def _runs(self, name: str) -> bool:
         state = self._watch.state(name)
@@ -199,6 +204,8 @@ def _change(before: ParentState | None, now: ParentState | None, users: list[End
         return f"the interface was made anew{what}"
     if not now.up:
         return f"the interface was set down{what}"
+    if (now.up, now.running) == (before.up, before.running):
+        return f"the interface's MTU changed from {before.mtu} to {now.mtu}"
     return "the interface is up and has a carrier" if now.running else f"the interface has no carrier{what}"
 
 

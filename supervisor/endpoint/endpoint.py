@@ -460,6 +460,11 @@ class Endpoint:
         text = f"its port is {self.spec.link.parent}'s again: that bridge had gone, or had lost the port"
         self._journal.note("reconnected", text, self._all_leases(), logging.WARNING)
         if mtu is not None:
+            self.limit_mtu(mtu)
+
+    def limit_mtu(self, mtu: int) -> None:
+        """The parent takes no larger frames any more."""
+        if self.has_sandbox:
             self.worker.send(w.LimitMtu(mtu))
 
     def ask_servers(self) -> None:

@@ -18,8 +18,8 @@ from workers.netlink.changes import INDEX_OFFSET, link_feed
 from workers.netlink.rtnetlink import AF_BRIDGE, LINK_HEADERS, attributes
 from workers.system.packet_filter import ALL, JUMP_EQUAL, LOAD, LOAD_BYTE, RETURN, Instruction, attach
 
-SIOCGIFFLAGS, SIOCGIFINDEX = 0x8913, 0x8933
-FLAGS, INDEX = struct.Struct("=16sH22x"), struct.Struct("=16si20x")  # struct ifreq: netdevice(7)
+SIOCGIFFLAGS, SIOCGIFMTU, SIOCGIFINDEX = 0x8913, 0x8921, 0x8933
+FLAGS, NUMBER = struct.Struct("=16sH22x"), struct.Struct("=16si20x")  # struct ifreq: netdevice(7)
 IFF_UP, IFF_RUNNING = 0x1, 0x40
 KIND_OFFSET, FAMILY_OFFSET = 4, 16
 KIND, MASTER = struct.Struct("=H"), struct.Struct("=i")
@@ -37,6 +37,7 @@ class ParentState:
     index: int
     up: bool
     running: bool
+    mtu: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +75,11 @@ class ParentWatch:
         """The present state of the link with this name; None if there is none."""
         wanted = name.encode()
         with suppress(OSError):
-            _, index = INDEX.unpack(fcntl.ioctl(self._asking, SIOCGIFINDEX, INDEX.pack(wanted, 0)))
+            _, index = NUMBER.unpack(fcntl.ioctl(self._asking, SIOCGIFINDEX, NUMBER.pack(wanted, 0)))
             _, flags = FLAGS.unpack(fcntl.ioctl(self._asking, SIOCGIFFLAGS, FLAGS.pack(wanted, 0)))
+            _, mtu = NUMBER.unpack(fcntl.ioctl(self._asking, SIOCGIFMTU, NUMBER.pack(wanted, 0)))
             up = bool(flags & IFF_UP)
-            return ParentState(index, up, up and bool(flags & IFF_RUNNING))
+            return ParentState(index, up, up and bool(flags & IFF_RUNNING), mtu)
         return None
 
     def listen(self, links: Collection[int], *, newcomers: bool) -> None:

@@ -1,7 +1,7 @@
 """Makes our links ports of a bridge again that was made anew: a job, in the host's network namespace."""
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Plugged:
-    """The ports that are the bridge's again, each with the bridge's MTU if its own was larger, else None.
+    """The ports that are the bridge's again, each with the bridge's MTU if its own is larger, else None.
 
     `uplinks` are the bridge's ports that are not ours: one of them leads to the LAN.
     """
@@ -48,7 +48,8 @@ def _plug_in(netlink: Netlink, bridge: Link, vlans: Mapping[str, int | None]) ->
             else:
                 plugged.append(link)
     strangers = {n.name for n in links if n.master == bridge.index and not n.name.startswith(HOST_LINK_PREFIX)}
-    return Plugged(_fit(netlink, netlink.require_link(bridge.name), plugged), frozenset(strangers))
+    mtu = netlink.require_link(bridge.name).mtu
+    return Plugged({port.name: mtu if mtu < port.mtu else None for port in plugged}, frozenset(strangers))
 
 
 def _plug(netlink: Netlink, port: Link, bridge: Link, vlan: int | None) -> None:
@@ -62,14 +63,3 @@ def _plug(netlink: Netlink, port: Link, bridge: Link, vlan: int | None) -> None:
     if vlan is not None:
         netlink.set_native_vlan(port, vlan)
         netlink.raise_link(port.name)
-
-
-def _fit(netlink: Netlink, bridge: Link, ports: Collection[Link]) -> dict[str, int | None]:
-    """Gives the ports the MTU of the bridge where that is smaller, as the bridge drops larger frames."""
-    fitted = dict[str, int | None]()
-    for port in ports:
-        smaller = bridge.mtu < port.mtu
-        if smaller:
-            netlink.set_mtu(port, bridge.mtu)
-        fitted[port.name] = bridge.mtu if smaller else None
-    return fitted

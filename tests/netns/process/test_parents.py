@@ -74,7 +74,6 @@ def test_bridge_that_is_made_anew(rig: Rig, server: DhcpServer) -> None:
         lambda: mtu_of(container.inside("ip", "-json", "link", "show", "dev", INTERFACE)) == 1400,
         "the bridge's MTU in the container",
     )
-    assert mtu_of(rig.machine.on_host("ip", "-json", "link", "show", "dev", port_of(container))) == 1400
     rig.renew(container)
 
     rig.machine.unplug(BRIDGE)
