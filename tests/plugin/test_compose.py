@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.command import wait_until
 from tests.lab.compose import Compose
 from tests.lab.containers import Container
 from tests.lab.engine import Docker
@@ -49,7 +50,7 @@ def test_up_restart_recreate_down(compose: Compose, lab: Lab) -> None:
     for command in (("up", "--detach"), ("restart",), ("up", "--detach", "--force-recreate")):
         compose(*command)
         for service, name in SERVICES.items():
-            assert _asked(lab, name) == _address(lab, compose, service)
+            _await_name(lab, name, _address(lab, compose, service))
 
     compose("down")
     assert len(lab.dhcp.messages(kind="RELEASE")) == seen + 3 * len(SERVICES)
@@ -64,6 +65,10 @@ def _address(lab: Lab, compose: Compose, service: str) -> str:
     address = Container(lab.engine.docker, container).attachment(NETWORK).address
     assert address is not None
     return str(address.ip)
+
+
+def _await_name(lab: Lab, name: str, address: str) -> None:
+    wait_until(lambda: _asked(lab, name) == address, f"{name}.lan in the LAN's DNS")
 
 
 def _asked(lab: Lab, name: str) -> str:

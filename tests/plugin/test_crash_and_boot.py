@@ -189,7 +189,7 @@ EVENTS: dict[str, tuple[Callable[[Fleet], None], Ending]] = {
 }
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 def test_upgrade_from_a_version_of_before(old_fleet: Fleet) -> None:
     """Ten containers keep MAC, address and lease over it, and stay the same machines when restarted."""
     assert _version(old_fleet.plugin) == OLD
@@ -204,7 +204,7 @@ def test_upgrade_from_a_version_of_before(old_fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize("event", EVENTS)
-@pytest.mark.timeout(120 + 60 * ROUNDS)
+@pytest.mark.timeout(240 + 60 * ROUNDS)
 def test_nothing_is_lost(event: str, fleet: Fleet) -> None:
     """Ten containers keep MAC and both addresses, their leases are renewed at the server, and none is released but by
     those that the engine stops for good."""
@@ -219,7 +219,7 @@ def test_nothing_is_lost(event: str, fleet: Fleet) -> None:
         fleet.assert_nothing_lost(before, seen, stopped, restarted)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_boot_without_a_server(fleet: Fleet) -> None:
     """Ten containers with `restart: always` start on the leases that they still hold, and the engine answers soon;
     when the server is back it confirms each."""
@@ -239,7 +239,7 @@ def test_boot_without_a_server(fleet: Fleet) -> None:
     assert not _kinds_since(fleet, seen) & LOSING
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_boot_before_an_api_that_never_answers(fleet: Fleet) -> None:
     """Twenty containers with `restart: always` come up as themselves where the plugin's calls to the engine are
     accepted and never answered; nobody but the watcher makes any, nor when one is restarted, stopped and started."""

@@ -94,6 +94,8 @@ REMNANT_SECONDS = COMEBACK_SECONDS + 10  # the plugin's watcher may not have fou
 # Nobody confirms a DHCPRELEASE; and whom a dockerd stops that has just been started may be started again by it, so that
 # the lease waits for two minutes.
 LOSES_RELEASES = {Fault.OUTAGE: 0.0, Fault.DOCKERD_TERM: 3.0, Fault.DOCKERD_KILL: 3.0}
+# Over IPv6 a lease is given back to the server that granted it, which has another name when its leases are forgotten.
+LOSES_RELEASES_IPV6 = LOSES_RELEASES | {Fault.FORGETFUL: float(LAST_REBIND)}
 
 
 def explanation(gap: Gap, faults: Sequence[Injected], operations: Sequence[Operation]) -> str | None:
@@ -181,7 +183,7 @@ def _not_repeated(gap: Gap, faults: Sequence[Injected]) -> str | None:
 
 def _disturbing(gap: Gap) -> dict[Fault, float]:
     if gap.kind is Kind.UNRELEASED:
-        return LOSES_RELEASES
+        return LOSES_RELEASES_IPV6 if gap.ipv6 else LOSES_RELEASES
     if NO_START.search(gap.detail):
         return BREAKS_LEASES | BREAKS_REQUESTS
     return BREAKS_LEASES if NO_LEASE.search(gap.detail) else BREAKS_REQUESTS

@@ -20,6 +20,7 @@ LONGEST_STAY = 8.0  # seconds for which a container stays stopped or paused
 AGAIN_TIMEOUT = 60.0  # seconds
 RETURN_TIMEOUT = 20.0  # seconds; the engine does not try again where a start fails
 KINDS = ("plain", "named", "id", "mac")
+FORGETS_MACS = (1, 44)  # the API's version from which on a container that is disconnected loses a MAC of the user's
 # An engine that is killed within a start finds its containerd's task of that start in its way for ever, and one that is
 # killed within a removal a container that it neither starts nor removes by itself.
 ENGINES_REMNANTS = ("already exists", "marked for removal")
@@ -27,12 +28,16 @@ ENGINES_REMNANTS = ("already exists", "marked for removal")
 
 @dataclass(slots=True)
 class Member:
-    """A container by its number, from which all of its options follow. One thread at a time handles it."""
+    """A container by its number, from which all of its options follow. One thread at a time handles it.
+
+    `forgotten`: the engine does not know the MAC of the user's choice any more.
+    """
 
     number: int
     docker: Docker
     diary: Diary
     life: int = 0
+    forgotten: bool = False
 
     @property
     def kind(self) -> str:
@@ -43,6 +48,11 @@ class Member:
     def name(self) -> str:
         """As `docker ps` has it."""
         return f"{self.kind}-{self.number}"
+
+    @property
+    def mac(self) -> str:
+        """The user's choice."""
+        return f"02:00:5e:00:54:{self.number:02x}"
 
     @property
     def container(self) -> Container:
@@ -57,18 +67,20 @@ class Member:
     def run(self) -> None:
         """Make it."""
         self.life += 1
+        self.forgotten = False
         network = f"name={NETWORK},driver-opt=id={self.name}" if self.kind == "id" else NETWORK
         options = [f"--network={network}", "--cap-add=NET_ADMIN"]
         options += ["--restart=always"] if self.returns else []
         options += [f"--hostname={self.name}"] if self.kind == "named" else []
-        options += [f"--mac-address=02:00:5e:00:54:{self.number:02x}"] if self.kind == "mac" else []
+        options += [f"--mac-address={self.mac}"] if self.kind == "mac" else []
         Container.run(self.docker, self.name, *options, image=BUSYBOX)
         self.arrive()
 
     def arrive(self) -> None:
         """It has to be on the LAN, with the MAC that the engine names."""
         mac = self.container.attachment(NETWORK).mac
-        self.diary.arrive(self.name, mac, self.life, pinned=self.kind in ("id", "mac"))
+        pinned = self.kind == "id" or (self.kind == "mac" and not self.forgotten)
+        self.diary.arrive(self.name, mac, self.life, pinned=pinned)
 
     def remove(self) -> None:
         """It gives its lease back."""
@@ -155,6 +167,8 @@ class Member:
         return bool(named and self.container.exec("ls", "/sys/class/net").split() != ["lo"])
 
     def _connect(self) -> None:
+        api = self.docker("version", "--format", "{{.Server.APIVersion}}")
+        self.forgotten |= tuple(map(int, api.split("."))) >= FORGETS_MACS
         option = [f"--driver-opt=id={self.name}"] if self.kind == "id" else []
         self.docker("network", "connect", *option, NETWORK, self.name)
 

@@ -187,6 +187,9 @@ def test_release_that_nobody_heard() -> None:
     gap = Gap("web", Kind.UNRELEASED, Span(150.0, 160.0))
     assert explanation(gap, [OUTAGE], [])
     assert not explanation(gap, [Injected(Fault.EVERYTHING, gap.span)], [])
+    forgotten = Injected(Fault.FORGETFUL, Span(100.0, 100.1))
+    assert explanation(replace(gap, ipv6=True), [forgotten], [])
+    assert not explanation(gap, [forgotten], [])
     assert explanation(gap, [], [Operation(Op.DIE, "web", gap.span, "waited")])
     assert not explanation(gap, [], [Operation(Op.DIE, "db", gap.span, "waited")])
     slow, stopped = (
