@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from tests.lab.command import wait_until
+from tests.lab.command import NotReached, wait_until
 from tests.lab.network import inside
 from tests.lab.process import Process, spawn
 
-START_SECONDS = 20
+START_SECONDS = 60
+LAST_WORDS = 1000  # characters of what it has said, in a failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +38,17 @@ class Daemon:
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
     def launch(self, *argv: str, output: Path | None = None) -> None:
-        """Returns when it listens; its output is its log unless that is written otherwise."""
+        """Returns when it listens; its output is its log unless that is written otherwise. A failure shows it."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        before = len(self.log())
-        spawn(inside(self.netns, *argv), output or self.log_file).record(self._record)
-        wait_until(lambda: self.started in self.log()[before:], f"the start of {self.name}", START_SECONDS)
+        before, said = len(self.log()), output or self.log_file
+        process = spawn(inside(self.netns, *argv), said)
+        process.record(self._record)
+        try:
+            wait_until(lambda: self.started in self.log()[before:], f"the start of {self.name}", START_SECONDS)
+        except NotReached as failure:
+            words = said.read_text(errors="replace")[-LAST_WORDS:]
+            failure.add_note(f"{'it runs' if process.alive else 'it has ended'}, and has said: {words}")
+            raise
 
     def stop(self) -> None:
         """Nobody serves any more; what it keeps stays until the directory goes."""
