@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.command import wait_until
 from tests.lab.dhcp import DhcpServer
 from tests.netns.process.enginefiles import EngineFiles, engine_files
 from tests.netns.process.fakeengine import Answer, Container
@@ -202,7 +203,7 @@ def test_dead_sandbox_of_one_that_comes_back(
     instances.end()
     first.remove_sandbox()
     instances.start()
-    assert instances.endpoints == 0
+    wait_until(lambda: instances.endpoints == 0, "the end of the dead sandbox's endpoint")
     rig.containers.remove(first)
     before = len(rig.capture.frames())
     engine.configure(WEB, "web", network, running=False)
