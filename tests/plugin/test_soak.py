@@ -14,7 +14,7 @@ SETTINGS = Settings(seconds=55, members=7, seed=4, longest_outage=15, lease_time
 STARTED = 5  # seconds after which an ACK is no longer the first lease's
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 def test_no_gap_without_its_reason() -> None:
     """Some containers are used and some left alone, while the plugin, the engine and the server are disturbed, until a
     lease that is not renewed is past its T2."""

@@ -20,6 +20,7 @@ from tests.soak.records import Fault
 LIVE_RESTORE = {"live-restore": True}
 RANGES = ((LAN[20], LAN[130]), (LAN[131], LAN[240]))
 ROUTERS = (SERVER, LAN[10])
+SAME_SERVER = "--dhcp-duid=32473,02:00:5e:00:53:01"  # dnsmasq keeps a DUID of its own making with its leases
 OUTAGE = (10.0, 100.0)  # seconds
 AWAY = 15.0  # seconds, at most, for which the plugin is disabled or the state cannot be written
 WAIT_LIMIT = 60.0  # seconds
@@ -39,7 +40,7 @@ class Injector:
     def __post_init__(self) -> None:
         first, last = RANGES[0]
         ipv6 = Ipv6Options(lease_time=self.lease_time)
-        self.options = ServerOptions(first, last, lease_time=self.lease_time, ipv6=ipv6)
+        self.options = ServerOptions(first, last, lease_time=self.lease_time, ipv6=ipv6, extra=(SAME_SERVER,))
 
     def kill(self, role: str, roll: float) -> None:
         """One process of this role, if there is one: who renews after a takeover needs no udhcpc."""
@@ -112,7 +113,7 @@ class Injector:
         self._restart(replace(self.options, router=router))
 
     def forget(self, _roll: float) -> None:
-        """The server comes back without its leases, as cheap routers do, and over IPv6 under another name (DUID)."""
+        """The server comes back without its leases, as cheap routers do."""
         self.lab.dhcp.stop()
         self.lab.dhcp.lease_file.unlink()
         self.lab.dhcp.start(self.options)
