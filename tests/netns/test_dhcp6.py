@@ -363,9 +363,9 @@ def test_token(radvd: Radvd) -> None:
             netlink.move_link(netlink.require_link(CONTAINER_LINK), namespace)
         with namespace.visit():
             run(f"ip link set {CONTAINER_LINK} name eth0 up")
-            wait_until(lambda: global_addresses() == [SLAAC], "the address of the MAC", 20)
+            wait_until(lambda: global_addresses() == [SLAAC], "the address of the MAC")
             Placement6(told.append, token).prepare("eth0", slaac=True)
-            wait_until(global_addresses, "the address of the token", 20)
+            wait_until(global_addresses, "the address of the token")
             assert global_addresses() == [LAN6[int(token)]]
 
             Placement6(told.append, token).prepare("eth0", slaac=True)
