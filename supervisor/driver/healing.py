@@ -50,8 +50,8 @@ class Healing:
         self._endpoints = endpoints
         self._healed: dict[str, str] = {}  # by the id of the network or endpoint
         self._failures: dict[str, str] = {}
-        self._listing = False
-        self._ended: set[str] = set()  # since the listing began: what it tells of them may be older
+        self._listing = True  # from the start on, so that the first listing's `_ended` are those since then
+        self._ended: set[str] = set()  # before and while the engine lists: what it tells of them may be older
         self._waiting: list[_Waiting] = []
 
     @property
@@ -69,7 +69,6 @@ class Healing:
         match fact:
             case EngineConnected():
                 self._listing = True
-                self._ended.clear()
             case NetworkSeen() if self._listing and fact.driver == self._engine.own_name:
                 self._learn_network(fact)
                 self._answer(fact.id)

@@ -149,7 +149,7 @@ def _subnets(network: dict[str, Any]) -> Iterator[IPv4Network | IPv6Network]:
 
 
 def _container(client: APIClient, container_id: str, listed: Collection[str] = ()) -> Iterator[Fact]:
-    """With its endpoints on the networks in `listed`."""
+    """With its endpoints on the networks in `listed`, if it runs: one that a crash has ended keeps those of then."""
     try:
         seen = client.inspect_container(container_id)
     except NotFound:
@@ -164,7 +164,9 @@ def _container(client: APIClient, container_id: str, listed: Collection[str] = (
         endpoints=tuple(place["EndpointID"] for place in live),
     )
     yield container
-    for place in live:
+    state = seen.get("State") or {}
+    runs = state.get("Running") and not state.get("Restarting")
+    for place in live if runs else ():
         if place.get("NetworkID") in listed and settings.get("SandboxKey"):
             yield _endpoint(container, settings["SandboxKey"], place)
 

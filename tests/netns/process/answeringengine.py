@@ -63,6 +63,7 @@ class Told:
                 "Id": container.endpoint_id[::-1],
                 "Name": f"/{name}",
                 "Config": {"Hostname": name},
+                "State": {"Running": True},
                 "NetworkSettings": {"SandboxKey": f"/run/netns/{container.sandbox}", "Networks": {"lan": place}},
             }
         )

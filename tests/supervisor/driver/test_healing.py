@@ -241,10 +241,14 @@ def test_not_adopted(played: Played, seen: EndpointSeen, words: str) -> None:
     assert played.healing.problems == ()
 
 
-def test_ended_meanwhile(played: Played) -> None:
-    """What the engine has ended since the listing began is not brought back by what it had told before."""
+@pytest.mark.parametrize("before", [False, True])
+def test_ended_meanwhile(played: Played, *, before: bool) -> None:
+    """What the engine has ended before or while it is asked is not brought back by what it had told before."""
+    if before:
+        played.healing.ended(ENDPOINT)
     played.learn(EngineFound(PID), CONNECTED)
-    played.healing.ended(ENDPOINT)
+    if not before:
+        played.healing.ended(ENDPOINT)
     played.learn(LAN, WEB, SEEN, ContainersListed())
     assert len(played.endpoints) == 0
     played.learn(NetworkGone(NETWORK))

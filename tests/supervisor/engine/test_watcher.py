@@ -50,14 +50,16 @@ ODD: dict[str, Any] = {
     "DriverOpts": {},
 }
 BEGAN = 1_700_000_000.0
+RUNNING = {"Running": True, "Restarting": False}
 
 
 class PlayedEngine:
     """One container, on one network of the plugin's and one of the engine's own."""
 
-    def __init__(self, place: dict[str, Any], sandbox_key: str = KEY) -> None:
+    def __init__(self, place: dict[str, Any], sandbox_key: str = KEY, state: dict[str, bool] = RUNNING) -> None:
         self._place = place
         self._sandbox_key = sandbox_key
+        self._state = state
 
     def networks(self) -> list[dict[str, Any]]:
         """`GET /networks`."""
@@ -73,7 +75,8 @@ class PlayedEngine:
         """`GET /containers/ID/json`."""
         places = {"lan": self._place, "bridge": {"NetworkID": DOCKER0, "EndpointID": "d" * 64}}
         settings = {"SandboxKey": self._sandbox_key, "Networks": places}
-        return {"Id": container_id, "Name": "/web", "Config": {"Hostname": "host"}, "NetworkSettings": settings}
+        known = {"Id": container_id, "Name": "/web", "Config": {"Hostname": "host"}, "State": self._state}
+        return known | {"NetworkSettings": settings}
 
     def plugins(self) -> list[dict[str, Any]]:
         """`GET /plugins`."""
@@ -84,9 +87,9 @@ class PlayedEngine:
         ]
 
 
-def told(place: dict[str, Any], sandbox_key: str = KEY) -> list[Fact]:
+def told(place: dict[str, Any], sandbox_key: str = KEY, state: dict[str, bool] = RUNNING) -> list[Fact]:
     """All that the watcher tells at its beginning."""
-    return list(watcher._everything(cast(APIClient, PlayedEngine(place, sandbox_key))))
+    return list(watcher._everything(cast(APIClient, PlayedEngine(place, sandbox_key, state))))
 
 
 def test_listing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,6 +108,12 @@ def test_listing(monkeypatch: pytest.MonkeyPatch) -> None:
         EndpointSeen(container, LAN, ENDPOINT, KEY, "02:00:00:00:00:aa", *addresses, {"id": "web"}),
         ContainersListed(BEGAN),
     ]
+
+
+@pytest.mark.parametrize("state", [{"Running": False}, {"Running": True, "Restarting": True}])
+def test_container_that_a_crash_has_ended(state: dict[str, bool]) -> None:
+    """The engine goes on telling of the endpoints that it had."""
+    assert not [fact for fact in told(PLACE, state=state) if isinstance(fact, EndpointSeen)]
 
 
 @pytest.mark.parametrize("values", [NOTHING, ODD])
