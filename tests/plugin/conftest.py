@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.lab.build import PLUGIN
-from tests.lab.command import wait_until
+from tests.lab.command import CommandFailed, wait_until
 from tests.lab.containers import Container
 from tests.lab.dhcp import DhcpServer
 from tests.lab.engine import Docker
@@ -86,7 +86,18 @@ def network(plugin: Plugin, no_leaks: None) -> Iterator[str]:
     """The name of a network of the plugin's on the machine's bridge."""
     create_network(plugin, NETWORK)
     yield NETWORK
-    plugin.docker("network", "rm", NETWORK)
+    wait_until(lambda: _is_removed(plugin, NETWORK), "the end of the network's containers in the engine")
+
+
+def _is_removed(plugin: Plugin, name: str) -> bool:
+    """The engine may answer the removal of many containers a moment before it has counted their endpoints down."""
+    try:
+        plugin.docker("network", "rm", name)
+    except CommandFailed as failed:
+        if "has active endpoints" not in str(failed):
+            raise
+        return False
+    return True
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ KILLED = {
     "forkserver": {"forkserver"},
     "spare": {"spare"},
 }
+JOBS = {"nd-probe", "nd-ports", "nd-sampler"}  # which a question, or a change of the machine's links, begins
 LOSING = {"RELEASE", "DECLINE", "NAK"}
 RESTART_TIMEOUT = 30.0  # seconds, on a busy machine; the first restart of a worker comes after one
 SLOW_SERVER = 3  # seconds to each answer; the budget is 10
@@ -92,8 +93,8 @@ def test_worker_sleeps(run: Run, plugin: Plugin, network: str) -> None:
 
 
 def _steady(plugin: Plugin) -> set[Process]:
-    """All processes but the turns, which come and go: what a worker forks and is no udhcpc."""
-    found = set(plugin.processes())
+    """All processes but those that come and go: the jobs, and the turns, which a worker forks and are no udhcpc."""
+    found = {process for process in plugin.processes() if process.name not in JOBS}
     workers = {p.pid for p in found if (p.name or "").startswith("nd-") and p.name not in {"nd-api", "nd-init"}}
     return {p for p in found if p.name == "busybox" or _parent(p) not in workers}
 
