@@ -64,7 +64,7 @@ def kea(lab: Lab, dhcp: DhcpServer) -> Iterator[Kea]:
 @pytest.fixture
 def no_leaks(lab: Lab, plugin: Plugin) -> Iterator[None]:
     """Fails the test after whose end the machine, the server or the plugin holds more than before."""
-    wait_until(lambda: _has_spare(plugin), "the spare worker and its turn")
+    wait_until(lambda: has_spare(plugin), "the spare worker and its turn")
     before = belongings(lab, plugin)
     yield
     assert_no_more(before, lambda: belongings(lab, plugin))
@@ -76,7 +76,7 @@ def belongings(lab: Lab, plugin: Plugin) -> Belongings:
     return Belongings.of(plugin.processes(), lab.network.links(), leases)
 
 
-def _has_spare(plugin: Plugin) -> bool:
+def has_spare(plugin: Plugin) -> bool:
     """There is another one some time after the last one was needed."""
     return [process.name for process in plugin.processes()].count("nd-spare") == 2
 

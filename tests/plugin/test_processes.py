@@ -16,7 +16,7 @@ from tests.lab.images import BUSYBOX
 from tests.lab.lab import Lab
 from tests.lab.plugin import Plugin
 from tests.lab.process import Process
-from tests.plugin.conftest import Run
+from tests.plugin.conftest import Run, has_spare
 from tests.plugin.judge import assert_leased, await_client, endpoint, renew
 
 # What is killed, and all that goes with it. All comes back but a worker's udhcpc: its successor renews by itself.
@@ -66,6 +66,7 @@ def test_killed_process_comes_back(killed: str, run: Run, lab: Lab, plugin: Plug
 
 def _kill(plugin: Plugin, name: str, endpoint_id: str) -> None:
     """Returns when others stand in the places of all that has gone with it, and only of that."""
+    wait_until(lambda: has_spare(plugin), "the spare worker and its turn")
     pids = _pids(plugin, endpoint_id)
     expected = {pids[gone] for gone in KILLED[name]}
     before = _steady(plugin)
