@@ -80,8 +80,7 @@ class PacketSocket:
     def broadcast(self, payload: bytes, source: IPv4Address = NOBODY) -> None:
         """Sends a DHCP message from `source` to 255.255.255.255. Raises OSError."""
         self._sent = payload[: CHADDR + 6]
-        if self._strangers >= MAX_STRANGERS:
-            attach(self._socket, _answers_filter(self._sent))
+        self._drop_strangers()
         udp_length = UDP_HEADER.size + len(payload)
         pseudo = source.packed + EVERYONE + struct.pack("!BBH", 0, socket.IPPROTO_UDP, udp_length)
         ports = struct.pack("!HHH", CLIENT_PORT, SERVER_PORT, udp_length)
@@ -100,6 +99,7 @@ class PacketSocket:
         leaves them unfinished to its network card.
         """
         answers: list[Answer] = []
+        before = self._strangers
         for _ in range(MAX_FRAMES):
             try:
                 packet, source = self._socket.recvfrom(MAX_FRAME)
@@ -111,9 +111,14 @@ class PacketSocket:
                 answers.append(replace(decode(payload), sender=source[4].hex(":")))
             except Malformed:
                 continue  # other packets on the wire do not concern us
+        if self._strangers > before:
+            self._drop_strangers()
+        return answers
+
+    def _drop_strangers(self) -> None:
+        """Has the kernel drop answers to other clients, if too many have come."""
         if self._strangers >= MAX_STRANGERS:
             attach(self._socket, _answers_filter(self._sent))
-        return answers
 
 
 def answers_checks(sent: bytes, at: int, *, behind_header: bool = False) -> list[tuple[int, int, int]]:
