@@ -110,7 +110,7 @@ soak: $(VENV) $(PLUGIN) ## churn and faults for MINUTES=20, CONTAINERS=30, repea
 	@$(BIN)/python -m tests.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(CONTAINERS),--containers $(CONTAINERS)) \
 	  $(if $(SEED),--seed $(SEED))
 
-docs: $(VENV) ## the README's tables of options, from the table in the code
+docs: $(VENV) ## docs/options.md and docs/proofs.md, from the table in the code
 	@$(BIN)/python -m tests.option_tables
 
 lock: $(VENV) ## the lock files from pyproject.toml

@@ -10,7 +10,7 @@ from supervisor.domain.options import EVERY_MODE, Option, Scope, options_of
 from workers.contract.link import LinkKind
 
 ROOT = Path(__file__).parents[1]
-README, OPTIONS = ROOT / "README.md", ROOT / "docs" / "options.md"
+OPTIONS, PROOFS_PAGE = ROOT / "docs" / "options.md", ROOT / "docs" / "proofs.md"
 HEADINGS = {Scope.NETWORK: "Options of a network", Scope.ENDPOINT: "Options of a container"}
 CHOSEN, LIFE = "tests/netns/process/test_chosen_options.py", "tests/netns/process/test_lease_life.py"
 PROOFS: dict[Scope, dict[str, str]] = {
@@ -110,11 +110,11 @@ LEASE_LIFE: dict[str, tuple[str, ...]] = {
         "tests/plugin/test_compose.py::test_up_restart_recreate_down",
     ),
 }
-PREFACE = """# Options and their proofs
+PREFACE = """# Proofs
 
-`make docs` writes this page. The [README](../README.md#options) says how to give an option; this page adds the test
-that proves each one, at the DHCP server, on the wire or in the container. What is true of all options, that bad values
-are refused and what the refusal says, is in `tests/supervisor/domain/test_options.py`.
+`make docs` writes this page. [Options](options.md) says what each option does; this page names the test that proves
+it, at the DHCP server, on the wire or in the container. What is true of all options, that bad values are refused and
+what the refusal says, is in `tests/supervisor/domain/test_options.py`.
 """
 
 
@@ -144,7 +144,7 @@ def _meaning(option: Option) -> str:
 def with_tables(document: str) -> str:
     """The document, with the first table below each of the HEADINGS replaced."""
     for scope, heading in HEADINGS.items():
-        pattern = re.compile(rf"(^### {heading}\n(?:(?!\|).*\n)*)(?:\|.*\n)+", re.MULTILINE)
+        pattern = re.compile(rf"(^## {heading}\n(?:(?!\|).*\n)*)(?:\|.*\n)+", re.MULTILINE)
         found = pattern.search(document)
         if found is None:
             raise ValueError(f"no table below {heading!r}")
@@ -152,25 +152,18 @@ def with_tables(document: str) -> str:
     return document
 
 
-def options_page() -> str:
-    """docs/options.md."""
+def proofs_page() -> str:
+    """docs/proofs.md."""
     parts = [PREFACE]
     for scope, heading in HEADINGS.items():
-        parts.append(f"\n## {heading}\n\n| option | default | meaning | proved by |\n| --- | --- | --- | --- |\n")
-        for option in options_of(scope).values():
-            proof = PROOFS[scope][option.name]
-            parts.append(f"| `{option.name}` | {_default(option, scope)} | {_linked(option)} | `{proof}` |\n")
+        parts.append(f"\n## {heading}\n\n| option | proved by |\n| --- | --- |\n")
+        parts.extend(f"| `{name}` | `{PROOFS[scope][name]}` |\n" for name in options_of(scope))
     parts.append("\n## The life of a lease\n\n| promise | proved by |\n| --- | --- |\n")
     for promise, proofs in LEASE_LIFE.items():
         parts.append(f"| {promise} | {', '.join(f'`{proof}`' for proof in proofs)} |\n")
     return "".join(parts)
 
 
-def _linked(option: Option) -> str:
-    """Its meaning; what it links to is in the README."""
-    return _meaning(option).replace("](#", "](../README.md#")
-
-
 if __name__ == "__main__":
-    README.write_text(with_tables(README.read_text()))
-    OPTIONS.write_text(options_page())
+    OPTIONS.write_text(with_tables(OPTIONS.read_text()))
+    PROOFS_PAGE.write_text(proofs_page())

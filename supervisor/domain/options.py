@@ -160,8 +160,8 @@ OPTIONS = (
         "the MAC address",
         "the client identifier (DHCP option 61), by which the server tells clients apart. All containers of a network "
         "with one identifier would get one lease, so `{name}` or `{mac}` must be in it, for the container's name or "
-        "MAC address: `rack1-{name}`. If the plugin [cannot know the name in time](#several-at-once), the MAC address "
-        "is the identifier for that start",
+        "MAC address: `rack1-{name}`. If the plugin [cannot know the name in time](identity.md#several-at-once), the "
+        "MAC address is the identifier for that start",
     ),
     Option(
         "client_id",
@@ -191,7 +191,8 @@ OPTIONS = (
         one_of({"off": False, "lease": True}),
         "`off`",
         "which servers resolve the names that are not containers': with `off` those that Docker takes from the host, "
-        "with `lease` those of the container's lease, with its search list: see [Names of the LAN](#names-of-the-lan)",
+        "with `lease` those of the container's lease, with its search list: see "
+        "[Names of the LAN](usage.md#names-of-the-lan)",
         aliases=(Alias("propagate_dns", "lease", "off"),),
     ),
     Option(
@@ -237,7 +238,7 @@ OPTIONS = (
         boolean,
         "`false`",
         "`true` lets the host and the network's containers reach each other. The host gets an interface and an IPv4 "
-        "address of its own for that: see [Reach containers from the host](#reach-containers-from-the-host)",
+        "address of its own for that: see [Reach containers from the host](usage.md#reach-containers-from-the-host)",
         MACVLAN,
         unfit=", and on a bridge the host and its containers reach each other anyway",
     ),
@@ -248,7 +249,7 @@ OPTIONS = (
         chosen_id,
         "none",
         "whose MAC address the container gets: the one that the last container with this id had on this network. 1 to "
-        "64 letters, digits, `_`, `.` and `-`; see [Pin it](#pin-it)",
+        "64 letters, digits, `_`, `.` and `-`; see [Pin it](identity.md#pin-it)",
     ),
     Option(
         "ignore_conflicts",
@@ -295,7 +296,7 @@ OPTIONS = (
         one_of({"random": False, "name": True}),
         "`random`",
         "`name` derives a container's MAC address from the network and the container's name, so that it stays when you "
-        "remove the container and make it again: see [Pin it](#pin-it)",
+        "remove the container and make it again: see [Pin it](identity.md#pin-it)",
     ),
     Option(
         "macvlan_mode",
@@ -316,7 +317,7 @@ OPTIONS = (
         "follows `bridge` or `parent`",
         "how a container is connected: `bridge` makes it a port of a bridge, `macvlan` gives it an interface of its "
         "own on a network card, and `ipvlan` one with the card's MAC address: see "
-        "[Without a bridge](#without-a-bridge)",
+        "[Without a bridge](usage.md#without-a-bridge)",
     ),
     Option(
         "mtu",

@@ -1,15 +1,13 @@
-"""The README and the operators' manual, held to what they say: commands run, tables and answers compared."""
+"""The README and the users' manual, held to what they say: their commands run, in a reader's order."""
 
-import json
 import os
-import re
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from supervisor.contract.messages import Cost, EndpointView, EventView, Health, WorkerView
+from tests.documents.markdown import Block, blocks
+from tests.documents.test_documents import RUN
 from tests.lab.build import PLUGIN, ROOT
 from tests.lab.command import run
 from tests.lab.images import BUSYBOX
@@ -17,14 +15,7 @@ from tests.lab.lab import Lab
 from tests.lab.network import BRIDGE
 from tests.lab.plugin import create
 from tests.lab.registry import ADDRESS
-from tests.plugin.markdown import Block, blocks, first_cells, section
-from workers.contract.messages import Trouble
 
-README = (ROOT / "README.md").read_text()
-OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
-DOCUMENTS = (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"))
-SOURCE_FILE = re.compile(r"`((?:api|supervisor|workers|tests)/[\w/]+\.\w+)`")
-NOTED = re.compile(r'\.note(?:_of_lan)?\(\s*"(\w+)"(?: if \w+ else "(\w+)")?')
 # What stands for something else in the laboratory; Debian 12 has Compose as a command of its own.
 SUBSTITUTES = {"REGISTRY": ADDRESS, "docker compose": "docker-compose"}
 PUBLISHED = f"{ADDRESS}/net-dhcp:latest"
@@ -49,26 +40,27 @@ def reader(lab: Lab, no_leaks: None) -> Iterator[Lab]:
     lab.network.unplug(CARD)
     docker("rmi", IMAGE)
     lab.registry.stop()
-    # The README has the reader let the bridge's frames pass; the laboratory did so before.
+    # The reader has let the bridge's frames pass; the laboratory did so before.
     lab.network.on_host("iptables", "-D", "DOCKER-USER", "-i", BRIDGE, "-o", BRIDGE, "-j", "ACCEPT")
 
 
 @pytest.mark.timeout(400)
-def test_every_command_of_the_readme_works(reader: Lab, tmp_path: Path) -> None:
-    """A reader who types all of the README, from the top to the bottom, meets no error and has nothing left over."""
-    for block in blocks(README):
-        if block.reason_not_run is None:
-            _follow(block, reader, tmp_path)
+def test_every_command_of_the_documents_works(reader: Lab, tmp_path: Path) -> None:
+    """A reader who types all of the README and the manual, page by page, meets no error and has nothing left over."""
+    for document in RUN:
+        for block in blocks(document.read_text()):
+            if block.reason_not_run is None:
+                _follow(block, f"{document.name}:{block.line}", reader, tmp_path)
 
 
-def _follow(block: Block, machine: Lab, directory: Path) -> None:
+def _follow(block: Block, place: str, machine: Lab, directory: Path) -> None:
     """Run a block of commands, save a file; raises CommandFailed, whose text has the commands."""
     if block.language == "sh":
         _run(block.text, machine, directory)
     elif block.file is not None:
         (directory / block.file).write_text(block.text)
     elif block.language not in LANGUAGES_OF_OUTPUT:
-        raise AssertionError(f"README.md:{block.line}: neither run nor saved, and no reason is given")
+        raise AssertionError(f"{place}: neither run nor saved, and no reason is given")
 
 
 def _run(script: str, machine: Lab, directory: Path) -> None:
@@ -82,47 +74,3 @@ def _run(script: str, machine: Lab, directory: Path) -> None:
     else:
         shell = machine.engine.inside("bash", "-euo", "pipefail", "-c", f"cd {directory}\n{script}")
         run(*shell, env=environment, stdin=b"y\n", timeout=60)
-
-
-@pytest.mark.parametrize("view", [EndpointView, EventView, Health, WorkerView, Cost])
-def test_the_manual_explains_every_field(view: type) -> None:
-    """docs/operations.md has a table for each answer, with exactly the fields that the answer has."""
-    headings = {
-        EndpointView: "GET /v1/endpoints",
-        EventView: "GET /v1/events",
-        Health: "GET /healthz",
-        WorkerView: "GET /v1/workers",
-        Cost: "What a process costs",
-    }
-    assert first_cells(section(OPERATIONS, headings[view])) == [field.name for field in fields(view)]
-
-
-def test_answers_are_shown_with_the_fields_that_they_have() -> None:
-    """The answers that the README prints have neither more nor fewer fields than real ones."""
-    shown = [json.loads(block.text) for block in blocks(README) if block.language == "json"]
-    health, endpoints = shown
-    assert list(health) == [field.name for field in fields(Health)]
-    assert [list(e) for e in endpoints["endpoints"]] == [[field.name for field in fields(EndpointView)]]
-
-
-def test_the_errors_that_are_explained_exist() -> None:
-    """Each message of the plugin's that the README explains is in its source, word for word."""
-    explained = first_cells(section(README, "Messages of the plugin"))
-    files = (path for package in ("api", "supervisor", "workers") for path in (ROOT / package).rglob("*.py"))
-    source = re.sub(r'"\s*\n\s*f?"', "", "\n".join(path.read_text() for path in files))
-    assert explained
-    assert [text for text in explained if text not in source] == []
-
-
-def test_the_history_is_explained() -> None:
-    """docs/operations.md explains each kind of event that can stand in the history of leases, and no others."""
-    source = "".join(path.read_text() for path in (ROOT / "supervisor").rglob("*.py"))
-    noted = {kind for found in NOTED.findall(source) for kind in found if kind}
-    assert sorted(first_cells(section(OPERATIONS, "State"))) == sorted(noted | {*Trouble})
-
-
-def test_the_files_that_are_named_exist() -> None:
-    """Whoever looks for a file of the source that a document names finds it."""
-    named = {name for document in DOCUMENTS for name in SOURCE_FILE.findall(document.read_text())}
-    assert named
-    assert [name for name in sorted(named) if not (ROOT / name).is_file()] == []

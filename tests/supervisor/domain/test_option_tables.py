@@ -5,13 +5,13 @@ import re
 import pytest
 
 from supervisor.domain.options import Scope, options_of
-from tests.option_tables import LEASE_LIFE, OPTIONS, PROOFS, README, ROOT, options_page, with_tables
+from tests.option_tables import LEASE_LIFE, OPTIONS, PROOFS, PROOFS_PAGE, ROOT, proofs_page, with_tables
 
 
 def test_pages_are_those_of_the_code() -> None:
-    """README and docs/options.md have the words of the table in the code (`make docs`)."""
-    assert with_tables(README.read_text()) == README.read_text()
-    assert options_page() == OPTIONS.read_text()
+    """docs/options.md and docs/proofs.md have the words of the table in the code (`make docs`)."""
+    assert with_tables(OPTIONS.read_text()) == OPTIONS.read_text()
+    assert proofs_page() == PROOFS_PAGE.read_text()
 
 
 @pytest.mark.parametrize("scope", Scope)

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from supervisor.engine import checks as engine
+from tests.documents.markdown import section
 from tests.lab.build import ROOT
-from tests.plugin.markdown import section
 from workers.contract.finding import Severity
 from workers.contract.link import LinkKind, LinkSpec
 from workers.diagnosis import causes, checks

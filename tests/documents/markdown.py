@@ -6,6 +6,7 @@ from dataclasses import dataclass
 FENCED = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 NOT_RUN = re.compile(r"^# Not run by the tests: (?P<reason>.+)$", re.MULTILINE)
 FILE = re.compile(r"\A# (?P<name>[\w.-]+\.yaml)$", re.MULTILINE)
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 ROW = re.compile(r"^\| `(?P<word>[^`]+)` \|", re.MULTILINE)
 
 
@@ -38,8 +39,18 @@ def blocks(document: str) -> list[Block]:
 
 def section(document: str, heading: str) -> str:
     """What stands below the heading, whatever its level, to the next one; raises ValueError where there is none."""
-    parts = re.split(r"^#+ (.+)$", document, flags=re.MULTILINE)
-    return parts[parts.index(heading) + 1]
+    parts = HEADING.split(_without_comments(document))
+    return parts[parts.index(heading) + 1].replace("\0", "#")
+
+
+def headings(document: str) -> list[str]:
+    """All of them, in order."""
+    return HEADING.findall(_without_comments(document))
+
+
+def _without_comments(document: str) -> str:
+    """A shell's comment looks like a heading."""
+    return FENCED.sub(lambda block: block[0].replace("\n#", "\n\0"), document)
 
 
 def first_cells(text: str) -> list[str]:

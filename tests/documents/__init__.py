@@ -1,0 +1,1 @@
+"""The documents, held to what the code says. Unit tests: nothing is run but parsers."""
