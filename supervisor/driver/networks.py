@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from supervisor.contract.errors import Conflict, Failed, InvalidRequest, NotFound, RequestError
 from supervisor.contract.messages import CreateNetwork, Done, IpamPool, Respond
 from supervisor.domain.options import parse_network_options, require_null_ipam
-from supervisor.engine.checks import engine_findings
+from supervisor.engine.checks import engine_findings, rootless
 from supervisor.engine.facts import Engine, NetworkSeen
 from supervisor.runtime.jobs import ask
 from supervisor.runtime.loop import Loop
@@ -91,6 +91,8 @@ class Networks:
 
     def create(self, body: CreateNetwork, respond: Respond) -> None:
         """Checks the options at once, and has a job look at the bridge or parent. Raises RequestError."""
+        if finding := rootless():
+            raise Failed(str(finding))
         require_null_ipam(body.pools)
         network = Network(body.network_id, parse_network_options(body.options))
         if self._networks.get(network.id) == network:

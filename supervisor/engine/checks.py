@@ -5,6 +5,7 @@ Owns their words. Asks the engine nothing.
 
 from collections.abc import Collection, Iterator
 from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
 
 from supervisor.engine.facts import Engine
 from supervisor.engine.mounted_roots import TELLING
@@ -13,10 +14,22 @@ from workers.contract.finding import Check, Finding, Severity
 STORAGE_DRIVER = Check("storage-driver", Severity.WARNING)
 OVERLAP = Check("subnet-overlap", Severity.WARNING)
 NOT_TOLD_APART = Check("not-told-apart", Severity.WARNING)
-CHECKS = (STORAGE_DRIVER, OVERLAP, NOT_TOLD_APART)
+ROOTLESS = Check("rootless", Severity.ERROR)
+CHECKS = (ROOTLESS, STORAGE_DRIVER, OVERLAP, NOT_TOLD_APART)
+
+USER_IDS = Path("/proc/self/uid_map")  # user_namespaces(7): first id here, first id in the parent, how many
 
 PIN = "use --mac-address or driver-opt=id=NAME"
 DEFAULT_NETWORK = "bridge"
+
+
+def rootless() -> Finding | None:
+    """RootlessKit maps root, and root alone, to the user. Other namespaces, as LXC's, map it with thousands of ids."""
+    root, user, count = map(int, USER_IDS.read_text(encoding="ascii").split()[:3])
+    if (root, count) != (0, 1) or user == 0:
+        return None
+    found = f"this Docker Engine runs rootless, as user {user}, in a network of its own without the host's interfaces"
+    return ROOTLESS.finding(found, "install the plugin in an engine that runs as root")
 
 
 def engine_findings(engine: Engine) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from supervisor.contract.errors import Conflict, Failed, InvalidRequest, NotFoun
 from supervisor.contract.messages import Answer, CreateNetwork, Done, IpamPool
 from supervisor.driver import networks as module
 from supervisor.driver.networks import Networks
+from supervisor.engine import checks
 from supervisor.engine.facts import Engine, EngineConnected, EngineLost, Fact, NetworkSeen, NetworksListed
 from supervisor.state.store import Store
 from supervisor.state.tables import Snapshot
@@ -81,6 +82,16 @@ def test_create_and_delete(context: PlayedEngine) -> None:
     context.networks.delete("n1")
     assert len(context.networks) == 0
     assert context.create("n2", bridge="br0") == Done()
+
+
+def test_rootless_engine(context: PlayedEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused with that reason, rather than for the bridge that is not there."""
+    monkeypatch.setattr(checks, "USER_IDS", tmp_path / "uid_map")
+    checks.USER_IDS.write_text("0 1000 1\n1 100000 65536\n")
+    refused = context.create("n1", bridge="eth0")
+    assert isinstance(refused, Failed)
+    assert "rootless, as user 1000" in str(refused)
+    assert "install the plugin in an engine that runs as root" in str(refused)
 
 
 def test_unknown(context: PlayedEngine) -> None:

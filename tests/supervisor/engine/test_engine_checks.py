@@ -1,10 +1,12 @@
 """The findings that follow from what is known of the engine."""
 
 from ipaddress import ip_network
+from pathlib import Path
 
 import pytest
 
-from supervisor.engine.checks import engine_findings, not_told_apart, overlaps
+from supervisor.engine import checks
+from supervisor.engine.checks import engine_findings, not_told_apart, overlaps, rootless
 from supervisor.engine.facts import Engine, EngineConnected, NetworkSeen
 from supervisor.engine.watcher import _network
 
@@ -80,3 +82,21 @@ def test_containers_that_are_not_told_apart() -> None:
     text = str(not_told_apart(["web", "db"]))
     assert "2 containers start at once and nothing tells them apart (web, db)" in text
     assert "--mac-address or driver-opt=id=NAME" in text
+
+
+@pytest.mark.parametrize(
+    ("ids", "user"),
+    [
+        ("         0          0 4294967295\n", None),
+        ("         0     100000      65536\n", None),  # an unprivileged container of LXC, with an engine as its root
+        ("         0          0          1\n", None),
+        ("         0       1000          1\n         1     100000      65536\n", 1000),
+    ],
+)
+def test_rootless_engine(ids: str, user: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is known by the user that is root there, and by nobody else; the words name that user and the remedy."""
+    monkeypatch.setattr(checks, "USER_IDS", tmp_path / "uid_map")
+    checks.USER_IDS.write_text(ids)
+    finding = rootless()
+    assert (finding is not None) == (user is not None)
+    assert finding is None or f"rootless, as user {user}" in str(finding)
