@@ -30,6 +30,11 @@ mount --rbind "$0/cgroup" /sys/fs/cgroup
 """
 OWN_RUN = """
 mount --bind "$0/run" /run
+if [ -d "$0/etc" ]; then
+  mkdir -p /run/data
+  mount --bind "$0/data" /run/data
+  mount --bind "$0/etc" /etc
+fi
 exec "$@"
 """
 # The engine's own directory lies at the same place in the root file system of another release.
@@ -40,6 +45,11 @@ mount -t tmpfs tmpfs tmp
 mkdir -p ".$0" old
 mount --bind "$0" ".$0"
 mount --bind "$0/run" run
+if [ -d "$0/etc" ]; then
+  mkdir -p run/data
+  mount --bind "$0/data" run/data
+  mount --bind "$0/etc" etc
+fi
 touch etc/resolv.conf
 mount --bind "$(readlink -f /etc/resolv.conf)" etc/resolv.conf
 pivot_root . old
@@ -48,6 +58,11 @@ umount -l /old
 exec "$@"
 """
 
+
+# Settings of daemon.json: root in a container is another user, whom the directories around the data need not let in.
+REMAPPED = {"userns-remap": "nobody:nogroup", "data-root": "/run/data"}
+FIRST_USER = 100_000
+SUBORDINATE = "".join(f"{name}:{FIRST_USER}:65536\n" for name in ("nobody", "nogroup"))
 
 # The one beside Debian's dockerd, where it is there: a newer one refuses what this engine can do (--mac-address).
 DOCKER = shutil.which("docker", path="/usr/bin") or "docker"
@@ -120,6 +135,8 @@ class Engine:
         for name in ("run", "cgroup", "data"):
             (self.directory / name).mkdir(parents=True, exist_ok=True)
         self._carry_resolver()
+        if "userns-remap" in (options or {}):
+            self._provide_users()
         self._configure(options or {})
         self._remove_stale_pid_files()
         process = spawn(self._serving("dockerd", "--config-file", str(self._config)), self.log)
@@ -232,6 +249,14 @@ class Engine:
             copy = self.run_directory / real.relative_to("/run")
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(real, copy)
+
+    def _provide_users(self) -> None:
+        """An /etc of the engine's own, where it finds the ids of its containers' users."""
+        etc = self.directory / "etc"
+        if not etc.exists():
+            run("cp", "--archive", (self.root or Path("/")) / "etc", etc)
+            for name in ("subuid", "subgid"):
+                (etc / name).write_text(SUBORDINATE)
 
     def _of_mount_namespace(self) -> Iterator[Process]:
         """Processes whose /run is ours: dockerd, containerd and the shims."""

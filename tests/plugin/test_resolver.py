@@ -1,7 +1,6 @@
 """How a container resolves names on a network with `dns=lease`: judged in there and in the name server's log."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -90,9 +89,9 @@ def test_both_kinds_of_names(run: Run, plugin: Plugin, server: DhcpServer) -> No
     assert resolved(container, "other", server) == str(found.ip)
 
 
-def test_other_choices(run: Run, plugin: Plugin, server: DhcpServer, tmp_path: Path) -> None:
+def test_other_choices(run: Run, plugin: Plugin, server: DhcpServer, lab: Lab) -> None:
     """Servers, a search list or a file of the user's own stay."""
-    own = tmp_path / "resolv.conf"
+    own = lab.engine.directory / "resolv.conf"  # where an engine with a root of its own finds it, too
     own.write_text(f"nameserver {SERVER}\n")
     mounted = run(f"--volume={own}:/etc/resolv.conf")
     served, listed = run("--dns=192.0.2.7"), run("--dns-search=attic")

@@ -1,4 +1,7 @@
-"""An engine whose storage driver mounts no containers' roots, so that nothing shows which one is being started."""
+"""An engine whose storage driver mounts no containers' roots, so that nothing shows which one is being started.
+
+It maps its containers' users to others as well (userns-remap), of which such an engine's data has another place.
+"""
 
 from collections.abc import Iterator
 
@@ -7,10 +10,12 @@ import pytest
 from tests.lab.build import PLUGIN
 from tests.lab.command import CommandFailed, wait_until
 from tests.lab.containers import Container
+from tests.lab.engine import FIRST_USER, REMAPPED
 from tests.lab.lab import Lab
 from tests.lab.plugin import Plugin
 from tests.plugin.conftest import create_network
-from tests.plugin.judge import assert_leased
+from tests.plugin.judge import assert_leased, assert_released, await_client, renew
+from tests.plugin.sandbox import Sandbox
 
 pytestmark = pytest.mark.plugin
 
@@ -22,7 +27,7 @@ PIN = "use --mac-address or driver-opt=id=NAME"
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
     """One with such an engine."""
-    with Lab.temporary(DRIVER, settings={"storage-driver": DRIVER}) as lab:
+    with Lab.temporary(DRIVER, settings={"storage-driver": DRIVER, **REMAPPED}) as lab:
         yield lab
 
 
@@ -30,7 +35,7 @@ def lab() -> Iterator[Lab]:
 def plugin(lab: Lab) -> Plugin:
     """In that engine."""
     plugin = Plugin.install(lab.engine, f"net-dhcp:{DRIVER}", PLUGIN)
-    create_network(plugin, NETWORK)
+    create_network(plugin, NETWORK, "--opt=dns=lease")
     return plugin
 
 
@@ -70,3 +75,21 @@ def test_identities(lab: Lab, plugin: Plugin) -> None:
     wait_until(lambda: any(all(words in line for words in told) for line in plugin.log()), "the warning")
     wait_until(lambda: DRIVER in str(plugin.get("/healthz")[1]["problems"]), "the problem")
     assert PIN in str(plugin.get("/healthz")[1]["problems"])
+
+
+def test_mapped_users(lab: Lab, plugin: Plugin) -> None:
+    """A container whose root is another user on the host has lease, route, resolver and renewals as any other, and its
+    release."""
+    container = Container.run(lab.engine.docker, "mapped", f"--network={NETWORK}")
+    assert container.exec("cat", "/proc/self/uid_map").split()[:2] == ["0", str(FIRST_USER)]
+    attachment = assert_leased(container, NETWORK, lab.dhcp)
+    await_client(plugin, attachment)
+    sandbox = Sandbox.of(container)
+    assert sandbox.addresses(attachment.mac) == [attachment.address]
+    assert sandbox.gateway() == attachment.gateway
+    assert "search lan" in container.exec("cat", "/etc/resolv.conf")
+
+    renew(plugin, lab, attachment)
+
+    container.remove()
+    assert_released(lab.dhcp, attachment.mac)
