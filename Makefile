@@ -20,7 +20,7 @@ BEFORE := build/plugin-before
 SOURCES := $(shell find api supervisor workers -name __pycache__ -prune -o -print) \
   Dockerfile .dockerignore config.json pyproject.toml requirements.lock
 
-.PHONY: help setup lock plugin install push lab lab-down demo lint check test test-kernels retest coverage bench soak docs clean
+.PHONY: help setup lock plugin install push lab lab-down demo lint check test test-kernels test-engines retest coverage bench soak docs clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -92,6 +92,11 @@ test: setup lint $(PLUGIN) $(BEFORE) ## everything
 KERNEL ?= 5.10 6.1 6.12 sid
 test-kernels: setup $(VENV) $(PLUGIN) ## what this machine's kernel may lack, in a guest with KERNEL=5.10, 6.1, 6.12, sid
 	@for kernel in $(KERNEL); do $(LAB) test-kernel $$kernel; done
+
+ENGINE ?= 26 28
+test-engines: setup $(VENV) $(PLUGIN) $(BEFORE) ## the plugin tests on engines of other Debian releases, ENGINE=26 or 28
+	@for engine in $(ENGINE); do ENGINE=$$engine $(BIN)/python -m pytest --numprocesses 2 --dist loadfile \
+	  --no-loadscope-reorder tests/plugin --ignore tests/plugin/test_guest.py; done
 
 retest: $(VENV) ## the tests that failed, once more
 	@$(BIN)/python -m pytest --last-failed --last-failed-no-failures none

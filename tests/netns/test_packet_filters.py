@@ -124,6 +124,30 @@ def test_firewalld() -> None:
     assert dropped() == dropped("ip6") == []
 
 
+def of_dockers_own(bridge: str) -> list[str]:
+    """What Docker 29 makes with `"firewall-backend": "nftables"` of a bridge of its own, as far as it concerns DHCP."""
+    table = "docker-bridges"
+    return [
+        f"add table ip {table}",
+        f"add chain ip {table} into",
+        f"add rule ip {table} into ct state established,related counter accept",
+        f"add rule ip {table} into counter drop",
+        f"add map ip {table} jumps {{ type ifname : verdict; }}",
+        f"add element ip {table} jumps {{ {bridge} : jump into }}",
+        f"add chain ip {table} filter-FORWARD {{ type filter hook forward priority 0; policy accept; }}",
+        f"add rule ip {table} filter-FORWARD oifname vmap @jumps",
+    ]
+
+
+def test_dockers_tables() -> None:
+    """They refuse only what goes to the bridges of Docker's own networks."""
+    nft(*of_dockers_own("docker0"))
+    assert dropped() == []
+
+    nft(*of_dockers_own(BRIDGE))
+    assert dropped() == ["chain filter-FORWARD of the nftables table ip docker-bridges"]
+
+
 @pytest.mark.parametrize(
     ("rule", "ip", "ip6"),
     [

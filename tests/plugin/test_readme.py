@@ -1,6 +1,7 @@
 """The README and the users' manual, held to what they say: their commands run, in a reader's order."""
 
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from tests.documents.markdown import Block, blocks
 from tests.documents.test_documents import RUN
 from tests.lab.build import PLUGIN, ROOT
 from tests.lab.command import run
+from tests.lab.engine_roots import compose
 from tests.lab.images import BUSYBOX
 from tests.lab.lab import Lab
 from tests.lab.network import BRIDGE
@@ -17,7 +19,7 @@ from tests.lab.plugin import create
 from tests.lab.registry import ADDRESS
 
 # What stands for something else in the laboratory; Debian 12 has Compose as a command of its own.
-SUBSTITUTES = {"REGISTRY": ADDRESS, "docker compose": "docker-compose"}
+SUBSTITUTES = {"REGISTRY": ADDRESS, "docker compose": shlex.join(map(str, compose()))}
 PUBLISHED = f"{ADDRESS}/net-dhcp:latest"
 IMAGE = "busybox"  # what the README's reader pulls
 CARD = "enp3s0"

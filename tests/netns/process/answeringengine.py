@@ -1,5 +1,6 @@
 """A daemon called dockerd whose API answers: no events, and the networks, containers and plugins that a file names.
 
+Like Docker 29 it knows no version of the API below 1.44; this one knows the newest alone.
 Run as a program: the socket's path, and the path of the file, a JSON object that `Told` has written.
 """
 
@@ -17,7 +18,7 @@ from tests.netns.process.rig import EngineDaemon
 from workers.system.libc import take_name
 
 NAME = "net-dhcp:latest"
-VERSION = {"ApiVersion": "1.41", "MinAPIVersion": "1.12", "Version": "20.10.24"}
+VERSION = {"ApiVersion": "1.52", "MinAPIVersion": "1.44", "Version": "29.0.4"}
 INFO = {"DockerRootDir": "/var/lib/docker", "ServerVersion": VERSION["Version"]}
 QUIET = Event()
 
