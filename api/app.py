@@ -43,23 +43,31 @@ _STATUSES: dict[type[RequestError], HTTPStatus] = {
 }
 
 
-def create_app(client: Caller) -> falcon.App[falcon.Request, falcon.Response]:
+App = falcon.App[falcon.Request, falcon.Response]
+
+
+def create_app(client: Caller) -> App:
     """The application over the supervisor that `client` reaches."""
     app = falcon.App()
     for method, answer in protocol.FIXED_ANSWERS.items():
         app.add_route(f"/{method}", _Fixed(answer))
     for method in protocol.PARSERS:
         app.add_route(f"/{method}", _Call(client, method))
+    add_questions(app, client)
+    return app
+
+
+def add_questions(app: App, client: Caller) -> None:
+    """The questions of operators, and the one shape of errors."""
     for path, how in ops.PATHS.items():
         app.add_route(path, _Question(client, path, how))
     app.add_route("/v1/endpoints/{name}", _OneEndpoint(client))
     app.set_error_serializer(_serialise)
     app.add_error_handler(Exception, _unexpected)
     app.add_error_handler(RequestError, _refused)
-    return app
 
 
-class _Resource:
+class Resource:
     """falcon would answer OPTIONS by itself, with an empty body."""
 
     allowed = "POST"
@@ -68,7 +76,7 @@ class _Resource:
         raise falcon.HTTPMethodNotAllowed([self.allowed])
 
 
-class _Fixed(_Resource):
+class _Fixed(Resource):
     """A call with the same answer at all times."""
 
     def __init__(self, answer: Json) -> None:
@@ -78,7 +86,7 @@ class _Fixed(_Resource):
         _write(resp, self._answer)
 
 
-class _Call(_Resource):
+class _Call(Resource):
     """A call that the supervisor answers; goes on to its end even if its client has gone."""
 
     def __init__(self, client: Caller, method: str) -> None:
@@ -90,7 +98,7 @@ class _Call(_Resource):
         _write(resp, protocol.encode(self._client.call(body)))
 
 
-class _Question(_Resource):
+class _Question(Resource):
     """A question of the ops surface."""
 
     allowed = "GET"
@@ -114,7 +122,7 @@ class _Question(_Resource):
         _send(resp, reply, self._places)
 
 
-class _OneEndpoint(_Resource):
+class _OneEndpoint(Resource):
     """One endpoint, by its id or its container's name."""
 
     allowed = "GET"

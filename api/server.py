@@ -1,4 +1,4 @@
-"""The API process: gunicorn over the supervisor's listening socket.
+"""The API process: gunicorn over a listening socket of the supervisor's.
 
     supervisor ── fork ──► master (gunicorn's arbiter) ── fork ──► worker (threads; the application)
                                                                      │ requests  ▲ replies
@@ -13,7 +13,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from typing import Any
 import falcon
 
 from api import ops
-from api.app import create_app
+from api.app import App, create_app
 from api.notls import ssl_stands_in
 from supervisor.contract.client import Client
 from supervisor.contract.messages import Reply, Request
@@ -58,14 +58,26 @@ def run(listener_fd: int, requests: "SimpleQueue[Request]", replies: "SimpleQueu
     stays. Nothing else may use the queues at this end, and their far ends must be closed here, or this process never
     sees the channel's end.
     """
-    _Server(os.dup(listener_fd), Client(requests, replies)).run()
+    client = Client(requests, replies)
+    Server(listener_fd, client, lambda: create_app(client), JsonThreadWorker, THREADS).run()
 
 
-class _Server(BaseApplication):
-    def __init__(self, listener_fd: int, client: Client) -> None:
-        """`listener_fd` is gunicorn's from here on: it closes it."""
-        self._listener_fd = listener_fd
+class Server(BaseApplication):
+    """`make_app` is called in the worker, a `worker_class` with so many threads."""
+
+    def __init__(
+        self,
+        listener_fd: int,
+        client: Client,
+        make_app: Callable[[], App],
+        worker_class: type[JsonThreadWorker],
+        threads: int,
+    ) -> None:
+        self._listener_fd = os.dup(listener_fd)  # gunicorn closes it
         self._client = client
+        self._make_app = make_app
+        self._worker_class = worker_class
+        self._threads = threads
         super().__init__()
 
     def run(self) -> None:
@@ -76,16 +88,16 @@ class _Server(BaseApplication):
             self.cfg.set(name, value)
 
     def load(self) -> Any:  # noqa: ANN401 gunicorn's type for a WSGI application
-        app = create_app(self._client)
+        app = self._make_app()
         app.add_error_handler(ParseException, _malformed_body)
         return app
 
     def _settings(self) -> Mapping[str, object]:
         return {
             "bind": f"fd://{self._listener_fd}",
-            "worker_class": JsonThreadWorker,
+            "worker_class": self._worker_class,
             "workers": 1,
-            "threads": THREADS,
+            "threads": self._threads,
             "keepalive": 0,  # the engine replays a request without its body when a kept connection turns out closed
             "timeout": HEARTBEAT_TIMEOUT_SECONDS,
             "graceful_timeout": STOP_TIMEOUT_SECONDS,

@@ -52,12 +52,14 @@ def prepare() -> tuple[socket.socket, Callable[[], None]]:
 
     import_shared()
     from supervisor.core import Supervisor
+    from supervisor.ops.tcp import TcpSetting
     from workers.entry.warm_up import warm_up
     from workers.system.namespaces import make_sysctls_writable
 
     def serve() -> None:
         make_sysctls_writable()
-        Supervisor(listener, arguments.engine, arguments.state).run()
+        tcp = TcpSetting(os.environ.get("OPS_LISTEN", ""), os.environ.get("OPS_TOKEN", ""))
+        Supervisor(listener, arguments.engine, arguments.state, tcp).run()
         arguments.socket.unlink(missing_ok=True)
 
     warm_up()

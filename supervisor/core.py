@@ -28,6 +28,7 @@ from supervisor.driver.requests import DriverRequests
 from supervisor.engine.checks import engine_findings
 from supervisor.engine.facts import ContainerGone, ContainersListed, Engine, EngineConnected, Fact
 from supervisor.ops.questions import Questions
+from supervisor.ops.tcp import OpsTcp, TcpSetting
 from supervisor.runtime.child import Child
 from supervisor.runtime.loop import Loop, Signals
 from supervisor.runtime.process_manager import ProcessManager
@@ -48,7 +49,7 @@ log = logging.getLogger(__name__)
 class Supervisor:
     """The plugin."""
 
-    def __init__(self, listener: socket.socket, engine_socket: str, state: Path) -> None:
+    def __init__(self, listener: socket.socket, engine_socket: str, state: Path, tcp: TcpSetting) -> None:
         self._loop = Loop()
         self._signals = Signals(SIGTERM, SIGINT, SIGCHLD)
         self._store = Store(state, self._snapshot, self._loop.call_later)
@@ -71,6 +72,7 @@ class Supervisor:
         )
         self._api = Api(self._process_manager, self._loop, listener, self._on_request)
         self._watcher = Watcher(self._process_manager, engine_socket, self._on_fact)
+        self._ops = OpsTcp(self._process_manager, self._loop, tcp, self._on_request)
         self._host_access = HostAccess(self._loop, self._engine, self._networks, self._endpoints, self._bindings)
         self._parents = Parents(self._process_manager, self._loop, self._endpoints, self._store)
         self._healing = Healing(self._loop, self._engine, self._networks, self._endpoints)
@@ -93,6 +95,7 @@ class Supervisor:
             self._host_access,
             self._parents,
             self._healing,
+            self._ops,
             self._watcher.child,
             self._services,
         )
@@ -135,7 +138,7 @@ class Supervisor:
         self._held_back.clear()
 
     def _services(self) -> tuple[Child, ...]:
-        return (self._api.child, self._watcher.child, *self._spare.children)
+        return (self._api.child, self._watcher.child, *self._ops.children, *self._spare.children)
 
     def _snapshot(self) -> Snapshot:
         return Snapshot(
@@ -154,6 +157,7 @@ class Supervisor:
         self._drop_forgotten_networks()
         self._host_access.ensure()
         self._parents.look()
+        self._ops.look()
         for endpoint in self._endpoints:
             endpoint.check_worker()
 
@@ -181,6 +185,7 @@ class Supervisor:
         self._spare.stop()
         self._questions.stop()
         self._api.stop()
+        self._ops.stop()
         self._watcher.stop()
         self._loop.call_later(STOP_DEADLINE_SECONDS, self._kill_all)
 

@@ -36,6 +36,7 @@ from supervisor.driver.parents import Parents
 from supervisor.driver.registry import Registry
 from supervisor.endpoint.endpoint import Endpoint
 from supervisor.engine.facts import Engine
+from supervisor.ops.tcp import OpsTcp
 from supervisor.ops.views import (
     is_called,
     matches,
@@ -84,6 +85,7 @@ class Questions:
         host_access: HostAccess,
         parents: Parents,
         healing: Healing,
+        tcp: OpsTcp,
         watcher: Child,
         services: Callable[[], tuple[Child, ...]],
     ) -> None:
@@ -96,6 +98,7 @@ class Questions:
         self._host_access = host_access
         self._parents = parents
         self._healing = healing
+        self._tcp = tcp
         self._watcher = watcher
         self._services = services
         self._sampling: list[Respond] = []
@@ -120,7 +123,7 @@ class Questions:
             follower.respond(Unavailable("the plugin is stopping"))
 
     def _health(self, _: GetHealth, respond: Respond) -> None:
-        parts = (self._store, self._host_access, self._parents, self._healing)
+        parts = (self._store, self._host_access, self._parents, self._healing, self._tcp)
         uptime = time.monotonic() - self._started
         of_parts = (text for part in parts for text in part.problems)
         found = (*of_parts, *watcher_problems(self._watcher, self._engine, uptime), *problems(self._endpoints))

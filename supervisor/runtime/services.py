@@ -1,6 +1,6 @@
-"""The two children that the supervisor always has: the API and the engine watcher.
+"""The children that belong to no endpoint: the API, the engine watcher, and the ops service where it is wanted.
 
-The supervisor starts both again whenever they end, with fresh channels: if a reader was killed, its channel may stay
+The supervisor starts them again whenever they end, with fresh channels: if a reader was killed, its channel may stay
 locked.
 """
 
@@ -16,6 +16,7 @@ from supervisor.contract.errors import RequestError, Unavailable
 from supervisor.contract.messages import Answer, ListQuestion, Reply, Request, Respond
 from supervisor.runtime.child import Child
 from supervisor.runtime.child_states import ChildEvent, ChildState
+from supervisor.runtime.forked import Target
 from supervisor.runtime.loop import Loop
 from supervisor.runtime.outbox import Outbox
 from supervisor.runtime.process_manager import ProcessManager
@@ -23,14 +24,18 @@ from supervisor.runtime.queues import reader, writer
 from workers.system.backoff import Backoff
 
 API = "api.server:run"
+OPS = "api.tcp_server:run"
 WATCHER = "supervisor.engine.watcher:run"
 API_FIRST_DELAY = 0.05  # a user who calls a dead API waits for the next one
 
 log = logging.getLogger(__name__)
 
 
-class Api:
-    """The API (gunicorn's master and worker). `on_request` gets each request and a function that answers it."""
+class HttpService:
+    """gunicorn's master and worker over `listener`. `on_request` gets each request and a function that answers it.
+
+    `target` is called with the listener's descriptor, the two queues and `arguments`.
+    """
 
     def __init__(
         self,
@@ -38,14 +43,20 @@ class Api:
         loop: Loop,
         listener: socket.socket,
         on_request: Callable[[Request, Respond], None],
+        *,
+        role: str,
+        target: Target,
+        arguments: tuple[object, ...] = (),
     ) -> None:
         self._process_manager = process_manager
         self._loop = loop
         self._listener = listener
         self._on_request = on_request
+        self._target = target
+        self._arguments = arguments
         self._requests: SimpleQueue[Request] | None = None
         self._outbox: Outbox | None = None
-        self.child = Child("nd-api", "api", lambda _: None, self._exited, Backoff(first=API_FIRST_DELAY))
+        self.child = Child(f"nd-{role}", role, lambda _: None, self._exited, Backoff(first=API_FIRST_DELAY))
 
     def start(self) -> None:
         """Forks it; the listening socket is inherited, so that no connection is refused in between."""
@@ -58,10 +69,11 @@ class Api:
         os.set_blocking(writer(replies).fileno(), False)
         self._process_manager.spawn(
             self.child,
-            API,
+            self._target,
             self._listener.fileno(),
             requests,
             replies,
+            *self._arguments,
             ours=(reader(requests), writer(replies)),
             theirs=(writer(requests), reader(replies)),
             keep=self._listener,
@@ -71,7 +83,7 @@ class Api:
         self._loop.watch(reader(requests), lambda: self._readable(requests, outbox))
 
     def stop(self) -> None:
-        """Stops the API; it takes no more requests."""
+        """Stops it; it takes no more requests."""
         self._process_manager.stop(self.child, SIGTERM)
 
     def _readable(self, requests: "SimpleQueue[Request]", outbox: Outbox) -> None:
@@ -86,7 +98,7 @@ class Api:
         is_list = isinstance(request.body, ListQuestion)
 
         def respond(result: Answer | RequestError) -> None:
-            """Answers; for an API that has gone, the outbox drops the answer."""
+            """Answers; for a service that has gone, the outbox drops the answer."""
             if is_list and outbox.is_full:
                 result = Unavailable("too many long answers wait to be read; try again")
             outbox.put(Reply(request.id, result), is_long=is_list and not isinstance(result, RequestError))
@@ -94,7 +106,7 @@ class Api:
         self._on_request(request, respond)
 
     def _hangs(self, reason: str) -> None:
-        log.warning("the API does not take replies (%s); it is restarted", reason)
+        log.warning("%s does not take replies (%s); it is restarted", self.child.name, reason)
         self._process_manager.kill(self.child, SIGKILL)
 
     def _exited(self, status: int) -> None:
@@ -103,6 +115,19 @@ class Api:
             self._outbox.close()
             self._requests = self._outbox = None
         _restart(self._process_manager, self.child, status, self.start)
+
+
+class Api(HttpService):
+    """The API on the plugin's socket."""
+
+    def __init__(
+        self,
+        process_manager: ProcessManager,
+        loop: Loop,
+        listener: socket.socket,
+        on_request: Callable[[Request, Respond], None],
+    ) -> None:
+        super().__init__(process_manager, loop, listener, on_request, role="api", target=API)
 
 
 class Watcher:

@@ -27,6 +27,7 @@ from supervisor.driver.registry import Registry
 from supervisor.engine.container_files import Identity
 from supervisor.engine.facts import Engine, NetworkSeen
 from supervisor.ops.questions import GATHER_SECONDS, Questions
+from supervisor.ops.tcp import OpsTcp, TcpSetting
 from supervisor.runtime.child import Child
 from supervisor.state.records import LeaseRecord
 from supervisor.state.store import Store
@@ -71,6 +72,7 @@ class Plugin:
             cast(HostAccess, self),
             cast(Parents, self),
             cast(Healing, self),
+            OpsTcp(PlayedProcessManager(self.loop), self.loop, TcpSetting(), lambda _request, _respond: None),
             self.watcher,
             lambda: (),
         )
