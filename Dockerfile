@@ -14,8 +14,7 @@ COPY LICENSE build/host* ./
 
 RUN export DEBIAN_FRONTEND=noninteractive; \
     if [ -e apt.conf ]; then cp apt.conf /etc/apt/apt.conf.d/99host; fi; \
-    apt-get update -q && apt-get install -q -y --no-install-recommends busybox python3 python3-pip \
-      python3-setuptools
+    apt-get update -q && apt-get install -q -y --no-install-recommends busybox python3 python3-pip
 
 # Python as /usr/bin/python3 and its library, without what a plugin has no use for: test suites, editors, installers,
 # terminal and GUI modules, compression, and OpenSSL: nobody speaks TLS, and Python has hashes of its own.
@@ -51,14 +50,19 @@ RUN set -eu; site=$(echo /rootfs/usr/local/lib/python3*/dist-packages); \
     find /rootfs -type f \( -name '*.so*' -o -path /rootfs/usr/bin/\* \) -exec ldd {} + \
       | sed -nE 's,^(.*=>)?[[:space:]]*(/lib[^ ]+) .*,\2,p' | sort -u | xargs cp -L --parents -t /rootfs
 
-COPY pyproject.toml ./
+# The command that fits this version, which the plugin hands out (GET /cli): one file with its own libraries.
+COPY requirements-cli.lock ./
+RUN if [ -e pip.conf ]; then export PIP_CONFIG_FILE=/build/pip.conf; fi; \
+    python3 -m pip install --quiet --no-cache-dir --no-compile --no-deps --require-hashes --target cli-libraries \
+      --platform any --implementation py --abi none --only-binary :all: -r requirements-cli.lock
+COPY cli cli
+RUN mkdir -p /rootfs/usr/share/net-dhcp && python3 -m cli.onefile cli-libraries /rootfs/usr/share/net-dhcp/docker-dhcp
+
 COPY api api
 COPY supervisor supervisor
 COPY workers workers
 RUN set -eu; site=$(echo /rootfs/usr/local/lib/python3*/dist-packages); \
-    python3 -m pip install --quiet --no-cache-dir --no-compile --no-index --no-build-isolation --no-deps \
-      --root-user-action ignore --target /build/ours .; \
-    cp -a ours/. "$site"; \
+    cp -a api supervisor workers "$site"; \
     python3 -P -m compileall -q -o 2 --invalidation-mode unchecked-hash -s /rootfs \
       "$site/api" "$site/supervisor" "$site/workers"
 

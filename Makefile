@@ -17,10 +17,12 @@ LAB := $(PYTHON) -m tests.lab
 PLUGIN := build/plugin
 BEFORE := build/plugin-before
 # Directories count as well: their times tell that a file was removed.
-SOURCES := $(shell find api supervisor workers -name __pycache__ -prune -o -print) \
-  Dockerfile .dockerignore config.json pyproject.toml requirements.lock
+CLI := build/docker-dhcp
+CLI_SOURCES := $(shell find cli -mindepth 1 -name __pycache__ -prune -o -print) requirements-cli.lock
+SOURCES := $(shell find api supervisor workers -name __pycache__ -prune -o -print) $(CLI_SOURCES) \
+  Dockerfile .dockerignore config.json requirements.lock
 
-.PHONY: help setup lock plugin install push lab lab-down demo lint check test test-kernels test-engines retest coverage bench soak docs clean
+.PHONY: help setup lock plugin cli install push lab lab-down demo lint check test test-kernels test-engines retest coverage bench soak docs clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -47,6 +49,18 @@ $(BEFORE): | $(PLUGIN)
 	@$(LAB) plugin-before
 
 plugin: $(PLUGIN) ## build/plugin/{config.json,rootfs}, as `docker plugin create` takes it
+
+build/cli-libraries: requirements-cli.lock
+	@$(LAB) setup
+	@rm -rf $@ $@.new
+	@$(PYTHON) -m pip install --quiet --no-compile --no-deps --require-hashes --target $@.new \
+	  --platform any --implementation py --abi none --only-binary :all: -r requirements-cli.lock
+	@mv $@.new $@ && touch $@
+
+$(CLI): build/cli-libraries $(CLI_SOURCES)
+	@$(PYTHON) -m cli.onefile build/cli-libraries $@
+
+cli: $(CLI) ## build/docker-dhcp, the command `docker dhcp` and `net-dhcp` in one file
 
 # An engine refuses to remove a plugin that has networks, and says so.
 define CREATE
@@ -118,11 +132,16 @@ soak: $(VENV) $(PLUGIN) ## churn and faults for MINUTES=20, CONTAINERS=30, repea
 docs: $(VENV) ## docs/options.md and docs/proofs.md, from the table in the code
 	@$(BIN)/python -m tests.option_tables
 
+# What rich formats Markdown and programs with, which the command does not print.
+UNUSED := pygments markdown-it-py mdurl
+
 lock: $(VENV) ## the lock files from pyproject.toml
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile -q --universal --python-version 3.11 \
-	  --generate-hashes --no-emit-index-url pyproject.toml -o requirements.lock
+	  --generate-hashes --no-emit-index-url --group plugin -o requirements.lock
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile -q --universal --python-version 3.11 \
-	  --generate-hashes --no-emit-index-url --extra dev pyproject.toml -o requirements-dev.lock
+	  --generate-hashes --no-emit-index-url $(UNUSED:%=--no-emit-package %) pyproject.toml -o requirements-cli.lock
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile -q --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --extra dev --group plugin pyproject.toml -o requirements-dev.lock
 
 clean: lab-down ## remove all that was made
 	@rm -rf build

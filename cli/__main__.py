@@ -1,0 +1,5 @@
+"""`python3 -m cli`."""
+
+from cli.main import main
+
+main()

@@ -1,0 +1,70 @@
+"""`renew`, `release` and `forget`: what an operator asks the plugin to do."""
+
+import click
+
+from cli import endpoints
+from cli.client import segment
+from cli.commands.options import examples, name_argument, network_option
+from cli.inert import inert
+from cli.session import Session, pass_session
+from cli.words import until
+
+
+@click.command(
+    epilog=examples(
+        "net-dhcp renew web                           # after a change on the DHCP server",
+        "net-dhcp ps -q --network lan | xargs -n1 net-dhcp renew",
+    )
+)
+@name_argument
+@network_option
+@pass_session
+def renew(session: Session, name: str, network: str | None) -> None:
+    """Have a container's lease renewed now, as it would be at half of its life."""
+    _ask(session, name, network, "renew")
+
+
+@click.command(
+    epilog=examples(
+        "net-dhcp release web                         # web gets a new lease at once",
+        "net-dhcp release -y web                      # without a question",
+    )
+)
+@name_argument
+@network_option
+@click.option("-y", "--yes", is_flag=True, help="do not ask")
+@pass_session
+def release(session: Session, name: str, network: str | None, yes: bool) -> None:
+    """Give a container's lease back to the server, and get a new one.
+
+    The container may have another address afterwards, and its connections may break.
+    """
+    if not yes:
+        click.confirm(f"{inert(name)} may have another address then. Release its lease?", abort=True)
+    _ask(session, name, network, "release")
+
+
+@click.command(
+    epilog=examples(
+        "net-dhcp forget old-web                      # a container that will not come back",
+        "net-dhcp forget 02:f4:af:f3:95:ab",
+    )
+)
+@click.argument("name", metavar="MAC|NAME|ID")
+@pass_session
+def forget(session: Session, name: str) -> None:
+    """Forget the MAC address that the plugin keeps for what does not run.
+
+    It is named by that MAC address, by the container, or by its driver-opt=id=.
+    """
+    session.client.delete(f"/v1/bindings/{segment(name)}")
+    click.echo(f"{inert(name)}: forgotten")
+
+
+def _ask(session: Session, name: str, network: str | None, what: str) -> None:
+    row = endpoints.only(session.client, name, network)
+    answer = session.client.post(f"/v1/endpoints/{segment(row['endpoint_id'])}/{what}")
+    address = inert(answer.get("address") or row["addresses"])
+    click.echo(
+        f"{inert(row['name'])}: {what} asked for; it has {address}, which expires in {until(answer.get('expires'))}"
+    )

@@ -1,0 +1,71 @@
+"""The options and arguments that several commands share, and what a shell completes for them."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from cli.endpoints import rows
+from cli.errors import Failure
+from cli.session import Session
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def examples(*lines: str) -> str:
+    """The end of a command's help: command lines, each with a word on it behind `#`."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def format_option(function: _F) -> _F:
+    """`--format`."""
+    what = "table, json (one object a line), or a template such as '{{.container}}\\t{{.address}}'"
+    return click.option("--format", "form", default="table", metavar="FORMAT", help=what)(function)
+
+
+def network_option(function: _F) -> _F:
+    """`--network`."""
+    return click.option(
+        "--network", metavar="NAME", shell_complete=_networks, help="only this network, by its name or id"
+    )(function)
+
+
+def watch_option(function: _F) -> _F:
+    """`--watch`, and how often."""
+    function = click.option(
+        "--interval", type=click.FloatRange(0.2), default=2.0, show_default=True, help="seconds between two looks"
+    )(function)
+    return click.option("-w", "--watch", "watched", is_flag=True, help="go on until Ctrl-C")(function)
+
+
+def name_argument(function: _F, *, many: bool = False) -> _F:
+    """NAME: a container's name, an address, a MAC address, or the beginning of an id."""
+    return click.argument(
+        "names" if many else "name",
+        metavar="[NAME]..." if many else "NAME",
+        nargs=-1 if many else 1,
+        shell_complete=_containers,
+    )(function)
+
+
+def _containers(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return [
+        CompletionItem(row["name"], help=row["addresses"])
+        for row in _known(context)
+        if row["container"] and row["name"].startswith(incomplete)
+    ]
+
+
+def _networks(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    names = {row["network"] or "" for row in _known(context)} - {""}
+    return [CompletionItem(name) for name in sorted(names) if name.startswith(incomplete)]
+
+
+def _known(context: click.Context) -> list[dict[str, Any]]:
+    """A shell gets no error in the middle of a line."""
+    session = context.find_object(Session)
+    try:
+        return rows(session.client) if session else []
+    except (Failure, KeyError):
+        return []

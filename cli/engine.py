@@ -1,0 +1,122 @@
+"""The Docker Engine, by its SDK, which takes a while to load: it is asked only where the plugin cannot know.
+
+Owns the SDK and the engine's JSON. Must not know the plugin's API.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cli.errors import NotFound, NotRoot, Refused, Unreachable
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+Json = dict[str, Any]
+SOCKET = "net-dhcp.sock"
+TIMEOUT_SECONDS = 60  # a start of a container may wait for a lease
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """An installation of the plugin; `name` has the tag, and is the driver's name."""
+
+    id: str
+    name: str
+    enabled: bool
+
+
+class Engine:
+    """One engine. All methods raise Failure."""
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+        self._connected: APIClient | None = None
+
+    def plugins(self) -> list[Installed]:
+        """The installations of this plugin, of whatever name: it is known by its socket's."""
+        with self._told():
+            found: list[Json] = self._api.plugins()  # type: ignore[no-untyped-call]
+            ours = (p for p in found if p.get("Config", {}).get("Interface", {}).get("Socket") == SOCKET)
+            return [Installed(p["Id"], p["Name"], bool(p["Enabled"])) for p in ours]
+
+    def info(self) -> Json:
+        """`docker info`."""
+        with self._told():
+            answer: Json = self._api.info()
+            return answer
+
+    def api_version(self) -> str:
+        """The newest version of its API."""
+        with self._told():
+            answer: Json = self._api.version()
+            return str(answer.get("ApiVersion"))
+
+    def networks(self, driver: str) -> list[Json]:
+        """The networks with this driver."""
+        with self._told():
+            found: list[Json] = self._api.networks(filters={"driver": driver})
+            return [network for network in found if network.get("Driver") == driver]
+
+    def containers(self) -> list[Json]:
+        """What `docker inspect` shows of each container; one that goes meanwhile is left out."""
+        from docker.errors import NotFound as Missing
+
+        with self._told():
+            found = []
+            for listed in self._api.containers(all=True):
+                try:
+                    found.append(self._api.inspect_container(listed["Id"]))
+                except Missing:
+                    continue
+            return found
+
+    def connect(self, container: str, network: str, settings: Json, choice: dict[str, str]) -> None:
+        """Connects with these driver options, and with the aliases and links that it had."""
+        with self._told():
+            self._api.connect_container_to_network(
+                container,
+                network,
+                aliases=settings.get("Aliases") or None,
+                links=_links(settings.get("Links")),
+                driver_opt={**(settings.get("DriverOpts") or {}), **choice},
+            )
+
+    def disconnect(self, container: str, network: str) -> None:
+        """Takes the container from the network."""
+        with self._told():
+            self._api.disconnect_container_from_network(container, network)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """The SDK's errors as ours."""
+        from docker.errors import APIError, DockerException
+        from docker.errors import NotFound as Missing
+        from requests.exceptions import RequestException
+
+        try:
+            yield
+        except Missing as error:
+            raise NotFound(str(error.explanation or error)) from None
+        except APIError as error:
+            raise Refused(str(error.explanation or error)) from None
+        except (DockerException, RequestException, OSError) as error:
+            if "Permission denied" in str(error):
+                raise NotRoot(self.host) from None
+            raise Unreachable(
+                f"no answer from the Docker Engine at {self.host}: {error}; `systemctl start docker` starts it"
+            ) from None
+
+    @property
+    def _api(self) -> "APIClient":
+        if self._connected is None:
+            from docker import APIClient
+
+            self._connected = APIClient(self.host, version="auto", timeout=TIMEOUT_SECONDS)
+        return self._connected
+
+
+def _links(links: list[str] | None) -> dict[str, str] | None:
+    """`NAME:ALIAS`, as the SDK wants them."""
+    return dict(link.split(":", 1) for link in links if ":" in link) if links else None
