@@ -34,6 +34,12 @@ from workers.contract.messages import PARENTS_MTU, ClientKind, ConflictCheck, Ip
 
 COMMAND = "docker network create -d net-dhcp:latest --ipam-driver null -o %s NAME"
 RIGHT_COMMAND = COMMAND % "bridge=BRIDGE"
+SWARM_WAY = (
+    "which a Swarm's manager knows only from a network of each node: docker network create --config-only --ipam-driver "
+    "null -o bridge=BRIDGE lan-here on every node, then on a manager docker network create -d net-dhcp:latest "
+    "--scope swarm --config-from lan-here NAME"
+)
+SWARM_ID_LENGTH = 25  # of a network's id; one of a single engine has 64
 IPV6_MTU = 1280
 EVERY_MODE = frozenset(LinkKind)
 
@@ -296,7 +302,8 @@ OPTIONS = (
         one_of({"random": False, "name": True}),
         "`random`",
         "`name` derives a container's MAC address from the network and the container's name, so that it stays when you "
-        "remove the container and make it again: see [Pin it](identity.md#pin-it)",
+        "remove the container and make it again: see [Pin it](identity.md#pin-it). The name of a Swarm service's task is that of "
+        "its service and slot",
     ),
     Option(
         "macvlan_mode",
@@ -459,12 +466,12 @@ def _consistent(options: NetworkOptions) -> NetworkOptions:
     return options
 
 
-def require_null_ipam(pools: tuple[IpamPool, ...]) -> None:
+def require_null_ipam(network_id: str, pools: tuple[IpamPool, ...]) -> None:
     """Raises InvalidRequest if Docker would hand out addresses itself."""
     if any(pool.address_space != "null" for pool in pools):
+        way = SWARM_WAY if len(network_id) == SWARM_ID_LENGTH else f"without --subnet and --gateway: {RIGHT_COMMAND}"
         raise InvalidRequest(
-            "addresses come from the LAN's DHCP server, so Docker must not assign any: "
-            f"use the null IPAM driver, without --subnet and --gateway: {RIGHT_COMMAND}"
+            f"addresses come from the LAN's DHCP server, so Docker must not assign any: use the null IPAM driver, {way}"
         )
 
 

@@ -16,7 +16,7 @@ from supervisor.domain.options import EndpointOptions, NetworkOptions, for_endpo
 from supervisor.endpoint.endpoint import Endpoint
 from supervisor.engine.container_files import Identity
 from supervisor.engine.identity import Identifier
-from supervisor.state.bindings import Bindings, Client, key_of, local_mac, mac_of_name
+from supervisor.state.bindings import Bindings, Client, key_of, key_of_name, local_mac, mac_of_name
 from supervisor.state.records import Origin
 from workers.contract.client_identity import VENDOR_CLASS, ClientIdentity, id_of_mac, id_of_text
 from workers.contract.lease import Family, Lease, Lease6
@@ -93,7 +93,8 @@ def _made(  # noqa: PLR0917  what an endpoint is made of
     wanted6 = body.address6.ip if body.address6 else chosen.requested6
     if options.ipv6 is Ipv6.OFF and wanted6 is not None:
         raise InvalidRequest(f"the address {wanted6} needs a network with -o ipv6=true")
-    named = mac_of_name(body.network_id, identity.name) if identity and key == f"name:{identity.name}" else None
+    name = identity.lasting_name if identity else ""
+    named = mac_of_name(body.network_id, name) if identity and key == key_of_name(name) else None
     # Where the link has no MAC address of its own, this one is on no wire: the client's identity follows from it.
     mac = has_mac or body.mac or named or (remembered.mac if remembered else _new_mac(body, options, key))
     origin = Origin(
@@ -157,7 +158,7 @@ def _client_id(template: str | None, mac: str, identity: Identity | None) -> byt
     if template is None or ("{name}" in template and identity is None):
         return None
     try:
-        return id_of_text(filled(template, mac, identity.name if identity else ""))
+        return id_of_text(filled(template, mac, identity.lasting_name if identity else ""))
     except ValueError as error:
         raise InvalidRequest(f"option client_id: {error}") from None
 

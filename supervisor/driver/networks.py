@@ -93,7 +93,7 @@ class Networks:
         """Checks the options at once, and has a job look at the bridge or parent. Raises RequestError."""
         if finding := rootless():
             raise Failed(str(finding))
-        require_null_ipam(body.pools)
+        require_null_ipam(body.network_id, body.pools)
         network = Network(body.network_id, parse_network_options(body.options))
         if self._networks.get(network.id) == network:
             respond(Done())
@@ -117,7 +117,7 @@ class Networks:
 
         Raises InvalidRequest if this version cannot work with its options.
         """
-        require_null_ipam((IpamPool(seen.ipam, ""),))
+        require_null_ipam(seen.id, (IpamPool(seen.ipam, ""),))
         self._add(Network(seen.id, parse_network_options(seen.options)), "learnt from the engine")
 
     def delete(self, network_id: str) -> str | None:

@@ -5,6 +5,7 @@ Must not know where the engine keeps them. A file of an unknown form counts as m
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ NEVER = "0001-01-01T00:00:00Z"
 PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
 CONFIGURATION, HOST_CONFIGURATION = "config.v2.json", "hostconfig.json"
 Version = tuple[int, int, int]
+SWARM_TASK = re.compile(r"(?P<place>.+\.(?:\d+|[a-z0-9]{25}))\.[a-z0-9]{25}")  # SERVICE.SLOT.TASK or SERVICE.NODE.TASK
 T = TypeVar("T")
 
 
@@ -28,6 +30,12 @@ class Identity:
     id: str
     name: str
     hostname: str
+
+    @property
+    def lasting_name(self) -> str:
+        """The name that the next container in its place has, too: each task of a Swarm service has another id."""
+        task = SWARM_TASK.fullmatch(self.name)
+        return task["place"] if task else self.name
 
 
 @dataclass(frozen=True, slots=True)

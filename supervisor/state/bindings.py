@@ -34,12 +34,17 @@ def key_of(request: CreateEndpoint, chosen_id: str | None, by_name: bool, identi
         return f"id:{chosen_id}"
     if identity is None:
         return None
-    return f"name:{identity.name}" if by_name else key_of_container(identity.id)
+    return key_of_name(identity.lasting_name) if by_name else key_of_container(identity.id)
 
 
 def key_of_container(container_id: str) -> str:
     """The key of a container; its bindings go when the container is removed."""
     return f"container:{container_id}"
+
+
+def key_of_name(name: str) -> str:
+    """The key of all containers with this name, one after another."""
+    return f"name:{name}"
 
 
 def is_of_no_owner(key: str) -> bool:
@@ -58,7 +63,7 @@ def local_mac(octets: bytes) -> str:
 
 
 def mac_of_name(network_id: str, name: str) -> str:
-    """The MAC of all containers of this name on this network; network ids differ between hosts."""
+    """The MAC of all containers of this name on this network. Only a network of a Swarm has one id on all hosts."""
     digest = hashlib.sha256(f"{network_id}\0{name}".encode()).digest()
     return local_mac(digest[:5])
 

@@ -56,7 +56,9 @@ class Origin:
         if self.hostname is not None or identity is None:
             return self.hostname
         chosen = identity.hostname not in ("", identity.id[:SHORT_ID])
-        return legal_hostname(identity.hostname if chosen or self.hostname_is_id else identity.name.replace(".", "-"))
+        return legal_hostname(
+            identity.hostname if chosen or self.hostname_is_id else identity.lasting_name.replace(".", "-")
+        )
 
 
 @dataclass(frozen=True, slots=True)

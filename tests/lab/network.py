@@ -7,7 +7,7 @@ br-lan 192.168.77.2/24                 lan0 192.168.77.1/24, a bridge: the DHCP 
 """
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 
@@ -24,14 +24,18 @@ SERVER6 = IPv6Address("fd00:77::1")  # there is none before `serve_ipv6`
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """`name` is unique on the machine; several stand side by side with the same addresses."""
+    """`name` is unique on the machine; several stand side by side with the same addresses.
+
+    A LAN may have more machines: `neighbour` is one, and each has an address of its own.
+    """
 
     name: str
+    machine: IPv4Address = MACHINE
 
     @property
     def host(self) -> str:
         """The machine's namespace."""
-        return f"ndh-{self.name}-host"
+        return f"ndh-{self.name}-host{'' if self.machine == MACHINE else self.machine.packed[-1]}"
 
     @property
     def lan(self) -> str:
@@ -40,17 +44,30 @@ class Network:
 
     def up(self) -> None:
         """Make both namespaces and the cable between them."""
-        for namespace in (self.host, self.lan):
-            run("ip", "netns", "add", namespace)
-            run("ip", "-n", namespace, "link", "set", "lo", "up")
+        _namespace(self.lan)
         _bridge(self.lan, LAN_BRIDGE, SERVER)
-        run("ip", "-n", self.host, "link", "add", "uplink", "type", "veth", "peer", "name", "port", "netns", self.lan)
-        _plug(self.lan, "port", LAN_BRIDGE)
+        self.up_machine()
+
+    def up_machine(self) -> None:
+        """Make the machine's namespace, with its cable to a LAN that is there."""
+        _namespace(self.host)
+        port = ("name", self.port, "netns", self.lan)
+        run("ip", "-n", self.host, "link", "add", "uplink", "type", "veth", "peer", *port)
+        _plug(self.lan, self.port, LAN_BRIDGE)
         self.make_bridge()
+
+    def neighbour(self, machine: IPv4Address) -> "Network":
+        """Another machine on the same LAN."""
+        return replace(self, machine=machine)
+
+    @property
+    def port(self) -> str:
+        """The LAN's end of the machine's cable."""
+        return f"port{'' if self.machine == MACHINE else self.machine.packed[-1]}"
 
     def make_bridge(self, *settings: str) -> None:
         """The machine's bridge with its uplink, address and route; the settings are those of `ip link set`."""
-        _bridge(self.host, BRIDGE, MACHINE)
+        _bridge(self.host, BRIDGE, self.machine)
         if settings:
             run("ip", "-n", self.host, "link", "set", BRIDGE, *settings)
         _plug(self.host, "uplink", BRIDGE)
@@ -72,10 +89,11 @@ class Network:
 
     def down(self) -> None:
         """Remove them, links included; also what is left of a laboratory that was not brought up whole."""
-        present = [line.split()[0] for line in run("ip", "netns", "list").splitlines()]
-        for namespace in (self.host, self.lan):
-            if namespace in present:
-                run("ip", "netns", "delete", namespace)
+        _remove(self.host, self.lan)
+
+    def down_machine(self) -> None:
+        """Remove the machine alone."""
+        _remove(self.host)
 
     def links(self) -> set[str]:
         """The names of the machine's links."""
@@ -111,6 +129,18 @@ def inside(namespace: str | None, *argv: str) -> list[str]:
     Unlike `ip netns exec` it leaves the mounts alone.
     """
     return ["nsenter", f"--net=/run/netns/{namespace}", *argv] if namespace else on_machine(*argv)
+
+
+def _namespace(name: str) -> None:
+    run("ip", "netns", "add", name)
+    run("ip", "-n", name, "link", "set", "lo", "up")
+
+
+def _remove(*namespaces: str) -> None:
+    present = [line.split()[0] for line in run("ip", "netns", "list").splitlines()]
+    for namespace in namespaces:
+        if namespace in present:
+            run("ip", "netns", "delete", namespace)
 
 
 def _bridge(namespace: str, name: str, address: IPv4Address) -> None:

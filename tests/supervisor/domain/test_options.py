@@ -21,6 +21,8 @@ from supervisor.domain.options import (
 from workers.contract.link import LinkKind, LinkSpec, MacvlanMode
 from workers.contract.messages import NO_GATEWAY, PARENTS_MTU
 
+LOCAL = "7b1f2462467e39dc63952b88722f7fa4452b8867f86ec8d8cc8cf2b949e74f40"
+
 
 def test_defaults() -> None:
     """Only the bridge has to be named; the first lease may take 10 s."""
@@ -275,7 +277,7 @@ def test_refused_endpoint_options(options: dict[str, str], named: str) -> None:
 @pytest.mark.parametrize("pools", [(), (IpamPool("null", "0.0.0.0/0"),)])
 def test_null_ipam(pools: tuple[IpamPool, ...]) -> None:
     """The null driver's pool, or none, is what is wanted."""
-    require_null_ipam(pools)
+    require_null_ipam(LOCAL, pools)
 
 
 @pytest.mark.parametrize(
@@ -289,4 +291,10 @@ def test_null_ipam(pools: tuple[IpamPool, ...]) -> None:
 def test_other_ipam(pools: tuple[IpamPool, ...]) -> None:
     """Where Docker would hand out addresses the refusal shows the command that works."""
     with pytest.raises(InvalidRequest, match="docker network create -d net-dhcp:latest --ipam-driver null"):
-        require_null_ipam(pools)
+        require_null_ipam(LOCAL, pools)
+
+
+def test_other_ipam_of_a_swarm() -> None:
+    """A Swarm's manager does not know the null driver, so its users read the way by a network of each node."""
+    with pytest.raises(InvalidRequest, match=r"--config-only --ipam-driver null .* --scope swarm --config-from"):
+        require_null_ipam("bh2i1g84t2q3kk1r83pjeemwb", (IpamPool("LocalDefault", "172.18.0.0/16"),))

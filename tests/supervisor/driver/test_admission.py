@@ -35,6 +35,7 @@ WEB, MAIL = Identity("c1", "web", "web-host"), Identity("c2", "mail", "mail_host
 LIVE = replace(LEASE, obtained=boottime())
 ADDRESS = LIVE.address.ip
 BY_NAME = NetworkOptions("br0", mac_by_name=True)
+TASK, SWARM_NODE = "x9s9uirs4pslp36d33ce9zx5v", "pueqfqurieyhtsmgwkna2fuho"
 
 
 class Found(Identifier):
@@ -210,6 +211,24 @@ def test_mac_by_name(gate: Gate) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        (f"web.2.{TASK}", "web.2"),
+        (f"shop_web.1.12.{TASK}", "shop_web.1.12"),
+        (f"web.{SWARM_NODE}.{TASK}", f"web.{SWARM_NODE}"),
+        (f"web.{TASK}", f"web.{TASK}"),
+        (f"web.2.{TASK}x", f"web.2.{TASK}x"),
+    ],
+)
+def test_task_of_a_swarm(gate: Gate, name: str, place: str) -> None:
+    """The next task of a service's slot, or of a global service on a node, has the MAC and client id of the last."""
+    gate.options = replace(BY_NAME, client_id="rack-{name}")
+    spec, origin = gate.admit(Identity("c1", name, "c1"))
+    assert (spec.mac, origin.key) == (mac_of_name(NETWORK, place), f"name:{place}")
+    assert spec.client_identity.client_id == f"\0rack-{place}".encode()
+
+
+@pytest.mark.parametrize(
     ("key", "options", "identity"),
     [("id:web", NetworkOptions("br0"), None), ("name:web", BY_NAME, WEB)],
 )
@@ -382,6 +401,7 @@ def test_waiting_lease_of_another_client(gate: Gate) -> None:
         (Identity("c1", "web", "c1"), False, {}, "web"),
         (Identity("c1", "web", "c1"), True, {}, "c1"),
         (Identity("c1", "shop-web_1.x", "c1"), False, {}, "shop-web-1-x"),
+        (Identity("c1", f"web.2.{TASK}", "c1"), False, {}, "web-2"),
         (Identity("c1", "web", "chosen.lab"), False, {}, "chosen.lab"),
         (Identity("c1", "web", "chosen.lab"), True, {}, "chosen.lab"),
         (Identity("c1", "web", "chosen"), False, {"hostname": "printer"}, "printer"),
