@@ -14,6 +14,7 @@ NAME ?= net-dhcp:dev
 VENV := build/venv
 BIN := $(VENV)/bin
 LAB := $(PYTHON) -m tests.lab
+TOOLS := build/release-venv
 PLUGIN := build/plugin
 BEFORE := build/plugin-before
 # Directories count as well: their times tell that a file was removed.
@@ -22,7 +23,8 @@ CLI_SOURCES := $(shell find cli -mindepth 1 -name __pycache__ -prune -o -print) 
 SOURCES := $(shell find api supervisor workers -name __pycache__ -prune -o -print) $(CLI_SOURCES) \
   Dockerfile .dockerignore config.json requirements.lock
 
-.PHONY: help setup lock plugin cli install push lab lab-down demo lint check test test-kernels test-engines retest coverage bench soak docs clean
+.PHONY: help setup lock plugin cli install push lab lab-down demo lint check test test-kernels test-engines retest coverage bench soak docs site \
+  release release-check release-start audit clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -132,6 +134,36 @@ soak: $(VENV) $(PLUGIN) ## churn and faults for MINUTES=20, CONTAINERS=30, repea
 docs: $(VENV) ## docs/options.md and docs/proofs.md, from the table in the code
 	@$(BIN)/python -m tests.option_tables
 
+$(TOOLS): release/requirements.lock
+	@echo "==> the tools for site and release in $@"
+	@rm -rf $@
+	@$(PYTHON) -m venv $@
+	@touch --date=@0 $@
+	@$@/bin/pip install --quiet --quiet --require-hashes -r release/requirements.lock
+	@touch $@
+
+site: $(TOOLS) ## build/site: the documents with a search; a link that leads nowhere fails it
+	@$(PYTHON) -m release.site
+	@$(TOOLS)/bin/zensical build --clean --strict
+
+ARCH ?= $(shell dpkg --print-architecture)
+release: setup ## build/release: the plugin for ARCH=amd64 or arm64 as a file to install, with SBOM and licences
+	@$(PYTHON) -m release.build $(ARCH)
+
+release-check: setup ## the same twice from nothing, compared
+	@$(PYTHON) -m release.build --check $(ARCH)
+
+release-start: setup ## the plugin that make release has made, started in an engine, in emulation if need be
+	@$(PYTHON) -m release.start $(ARCH)
+
+audit: $(TOOLS) ## known vulnerabilities of what ships (asks pypi.org); workflows, issue forms and SBOMs against their schemas
+	@$(TOOLS)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(TOOLS)/bin/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/[!c]*.yml
+	@schemas=$$(echo $(CURDIR)/$(TOOLS)/lib/python3*/site-packages/cyclonedx/schema/_res); \
+	  for list in build/release/*.cdx.json; do [ ! -e "$$list" ] || $(TOOLS)/bin/check-jsonschema "$$list" \
+	    --schemafile "$$schemas/bom-1.6.SNAPSHOT.schema.json" --base-uri "file://$$schemas/"; done
+	@$(TOOLS)/bin/pip-audit --strict --require-hashes --disable-pip -r requirements.lock
+
 # What rich formats Markdown and programs with, which the command does not print.
 UNUSED := pygments markdown-it-py mdurl
 
@@ -142,6 +174,8 @@ lock: $(VENV) ## the lock files from pyproject.toml
 	  --generate-hashes --no-emit-index-url $(UNUSED:%=--no-emit-package %) pyproject.toml -o requirements-cli.lock
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile -q --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --extra dev --group plugin pyproject.toml -o requirements-dev.lock
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile -q --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url release/requirements.in -o release/requirements.lock
 
 clean: lab-down ## remove all that was made
 	@rm -rf build

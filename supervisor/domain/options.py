@@ -302,8 +302,8 @@ OPTIONS = (
         one_of({"random": False, "name": True}),
         "`random`",
         "`name` derives a container's MAC address from the network and the container's name, so that it stays when you "
-        "remove the container and make it again: see [Pin it](identity.md#pin-it). The name of a Swarm service's task is that of "
-        "its service and slot",
+        "remove the container and make it again: see [Pin it](identity.md#pin-it). The name of a Swarm "
+        "service's task is that of its service and slot",
     ),
     Option(
         "macvlan_mode",

@@ -16,11 +16,19 @@ MIRROR = "http://deb.debian.org/debian"
 DOCUMENTATION = ("doc", "man", "locale", "info")
 
 
-def ensure_base(docker: Docker, cache: Path) -> str:
+def ensure_base(docker: Docker, cache: Path, foreign: str | None = None) -> str:
     """The name of the base image: the engine's own, or pulled, or else its likeness made of Debian's packages.
 
-    `cache` holds the likeness's tarball; where there is one, pulling has failed before and is not tried again.
+    `cache` holds the likeness's tarball; where there is one, pulling has failed before and is not tried again. The base
+    of a `foreign` architecture is never pulled: an engine's images have one name for all architectures.
     """
+    if foreign:
+        name, tarball = f"debian-{foreign}:{SUITE}", cache / f"{SUITE}-{foreign}.tar"
+        if not tarball.exists():
+            _make_tarball(tarball, f"--architectures={foreign}", "--skip=check/qemu")
+        if not docker("images", "--quiet", name):
+            docker("import", tarball, name)
+        return name
     if not docker("images", "--quiet", BASE_IMAGE) and not (_tarball(cache).exists() or _pulled(docker)):
         _make_tarball(_tarball(cache))
     if not docker("images", "--quiet", BASE_IMAGE):
@@ -41,12 +49,12 @@ def _tarball(cache: Path) -> Path:
     return cache / f"{SUITE}.tar"
 
 
-def _make_tarball(tarball: Path) -> None:
-    print(f"==> Debian {SUITE}'s base system (mmdebstrap, half a minute)", flush=True)
+def _make_tarball(tarball: Path, *options: str) -> None:
+    print(f"==> Debian {SUITE}'s base system (mmdebstrap, half a minute; minutes in emulation)", flush=True)
     partial = tarball.with_suffix(".partial.tar")
     slim = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in DOCUMENTATION]
     source = f"deb {MIRROR} {SUITE} main"
-    run("mmdebstrap", "--quiet", "--variant=minbase", *slim, SUITE, partial, source, timeout=600)
+    run("mmdebstrap", "--quiet", "--variant=minbase", *slim, *options, SUITE, partial, source, timeout=1800)
     partial.rename(tarball)
 
 

@@ -59,10 +59,11 @@ def build_before() -> None:
 
 def _build(sources: Path, target: Path, image: str) -> None:
     BUILD.mkdir(exist_ok=True)
-    with (BUILD / "plugin.lock").open("w") as lock, _engine() as docker:
+    with (BUILD / "plugin.lock").open("w") as lock, build_engine() as docker:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        _build_image(docker, sources, image)
-        _export(docker, sources, target, image)
+        base = os.environ.get("BASE_IMAGE") or ensure_base(docker, BUILD)
+        build_image(docker, sources, image, base)
+        export(docker, sources, target, image)
     size = sum(path.lstat().st_size for path in (target / "rootfs").rglob("*") if path.is_file()) / 1e6
     print(f"==> {target.relative_to(ROOT)}: root file system of {size:.1f} MB", flush=True)
     if size > SIZE_LIMIT:
@@ -70,7 +71,7 @@ def _build(sources: Path, target: Path, image: str) -> None:
 
 
 @contextmanager
-def _engine() -> Iterator[Docker]:
+def build_engine() -> Iterator[Docker]:
     """An engine to build with."""
     if os.geteuid():
         yield Docker()
@@ -94,15 +95,14 @@ def _exclusive(engine: Engine) -> Iterator[None]:
             engine.stop()
 
 
-def _build_image(docker: Docker, sources: Path, image: str) -> None:
+def build_image(docker: Docker, sources: Path, image: str, base: str, *options: str) -> None:
     """docker build, its output shown as it comes."""
     write_settings(sources / "build" / "host")
-    base = os.environ.get("BASE_IMAGE") or ensure_base(docker, BUILD)
     proxies = [f"--build-arg={name}" for name in PROXIES if name in os.environ]
     print(f"==> the image {image} (docker build)", flush=True)
     file = ("--file", ROOT / "Dockerfile")
     argv = docker.argv(
-        "build", "--network=host", f"--build-arg=BASE_IMAGE={base}", *proxies, *file, "--tag", image, sources
+        "build", "--network=host", f"--build-arg=BASE_IMAGE={base}", *proxies, *options, *file, "--tag", image, sources
     )
     previous = docker("images", "--quiet", image)
     done = subprocess.run(argv, env=os.environ | {"DOCKER_BUILDKIT": "0"}, stdin=subprocess.DEVNULL, check=False)
@@ -112,7 +112,7 @@ def _build_image(docker: Docker, sources: Path, image: str) -> None:
         docker("rmi", previous)  # it has lost its name; the build stage's layers, the cache, stay
 
 
-def _export(docker: Docker, sources: Path, target: Path, image: str) -> None:
+def export(docker: Docker, sources: Path, target: Path, image: str) -> None:
     """Replace the target as a whole, so that a half-made one is never taken for good."""
     fresh = target.with_name(f"{target.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)

@@ -4,8 +4,9 @@ import json
 import time
 from dataclasses import dataclass
 from ipaddress import IPv4Interface
+from pathlib import Path
 
-from tests.lab.build import PLUGIN
+from tests.lab.build import PLUGIN, ROOT
 from tests.lab.command import CommandFailed, wait_until
 from tests.lab.dhcp import ServerLease
 from tests.lab.images import BUSYBOX
@@ -27,17 +28,17 @@ class Endpoint:
     address: IPv4Interface
 
 
-def demo() -> None:
+def demo(definition: Path = PLUGIN) -> None:
     """Show it on standard output; raises CommandFailed or NotReached with the reason where it does not work."""
     _step("a LAN with a DHCP server, and a machine with a Docker Engine")
     with Lab.temporary("demo") as lab:
-        _show(lab)
+        _show(lab, definition)
 
 
-def _show(lab: Lab) -> None:
+def _show(lab: Lab, definition: Path) -> None:
     docker = lab.engine.docker
-    _step(f"docker plugin create {DRIVER} build/plugin; docker plugin enable {DRIVER}")
-    plugin = Plugin.install(lab.engine, DRIVER, PLUGIN)
+    _step(f"docker plugin create {DRIVER} {definition.relative_to(ROOT)}; docker plugin enable {DRIVER}")
+    plugin = Plugin.install(lab.engine, DRIVER, definition)
     _step(f"docker network create -d {DRIVER} --ipam-driver null -o bridge={BRIDGE} {NETWORK}")
     docker("network", "create", "-d", DRIVER, "--ipam-driver", "null", "-o", f"bridge={BRIDGE}", NETWORK)
     _step(f"docker run --network {NETWORK} --hostname {CONTAINER} {BUSYBOX}")

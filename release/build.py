@@ -1,0 +1,133 @@
+"""The files of a release under build/release, for one architecture: `make release ARCH=arm64`.
+
+Two builds of one commit are the same to the last byte as long as Debian's packages are the same. `--check` builds
+twice, without a cache, and compares.
+"""
+
+import argparse
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+from release import archive, sbom
+from release.emulation import able_to_run, native
+from tests.lab.base import ensure_base
+from tests.lab.build import BUILD, ROOT, build_engine, build_image, export
+from tests.lab.command import CommandFailed, run
+from tests.lab.engine import Docker, EngineFailed
+
+RELEASE = BUILD / "release"
+ARCHITECTURES = ("amd64", "arm64")
+NOTICES = ROOT / "release" / "notices.sh"
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+NAME, VERSION = PYPROJECT["name"], PYPROJECT["version"]
+
+
+def commit_time() -> int:
+    """When this commit was made: the one time that a build knows."""
+    return int(run("git", "-C", ROOT, "log", "-1", "--format=%ct"))
+
+
+def build(architecture: str, *, cached: bool) -> Path:
+    """Make the archive, with SBOM and licences in it, and the SBOM beside it. Returns the archive."""
+    tree = RELEASE / architecture
+    image = f"net-dhcp-release-{architecture}"
+    foreign = None if architecture == native() else architecture
+    again = () if cached else ("--no-cache",)
+    shutil.rmtree(tree, ignore_errors=True)
+    tree.mkdir(parents=True)
+    with able_to_run(architecture, BUILD), build_engine() as docker:
+        base = ensure_base(docker, BUILD, foreign)
+        build_image(docker, ROOT, f"{image}-build", base, "--target=build", *again)
+        build_image(docker, ROOT, image, base)  # the same layers, out of the cache
+        export(docker, ROOT, tree / "plugin", image)
+        _unpack_notices(docker, f"{image}-build", tree)
+    site = next((tree / "plugin" / "rootfs" / "usr/local/lib").glob("python3*/dist-packages"))
+    _copy_licenses(site, tree / "licenses" / "python")
+    shutil.copyfile(ROOT / "LICENSE", tree / "licenses" / "docker-net-dhcp")
+    components = [
+        *sbom.debian((tree / "packages.tsv").read_text()),
+        *sbom.wheels(site, (ROOT / "requirements.lock").read_text(), NAME),
+    ]
+    listed = json.dumps(sbom.document(NAME, VERSION, architecture, components, commit_time()), indent=1) + "\n"
+    stem = f"net-dhcp-{VERSION}-linux-{architecture}"
+    (tree / "sbom.json").write_text(listed)
+    (RELEASE / f"{stem}.cdx.json").write_text(listed)
+    target = RELEASE / f"{stem}.tar.gz"
+    archive.write(target, {stem: tree}, commit_time())
+    return target
+
+
+def _unpack_notices(docker: Docker, image: str, tree: Path) -> None:
+    """packages.tsv and the copyright files of Debian's packages."""
+    print("==> the licences of Debian's packages", flush=True)
+    argv = docker.argv("run", "--rm", "--interactive", "--network=host", image, "sh", "-s")
+    done = subprocess.run(argv, input=NOTICES.read_bytes(), stdout=subprocess.PIPE, check=False)
+    if done.returncode:
+        raise CommandFailed(f"{NOTICES.name}: exit status {done.returncode}")
+    run("tar", "-x", "-C", tree, stdin=done.stdout)
+
+
+def _copy_licenses(site: Path, target: Path) -> None:
+    """The licence files of the wheels; each has one, or its metadata name the licence."""
+    for information in sorted(site.glob("*.dist-info")):
+        files = [file for file in information.rglob("*") if file.is_file() and _is_license(file, information)]
+        place = target / information.name.removesuffix(".dist-info")
+        place.mkdir(parents=True)
+        for file in files or [information / "METADATA"]:
+            shutil.copyfile(file, place / file.name)
+
+
+def _is_license(file: Path, information: Path) -> bool:
+    name = file.name.upper()
+    return "licenses" in file.relative_to(information).parts or name.startswith(("LICEN", "COPYING", "NOTICE"))
+
+
+def digest(file: Path) -> str:
+    """SHA-256."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def write_sums() -> None:
+    """SHA256SUMS over all that is for download."""
+    files = sorted(file for file in RELEASE.iterdir() if file.is_file() and file.name != "SHA256SUMS")
+    (RELEASE / "SHA256SUMS").write_text("".join(f"{digest(file)}  {file.name}\n" for file in files))
+
+
+def check(architecture: str) -> None:
+    """Build twice from nothing; raises CommandFailed if anything is different."""
+    first = build(architecture, cached=False)
+    kept = first.with_suffix(".first")
+    first.rename(kept)
+    second = build(architecture, cached=False)
+    same = digest(kept) == digest(second)
+    if not same:
+        raise CommandFailed(f"two builds differ: {kept} and {second}")
+    kept.unlink()
+
+
+def main() -> int:
+    """Exit status 1 and the reason on standard error where a command failed."""
+    parser = argparse.ArgumentParser(prog="release.build", description=__doc__)
+    parser.add_argument("architecture", choices=ARCHITECTURES, nargs="?", default=native())
+    parser.add_argument("--check", action="store_true", help="build twice without a cache, and compare")
+    arguments = parser.parse_args()
+    try:
+        if arguments.check:
+            check(arguments.architecture)
+        else:
+            build(arguments.architecture, cached=True)
+        write_sums()
+    except (CommandFailed, EngineFailed, OSError, sbom.NotLocked) as error:
+        print(f"failed: {error}", file=sys.stderr)
+        return 1
+    print((RELEASE / "SHA256SUMS").read_text(), end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""What is in the root file system, as a CycloneDX list: Debian's packages, the wheels, and the plugin itself."""
+
+import re
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.parser import HeaderParser
+from pathlib import Path
+from typing import Any
+
+NAMESPACE = uuid.UUID("6c1f3d52-6a3e-5c53-9f0e-0d1a8a0c5f11")  # of serial numbers, which must be the same each time
+PINNED = re.compile(r"^([\w.-]+)==([\w.!+-]+)", re.MULTILINE)
+
+
+class NotLocked(Exception):
+    """A wheel is shipped that the lock file does not name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A package; `purl` is its name for the world."""
+
+    name: str
+    version: str
+    purl: str
+    license: str | None = None
+    source: str | None = None
+
+    def row(self) -> dict[str, Any]:
+        """As CycloneDX writes it."""
+        row: dict[str, Any] = {
+            "type": "library", "bom-ref": self.purl, "name": self.name, "version": self.version, "purl": self.purl,
+        }  # fmt: skip
+        if self.license:
+            row["licenses"] = [{"license": {"name": self.license}}]
+        if self.source:
+            row["properties"] = [{"name": "debian:source", "value": self.source}]
+        return row
+
+
+def debian(table: str) -> list[Component]:
+    """From what notices.sh prints."""
+    rows = (line.split("\t") for line in table.splitlines())
+    return [
+        Component(name, version, f"pkg:deb/debian/{name}@{version}?arch={architecture}", source=f"{source} {its}")
+        for name, version, source, its, architecture in rows
+    ]
+
+
+def wheels(site: Path, lock: str, own: str) -> list[Component]:
+    """From the metadata of what is installed in `site`, but for our own. Raises NotLocked."""
+    locked = {(_normal(name), version) for name, version in PINNED.findall(lock)}
+    found = []
+    for file in sorted(site.glob("*.dist-info/METADATA")):
+        metadata = HeaderParser().parsestr(file.read_text())
+        name, version = _normal(metadata["Name"]), metadata["Version"]
+        if name == own:
+            continue
+        if (name, version) not in locked:
+            raise NotLocked(f"{name} {version} is shipped, and the lock file does not have it")
+        text = metadata["License-Expression"] or metadata["License"]
+        found.append(Component(name, version, f"pkg:pypi/{name}@{version}", text.splitlines()[0] if text else None))
+    return found
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def document(name: str, version: str, architecture: str, components: Iterable[Component], time: int) -> dict[str, Any]:
+    """The whole list, the same for the same content."""
+    rows = [component.row() for component in sorted(components, key=lambda component: component.purl)]
+    own = f"pkg:pypi/{name}@{version}"
+    identity = " ".join((own, architecture, str(time), *(row["purl"] for row in rows)))
+    return {
+        "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "serialNumber": uuid.uuid5(NAMESPACE, identity).urn,
+        "version": 1,
+        "metadata": {
+            "timestamp": datetime.fromtimestamp(time, UTC).isoformat(),
+            "component": {
+                "type": "application", "bom-ref": own, "name": name, "version": version, "purl": own,
+                "licenses": [{"license": {"id": "MIT"}}],
+                "properties": [{"name": "architecture", "value": architecture}],
+            },
+        },
+        "components": rows,
+        "dependencies": [{"ref": own, "dependsOn": [row["bom-ref"] for row in rows]}],
+    }  # fmt: skip

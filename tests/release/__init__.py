@@ -1,0 +1,1 @@
+"""What is made of a build: archives and lists. Unit tests."""
