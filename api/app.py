@@ -13,6 +13,7 @@ from http import HTTPStatus
 import falcon
 
 from api import ops, protocol
+from api.answers import Reply
 from api.fields import Json
 from api.query import Query
 from supervisor.contract.client import Caller
@@ -111,11 +112,11 @@ class _Question(Resource):
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         query = Query(req.params, self._how.parameters)
         if self._places is None:
-            _send(resp, self._how.answer(self._client, query))
+            _send(resp, self._how.answer(self._client, query, req.get_header))
             return
         self._places.take()
         try:
-            reply = self._how.answer(self._client, query)
+            reply = self._how.answer(self._client, query, req.get_header)
         except BaseException:
             self._places.give_back()
             raise
@@ -170,7 +171,7 @@ class _Stream:
         self._places.give_back()
 
 
-def _send(resp: falcon.Response, reply: ops.Reply, places: _Places | None = None) -> None:
+def _send(resp: falcon.Response, reply: Reply, places: _Places | None = None) -> None:
     resp.status, resp.content_type = reply.status, reply.content_type
     if places is None:
         resp.data = b"".join(reply.parts)

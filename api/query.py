@@ -3,11 +3,15 @@
 Must not know which parameters there are: those are its callers'.
 """
 
+import re
 import reprlib
 from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+from ipaddress import ip_address
 
 from supervisor.contract.errors import InvalidRequest
 
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _TRUTH = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -48,6 +52,36 @@ class Query:
         if value not in _TRUTH:
             raise self._refused(name, "true or false")
         return _TRUTH[value]
+
+    def address(self, name: str) -> str | None:
+        """An IP address in its usual form."""
+        value = self._values.get(name)
+        try:
+            return None if value is None else str(ip_address(value))
+        except ValueError:
+            raise self._refused(name, "an IP address") from None
+
+    def mac(self, name: str) -> str | None:
+        """A MAC address in its usual form; hyphens do as well."""
+        value = self._values.get(name)
+        if value is None:
+            return None
+        mac = value.lower().replace("-", ":")
+        if not _MAC.fullmatch(mac):
+            raise self._refused(name, "a MAC address such as 02:00:00:00:00:01")
+        return mac
+
+    def time(self, name: str) -> float | None:
+        """A Unix time, of an ISO 8601 text that is in UTC where it does not say otherwise."""
+        value = self._values.get(name)
+        if value is None:
+            return None
+        try:
+            moment = datetime.fromisoformat(value)
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, OverflowError):
+            expected = "a time such as 2026-11-24T10:00:00Z or 2026-11-24, in which + is written as %2B"
+            raise self._refused(name, expected) from None
 
     def _refused(self, name: str, expected: str) -> InvalidRequest:
         return InvalidRequest(f"{name} must be {expected}, got {reprlib.repr(self._values[name])}")

@@ -16,7 +16,7 @@ from signal import SIGCHLD, SIGINT, SIGKILL, SIGTERM
 from typing import cast
 
 from supervisor.contract.errors import RequestError, Unavailable
-from supervisor.contract.messages import EngineRequest, Request, Respond
+from supervisor.contract.messages import EngineRequest, GetReadiness, Request, Respond
 from supervisor.driver.healing import Healing
 from supervisor.driver.host_access import HostAccess
 from supervisor.driver.networks import Networks
@@ -102,7 +102,6 @@ class Supervisor:
         self._handlers: dict[type, Callable[..., None]] = {**requests.handlers, **self._questions.handlers}
         self._stopping = False
         self._watcher_spoke = False
-        self._recovered = False
         self._held_back: list[tuple[Request, Respond]] = []  # until the recovery is over
 
     def run(self) -> None:
@@ -132,7 +131,7 @@ class Supervisor:
         recovery.sweep(parents, state_known=not self._store.problems)
         self._parents.start()
         recovery.wait()
-        self._recovered = True
+        self._questions.is_recovered = True
         for request, respond in self._held_back:
             self._on_request(request, respond)
         self._held_back.clear()
@@ -216,7 +215,7 @@ class Supervisor:
         if self._stopping:
             respond(Unavailable("the plugin is stopping"))
             return
-        if not self._recovered:
+        if not self._questions.is_recovered and not isinstance(request.body, GetReadiness):
             self._held_back.append((request, respond))
             return
         try:

@@ -143,8 +143,46 @@ class ListWorkers:
     """Every process of the plugin with what it costs."""
 
 
-ListQuestion = ListEndpoints | ListEvents | ListWorkers  # their answers are long
-Question = GetHealth | GetEndpoint | ListQuestion
+@dataclass(frozen=True, slots=True)
+class GetReadiness:
+    """Would a container that is started now get its lease? Answered at once, also before anything else is."""
+
+
+@dataclass(frozen=True, slots=True)
+class GetChecks:
+    """A look at the parents of all networks, or of the one with this name or id."""
+
+    network: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListNetworks:
+    """A page of the networks whose ids follow `after`. A page that is not full is the last one."""
+
+    after: str = ""
+    limit: int = PAGE_ROWS
+
+
+@dataclass(frozen=True, slots=True)
+class ListLeases:
+    """A page of who held which address, behind the id `after`. It may be empty and not the last one.
+
+    `container` and `network` are names or ids, `address` is one without a prefix length. All that was held at some
+    time from `since` to `until`, both Unix times, and at `until` if both are equal.
+    """
+
+    mac: str | None = None
+    address: str | None = None
+    container: str | None = None
+    network: str | None = None
+    since: float | None = None
+    until: float | None = None
+    after: int = 0
+    limit: int = PAGE_ROWS
+
+
+ListQuestion = ListEndpoints | ListNetworks | ListEvents | ListLeases | ListWorkers  # their answers are long
+Question = GetHealth | GetReadiness | GetEndpoint | GetChecks | ListQuestion
 Body = EngineRequest | Question
 
 
@@ -206,7 +244,7 @@ class HintView:
 class Health:
     """`problems` are the reasons why `healthy` is false, `hints` why leases may fail; `uptime` is in seconds.
 
-    `healed` is what this instance had lost and has learnt again from the engine.
+    `healed` is what this instance had lost and has learnt again from the engine. `version` is the plugin's.
     """
 
     healthy: bool
@@ -218,6 +256,45 @@ class Health:
     engine_connected: bool
     hints: tuple[HintView, ...]
     healed: tuple[str, ...] = ()
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """`awaits` are the reasons why the plugin is not ready."""
+
+    ready: bool
+    awaits: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckList:
+    """What was found, of all networks that were asked for."""
+
+    checks: tuple[HintView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkView:
+    """One network; `options` are those that its user gave, `endpoints` counts those of containers.
+
+    `created` is in Unix seconds, None where an older version of the plugin made it.
+    """
+
+    network_id: str
+    network: str | None
+    mode: str
+    parent: str
+    options: dict[str, str]
+    endpoints: int
+    created: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkList:
+    """Sorted by network id."""
+
+    networks: tuple[NetworkView, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +377,38 @@ class EventList:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaseView:
+    """An endpoint had this address from `begin` to `end`, both in Unix seconds; while it lasts, the end is None.
+
+    `ended_by` is released, kept, still to be released, deleted, changed, expired or lost. `server` is an address, or
+    says which DHCPv6 server or router it was.
+    """
+
+    id: int
+    endpoint_id: str
+    network_id: str
+    network: str | None
+    container_id: str | None
+    container: str | None
+    mac: str | None
+    family: str
+    address: str
+    server: str | None
+    begin: float
+    end: float | None
+    ended_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseList:
+    """Sorted by id. The next page is the one after `last`, unless this one is `complete`."""
+
+    leases: tuple[LeaseView, ...]
+    last: int
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Cost:
     """The cost of a process: `cpu` in seconds of both modes since its start, `rss` and `pss` in bytes."""
 
@@ -314,8 +423,8 @@ class Cost:
 class WorkerView:
     """One process of the plugin; `started` is in Unix seconds. `cost` is None if it has just ended.
 
-    `role` is supervisor, api, watcher, worker, turn, spare, udhcpc or orphan. Only the supervisor's own children have
-    `restarts`.
+    `role` is supervisor, api, ops, watcher, worker, turn, spare, udhcpc or orphan. Only the supervisor's own children
+    have `restarts`.
     """
 
     name: str
@@ -335,7 +444,9 @@ class WorkerList:
     workers: tuple[WorkerView, ...]
 
 
-Answer = Done | EndpointCreated | Joined | OperValues | Health | EndpointView | EndpointList | EventList | WorkerList
+EngineAnswer = Done | EndpointCreated | Joined | OperValues
+ListAnswer = EndpointList | NetworkList | EventList | LeaseList | WorkerList
+Answer = EngineAnswer | Health | Readiness | EndpointView | CheckList | ListAnswer
 
 
 @dataclass(frozen=True, slots=True)

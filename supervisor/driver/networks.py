@@ -4,7 +4,7 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 
@@ -63,6 +63,7 @@ class Networks:
         self._since: dict[str, float] = {}  # `time.monotonic()`
         self._looks: dict[str, _Look] = {}
         self._reported_missing: set[str] = set()
+        self._onlookers: list[Callable[[], None]] = []  # called after the look that is being taken
 
     def __len__(self) -> int:
         return len(self._networks)
@@ -94,7 +95,7 @@ class Networks:
         if finding := rootless():
             raise Failed(str(finding))
         require_null_ipam(body.network_id, body.pools)
-        network = Network(body.network_id, parse_network_options(body.options))
+        network = Network(body.network_id, parse_network_options(body.options), dict(body.options), time.time())
         if self._networks.get(network.id) == network:
             respond(Done())
             return
@@ -118,7 +119,7 @@ class Networks:
         Raises InvalidRequest if this version cannot work with its options.
         """
         require_null_ipam(seen.id, (IpamPool(seen.ipam, ""),))
-        self._add(Network(seen.id, parse_network_options(seen.options)), "learnt from the engine")
+        self._add(Network(seen.id, parse_network_options(seen.options), dict(seen.options)), "learnt from the engine")
 
     def delete(self, network_id: str) -> str | None:
         """Forgets the network; returns its parent, which the caller may `retire`. None if it is not known."""
@@ -137,16 +138,31 @@ class Networks:
         self._look_again()
         return ((n, finding) for n in self for finding in self._looks.get(n.id, NEVER).findings)
 
+    def look(self, looked: Callable[[], None]) -> None:
+        """Looks at all parents now, and calls `looked` then. Who comes while a look is being taken shares it."""
+        self._onlookers.append(looked)
+        if len(self._onlookers) == 1:
+            self._look_at(list(self), self._tell_onlookers)
+
+    def _tell_onlookers(self) -> None:
+        onlookers, self._onlookers = self._onlookers, []
+        for looked in onlookers:
+            looked()
+
     def _look_again(self) -> None:
         now = time.monotonic()
         due = [network for network in self if now - self._looks.get(network.id, NEVER).at > LOOK_SECONDS]
-        if not due:
-            return
+        if due:
+            self._look_at(due, lambda: None)
+
+    def _look_at(self, due: list[Network], done: Callable[[], None]) -> None:
+        now = time.monotonic()
 
         def looked(found: object | None) -> None:
             for network_id, findings in (found if isinstance(found, dict) else {}).items():
                 if network_id in self._networks:
                     self._looks[network_id] = _Look(now, findings)
+            done()
 
         for network in due:  # not by two jobs at a time
             self._looks[network.id] = _Look(now, self._looks.get(network.id, NEVER).findings)

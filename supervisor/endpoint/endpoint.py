@@ -361,7 +361,9 @@ class Endpoint:
         if path is None or self.worker.is_attached_to(path):
             return
         if self.identity is None:
-            self._journal.identity = self._context.identifier.at_join(self.spec.endpoint_id)
+            identity = self._context.identifier.at_join(self.spec.endpoint_id)
+            if identity is not None:
+                self._journal.belongs_to(identity)
         self._send_to(path, arrived=self.phase is Phase.JOINED)
 
     def _send_to(self, path: Path, *, arrived: bool) -> None:
@@ -402,8 +404,9 @@ class Endpoint:
             return
         identity = Identity(container.id, container.name, container.hostname)
         if identity != self.identity:
-            known, self._journal.identity = self.identity, identity
+            known = self.identity
             with self._store.soon():  # the watcher tells the next instance, too
+                self._journal.belongs_to(identity)
                 self._save()
             if self.hostname and self.has_sandbox:
                 self.worker.send(w.Rename(self.hostname))
@@ -454,6 +457,8 @@ class Endpoint:
             self.troubles |= dict.fromkeys(families, text)
             leases = [self.leases[family].lease for family in families if family in self.leases]
             self._journal.note_of_lan(report.kind, text, leases, logging.WARNING)
+            if report.kind is w.Trouble.EXPIRED and self.spec.drop_expired:
+                self._journal.holds_no_more("expired", report.family)
 
     def plugged_in(self, mtu: int | None) -> None:
         """Its port is the bridge's again. `mtu`: the container's MTU is not to be larger any more."""
@@ -512,6 +517,7 @@ class Endpoint:
                     self._journal.set_aside(lease, self.origin)
                 self._save()
                 self._journal.note("left", f"left, lease {what}", self._all_leases())
+                self._journal.holds_no_more(what)
         self._pending.answer(Phase.LEAVING, Done())
 
     def _on_leave_overdue(self) -> None:
@@ -631,6 +637,7 @@ class Endpoint:
                 self._journal.set_aside(lease, self.origin)
             text = "deleted, lease to be released later" if unreleased else "deleted"
             self._journal.note("deleted", text, self._all_leases())
+            self._journal.holds_no_more("deleted")
         self._end()
 
     def _unreleased(self, unreleased: frozenset[Family]) -> list[AnyLease]:
@@ -734,6 +741,7 @@ class Endpoint:
             self._save()
             for lease in self._all_leases():
                 self._journal.remember(lease, self.origin)
+                self._journal.holds(lease)
             self._journal.note("adopted", ADOPTED, self._all_leases(), logging.WARNING)
 
     def _rest_of_join(self) -> float:

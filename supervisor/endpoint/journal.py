@@ -8,8 +8,8 @@ from supervisor.engine.container_files import Identity
 from supervisor.state.bindings import Bindings
 from supervisor.state.records import Origin
 from supervisor.state.store import Store
-from supervisor.state.tables import LeaseEvent
-from workers.contract.lease import AnyLease
+from supervisor.state.tables import LeaseEvent, holding_of
+from workers.contract.lease import AnyLease, Family
 from workers.contract.messages import EndpointSpec
 
 BURST, SECONDS_EACH = 30, 5.0  # of what servers and neighbours cause: so much at once, then one in so many seconds
@@ -69,6 +69,7 @@ class Journal:
     def first_lease(self, lease: AnyLease, origin: Origin, *, confirmed: bool) -> None:
         """The endpoint was created with this lease: `confirmed` by a server, or else a remembered one."""
         self.remember(lease, origin)
+        self.holds(lease)
         if confirmed:
             self.note("bound", f"first lease {lease.address} from {lease.source}", [lease])
         else:
@@ -82,6 +83,8 @@ class Journal:
     def lease(self, lease: AnyLease, origin: Origin, previous: AnyLease | None, trouble: str | None) -> None:
         """A server has confirmed or changed the lease, which ends the trouble."""
         self.remember(lease, origin)
+        if previous is None or previous.address != lease.address or trouble:
+            self.holds(lease)
         if previous is None:
             text = f"first lease {lease.address} from {lease.source}, after the start; docker inspect does not show it"
             self.note("bound", text, [lease], logging.WARNING)
@@ -99,6 +102,20 @@ class Journal:
     def remember(self, lease: AnyLease, origin: Origin) -> None:
         """Binds the endpoint's MAC and this address to its container, or to the key that the user chose."""
         self._bindings.keep(self._spec, origin.key, lease)
+
+    def holds(self, lease: AnyLease) -> None:
+        """The endpoint has this address from now on, unless the history says so already."""
+        self._store.hold(holding_of(self._spec, self.identity, lease, time.time()))
+
+    def holds_no_more(self, reason: str, family: Family | None = None) -> None:
+        """The endpoint has no address of the family any more, or none at all."""
+        self._store.end_hold(self._spec.endpoint_id, reason, family)
+
+    def belongs_to(self, identity: Identity) -> None:
+        """It has become known which container the endpoint is of."""
+        self.identity = identity
+        with self._store.soon():
+            self._store.name_holder(self._spec.endpoint_id, identity.id, identity.name)
 
     def set_aside(self, lease: AnyLease, origin: Origin) -> None:
         """The endpoint ends without releasing its lease, which waits for its container or for a later release."""

@@ -7,23 +7,25 @@ supervisor at most, because long lists come in pages.
 import os
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import islice
 
-from supervisor.contract.errors import Conflict, InvalidRequest, NotFound, RequestError, Unavailable
+from supervisor.contract.errors import Conflict, InvalidRequest, NotFound
 from supervisor.contract.messages import (
-    EVENT_WAIT_SECONDS,
     PAGE_ROWS,
+    CheckList,
     EndpointList,
-    EventList,
+    GetChecks,
     GetEndpoint,
     GetHealth,
+    GetReadiness,
     Health,
     ListEndpoints,
-    ListEvents,
+    ListNetworks,
     ListWorkers,
-    Question,
+    NetworkList,
+    Readiness,
     Respond,
     WorkerList,
 )
@@ -36,42 +38,36 @@ from supervisor.driver.parents import Parents
 from supervisor.driver.registry import Registry
 from supervisor.endpoint.endpoint import Endpoint
 from supervisor.engine.facts import Engine
+from supervisor.ops.history import History
 from supervisor.ops.tcp import OpsTcp
 from supervisor.ops.views import (
+    installed_version,
     is_called,
     matches,
+    missing,
+    networks_called,
     problems,
     view_endpoint,
-    view_event,
     view_hint,
+    view_network,
     view_workers,
     watcher_problems,
 )
 from supervisor.runtime.child import Child
 from supervisor.runtime.jobs import ask
-from supervisor.runtime.loop import Loop, Timer
+from supervisor.runtime.loop import Loop
 from supervisor.runtime.process_manager import ProcessManager
 from supervisor.state.store import Store
 
 SAMPLER = "supervisor.ops.sampling:sample_tree"
 SAMPLE_DEADLINE_SECONDS = 10.0
-GATHER_SECONDS = 0.1  # events that come together go into one answer
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Follower:
-    """A request that waits for the next event after `after`."""
-
-    after: int
-    limit: int
-    respond: Respond
-    timer: Timer
 
 
 class Questions:
     """`handlers` has a function for each kind of question. It answers now or later, or raises RequestError.
 
-    `instance` names this life of the plugin. `services` gives the children that belong to no endpoint.
+    `instance` names this life of the plugin; `is_recovered`: the endpoints of the last one have been found. `services`
+    gives the children that belong to no endpoint.
     """
 
     def __init__(  # noqa: PLR0917  all that there is to ask of
@@ -102,25 +98,25 @@ class Questions:
         self._watcher = watcher
         self._services = services
         self._sampling: list[Respond] = []
-        self._followers: list[_Follower] = []
-        self._is_gathering = False
-        store.committed = self._gather
+        self._history = History(loop, engine, store, networks)
         self.instance = uuid.uuid4().hex
+        self.is_recovered = False
+        self._version = installed_version()
         self._started = time.monotonic()
-        self.handlers: dict[type[Question], Callable[..., None]] = {
+        self.handlers: dict[type, Callable[..., None]] = {
             GetHealth: self._health,
+            GetReadiness: self._readiness,
             GetEndpoint: self._endpoint,
+            GetChecks: self._checks,
             ListEndpoints: self._list_endpoints,
-            ListEvents: self._list_events,
+            ListNetworks: self._list_networks,
             ListWorkers: self._list_workers,
+            **self._history.handlers,
         }
 
     def stop(self) -> None:
         """Answers all requests that wait for an event."""
-        followers, self._followers = self._followers, []
-        for follower in followers:
-            follower.timer.cancel()
-            follower.respond(Unavailable("the plugin is stopping"))
+        self._history.stop()
 
     def _health(self, _: GetHealth, respond: Respond) -> None:
         parts = (self._store, self._host_access, self._parents, self._healing, self._tcp)
@@ -130,7 +126,30 @@ class Questions:
         counts = len(self._networks), len(self._endpoints)
         hints = tuple(view_hint(network, finding, self._engine) for network, finding in self._networks.findings())
         healed = self._healing.healed
-        respond(Health(not found, found, self.instance, uptime, *counts, self._engine.connected, hints, healed))
+        connected = self._engine.connected
+        respond(Health(not found, found, self.instance, uptime, *counts, connected, hints, healed, self._version))
+
+    def _readiness(self, _: GetReadiness, respond: Respond) -> None:
+        awaits = tuple(missing(self._endpoints, self._engine, is_recovered=self.is_recovered))
+        respond(Readiness(not awaits, awaits))
+
+    def _checks(self, asked: GetChecks, respond: Respond) -> None:
+        name = asked.network
+        named = None if name is None else networks_called(name, self._networks, self._engine)
+        if named is not None and not named:
+            raise NotFound(f"no network {name!r} is known to this plugin")
+
+        def looked() -> None:
+            found = (one for one in self._networks.findings() if named is None or one[0].id in named)
+            respond(CheckList(tuple(view_hint(network, finding, self._engine) for network, finding in found)))
+
+        self._networks.look(looked)
+
+    def _list_networks(self, asked: ListNetworks, respond: Respond) -> None:
+        counts = Counter(e.spec.network_id for e in self._endpoints if not e.spec.link.on_host)
+        later = (network for network in self._networks if network.id > asked.after)
+        page = sorted(later, key=lambda network: network.id)[: min(asked.limit, PAGE_ROWS)]
+        respond(NetworkList(tuple(view_network(network, counts[network.id], self._engine) for network in page)))
 
     def _endpoint(self, asked: GetEndpoint, respond: Respond) -> None:
         found = [endpoint for endpoint in self._endpoints if is_called(endpoint, asked.name)]
@@ -147,50 +166,6 @@ class Questions:
         found = (e for e in sorted(later, key=_id_of) if matches(e, asked, self._engine))
         page = islice(found, min(asked.limit, PAGE_ROWS))
         respond(EndpointList(tuple(view_endpoint(endpoint, self._engine) for endpoint in page)))
-
-    def _list_events(self, asked: ListEvents, respond: Respond) -> None:
-        newest = max((number for number, _ in self._store.events(None, 1)), default=0)
-        after = newest if asked.after is None else asked.after
-        if after > newest:
-            raise InvalidRequest(f"since must be at most {newest}, the newest event's id: the history has begun anew")
-        if after == newest and asked.wait:
-            self._follow(after, asked.limit, respond)
-        else:
-            respond(self._events(after, asked.limit))
-
-    def _events(self, after: int, limit: int) -> EventList:
-        found = self._store.events(after, min(limit, PAGE_ROWS))
-        last = found[-1][0] if found else after
-        return EventList(tuple(view_event(number, event, self._engine) for number, event in found), last)
-
-    def _follow(self, after: int, limit: int, respond: Respond) -> None:
-        def give_up() -> None:
-            self._followers.remove(follower)
-            respond(EventList((), after))
-
-        follower = _Follower(after, limit, respond, self._loop.call_later(EVENT_WAIT_SECONDS, give_up))
-        self._followers.append(follower)
-
-    def _gather(self) -> None:
-        """The state on disk has changed: there may be events."""
-        if self._followers and not self._is_gathering:
-            self._is_gathering = True
-            self._loop.call_later(GATHER_SECONDS, self._tell_followers)
-
-    def _tell_followers(self) -> None:
-        self._is_gathering = False
-        for follower in tuple(self._followers):
-            answer = self._events_or_error(follower)
-            if isinstance(answer, RequestError) or answer.events:
-                self._followers.remove(follower)
-                follower.timer.cancel()
-                follower.respond(answer)
-
-    def _events_or_error(self, follower: _Follower) -> EventList | RequestError:
-        try:
-            return self._events(follower.after, follower.limit)
-        except RequestError as error:
-            return error
 
     def _list_workers(self, _: ListWorkers, respond: Respond) -> None:
         """Questions that come while a sample is being taken share it."""

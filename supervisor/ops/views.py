@@ -3,15 +3,26 @@
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from supervisor.contract.messages import EndpointView, EventView, HintView, Ipv6View, ListEndpoints, WorkerView
+from supervisor.contract.messages import (
+    EndpointView,
+    EventView,
+    HintView,
+    Ipv6View,
+    LeaseView,
+    ListEndpoints,
+    NetworkView,
+    WorkerView,
+)
 from supervisor.domain.lease_states import LeaseState, lease_state
 from supervisor.domain.phases import Phase
 from supervisor.endpoint.endpoint import Endpoint
 from supervisor.engine.facts import Engine
 from supervisor.runtime.child import Child
 from supervisor.runtime.child_states import ChildState
+from supervisor.state.holdings import Holding
 from supervisor.state.records import Network
 from supervisor.state.tables import LeaseEvent
 from workers.contract.finding import Finding
@@ -85,7 +96,7 @@ def matches(endpoint: Endpoint, asked: ListEndpoints, engine: Engine) -> bool:
     """Whether the endpoint matches the question; one lease in the state that is asked for is enough."""
     network_id, now = endpoint.spec.network_id, boottime()
     return (
-        (asked.network is None or asked.network == engine.network_name(network_id) or _is_id(asked.network, network_id))
+        (asked.network is None or asked.network == engine.network_name(network_id) or is_id(asked.network, network_id))
         and (asked.container is None or is_of_container(endpoint, asked.container))
         and (asked.phase is None or asked.phase == endpoint.phase)
         and (
@@ -97,17 +108,56 @@ def matches(endpoint: Endpoint, asked: ListEndpoints, engine: Engine) -> bool:
 
 def is_called(endpoint: Endpoint, name: str) -> bool:
     """Whether `name` is the endpoint's id, or its container's name or id."""
-    return _is_id(name, endpoint.spec.endpoint_id) or is_of_container(endpoint, name)
+    return is_id(name, endpoint.spec.endpoint_id) or is_of_container(endpoint, name)
 
 
 def is_of_container(endpoint: Endpoint, name: str) -> bool:
     """Whether the endpoint's container has this name or id."""
     identity = endpoint.identity
-    return identity is not None and (name == identity.name or _is_id(name, identity.id))
+    return identity is not None and (name == identity.name or is_id(name, identity.id))
 
 
-def _is_id(text: str, full: str) -> bool:
+def is_id(text: str, full: str) -> bool:
+    """Whether `text` is this id, or enough of its beginning."""
     return len(text) >= SHORT_ID and full.startswith(text)
+
+
+def networks_called(name: str, networks: Iterable[Network], engine: Engine) -> frozenset[str]:
+    """The ids of the networks with this name or id."""
+    return frozenset(one.id for one in networks if name == engine.network_name(one.id) or is_id(name, one.id))
+
+
+def view_network(network: Network, endpoints: int, engine: Engine) -> NetworkView:
+    """One network with so many endpoints of containers. One of an older version shows what names its interface."""
+    link = network.options.link
+    return NetworkView(
+        network_id=network.id,
+        network=engine.network_name(network.id),
+        mode=link.kind,
+        parent=link.parent,
+        options=network.given or {network.options.named_by: link.parent, "mode": link.kind},
+        endpoints=endpoints,
+        created=network.created,
+    )
+
+
+def view_holding(number: int, one: Holding, engine: Engine) -> LeaseView:
+    """One line of who held which address; the network's name is that of today."""
+    return LeaseView(
+        id=number,
+        endpoint_id=one.endpoint,
+        network_id=one.network,
+        network=engine.network_name(one.network),
+        container_id=one.container_id,
+        container=one.container,
+        mac=one.mac,
+        family=one.family,
+        address=one.address,
+        server=one.server,
+        begin=one.began,
+        end=one.ended,
+        ended_by=one.ended_by,
+    )
 
 
 def view_hint(network: Network, finding: Finding, engine: Engine) -> HintView:
@@ -130,6 +180,25 @@ def view_event(number: int, event: LeaseEvent, engine: Engine) -> EventView:
         address=event.address,
         detail=event.detail,
     )
+
+
+def missing(endpoints: Iterable[Endpoint], engine: Engine, *, is_recovered: bool) -> Iterator[str]:
+    """What the plugin waits for before a container can be started."""
+    if not is_recovered:
+        yield "the endpoints and links of the last instance are being found again"
+    if engine.pid is None:
+        yield "dockerd has not been found yet, and so no way into containers"
+    late = [endpoint.name for endpoint in endpoints if endpoint.recovering]
+    if late:
+        yield f"{len(late)} containers run whose workers have not found their sandboxes yet, {late[0]} is one"
+
+
+def installed_version() -> str:
+    """The plugin's; empty where it runs from its sources alone."""
+    try:
+        return version("docker-net-dhcp")
+    except PackageNotFoundError:
+        return ""
 
 
 def problems(endpoints: Iterable[Endpoint]) -> tuple[str, ...]:

@@ -94,6 +94,18 @@ def _records(database: sqlite3.Connection) -> None:
         database.execute("INSERT INTO binding VALUES (?, ?, ?)", (*row[:2], _converted(_binding_2, row)))
 
 
+def _holdings(database: sqlite3.Connection) -> None:
+    """The history of addresses. Of what was before there are only events; addresses that are held now begin anew."""
+    script = """
+    CREATE TABLE holding (id INTEGER PRIMARY KEY, endpoint TEXT NOT NULL, network TEXT NOT NULL, container_id TEXT,
+                          container TEXT, mac TEXT, family TEXT NOT NULL, address TEXT NOT NULL, server TEXT,
+                          began REAL NOT NULL, ended REAL, ended_by TEXT) STRICT;
+    CREATE INDEX holding_open ON holding (endpoint) WHERE ended IS NULL;
+    CREATE INDEX holding_by_end ON holding (ended)
+    """
+    _run(database, script)
+
+
 def _converted(convert: Callable[..., object], row: tuple[Any, ...]) -> str:
     """The record of a row. A row that cannot be converted becomes an array, which is no record."""
     try:
@@ -155,4 +167,4 @@ def _routes_2(pairs: list[list[str | None]]) -> object:
     return [{"destination": destination, "next_hop": hop} for destination, hop in pairs]
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first, _records)
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first, _records, _holdings)

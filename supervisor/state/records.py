@@ -29,10 +29,15 @@ L = TypeVar("L", bound=AnyLease)
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """One network; `id` is Docker's."""
+    """One network; `id` is Docker's. `given` are its options as the user wrote them, `created` is a Unix time.
+
+    A network of an older version has neither.
+    """
 
     id: str
     options: NetworkOptions
+    given: dict[str, str] = field(default_factory=dict, compare=False)
+    created: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,11 @@ from functools import partial
 from pathlib import Path
 
 from supervisor.contract.errors import Unavailable
-from supervisor.state import migrations, tables
+from supervisor.state import holdings, migrations, tables
+from supervisor.state.holdings import Found, Holding, Statement, Wanted
 from supervisor.state.migrations import NewerVersion
 from supervisor.state.records import Binding, EndpointRecord, Network
-from supervisor.state.tables import LeaseEvent, Snapshot, Statement, Unreadable
+from supervisor.state.tables import LeaseEvent, Snapshot, Unreadable
 
 PRUNE_EVERY = 1000  # events
 SOON_SECONDS = 1.0
@@ -72,7 +73,7 @@ class Store:
         except sqlite3.DatabaseError as error:
             self._set_aside(str(error))
             return Snapshot()
-        self._do(*self._quarantine())
+        self._do(*self._quarantine(), *tables.hold_all(found))
         if self.problem is None:
             self._unreadable = []
         return found
@@ -132,7 +133,7 @@ class Store:
         self._do(tables.add_event(event))
         self._events += 1
         if self._events % PRUNE_EVERY == 1:
-            self._do(*tables.prune_events())
+            self._do(*tables.prune_history())
 
     def events(self, after: int | None, limit: int) -> tuple[tuple[int, LeaseEvent], ...]:
         """Events on disk with their ids, at most `limit` after the id `after`; None asks for the newest one alone.
@@ -143,6 +144,27 @@ class Store:
             raise Unavailable(f"the history cannot be read: {self.problem}")
         try:
             return tables.read_events(self._database, after, limit)
+        except sqlite3.Error as error:
+            raise Unavailable(f"the history cannot be read: {error}") from None
+
+    def hold(self, one: Holding) -> None:
+        """The endpoint has this address now."""
+        self._do(*holdings.begin(one))
+
+    def end_hold(self, endpoint_id: str, reason: str, family: str | None = None) -> None:
+        """The endpoint has no address of the family any more, or none at all."""
+        self._do(holdings.end(endpoint_id, reason, family))
+
+    def name_holder(self, endpoint_id: str, container_id: str, container: str) -> None:
+        """It has become known whose endpoint it is."""
+        self._do(holdings.name(endpoint_id, container_id, container))
+
+    def holdings(self, wanted: Wanted, after: int, limit: int) -> Found:
+        """A bounded part of who held which address. Raises Unavailable."""
+        if self._database is None:
+            raise Unavailable(f"the history cannot be read: {self.problem}")
+        try:
+            return holdings.read(self._database, wanted, after, limit)
         except sqlite3.Error as error:
             raise Unavailable(f"the history cannot be read: {error}") from None
 

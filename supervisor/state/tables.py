@@ -9,7 +9,13 @@ from collections.abc import Iterator
 from dataclasses import astuple, dataclass, replace
 from typing import TypeVar
 
+from supervisor.domain.phases import Phase
+from supervisor.engine.container_files import Identity
+from supervisor.state import holdings
+from supervisor.state.holdings import Holding, Statement
 from supervisor.state.records import Binding, EndpointRecord, LeaseRecord, Network, from_json, to_json
+from workers.contract.lease import AnyLease
+from workers.contract.messages import EndpointSpec
 
 T = TypeVar("T")
 
@@ -18,7 +24,6 @@ EVENT_ROWS = 100_000
 KEYS = {"network": ("id",), "endpoint": ("id",), "lease": ("endpoint", "family"), "binding": ("network", "key")}
 Record = Network | EndpointRecord | Binding
 Values = tuple[str | float | None, ...]
-Statement = tuple[str, Values]  # with the values of its parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +130,30 @@ def put_all(snapshot: Snapshot) -> Iterator[Statement]:
     records: tuple[Record, ...] = (*snapshot.networks, *snapshot.endpoints, *snapshot.bindings)
     for record in records:
         yield from put(record)
+    yield from hold_all(snapshot)
+
+
+def hold_all(snapshot: Snapshot) -> Iterator[Statement]:
+    """These endpoints have their addresses, and no others have any."""
+    held = (one for one in snapshot.endpoints if one.phase in (Phase.CREATED, Phase.JOINING, Phase.JOINED))
+    yield from holdings.begin_anew(
+        holding_of(one.spec, one.identity, record.lease, record.obtained) for one in held for record in one.leases
+    )
+
+
+def holding_of(spec: EndpointSpec, identity: Identity | None, lease: AnyLease, began: float) -> Holding:
+    """The endpoint's hold on the lease's address since then, a Unix time."""
+    return Holding(
+        endpoint=spec.endpoint_id,
+        network=spec.network_id,
+        container_id=identity.id if identity else None,
+        container=identity.name if identity else None,
+        mac=spec.mac if spec.link.has_own_mac else None,
+        family=lease.family,
+        address=str(lease.address.ip),
+        server=None if lease.is_guess else lease.source,
+        began=began,
+    )
 
 
 def drop(table: str, *key: str) -> Statement:
@@ -147,11 +176,12 @@ def read_events(database: sqlite3.Connection, after: int | None, limit: int) -> 
     return tuple((number, LeaseEvent(*values)) for number, *values in rows)
 
 
-def prune_events() -> tuple[Statement, ...]:
+def prune_history() -> tuple[Statement, ...]:
     """Drops events that are too old, and the oldest of those that are too many."""
     return (
         ("DELETE FROM event WHERE time < ?", (time.time() - EVENT_DAYS * 86400,)),
         ("DELETE FROM event WHERE id <= (SELECT max(id) FROM event) - ?", (EVENT_ROWS,)),
+        *holdings.prune(),
     )
 
 

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from api.ops import DEADLINE_SECONDS
+from api.asking import DEADLINE_SECONDS
 from supervisor.contract.client import CALL_DEADLINE_SECONDS
 from supervisor.contract.errors import (
     Conflict,

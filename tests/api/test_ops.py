@@ -10,7 +10,7 @@ import pytest
 from falcon.testing import Result, create_environ
 
 from api import ops
-from api.ops import DEADLINE_SECONDS
+from api.asking import DEADLINE_SECONDS
 from supervisor.contract.errors import NotFound, Unavailable
 from supervisor.contract.messages import (
     Answer,
@@ -97,6 +97,7 @@ def test_healthy() -> None:
                 }
             ],
             "healed": list(HEALED),
+            "version": "",
         },
     )
 

@@ -13,7 +13,7 @@ from tests.lab.process import Process
 # What tells one pipe, process or temporary file from the next.
 NUMBER = re.compile(r":\[\d+\]|(?<=/proc/)\d+|(?<=/wgunicorn-)\w+")
 # The API's pool grows with the calls at one time and stays: 64 threads, its first one, the channel's, the replies'.
-THREADS_ALLOWED = {"nd-api": 67}
+THREADS_ALLOWED = {"nd-api": 67, "nd-ops": 67}
 
 
 @dataclass(frozen=True, slots=True)

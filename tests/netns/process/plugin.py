@@ -24,7 +24,8 @@ REPOSITORY = Path(__file__).parents[3]
 PROGRAM = ("-m", "supervisor.init")
 COVERAGE = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}  # make coverage
 SAMPLES = 5
-NAMES = {"api": "nd-api", "watcher": "nd-watcher", "spare": "nd-spare"}
+SETTINGS: dict[str, str] = {}  # of the plugin, beside LOG_LEVEL
+NAMES = {"api": "nd-api", "ops": "nd-ops", "watcher": "nd-watcher", "spare": "nd-spare"}
 
 
 class PluginProcess:
@@ -40,7 +41,7 @@ class PluginProcess:
             self.process = subprocess.Popen(
                 inside(machine.host, *_command(directory)),
                 cwd=REPOSITORY,
-                env={"PATH": os.environ["PATH"], "LOG_LEVEL": "INFO"} | COVERAGE,
+                env={"PATH": os.environ["PATH"], "LOG_LEVEL": "INFO"} | SETTINGS | COVERAGE,
                 stdout=log,
                 stderr=log,
             )
@@ -55,6 +56,11 @@ class PluginProcess:
     def log(self) -> str:
         """All that it has printed, after `forget`."""
         return self.log_file.read_text()[self._forgotten :]
+
+    @property
+    def is_served(self) -> bool:
+        """Whether its ops service listens."""
+        return "the ops service listens on" in self.log_file.read_text()
 
     def forget(self) -> None:
         """The log begins anew."""
@@ -127,6 +133,8 @@ def settled(plugin: PluginProcess, engine: FakeEngine) -> Belongings:
     """What it holds once API and watcher run and have done what they do only once."""
     wait_until(lambda: len(plugin.pids(NAMES["api"])) == 2, "the API")
     wait_until(lambda: not engine.get("/healthz").get("Err"), "the API's first answer")
+    if plugin.is_served:
+        wait_until(lambda: len(plugin.pids(NAMES["ops"])) == 2, "the ops service")
     return at_rest(plugin)
 
 

@@ -26,7 +26,8 @@ from supervisor.driver.parents import Parents
 from supervisor.driver.registry import Registry
 from supervisor.engine.container_files import Identity
 from supervisor.engine.facts import Engine, NetworkSeen
-from supervisor.ops.questions import GATHER_SECONDS, Questions
+from supervisor.ops.history import GATHER_SECONDS
+from supervisor.ops.questions import Questions
 from supervisor.ops.tcp import OpsTcp, TcpSetting
 from supervisor.runtime.child import Child
 from supervisor.state.records import LeaseRecord

@@ -1,0 +1,112 @@
+"""Answers what happened, and who held which address: the history on disk, page by page, and events as they come.
+
+Each answer reads a bounded number of rows. Must not write.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from supervisor.contract.errors import InvalidRequest, RequestError, Unavailable
+from supervisor.contract.messages import (
+    EVENT_WAIT_SECONDS,
+    PAGE_ROWS,
+    EventList,
+    LeaseList,
+    ListEvents,
+    ListLeases,
+    Respond,
+)
+from supervisor.driver.networks import Networks
+from supervisor.engine.facts import Engine
+from supervisor.ops.views import networks_called, view_event, view_holding
+from supervisor.runtime.loop import Loop, Timer
+from supervisor.state.holdings import Wanted
+from supervisor.state.store import Store
+
+GATHER_SECONDS = 0.1  # events that come together go into one answer
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Follower:
+    """A request that waits for the next event after `after`."""
+
+    after: int
+    limit: int
+    respond: Respond
+    timer: Timer
+
+
+class History:
+    """`handlers` has a function for each kind of question. It answers now or later, or raises RequestError."""
+
+    def __init__(self, loop: Loop, engine: Engine, store: Store, networks: Networks) -> None:
+        self._loop = loop
+        self._engine = engine
+        self._store = store
+        self._networks = networks
+        self._followers: list[_Follower] = []
+        self._is_gathering = False
+        store.committed = self._gather
+        self.handlers: dict[type, Callable[..., None]] = {
+            ListEvents: self._list_events,
+            ListLeases: self._list_leases,
+        }
+
+    def stop(self) -> None:
+        """Answers all requests that wait for an event."""
+        followers, self._followers = self._followers, []
+        for follower in followers:
+            follower.timer.cancel()
+            follower.respond(Unavailable("the plugin is stopping"))
+
+    def _list_leases(self, asked: ListLeases, respond: Respond) -> None:
+        name = asked.network  # of a network that is gone, only the whole id is known
+        networks = None if name is None else networks_called(name, self._networks, self._engine) or frozenset((name,))
+        wanted = Wanted(asked.mac, asked.address, asked.container, networks, asked.since, asked.until)
+        found = self._store.holdings(wanted, asked.after, min(asked.limit, PAGE_ROWS))
+        leases = tuple(view_holding(number, one, self._engine) for number, one in found.rows)
+        respond(LeaseList(leases, found.last, found.complete))
+
+    def _list_events(self, asked: ListEvents, respond: Respond) -> None:
+        newest = max((number for number, _ in self._store.events(None, 1)), default=0)
+        after = newest if asked.after is None else asked.after
+        if after > newest:
+            raise InvalidRequest(f"since must be at most {newest}, the newest event's id: the history has begun anew")
+        if after == newest and asked.wait:
+            self._follow(after, asked.limit, respond)
+        else:
+            respond(self._events(after, asked.limit))
+
+    def _events(self, after: int, limit: int) -> EventList:
+        found = self._store.events(after, min(limit, PAGE_ROWS))
+        last = found[-1][0] if found else after
+        return EventList(tuple(view_event(number, event, self._engine) for number, event in found), last)
+
+    def _follow(self, after: int, limit: int, respond: Respond) -> None:
+        def give_up() -> None:
+            self._followers.remove(follower)
+            respond(EventList((), after))
+
+        follower = _Follower(after, limit, respond, self._loop.call_later(EVENT_WAIT_SECONDS, give_up))
+        self._followers.append(follower)
+
+    def _gather(self) -> None:
+        """The state on disk has changed: there may be events."""
+        if self._followers and not self._is_gathering:
+            self._is_gathering = True
+            self._loop.call_later(GATHER_SECONDS, self._tell_followers)
+
+    def _tell_followers(self) -> None:
+        self._is_gathering = False
+        for follower in tuple(self._followers):
+            answer = self._events_or_error(follower)
+            if isinstance(answer, RequestError) or answer.events:
+                self._followers.remove(follower)
+                follower.timer.cancel()
+                follower.respond(answer)
+
+    def _events_or_error(self, follower: _Follower) -> EventList | RequestError:
+        try:
+            return self._events(follower.after, follower.limit)
+        except RequestError as error:
+            return error
