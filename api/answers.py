@@ -55,6 +55,7 @@ class Reply:
     parts: Iterator[bytes]
     status: HTTPStatus = HTTPStatus.OK
     content_type: str = "application/json"
+    encoding: str | None = None
 
 
 def whole(view: View, status: HTTPStatus = HTTPStatus.OK) -> Reply:

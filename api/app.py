@@ -173,6 +173,8 @@ class _Stream:
 
 def _send(resp: falcon.Response, reply: Reply, places: _Places | None = None) -> None:
     resp.status, resp.content_type = reply.status, reply.content_type
+    if reply.encoding is not None:
+        resp.set_header("Content-Encoding", reply.encoding)
     if places is None:
         resp.data = b"".join(reply.parts)
     else:

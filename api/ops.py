@@ -4,6 +4,7 @@ Owns the paths and their parameters. Lists are asked for and written page by pag
 one. Must not know the plugin protocol.
 """
 
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -22,6 +23,7 @@ from supervisor.contract.messages import (
     GetChecks,
     GetEndpoint,
     GetHealth,
+    GetMetrics,
     GetReadiness,
     Health,
     LeaseList,
@@ -31,6 +33,7 @@ from supervisor.contract.messages import (
     ListLeases,
     ListNetworks,
     ListWorkers,
+    Metrics,
     NetworkList,
     NetworkView,
     Readiness,
@@ -38,6 +41,10 @@ from supervisor.contract.messages import (
 )
 
 CHECKS_SECONDS = 8.0  # a job looks at the parents
+METRICS_SECONDS = 12.0  # a job makes the text
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+GZIP_FORMAT = 16  # zlib's word for it
+PART_BYTES = 1 << 16
 
 Headers = Callable[[str], str | None]
 
@@ -73,6 +80,22 @@ def _readiness(client: Caller, _query: Query, _headers: Headers) -> Reply:
 
 def _checks(client: Caller, query: Query, _headers: Headers) -> Reply:
     return whole(ask(client, GetChecks(query.text("network")), CheckList, CHECKS_SECONDS))
+
+
+def _metrics(client: Caller, _query: Query, headers: Headers) -> Reply:
+    """As it comes from the supervisor for whoever takes gzip, as Prometheus does."""
+    text = ask(client, GetMetrics(), Metrics, METRICS_SECONDS).text
+    if "gzip" in (headers("Accept-Encoding") or ""):
+        return Reply(iter((text,)), content_type=METRICS_TYPE, encoding="gzip")
+    return Reply(_unpacked(text), content_type=METRICS_TYPE)
+
+
+def _unpacked(text: bytes) -> Iterator[bytes]:
+    """In small parts: the whole may be megabytes."""
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | GZIP_FORMAT)
+    while text:
+        yield unpacker.decompress(text, PART_BYTES)
+        text = unpacker.unconsumed_tail
 
 
 def _workers(client: Caller, _query: Query, _headers: Headers) -> Reply:
@@ -163,6 +186,7 @@ def _is_id(text: str) -> bool:
 
 PATHS: dict[str, Path] = {
     "/healthz": Path(_health),
+    "/metrics": Path(_metrics, at_once=4),
     "/readyz": Path(_readiness),
     "/v1/checks": Path(_checks, ("network",), at_once=4),
     "/v1/endpoints": Path(_endpoints, ("network", "container", "phase", "lease_state", "after", "limit"), at_once=8),

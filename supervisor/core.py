@@ -10,13 +10,14 @@ facts on. Requests, networks and endpoints have modules of their own.
 
 import logging
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from signal import SIGCHLD, SIGINT, SIGKILL, SIGTERM
 from typing import cast
 
 from supervisor.contract.errors import RequestError, Unavailable
-from supervisor.contract.messages import EngineRequest, GetReadiness, Request, Respond
+from supervisor.contract.messages import Answer, EngineRequest, GetReadiness, Request, Respond
 from supervisor.driver.healing import Healing
 from supervisor.driver.host_access import HostAccess
 from supervisor.driver.networks import Networks
@@ -70,7 +71,7 @@ class Supervisor:
             self._orphans,
             mark,
         )
-        self._api = Api(self._process_manager, self._loop, listener, self._on_request)
+        self._api = Api(self._process_manager, self._loop, listener, self._on_api_request)
         self._watcher = Watcher(self._process_manager, engine_socket, self._on_fact)
         self._ops = OpsTcp(self._process_manager, self._loop, tcp, self._on_request)
         self._host_access = HostAccess(self._loop, self._engine, self._networks, self._endpoints, self._bindings)
@@ -210,6 +211,20 @@ class Supervisor:
     def _ask_again(self, body: EngineRequest, respond: Respond) -> None:
         """Handles a request that came too early once more, in a moment."""
         self._loop.call_later(AGAIN_SECONDS, lambda: self._on_request(Request(0, body), respond))
+
+    def _on_api_request(self, request: Request, respond: Respond) -> None:
+        """As any other, but what the engine asks is counted, and how long it waits."""
+        if not isinstance(request.body, EngineRequest):
+            self._on_request(request, respond)
+            return
+        begun, call = time.monotonic(), type(request.body).__name__
+
+        def answer(result: Answer | RequestError) -> None:
+            error = type(result).__name__ if isinstance(result, RequestError) else None
+            self._endpoints.tally.answered(call, time.monotonic() - begun, error)
+            respond(result)
+
+        self._on_request(request, answer)
 
     def _on_request(self, request: Request, respond: Respond) -> None:
         if self._stopping:

@@ -181,8 +181,13 @@ class ListLeases:
     limit: int = PAGE_ROWS
 
 
+@dataclass(frozen=True, slots=True)
+class GetMetrics:
+    """All numbers about the plugin, as Prometheus scrapes them."""
+
+
 ListQuestion = ListEndpoints | ListNetworks | ListEvents | ListLeases | ListWorkers  # their answers are long
-Question = GetHealth | GetReadiness | GetEndpoint | GetChecks | ListQuestion
+Question = GetHealth | GetReadiness | GetMetrics | GetEndpoint | GetChecks | ListQuestion
 Body = EngineRequest | Question
 
 
@@ -444,9 +449,16 @@ class WorkerList:
     workers: tuple[WorkerView, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """`text` is Prometheus's text format, compressed by gzip: of 1,000 endpoints 1.5 MB become 100 kB."""
+
+    text: bytes
+
+
 EngineAnswer = Done | EndpointCreated | Joined | OperValues
 ListAnswer = EndpointList | NetworkList | EventList | LeaseList | WorkerList
-Answer = EngineAnswer | Health | Readiness | EndpointView | CheckList | ListAnswer
+Answer = EngineAnswer | Health | Readiness | Metrics | EndpointView | CheckList | ListAnswer
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,7 @@ class Registry:
             self._on_exit,
             self._on_change,
         )
+        self.tally = self._context.tally
 
     def __len__(self) -> int:
         return len(self._endpoints)

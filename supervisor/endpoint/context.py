@@ -1,8 +1,9 @@
 """The context that all endpoints share: the parts of the supervisor that they use, and the calls at their end."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from supervisor.domain.tally import Tally
 from supervisor.engine.facts import Engine
 from supervisor.engine.identity import Identifier
 from supervisor.runtime.loop import Loop
@@ -20,6 +21,7 @@ class EndpointContext:
     It calls `on_end` when it has ended, before it answers the requests that wait for its end.
 
     Then it calls `on_exit` with the exit status of its last worker process: 0 if the worker has removed the link.
+    `tally` counts its failures with those of all others.
     """
 
     process_manager: ProcessManager
@@ -32,3 +34,4 @@ class EndpointContext:
     on_end: Callable[[EndpointSpec], None]
     on_exit: Callable[[EndpointSpec, int], None]
     on_change: Callable[[EndpointSpec], None]
+    tally: Tally = field(default_factory=Tally)

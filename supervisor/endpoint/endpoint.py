@@ -15,6 +15,7 @@ renew, leave, delete; then come failures, and the start and the stop of the plug
 import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Container, Iterable
 from dataclasses import replace
 from enum import StrEnum
@@ -36,6 +37,7 @@ from supervisor.runtime.loop import Timer
 from supervisor.state.bindings import Client, is_found, key_of_container
 from supervisor.state.records import EndpointRecord, LeaseRecord, Origin
 from workers.contract import messages as w
+from workers.contract.errors import Failing
 from workers.contract.lease import AnyLease, Family, Lease, Lease6, Route
 from workers.system.clock import boottime
 
@@ -48,6 +50,7 @@ LEAVE_SECONDS = 4.0  # release (2 s), udhcpc's end (1 s)
 DELETE_SECONDS = 6.0  # release from the host's side (2 s), udhcpc's end, a link made again and removed
 GIVE_WAY_SECONDS = 3.0  # a release takes less; with the longest first lease it is less than the engine's 30 s
 EXIT_SECONDS = 2.0  # after the worker's last report: it has a link to remove
+RENEWALS = "renewals"
 ADOPTED = "its state was lost; taken over from the engine, and no server has confirmed the lease yet"
 
 
@@ -111,7 +114,8 @@ class Endpoint:
 
     `troubles` has the last trouble of each lease, until a server confirms the lease. `recovering`: the plugin has
     started again, and the worker has not found the sandbox yet. `link_lost`: the container runs on without its link.
-    `identity_lost` says why it came back with another MAC address.
+    `identity_lost` says why it came back with another MAC address. `counts` has the RENEWALS of each lease, and its
+    troubles by their kind.
     """
 
     def __init__(
@@ -126,6 +130,7 @@ class Endpoint:
         self.recovering = False
         self.link_lost = False
         self.identity_lost: str | None = None
+        self.counts: Counter[tuple[Family, str]] = Counter()
         self.worker = WorkerProcess(
             spec,
             context.process_manager,
@@ -438,6 +443,7 @@ class Endpoint:
             record, changed = LeaseRecord(lease, held, now, now), True
         else:
             record, changed = replace(previous, lease=lease, held=held, renewed=now), False
+            self.counts[lease.family, RENEWALS] += 1
         self.leases[lease.family] = record
         # A next instance that does not know of the latest renewal knows that the lease runs, and renews it at once.
         with self._store.together() if changed or trouble else self._store.soon():
@@ -454,6 +460,8 @@ class Endpoint:
                 self.worker.set_client(family, None)
         text = f"{report.kind}: {report.detail}"
         if any(self.troubles.get(family) != text for family in families):
+            self.counts.update((family, report.kind) for family in families if family in self.leases)
+            self._context.tally.troubles[report.kind] += 1
             self.troubles |= dict.fromkeys(families, text)
             leases = [self.leases[family].lease for family in families if family in self.leases]
             self._journal.note_of_lan(report.kind, text, leases, logging.WARNING)
@@ -664,6 +672,7 @@ class Endpoint:
 
     def _on_create_failed(self, report: w.CreateFailed) -> None:
         """The worker has undone everything."""
+        self._context.tally.failures[report.kind] += 1
         self._journal.note("failed", f"not created: {report.reason}", (), logging.ERROR)
         self._advance(EndpointEvent.FAILED)
         for lease in report.unreleased:
@@ -693,6 +702,8 @@ class Endpoint:
             return
         self._journal.say(f"worker ended with status {status}", logging.ERROR)
         if self.phase is Phase.CREATING:
+            overdue = self._deadline is not None and self._deadline.is_idle  # so it was killed
+            self._context.tally.failures[Failing.OVERDUE if overdue else Failing.WORKER_DIED] += 1
             self._begin_deletion(f"the endpoint's worker died (status {status}); start it again")
         delay = self.worker.retry_later()
         self._journal.say(f"worker is started again in {delay:g} s", logging.WARNING)
@@ -700,7 +711,7 @@ class Endpoint:
     def _on_no_process(self, refusal: str) -> None:
         """Nothing was made yet, so there is nothing to undo."""
         reason = f"no process could be started for the endpoint: {refusal}; try again when the host has room for one"
-        self._on_create_failed(w.CreateFailed(reason, self.spec.all_remembered))
+        self._on_create_failed(w.CreateFailed(reason, self.spec.all_remembered, Failing.NO_PROCESS))
         self._on_death(0)
 
     def _start_worker(self) -> None:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from itertools import islice
 
-from supervisor.contract.errors import Conflict, InvalidRequest, NotFound
+from supervisor.contract.errors import Conflict, InvalidRequest, NotFound, Unavailable
 from supervisor.contract.messages import (
     PAGE_ROWS,
     CheckList,
@@ -19,11 +19,13 @@ from supervisor.contract.messages import (
     GetChecks,
     GetEndpoint,
     GetHealth,
+    GetMetrics,
     GetReadiness,
     Health,
     ListEndpoints,
     ListNetworks,
     ListWorkers,
+    Metrics,
     NetworkList,
     Readiness,
     Respond,
@@ -39,6 +41,7 @@ from supervisor.driver.registry import Registry
 from supervisor.endpoint.endpoint import Endpoint
 from supervisor.engine.facts import Engine
 from supervisor.ops.history import History
+from supervisor.ops.metrics import Scene
 from supervisor.ops.tcp import OpsTcp
 from supervisor.ops.views import (
     installed_version,
@@ -60,6 +63,7 @@ from supervisor.runtime.process_manager import ProcessManager
 from supervisor.state.store import Store
 
 SAMPLER = "supervisor.ops.sampling:sample_tree"
+METRICS_WRITER = "supervisor.ops.metrics:write"
 SAMPLE_DEADLINE_SECONDS = 10.0
 
 
@@ -98,6 +102,7 @@ class Questions:
         self._watcher = watcher
         self._services = services
         self._sampling: list[Respond] = []
+        self._scraping: list[Respond] = []
         self._history = History(loop, engine, store, networks)
         self.instance = uuid.uuid4().hex
         self.is_recovered = False
@@ -106,6 +111,7 @@ class Questions:
         self.handlers: dict[type, Callable[..., None]] = {
             GetHealth: self._health,
             GetReadiness: self._readiness,
+            GetMetrics: self._metrics,
             GetEndpoint: self._endpoint,
             GetChecks: self._checks,
             ListEndpoints: self._list_endpoints,
@@ -119,6 +125,9 @@ class Questions:
         self._history.stop()
 
     def _health(self, _: GetHealth, respond: Respond) -> None:
+        respond(self._told_health())
+
+    def _told_health(self) -> Health:
         parts = (self._store, self._host_access, self._parents, self._healing, self._tcp)
         uptime = time.monotonic() - self._started
         of_parts = (text for part in parts for text in part.problems)
@@ -127,7 +136,23 @@ class Questions:
         hints = tuple(view_hint(network, finding, self._engine) for network, finding in self._networks.findings())
         healed = self._healing.healed
         connected = self._engine.connected
-        respond(Health(not found, found, self.instance, uptime, *counts, connected, hints, healed, self._version))
+        return Health(not found, found, self.instance, uptime, *counts, connected, hints, healed, self._version)
+
+    def _metrics(self, _: GetMetrics, respond: Respond) -> None:
+        """Scrapes that come while the text is being made share it."""
+        self._scraping.append(respond)
+        if len(self._scraping) > 1:
+            return
+        parts = tuple(self._endpoints), self._engine, self._services(), self._endpoints.tally
+        words = ("nd-metrics", METRICS_WRITER, Scene(self._told_health(), *parts))
+        ask(self._process_manager, self._loop, *words, deadline=SAMPLE_DEADLINE_SECONDS, answer=self._scraped)
+
+    def _scraped(self, text: object | None) -> None:
+        failure = Unavailable("the metrics could not be gathered; the plugin's log says why")
+        answer = Metrics(text) if isinstance(text, bytes) else failure
+        waiting, self._scraping = self._scraping, []
+        for respond in waiting:
+            respond(answer)
 
     def _readiness(self, _: GetReadiness, respond: Respond) -> None:
         awaits = tuple(missing(self._endpoints, self._engine, is_recovered=self.is_recovered))

@@ -8,6 +8,7 @@ from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address
 
 from workers.contract.client_identity import ClientIdentity
+from workers.contract.errors import Failing
 from workers.contract.lease import AnyLease, Family, Lease, Lease6, Route
 from workers.contract.link import LINK_ID_LENGTH, LinkSpec, container_link, host_link
 
@@ -235,11 +236,12 @@ class CreateFailed:
     """The endpoint could not be made; everything was rolled back. `reason` is for the user.
 
     `unreleased` has a remembered lease that the container may still hold, and then leases that a server may have
-    granted and that the worker could not release.
+    granted and that the worker could not release. `kind` is for those who count failures.
     """
 
     reason: str
     unreleased: tuple[AnyLease, ...] = ()
+    kind: Failing = Failing.LINK
 
 
 @dataclass(frozen=True, slots=True)

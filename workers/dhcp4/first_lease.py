@@ -7,7 +7,7 @@ udhcpc, which closes a packet socket at each step: the kernel makes it wait some
 from dataclasses import dataclass
 
 from workers.acd.probe import AddressProbe
-from workers.contract.errors import NoLease
+from workers.contract.errors import Failing, NoLease
 from workers.contract.lease import Lease
 from workers.contract.link import LinkSpec
 from workers.contract.messages import ConflictCheck, EndpointSpec
@@ -116,7 +116,8 @@ class Exchange:
         if len(self._declined) >= MAX_DECLINES:
             raise NoLease(
                 f"{MAX_DECLINES} addresses in a row that the server offered on {self._spec.link.parent} "
-                f"are in use already: {', '.join(self._declined)}"
+                f"are in use already: {', '.join(self._declined)}",
+                Failing.CONFLICT,
             )
 
     def _carry_out(self, effects: list[Effect], sender: str = "") -> None:
@@ -172,7 +173,18 @@ def no_lease(spec: EndpointSpec, machine: Machine) -> NoLease:
     awaited = "DHCPACK" if machine.state is State.REQUESTING else "DHCPOFFER"
     seen = f"{tally.discovers} DISCOVER sent, {tally.offers} answers"
     what = f"no {awaited} on {spec.link.parent} in {spec.lease_timeout:g} s ({seen})"
-    return NoLease(f"{what}: {_reason(tally, spec.link)}")
+    return NoLease(f"{what}: {_reason(tally, spec.link)}", _kind(tally))
+
+
+def _kind(tally: Tally) -> Failing:
+    """By the same order as the reason."""
+    if tally.naks:
+        return Failing.NAK
+    if tally.unusable:
+        return Failing.UNUSABLE
+    if tally.requests:
+        return Failing.NO_ACK
+    return Failing.NO_OFFER if tally.others else Failing.NO_SERVER
 
 
 def _reason(tally: Tally, link: LinkSpec) -> str:

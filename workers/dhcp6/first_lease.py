@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, replace
 
 from workers.acd.probe import AddressProbe
-from workers.contract.errors import NoLease
+from workers.contract.errors import Failing, NoLease
 from workers.contract.finding import Finding
 from workers.contract.lease import Lease6
 from workers.contract.messages import ConflictCheck, EndpointSpec, Ipv6
@@ -136,10 +136,12 @@ class Exchange:
         if self._asks_servers:
             awaited = "REPLY" if self.machine.state is State.REQUEST else "ADVERTISE"
             seen = f"{tally.solicits} SOLICIT sent, {tally.advertises} answers"
-            return NoLease(f"no {awaited} on {parent} in {seconds} ({seen}): {self._servers_reason()}")
+            text = f"no {awaited} on {parent} in {seconds} ({seen}): {self._servers_reason()}"
+            return NoLease(text, self._servers_kind)
         seen = f"{self._solicited} router solicitations sent, {len(self._routers)} routers heard"
         awaited = "router advertisement with a prefix for SLAAC"
-        return NoLease(f"no {awaited} on {parent} in {seconds} ({seen}): {self._routers_reason()}")
+        text = f"no {awaited} on {parent} in {seconds} ({seen}): {self._routers_reason()}"
+        return NoLease(text, Failing.NO_ROUTER)
 
     @property
     def _only_dhcp(self) -> bool:
@@ -229,13 +231,25 @@ class Exchange:
         parent = self._spec.link.parent
         if lease.slaac:
             origin = "MAC address" if self._spec.token is None else "client's identity"
-            raise NoLease(f"{lease.address.ip}, which follows from the {origin}, is in use on {parent} by {mac}")
+            text = f"{lease.address.ip}, which follows from the {origin}, is in use on {parent} by {mac}"
+            raise NoLease(text, Failing.CONFLICT)
         self._carry_out(self.machine.decline(lease, now), now)
         if len(self._declined) >= MAX_DECLINES:
             raise NoLease(
                 f"{MAX_DECLINES} addresses in a row that the server offered on {parent} "
-                f"are in use already: {', '.join(self._declined)}"
+                f"are in use already: {', '.join(self._declined)}",
+                Failing.CONFLICT,
             )
+
+    @property
+    def _servers_kind(self) -> Failing:
+        """By the same order as the reason."""
+        tally = self.machine.tally
+        if tally.refusals:
+            return Failing.NAK
+        if tally.unusable:
+            return Failing.UNUSABLE
+        return Failing.NO_ACK if tally.requests else Failing.NO_SERVER
 
     def _servers_reason(self) -> str:
         tally, router = self.machine.tally, self._router

@@ -87,7 +87,8 @@ def _acquire(spec: EndpointSpec, exchanges: Mapping[Family, Exchange], channel: 
             _wait(waiting, channel, deadline - boottime())
     failures |= {family: exchange.failure() for family, exchange in waiting.items()}
     if not acquired:
-        raise NoLease("; ".join(str(failures[family]) for family in exchanges))
+        errors = [failures[family] for family in exchanges]
+        raise NoLease("; ".join(map(str, errors)), errors[0].kind)
     for family, error in failures.items():
         exchanges[family].close()
         log.warning("%s; starting without %s", error, family, extra={"interface": spec.container_link})

@@ -11,7 +11,7 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
-from workers.contract.errors import NoLease
+from workers.contract.errors import Failing, NoLease
 from workers.contract.lease import AnyLease, Family, Lease
 from workers.contract.messages import Created, CreateFailed, Deleted, EndpointSpec, Report
 from workers.dhcp4 import first_lease as dhcp4
@@ -65,7 +65,7 @@ class Creation:
                 unconfirmed = frozenset(family for family, one in acquired.items() if not one.confirmed)
                 self._report(Created(leases, routes, unconfirmed))
         except (NetlinkError, NoLease, Cancelled, OSError) as error:
-            self._report(CreateFailed(self._reason(error), self._roll_back()))
+            self._report(CreateFailed(self._reason(error), self._roll_back(), _kind(error)))
             return None
         return Made(self._link, acquired)
 
@@ -129,6 +129,13 @@ class Creation:
     def _report(self, report: Report) -> None:
         with suppress(OSError):  # the supervisor is gone; the end of the channel tells that, too
             self._channel.send(report)
+
+
+def _kind(error: Exception) -> Failing:
+    """For those who count failures."""
+    if isinstance(error, NoLease):
+        return error.kind
+    return Failing.CANCELLED if isinstance(error, Cancelled) else Failing.LINK
 
 
 def _machines(spec: EndpointSpec) -> dict[Family, Machine | Machine6]:

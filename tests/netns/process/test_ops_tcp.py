@@ -1,5 +1,6 @@
 """The ops service over TCP: a process of its own that answers what the plugin's socket answers, and nothing else."""
 
+import gzip
 import json
 import os
 import re
@@ -125,6 +126,30 @@ def test_history(served: None, rig: Rig, server: DhcpServer) -> None:
     (over,) = json.loads(ask(rig, question)[1])["leases"]
     assert over["ended_by"] == "released"
     assert over["begin"] == held["begin"] <= over["end"]
+
+
+def test_metrics(served: None, rig: Rig, server: DhcpServer) -> None:
+    """A scrape counts a renewal that the server's log has, and a start that failed; no process keeps what wrote it."""
+    container = rig.joined()
+    rig.renew(container)
+    server.stop()
+    network = rig.network(lease_timeout="1s", ignore_conflicts="true")
+    assert rig.container(network).create().error
+    status, body = ask(rig, "/metrics")
+    assert status == 200
+    text = body.decode()
+    name = f'endpoint="{container.endpoint_id[:12]}"'
+    assert re.search(rf"^net_dhcp_lease_renewals_total{{{name},.*}} [1-9]", text, re.MULTILINE)
+    assert re.search(rf'^net_dhcp_lease_info{{{name},.*address="{container.ip}".*state="bound"}} 1', text, re.MULTILINE)
+    assert 'net_dhcp_failures_total{kind="no_server"} 1.0' in text
+    assert re.search(r'^net_dhcp_request_duration_seconds_count{call="Join"} 1', text, re.MULTILINE)
+    with asking(rig.machine.host, LOOPBACK) as connection:
+        headers = {"Authorization": f"Bearer {TOKEN}", "Accept-Encoding": "gzip"}
+        connection.request("GET", "/metrics", headers=headers)
+        packed = connection.getresponse()
+        assert packed.headers["Content-Encoding"] == "gzip"
+        assert b"net_dhcp_healthy" in gzip.decompress(packed.read())
+    server.start()
 
 
 def test_slow_head(served: None, rig: Rig) -> None:
