@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from itertools import islice
 
+from supervisor import VERSION
 from supervisor.contract.errors import Conflict, InvalidRequest, NotFound, Unavailable
 from supervisor.contract.messages import (
     PAGE_ROWS,
@@ -44,7 +45,6 @@ from supervisor.ops.history import History
 from supervisor.ops.metrics import Scene
 from supervisor.ops.tcp import OpsTcp
 from supervisor.ops.views import (
-    installed_version,
     is_called,
     matches,
     missing,
@@ -106,7 +106,6 @@ class Questions:
         self._history = History(loop, engine, store, networks)
         self.instance = uuid.uuid4().hex
         self.is_recovered = False
-        self._version = installed_version()
         self._started = time.monotonic()
         self.handlers: dict[type, Callable[..., None]] = {
             GetHealth: self._health,
@@ -136,7 +135,7 @@ class Questions:
         hints = tuple(view_hint(network, finding, self._engine) for network, finding in self._networks.findings())
         healed = self._healing.healed
         connected = self._engine.connected
-        return Health(not found, found, self.instance, uptime, *counts, connected, hints, healed, self._version)
+        return Health(not found, found, self.instance, uptime, *counts, connected, hints, healed, VERSION)
 
     def _metrics(self, _: GetMetrics, respond: Respond) -> None:
         """Scrapes that come while the text is being made share it."""

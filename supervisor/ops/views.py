@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from supervisor.contract.messages import (
@@ -191,14 +190,6 @@ def missing(endpoints: Iterable[Endpoint], engine: Engine, *, is_recovered: bool
     late = [endpoint.name for endpoint in endpoints if endpoint.recovering]
     if late:
         yield f"{len(late)} containers run whose workers have not found their sandboxes yet, {late[0]} is one"
-
-
-def installed_version() -> str:
-    """The plugin's; empty where it runs from its sources alone."""
-    try:
-        return version("docker-net-dhcp")
-    except PackageNotFoundError:
-        return ""
 
 
 def problems(endpoints: Iterable[Endpoint]) -> tuple[str, ...]:

@@ -1,8 +1,19 @@
 """What the start asks of the machine."""
 
+import tomllib
+from pathlib import Path
+
 import pytest
 
+from supervisor import VERSION
 from supervisor.__main__ import require_kernel
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_version() -> None:
+    """The plugin tells the version of its release."""
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION
 
 
 @pytest.mark.parametrize("release", ["5.4.0-216-generic", "5.10.0", "6.18.5+deb13-amd64", "10.0", "unheard-of"])
