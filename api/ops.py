@@ -8,13 +8,15 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from http import HTTPStatus
+from pathlib import Path as FilePath
+from typing import BinaryIO
 
 from api import events
 from api.answers import Reply, array, whole
 from api.asking import ask
 from api.query import Query
 from supervisor.contract.client import Caller
-from supervisor.contract.errors import InvalidRequest
+from supervisor.contract.errors import InvalidRequest, NotFound
 from supervisor.contract.messages import (
     PAGE_ROWS,
     CheckList,
@@ -45,6 +47,7 @@ METRICS_SECONDS = 12.0  # a job makes the text
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 GZIP_FORMAT = 16  # zlib's word for it
 PART_BYTES = 1 << 16
+COMMAND = FilePath("/usr/share/net-dhcp/docker-dhcp")
 
 Headers = Callable[[str], str | None]
 
@@ -96,6 +99,21 @@ def _unpacked(text: bytes) -> Iterator[bytes]:
     while text:
         yield unpacker.decompress(text, PART_BYTES)
         text = unpacker.unconsumed_tail
+
+
+def _command(_client: Caller, _query: Query, _headers: Headers) -> Reply:
+    """The command `docker dhcp` of this version: one file, which the plugin's image has."""
+    try:
+        file = COMMAND.open("rb")
+    except OSError:
+        raise NotFound("this build of the plugin does not have the command; take it from the release") from None
+    return Reply(_read(file), content_type="application/octet-stream")
+
+
+def _read(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while part := file.read(PART_BYTES):
+            yield part
 
 
 def _workers(client: Caller, _query: Query, _headers: Headers) -> Reply:
@@ -185,6 +203,7 @@ def _is_id(text: str) -> bool:
 
 
 PATHS: dict[str, Path] = {
+    "/cli": Path(_command, at_once=4),
     "/healthz": Path(_health),
     "/metrics": Path(_metrics, at_once=4),
     "/readyz": Path(_readiness),

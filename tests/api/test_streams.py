@@ -1,9 +1,11 @@
 """The history over HTTP: server-sent events, who held an address, and what is refused."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from api import ops
 from supervisor.contract.errors import InvalidRequest, Unavailable
 from supervisor.contract.messages import (
     Answer,
@@ -115,6 +117,16 @@ def test_who_had_it() -> None:
     ]
     assert list(shown) == list(LeaseView.__slots__)
     assert (shown["begin"], shown["end"]) == ("2023-11-14T22:13:20.250+00:00", None)
+
+
+def test_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The command that fits the plugin comes as it is in the image; a build without it says so."""
+    monkeypatch.setattr(ops, "COMMAND", tmp_path / "docker-dhcp")
+    http = http_over(FakeClient())
+    assert http.simulate_get("/cli").status_code == 404
+    (tmp_path / "docker-dhcp").write_bytes(b"#!" + b"z" * 200_000)
+    answer = http.simulate_get("/cli")
+    assert (answer.content, answer.headers["content-type"]) == (b"#!" + b"z" * 200_000, "application/octet-stream")
 
 
 def test_pages_of_leases() -> None:
