@@ -15,10 +15,13 @@ from ipaddress import IPv4Address, IPv6Address
 from api.fields import Json
 from supervisor.contract.errors import RequestError
 from supervisor.contract.messages import (
+    BindingView,
     CheckList,
     Cost,
+    Done,
     EndpointView,
     EventView,
+    Forgotten,
     Health,
     HintView,
     Ipv6View,
@@ -42,8 +45,11 @@ View = (
     | Readiness
     | CheckList
     | WorkerList
+    | BindingView
+    | Forgotten
+    | Done
 )
-_NESTED = (Cost, HintView, Ipv6View, WorkerView)
+_NESTED = (BindingView, Cost, HintView, Ipv6View, WorkerView)
 _PRECISIONS = dict.fromkeys(("obtained", "renewed", "expires", "started", "created"), "seconds")
 _PRECISIONS |= dict.fromkeys(("time", "begin", "end"), "milliseconds")
 

@@ -12,9 +12,9 @@ from http import HTTPStatus
 
 import falcon
 
-from api import ops, protocol
+from api import actions, ops, protocol
 from api.answers import Reply
-from api.fields import Json
+from api.fields import Fields, Json, decode
 from api.query import Query
 from supervisor.contract.client import Caller
 from supervisor.contract.errors import (
@@ -55,6 +55,8 @@ def create_app(client: Caller) -> App:
     for method in protocol.PARSERS:
         app.add_route(f"/{method}", _Call(client, method))
     add_questions(app, client)
+    for path, method in actions.PATHS:
+        app.add_route(path, _Action(client, method, actions.PATHS[path, method]))
     return app
 
 
@@ -134,6 +136,21 @@ class _OneEndpoint(Resource):
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         Query(req.params, ())
         _send(resp, ops.endpoint(self._client, name))
+
+
+class _Action(Resource):
+    """A change that an operator makes."""
+
+    def __init__(self, client: Caller, method: str, act: actions.Act) -> None:
+        self.allowed = method
+        self._client = client
+        setattr(self, f"on_{method.lower()}", self._carry_out)
+        self._act = act
+
+    def _carry_out(self, req: falcon.Request, resp: falcon.Response, name: str = "") -> None:
+        Query(req.params, ())
+        body = _read(req)
+        _send(resp, self._act(self._client, name, decode(body) if body else Fields({})))
 
 
 class _Places:

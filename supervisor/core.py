@@ -28,6 +28,7 @@ from supervisor.driver.registry import Registry
 from supervisor.driver.requests import DriverRequests
 from supervisor.engine.checks import engine_findings
 from supervisor.engine.facts import ContainerGone, ContainersListed, Engine, EngineConnected, Fact
+from supervisor.ops.actions import Actions
 from supervisor.ops.questions import Questions
 from supervisor.ops.tcp import OpsTcp, TcpSetting
 from supervisor.runtime.child import Child
@@ -100,7 +101,12 @@ class Supervisor:
             self._watcher.child,
             self._services,
         )
-        self._handlers: dict[type, Callable[..., None]] = {**requests.handlers, **self._questions.handlers}
+        actions = Actions(self._loop, self._engine, self._endpoints, self._bindings)
+        self._handlers: dict[type, Callable[..., None]] = {
+            **requests.handlers,
+            **self._questions.handlers,
+            **actions.handlers,
+        }
         self._stopping = False
         self._watcher_spoke = False
         self._held_back: list[tuple[Request, Respond]] = []  # until the recovery is over

@@ -188,7 +188,48 @@ class GetMetrics:
 
 ListQuestion = ListEndpoints | ListNetworks | ListEvents | ListLeases | ListWorkers  # their answers are long
 Question = GetHealth | GetReadiness | GetMetrics | GetEndpoint | GetChecks | ListQuestion
-Body = EngineRequest | Question
+
+# What operators may change, over the plugin's own socket alone.
+
+
+@dataclass(frozen=True, slots=True)
+class RenewLease:
+    """Ask a server now; the answer is the endpoint once a server has confirmed its leases."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseLease:
+    """Give the leases back and ask for new ones; the answer is the endpoint once there are new ones."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class PinEndpoint:
+    """Keep the endpoint's identity under this id, for a connection with driver-opt=id=ID."""
+
+    name: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetBinding:
+    """Forget the identities with this id, container or MAC address that no endpoint has."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetLogLevel:
+    """DEBUG, INFO, WARNING or ERROR, until the plugin ends."""
+
+    level: str
+
+
+Action = RenewLease | ReleaseLease | PinEndpoint | ForgetBinding | SetLogLevel
+Body = EngineRequest | Question | Action
 
 
 @dataclass(frozen=True, slots=True)
@@ -450,6 +491,24 @@ class WorkerList:
 
 
 @dataclass(frozen=True, slots=True)
+class BindingView:
+    """An identity on a network: its owner, by the kind of the key and a name, its MAC address and last addresses."""
+
+    network_id: str
+    network: str | None
+    key: str
+    mac: str
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """The identities that are forgotten. Leases that waited for them are released."""
+
+    forgotten: tuple[BindingView, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Metrics:
     """`text` is Prometheus's text format, compressed by gzip: of 1,000 endpoints 1.5 MB become 100 kB."""
 
@@ -458,7 +517,7 @@ class Metrics:
 
 EngineAnswer = Done | EndpointCreated | Joined | OperValues
 ListAnswer = EndpointList | NetworkList | EventList | LeaseList | WorkerList
-Answer = EngineAnswer | Health | Readiness | Metrics | EndpointView | CheckList | ListAnswer
+Answer = EngineAnswer | Health | Readiness | Metrics | EndpointView | Forgotten | CheckList | ListAnswer
 
 
 @dataclass(frozen=True, slots=True)

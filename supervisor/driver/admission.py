@@ -116,7 +116,7 @@ def _made(  # noqa: PLR0917  what an endpoint is made of
         fqdn=options.register_dns,
     )
     strangers = [e for e in others if not (e.is_ending or (identity and e.identity and e.identity.id == identity.id))]
-    _refuse_second_client(client, mac, strangers)
+    _refuse_second_client(client, mac, strangers, key)
     ours = Client(mac, client)
     _await_releases(ours, body.network_id, others, bindings)
     remembered = bindings.recall(body.network_id, key)  # an endpoint that has given way has left it a lease
@@ -163,13 +163,15 @@ def _client_id(template: str | None, mac: str, identity: Identity | None) -> byt
         raise InvalidRequest(f"option client_id: {error}") from None
 
 
-def _refuse_second_client(client: ClientIdentity, mac: str, others: Collection[Endpoint]) -> None:
+def _refuse_second_client(client: ClientIdentity, mac: str, others: Collection[Endpoint], key: str | None) -> None:
     """Raises Conflict for a client identifier that another endpoint has: the server would give both one lease.
 
-    If it is the MAC address, `_refuse_second` has warned.
+    If it is the MAC address, `_refuse_second` has warned, unless that is of an id which the other one was pinned to.
     """
     ours = client.client_id
     owner = next((e for e in others if e.spec.client_identity.client_id == ours), None)
+    if owner is not None and key is not None and key.startswith("id:"):
+        raise Conflict(f"the identity of {key!r} is in use on this network, by container {owner.name}")
     if owner is not None and ours != id_of_mac(mac):
         name = owner.identity.name if owner.identity else owner.spec.endpoint_id[:12]
         raise Conflict(f"option client_id: this identifier is in use on this network, by container {name}")

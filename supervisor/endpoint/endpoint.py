@@ -27,6 +27,7 @@ from supervisor.contract.messages import Done, EndpointCreated, Joined, Respond
 from supervisor.domain.join_answer import join_answer
 from supervisor.domain.lease_states import LeaseState, lease_state
 from supervisor.domain.phases import Phase
+from supervisor.endpoint.awaited_leases import AwaitedLeases
 from supervisor.endpoint.context import EndpointContext
 from supervisor.endpoint.journal import Journal
 from supervisor.endpoint.pending_requests import PendingRequests
@@ -51,6 +52,7 @@ DELETE_SECONDS = 6.0  # release from the host's side (2 s), udhcpc's end, a link
 GIVE_WAY_SECONDS = 3.0  # a release takes less; with the longest first lease it is less than the engine's 30 s
 EXIT_SECONDS = 2.0  # after the worker's last report: it has a link to remove
 RENEWALS = "renewals"
+RELEASED = "an operator gave the lease back; a new one is asked for"
 ADOPTED = "its state was lost; taken over from the engine, and no server has confirmed the lease yet"
 
 
@@ -142,6 +144,7 @@ class Endpoint:
         self._context = context
         self._store = context.store
         self._pending = PendingRequests()
+        self._awaited = AwaitedLeases(context.loop)
         self._journal = Journal(spec, context.store, context.bindings, identity)
         self._deadline: Timer | None = None
         self._created_at = -math.inf  # `time.monotonic()`
@@ -451,6 +454,7 @@ class Endpoint:
             self._journal.lease(lease, self.origin, previous.lease if previous else None, trouble)
         if changed:
             self._context.on_change(self.spec)
+        self._awaited.confirmed(lease.family)
 
     def _on_trouble(self, report: w.LeaseTrouble) -> None:
         """Logs a trouble once, however often the worker reports it."""
@@ -486,6 +490,48 @@ class Endpoint:
         late = any(lease_state(lease, now) is not LeaseState.BOUND for lease in self._all_leases())
         if self.phase is Phase.JOINED and (late or self.troubles or set(self.spec.families) - self.leases.keys()):
             self.worker.send(w.AskServers())
+
+    # An operator's wishes.
+
+    def renew(self, done: Callable[[bool], None]) -> None:
+        """Asks servers for the leases now; `done` hears whether they have confirmed them. Raises Conflict."""
+        self._awaited.add(self._renewable(), done)
+        self.worker.send(w.AskServers())
+
+    def give_back(self, done: Callable[[bool], None]) -> None:
+        """Releases the leases and asks for new ones; `done` hears whether there are any. Raises Conflict."""
+        families = self._renewable()
+        self._awaited.add(families, done)
+        with self._store.together():
+            self._journal.note("released", RELEASED, [self.leases[family].lease for family in families])
+            for family in families:
+                self._journal.holds_no_more("released", family)
+        self.troubles |= dict.fromkeys(families, RELEASED)
+        self.worker.send(w.GiveBack())
+
+    def _renewable(self) -> list[Family]:
+        """The families with a lease of a server's, which the worker keeps. Raises Conflict."""
+        if self.phase is not Phase.JOINED or self.recovering or self.link_lost:
+            raise Conflict(f"{self.name} is {self.phase} and keeps no lease now: try again when it runs")
+        if self.worker.child.pid is None:
+            raise Conflict(f"the worker of {self.name} has died and is started again: try again in a moment")
+        found = [f for f, one in self.leases.items() if not (isinstance(one.lease, Lease6) and one.lease.slaac)]
+        if not found:
+            raise Conflict(f"{self.name} has no lease of a DHCP server")
+        return found
+
+    def pin(self, key: str) -> None:
+        """The identity is kept under this key as well. Raises Conflict."""
+        if not self.leases:
+            raise Conflict(f"{self.name} has no lease yet, and so no address to be kept")
+        with self._store.together():
+            for lease in self._all_leases():
+                self._context.bindings.keep(self.spec, key, lease)
+            self._journal.say(f"its identity is kept as {key}")
+
+    def set_log_level(self, level: int) -> None:
+        """What its worker logs."""
+        self.worker.send(w.SetLogLevel(level))
 
     def _all_leases(self) -> list[AnyLease]:
         return [record.lease for record in self.leases.values()]

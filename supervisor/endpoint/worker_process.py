@@ -3,6 +3,7 @@
 Must not know the endpoint's phases, nor the work of a successor.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -51,7 +52,7 @@ class WorkerProcess:
         """Starts a process. `reclaims`: it only undoes the work of one that died before it reported a lease."""
         self._attached_to = None
         self._spare.assign(self.child)
-        self.child.send(w.Begin(self._spec, resume, reclaims))
+        self.child.send(w.Begin(self._spec, resume, reclaims, logging.getLogger().level))
 
     def retry_later(self) -> float:
         """Starts a successor later. Returns in how many seconds: more with each death."""

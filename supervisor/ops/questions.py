@@ -12,7 +12,7 @@ from collections.abc import Callable
 from itertools import islice
 
 from supervisor import VERSION
-from supervisor.contract.errors import Conflict, InvalidRequest, NotFound, Unavailable
+from supervisor.contract.errors import InvalidRequest, NotFound, Unavailable
 from supervisor.contract.messages import (
     PAGE_ROWS,
     CheckList,
@@ -45,11 +45,11 @@ from supervisor.ops.history import History
 from supervisor.ops.metrics import Scene
 from supervisor.ops.tcp import OpsTcp
 from supervisor.ops.views import (
-    is_called,
     matches,
     missing,
     networks_called,
     problems,
+    the_endpoint,
     view_endpoint,
     view_hint,
     view_network,
@@ -176,12 +176,7 @@ class Questions:
         respond(NetworkList(tuple(view_network(network, counts[network.id], self._engine) for network in page)))
 
     def _endpoint(self, asked: GetEndpoint, respond: Respond) -> None:
-        found = [endpoint for endpoint in self._endpoints if is_called(endpoint, asked.name)]
-        if not found:
-            raise NotFound(f"no endpoint or container {asked.name!r} is known to this plugin")
-        if len(found) > 1:
-            raise Conflict(f"{asked.name!r} stands for {len(found)} endpoints: list them, or name one by its id")
-        respond(view_endpoint(found[0], self._engine))
+        respond(view_endpoint(the_endpoint(self._endpoints, asked.name), self._engine))
 
     def _list_endpoints(self, asked: ListEndpoints, respond: Respond) -> None:
         _check("phase", asked.phase, tuple(Phase))

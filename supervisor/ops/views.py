@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from supervisor.contract.errors import Conflict, NotFound
 from supervisor.contract.messages import (
     EndpointView,
     EventView,
@@ -103,6 +104,16 @@ def matches(endpoint: Endpoint, asked: ListEndpoints, engine: Engine) -> bool:
             or any(asked.lease_state == lease_state(record.lease, now) for record in endpoint.leases.values())
         )
     )
+
+
+def the_endpoint(endpoints: Iterable[Endpoint], name: str) -> Endpoint:
+    """The one that is called so. Raises NotFound, or Conflict if there are several."""
+    found = [endpoint for endpoint in endpoints if is_called(endpoint, name)]
+    if not found:
+        raise NotFound(f"no endpoint or container {name!r} is known to this plugin")
+    if len(found) > 1:
+        raise Conflict(f"{name!r} stands for {len(found)} endpoints: list them, or name one by its id")
+    return found[0]
 
 
 def is_called(endpoint: Endpoint, name: str) -> bool:

@@ -205,6 +205,15 @@ class Bindings:
         """The network was removed. Leases that wait stay until they are released."""
         self._forget(lambda one: one.network_id == network_id)
 
+    def forget(self, idle: Iterable[Binding]) -> None:
+        """No endpoint has these, and an operator does not want them any more: leases that wait are released."""
+        with self._store.together():
+            for one in idle:
+                if one.leases:
+                    self._put(replace(one, ownerless=True, release_at=boottime()))
+                else:
+                    self._drop([_place(one)])
+
     def forget_absent(self, container_ids: Collection[str], listed: float, used: Collection[Place]) -> None:
         """The engine has only these containers, as of a list that began at this Unix time: the others were removed.
 

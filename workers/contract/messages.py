@@ -137,12 +137,13 @@ class Resume:
 class Begin:
     """The first command: make this endpoint, or go on where the last worker died.
 
-    `reclaims`: only undo the work of one that died while it made the endpoint, and end.
+    `reclaims`: only undo the work of one that died while it made the endpoint, and end. `log_level` is logging's.
     """
 
     spec: EndpointSpec
     resume: Resume | None = None
     reclaims: bool = False
+    log_level: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +192,18 @@ class AskServers:
 
 
 @dataclass(frozen=True, slots=True)
+class GiveBack:
+    """Release the leases and ask for new ones, in the sandbox; the addresses stay in use until there are new ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetLogLevel:
+    """Log from this level on; the number is logging's."""
+
+    level: int
+
+
+@dataclass(frozen=True, slots=True)
 class LimitMtu:
     """The link's parent takes no larger frames than this any more."""
 
@@ -213,7 +226,7 @@ class Delete:
     """Release the leases that are still held, report `Deleted`, remove the link and exit."""
 
 
-Command = Attach | UseResolver | Rename | Reach | AskServers | LimitMtu | LeaveSandbox | Delete
+Command = Attach | UseResolver | Rename | Reach | AskServers | GiveBack | SetLogLevel | LimitMtu | LeaveSandbox | Delete
 
 
 # The reports.

@@ -125,6 +125,12 @@ class LeaseManager:
         self._confirmed = False
         self._restart()
 
+    def ask_anew(self) -> None:
+        """The lease was given back: it is as if the server had refused it, but that nobody needs to be told."""
+        self._bound, self._refused, self._confirmed, self._native = False, True, False, self._stays_native
+        self._drop()
+        self._restart()
+
     def limit_mtu(self, mtu: int) -> None:
         """The link's parent takes no larger frames any more."""
         self._placement.limit_mtu(self._interface, mtu)

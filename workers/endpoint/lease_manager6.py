@@ -140,6 +140,17 @@ class LeaseManager6:
         self._confirmed = False
         self._run()
 
+    def ask_anew(self) -> None:
+        """The lease was given back: the client asks for another one; an advertised address has no lease."""
+        lease = self.lease
+        if lease is None or lease.slaac:
+            return
+        self._refused = True
+        if self._spec.drop_expired:
+            self._placement.drop(self._interface, lease)
+        self._stop_client()
+        self._client = NativeClient6(self._interface, self._spec.mac, Machine(self.client_identity, lease.address.ip))
+
     def limit_mtu(self, mtu: int) -> None:
         """The link's parent takes no larger frames any more."""
         fit_mtu(self._interface, mtu)

@@ -26,6 +26,7 @@ from workers.contract.messages import (
     Delete,
     Deleted,
     EndpointSpec,
+    GiveBack,
     LeaseObtained,
     LeaseTrouble,
     LeaveSandbox,
@@ -36,6 +37,7 @@ from workers.contract.messages import (
     Rename,
     Report,
     SandboxGone,
+    SetLogLevel,
     Trouble,
     UseResolver,
 )
@@ -101,6 +103,7 @@ class Worker:
         self._tried: set[Family] = set()
         self._left: Left | None = None
         self._done = False
+        self._log_level = logging.getLogger().level
 
     def _make_managers(
         self, leases: Mapping[Family, AnyLease], acquired: Mapping[Family, Acquired]
@@ -122,6 +125,7 @@ class Worker:
 
     def serve(self) -> None:
         """Waits and reacts until nothing happens any more, or the sleeper has something to do."""
+        logging.getLogger().setLevel(self._log_level)  # the sleeper, from which this turn was forked, has another one
         idle, throttle = False, Throttle()
         while not (idle or self._done or self._left or self._starting):
             self._alarm.set(self._next_at)
@@ -204,7 +208,7 @@ class Worker:
 
     # The supervisor's commands, in the order of an endpoint's life.
 
-    def _on_command(self) -> None:  # noqa: C901  one case a command
+    def _on_command(self) -> None:  # noqa: C901, PLR0912  one case a command
         try:
             command: Command = self._channel.recv()
         except (EOFError, OSError):
@@ -227,6 +231,11 @@ class Worker:
             case AskServers():
                 for manager in self._managers.values() if self._interface else ():
                     manager.ask()
+            case GiveBack():
+                self._on_give_back()
+            case SetLogLevel(level):
+                self._log_level = level
+                logging.getLogger().setLevel(level)
             case LimitMtu(mtu):
                 self._on_limit(mtu)
             case LeaveSandbox():
@@ -254,6 +263,17 @@ class Worker:
                 reach(self._interface, manager.lease.address.ip, command.addresses)
             except NetlinkError as error:  # the link has gone, and the kernel tells that, too
                 log.warning("routes to containers not set: %s", error, extra={"interface": self._interface})
+
+    def _on_give_back(self) -> None:
+        interface = self._interface
+        if interface is None:
+            return
+        for manager in self._managers.values():
+            try:
+                self._release(interface, manager)
+            except ReleaseError as error:
+                log.warning("lease not released: %s", error, extra={"interface": interface})
+            manager.ask_anew()
 
     def _on_limit(self, mtu: int) -> None:
         """Changes nothing on a link that has not arrived yet: its MTU is set when it does."""

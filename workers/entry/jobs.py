@@ -1,5 +1,6 @@
 """What the supervisor has a process for that knows endpoints: the beginning of a worker, and three short jobs."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from multiprocessing.connection import Connection
@@ -16,6 +17,8 @@ RECLAIM_SECONDS = 1.5  # for a server to say what it has leased
 
 def begin(order: Begin, channel: Connection) -> Worker | None:
     """Does what a worker is told first; None when there is nothing more to do."""
+    if order.log_level is not None:
+        logging.getLogger().setLevel(order.log_level)
     spec = on_the_wire(order.spec)
     if order.reclaims:
         reclaim(spec, channel)

@@ -6,18 +6,19 @@ import os
 import re
 import signal
 import socket
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.api.unit import reaction
 from tests.lab.command import wait_until
 from tests.lab.dhcp import DhcpServer
-from tests.lab.network import MACHINE, SERVER
+from tests.lab.network import LAN_BRIDGE, MACHINE, SERVER
 from tests.netns.process.plugin import NAMES
 from tests.netns.process.rig import Rig
 from workers.system.libc import LIBC, checked
@@ -28,11 +29,13 @@ TOKEN = "0123456789abcdef"  # noqa: S105  the test's
 LOOPBACK = "127.0.0.1"
 
 
-@pytest.fixture(name="served")
-def _served(alone: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """To be asked for before `rig`: the plugin serves every address, with a token."""
-    settings = {"OPS_LISTEN": f"0.0.0.0:{PORT}", "OPS_TOKEN": TOKEN}
-    monkeypatch.setattr("tests.netns.process.plugin.SETTINGS", settings)
+@pytest.fixture(scope="module", autouse=True)
+def _served() -> Iterator[None]:
+    """The plugin of this module serves every address, with a token."""
+    with pytest.MonkeyPatch.context() as patch:
+        settings = {"OPS_LISTEN": f"0.0.0.0:{PORT}", "OPS_TOKEN": TOKEN}
+        patch.setattr("tests.netns.process.plugin.SETTINGS", settings)
+        yield
 
 
 class TcpConnection(HTTPConnection):
@@ -76,7 +79,17 @@ def ask(
         return answer.status, answer.read()
 
 
-def test_answers(served: None, rig: Rig, server: DhcpServer) -> None:
+def change(rig: Rig, method: str, path: str, body: object = None) -> tuple[int, Any]:
+    """Status and JSON of a request over the plugin's own socket."""
+    text = b"" if body is None else json.dumps(body).encode()
+    head = f"{method} {path} HTTP/1.1\r\nHost: plugin\r\nContent-Length: {len(text)}\r\n\r\n"
+    with rig.engine.connect() as connection:
+        connection.sendall(head.encode() + text)
+        seen = reaction(connection)
+    return seen.status, seen.json
+
+
+def test_answers(rig: Rig, server: DhcpServer) -> None:
     """It answers what the socket answers, also to another machine, and dies without harm to the plugin's socket."""
     container = rig.joined()
     for address in (LOOPBACK, str(MACHINE)):
@@ -97,7 +110,7 @@ def test_answers(served: None, rig: Rig, server: DhcpServer) -> None:
     assert len(rig.plugin.pids(NAMES["api"])) == 2
 
 
-def test_history(served: None, rig: Rig, server: DhcpServer) -> None:
+def test_history(rig: Rig, server: DhcpServer) -> None:
     """What happened can be asked for: the network, who had an address and when, and events from where one has been."""
     container = rig.joined()
     body = json.loads(ask(rig, "/v1/networks")[1])
@@ -128,7 +141,7 @@ def test_history(served: None, rig: Rig, server: DhcpServer) -> None:
     assert over["begin"] == held["begin"] <= over["end"]
 
 
-def test_metrics(served: None, rig: Rig, server: DhcpServer) -> None:
+def test_metrics(rig: Rig, server: DhcpServer) -> None:
     """A scrape counts a renewal that the server's log has, and a start that failed; no process keeps what wrote it."""
     container = rig.joined()
     rig.renew(container)
@@ -139,10 +152,14 @@ def test_metrics(served: None, rig: Rig, server: DhcpServer) -> None:
     assert status == 200
     text = body.decode()
     name = f'endpoint="{container.endpoint_id[:12]}"'
-    assert re.search(rf"^net_dhcp_lease_renewals_total{{{name},.*}} [1-9]", text, re.MULTILINE)
-    assert re.search(rf'^net_dhcp_lease_info{{{name},.*address="{container.ip}".*state="bound"}} 1', text, re.MULTILINE)
-    assert 'net_dhcp_failures_total{kind="no_server"} 1.0' in text
-    assert re.search(r'^net_dhcp_request_duration_seconds_count{call="Join"} 1', text, re.MULTILINE)
+    of_endpoint = [line for line in text.splitlines() if name in line]
+    (renewals,) = [line for line in of_endpoint if line.startswith("net_dhcp_lease_renewals_total{")]
+    assert float(renewals.split()[-1]) >= 1
+    (info,) = [line for line in of_endpoint if line.startswith("net_dhcp_lease_info{")]
+    assert f'address="{container.ip}"' in info
+    assert 'state="bound"' in info
+    assert re.search(r'^net_dhcp_failures_total{kind="no_server"} [1-9]', text, re.MULTILINE)
+    assert re.search(r'^net_dhcp_request_duration_seconds_count{call="Join"} [1-9]', text, re.MULTILINE)
     with asking(rig.machine.host, LOOPBACK) as connection:
         headers = {"Authorization": f"Bearer {TOKEN}", "Accept-Encoding": "gzip"}
         connection.request("GET", "/metrics", headers=headers)
@@ -152,32 +169,45 @@ def test_metrics(served: None, rig: Rig, server: DhcpServer) -> None:
     server.start()
 
 
-def test_slow_head(served: None, rig: Rig) -> None:
-    """A client that sends its request byte by byte is cut off, so that many of them do not keep others out."""
-    with asking(rig.machine.host, LOOPBACK) as connection:
-        connection.connect()
-        begun = time.monotonic()
-        connection.sock.sendall(b"GET /healthz HTTP/1.1\r\n")
-        connection.sock.settimeout(0.5)
-        ended = False
-        while not ended and time.monotonic() - begun < 60:
-            try:
-                connection.sock.sendall(b"X")
-                ended = not connection.sock.recv(1000)
-            except TimeoutError:
-                continue
-            except OSError:
-                ended = True
-        assert ended
-    assert ask(rig, "/healthz")[0] == 200
+def test_actions(rig: Rig, server: DhcpServer) -> None:
+    """An operator renews a lease, gives it back and pins it over the plugin's socket; over TCP none of that exists."""
+    container = rig.joined()
+    path = f"/v1/endpoints/{container.endpoint_id}"
+    assert ask(rig, f"{path}/renew", "POST")[0] == 404
+    before = server.log().count(f"DHCPACK({LAN_BRIDGE}) {container.ip}")
+    status, renewed = change(rig, "POST", f"{path}/renew")
+    assert (status, renewed["endpoint_id"]) == (200, container.endpoint_id), renewed
+    assert server.log().count(f"DHCPACK({LAN_BRIDGE}) {container.ip}") > before
+
+    status, anew = change(rig, "POST", f"{path}/release")
+    assert (status, anew["last_trouble"]) == (200, None), anew
+    assert server.log().count("DHCPRELEASE") == 1
+    rows = rig.engine.get(f"/v1/leases?mac={container.mac}")["leases"]
+    assert [row["ended_by"] for row in rows] == ["released", None]
+    assert anew["address"].split("/")[0] == rows[-1]["address"] in container.inside("ip", "-4", "addr", "show", "eth0")
+
+    assert change(rig, "POST", f"{path}/pin", {"id": "web"})[0] == 200
+    assert change(rig, "DELETE", f"/v1/bindings/{container.mac}")[0] == 200
+    assert change(rig, "POST", f"{path}/pin", {"id": "web"})[0] == 200
+    other = rig.container(container.network_id)
+    other.options = {"id": "web"}
+    assert "in use" in other.create().error
+    container.stop()
+    other = rig.joined(container.network_id, {"id": "web"})
+    assert (other.mac, str(other.ip)) == (container.mac, rows[-1]["address"])
 
 
-def test_refused_setting(alone: None, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """An open address without a token is not served: a sentence in the log and at /healthz, and the plugin goes on."""
-    monkeypatch.setattr("tests.netns.process.plugin.SETTINGS", {"OPS_LISTEN": f"0.0.0.0:{PORT}"})
-    rig: Rig = request.getfixturevalue("rig")
-    assert "OPS_TOKEN must be set" in rig.plugin.log
-    assert "OPS_TOKEN must be set" in rig.engine.get("/healthz")["problems"][0]
-    assert rig.plugin.pids(NAMES["ops"]) == []
-    with asking(rig.machine.host, LOOPBACK) as connection, pytest.raises(ConnectionRefusedError):
-        connection.connect()
+def test_log_level(rig: Rig, server: DhcpServer) -> None:
+    """A level is for every process that there is, and for each that comes."""
+    before = rig.joined()
+    assert change(rig, "PUT", "/v1/loglevel", {"level": "loud"})[0] == 400
+    assert change(rig, "PUT", "/v1/loglevel", {"level": "DEBUG"})[0] == 200
+    rig.renew(before)
+    after = rig.joined(before.network_id)
+    try:
+        for container in (before, after):
+            pid = container.view["worker_pid"]
+            assert pid is not None
+        wait_until(lambda: "level=debug" in rig.plugin.log, "a line at the new level")
+    finally:
+        assert change(rig, "PUT", "/v1/loglevel", {"level": "INFO"})[0] == 200
