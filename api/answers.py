@@ -50,8 +50,8 @@ View = (
     | Done
 )
 _NESTED = (BindingView, Cost, HintView, Ipv6View, WorkerView)
-_PRECISIONS = dict.fromkeys(("obtained", "renewed", "expires", "started", "created"), "seconds")
-_PRECISIONS |= dict.fromkeys(("time", "begin", "end"), "milliseconds")
+PRECISIONS = dict.fromkeys(("obtained", "renewed", "expires", "started", "created"), "seconds")
+PRECISIONS |= dict.fromkeys(("time", "begin", "end"), "milliseconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +103,8 @@ def _array(name: str, pages: Iterator[Iterable[View]]) -> Iterator[bytes]:
 
 
 def _value(key: str, value: object) -> object:
-    if key in _PRECISIONS and isinstance(value, int | float):
-        return datetime.fromtimestamp(value, UTC).isoformat(timespec=_PRECISIONS[key])
+    if key in PRECISIONS and isinstance(value, int | float):
+        return datetime.fromtimestamp(value, UTC).isoformat(timespec=PRECISIONS[key])
     if isinstance(value, _NESTED):
         return json_of(value)
     if isinstance(value, tuple):

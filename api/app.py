@@ -54,14 +54,15 @@ def create_app(client: Caller) -> App:
         app.add_route(f"/{method}", _Fixed(answer))
     for method in protocol.PARSERS:
         app.add_route(f"/{method}", _Call(client, method))
-    add_questions(app, client)
+    add_questions(app, client, with_changes=True)
     for path, method in actions.PATHS:
         app.add_route(path, _Action(client, method, actions.PATHS[path, method]))
     return app
 
 
-def add_questions(app: App, client: Caller) -> None:
-    """The questions of operators, and the one shape of errors."""
+def add_questions(app: App, client: Caller, *, with_changes: bool) -> None:
+    """The questions of operators, and the one shape of errors. The description tells of changes where they are made."""
+    app.add_route("/openapi.json", _Description(with_changes=with_changes))
     for path, how in ops.PATHS.items():
         app.add_route(path, _Question(client, path, how))
     app.add_route("/v1/endpoints/{name}", _OneEndpoint(client))
@@ -123,6 +124,21 @@ class _Question(Resource):
             self._places.give_back()
             raise
         _send(resp, reply, self._places)
+
+
+class _Description(Resource):
+    """What this application answers."""
+
+    allowed = "GET"
+
+    def __init__(self, *, with_changes: bool) -> None:
+        self._with_changes = with_changes
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        Query(req.params, ())
+        from api import openapi  # most plugins are never asked for it
+
+        _write(resp, openapi.document(with_changes=self._with_changes))
 
 
 class _OneEndpoint(Resource):

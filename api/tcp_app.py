@@ -43,7 +43,7 @@ def create_tcp_app(client: Caller, token: str, hostname: str) -> App:
     app.add_middleware(_Hosts(token, hostname))
     app.add_middleware(_Rate())
     app.add_middleware(_Token(token))
-    add_questions(app, client)
+    add_questions(app, client, with_changes=False)
     add_files(app)
     return app
 
