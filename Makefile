@@ -131,8 +131,9 @@ soak: $(VENV) $(PLUGIN) ## churn and faults for MINUTES=20, CONTAINERS=30, repea
 	@$(BIN)/python -m tests.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(CONTAINERS),--containers $(CONTAINERS)) \
 	  $(if $(SEED),--seed $(SEED))
 
-docs: $(VENV) ## docs/options.md and docs/proofs.md, from the table in the code
+docs: $(VENV) ## docs/options.md, docs/proofs.md and the reference of docs/cli.md, from the code
 	@$(BIN)/python -m tests.option_tables
+	@$(BIN)/python -m tests.cli_reference
 
 $(TOOLS): release/requirements.lock
 	@echo "==> the tools for site and release in $@"

@@ -3,10 +3,12 @@
 Owns the SDK and the engine's JSON. Must not know the plugin's API.
 """
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from cli.errors import NotFound, NotRoot, Refused, Unreachable
 
@@ -88,6 +90,11 @@ class Engine:
         with self._told():
             self._api.disconnect_container_from_network(container, network)
 
+    def close(self) -> None:
+        """Ends the connection."""
+        if self._connected is not None:
+            self._connected.close()
+
     @contextmanager
     def _told(self) -> Iterator[None]:
         """The SDK's errors as ours."""
@@ -102,19 +109,34 @@ class Engine:
         except APIError as error:
             raise Refused(str(error.explanation or error)) from None
         except (DockerException, RequestException, OSError) as error:
-            if "Permission denied" in str(error):
-                raise NotRoot(self.host) from None
-            raise Unreachable(
-                f"no answer from the Docker Engine at {self.host}: {error}; `systemctl start docker` starts it"
-            ) from None
+            raise _silent(self.host, str(error)) from None
 
     @property
     def _api(self) -> "APIClient":
         if self._connected is None:
             from docker import APIClient
 
+            _require_listening(self.host)
             self._connected = APIClient(self.host, version="auto", timeout=TIMEOUT_SECONDS)
         return self._connected
+
+
+def _require_listening(host: str) -> None:
+    """Raises Failure with the kernel's word, which is hidden deep in what the SDK would say."""
+    if not host.startswith("unix://"):
+        return
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(TIMEOUT_SECONDS)
+        try:
+            connection.connect(urlsplit(host).path)
+        except PermissionError:
+            raise NotRoot(host) from None
+        except OSError as error:
+            raise _silent(host, error.strerror or str(error)) from None
+
+
+def _silent(host: str, why: str) -> Unreachable:
+    return Unreachable(f"the Docker Engine at {host} does not answer: {why}")
 
 
 def _links(links: list[str] | None) -> dict[str, str] | None:

@@ -56,13 +56,6 @@ class _Commands(click.Group):
         return command if isinstance(command, click.Command) else None
 
 
-def whole() -> click.Group:
-    """With all commands loaded, for who reads their help."""
-    context = click.Context(group)
-    found = {name: group.get_command(context, name) for name in group.list_commands(context)}
-    return click.Group("net-dhcp", {n: c for n, c in found.items() if c}, help=group.help, params=group.params)
-
-
 EPILOG = (
     "\b\nExamples:\n"
     "  net-dhcp ps                   # which container has which lease\n"
@@ -106,7 +99,8 @@ def group(
     """
     if config:
         os.environ["DOCKER_CONFIG"] = config
-    click_context.obj = Session(Target(host, context, plugin, socket))
+    click_context.obj = session = Session(Target(host, context, plugin, socket))
+    click_context.call_on_close(session.close)
 
 
 def main() -> None:

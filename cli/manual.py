@@ -33,7 +33,7 @@ def roff(group: click.Group) -> Iterator[str]:
     yield ".SH OPTIONS"
     yield from _roff_options(group)
     yield ".SH COMMANDS"
-    for name, command in sorted(group.commands.items()):
+    for name, command in _commands(group):
         yield f".SS {_escaped(_usage(name, command))}"
         yield _escaped(_text(command.help))
         yield from _roff_options(command)
@@ -48,7 +48,7 @@ def roff(group: click.Group) -> Iterator[str]:
 
 def markdown(group: click.Group) -> Iterator[str]:
     """The reference of docs/cli.md."""
-    for name, command in sorted(group.commands.items()):
+    for name, command in _commands(group):
         yield f"### {name}\n\n`net-dhcp {_usage(name, command)}`\n\n{_text(command.help)}\n"
         if options := list(_options(command)):
             yield "| option | meaning |\n| --- | --- |"
@@ -65,6 +65,13 @@ def _root(context: click.Context) -> click.Group:
     return command
 
 
+def _commands(group: click.Group) -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        if command := group.get_command(context, name):
+            yield name, command
+
+
 def _text(text: str | None) -> str:
     return inspect.cleandoc(text or "").strip()
 
@@ -76,7 +83,7 @@ def _usage(name: str, command: click.Command) -> str:
 
 def _options(command: click.Command) -> Iterator[tuple[str, str]]:
     context = click.Context(command)
-    for parameter in command.get_params(context):
+    for parameter in (p for p in command.get_params(context) if isinstance(p, click.Option)):
         if (record := parameter.get_help_record(context)) and "--help" not in record[0]:
             yield record[0], record[1]
 

@@ -35,6 +35,11 @@ class Session:
             found = [plugin for plugin in found if plugin.id == self.client.path.parent.name] or found
         return self._choose(found)
 
+    def close(self) -> None:
+        """Ends the connection to the engine, if there is one."""
+        if "engine" in self.__dict__:
+            self.engine.close()
+
     def _socket(self) -> Path:
         """The engine is asked only if the sockets alone do not tell: its SDK takes longer than the question."""
         host = engine_host(self.target)

@@ -4,11 +4,13 @@ A plugin's socket is a file of this machine, so the engine has to be here, too. 
 directories of plugins: each lies beside its engine's socket, unless dockerd was told otherwise (--exec-root).
 """
 
+import json
 import os
 import socket
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -38,9 +40,7 @@ def engine_host(target: Target) -> str:
     context = target.context
     if context is None and (host := os.environ.get("DOCKER_HOST")):
         return host
-    context = context or os.environ.get("DOCKER_CONTEXT")
-    if context is None and not _configuration().exists():
-        return DEFAULT_HOST
+    context = context or os.environ.get("DOCKER_CONTEXT") or _current_context()
     return DEFAULT_HOST if context == DEFAULT_CONTEXT else _host_of(context)
 
 
@@ -76,22 +76,27 @@ def sockets(directory: Path) -> dict[str, Path]:
 
 def _configuration() -> Path:
     directory = os.environ.get("DOCKER_CONFIG")
-    return (Path(directory) if directory else Path.home() / ".docker") / "config.json"
+    return Path(directory) if directory else Path.home() / ".docker"
 
 
-def _host_of(context: str | None) -> str:
-    """The address in a context of the docker command; None is the one that is in use."""
-    from docker.context import ContextAPI
-    from docker.errors import DockerException
-
+def _current_context() -> str:
     try:
-        found = ContextAPI.get_context(context) if context else ContextAPI.get_current_context()
-    except (DockerException, OSError, ValueError, KeyError) as error:
-        raise NotFound(f"the context {context or 'in use'} cannot be read: {error}") from None
-    if found is None:
-        raise NotFound(f"there is no context {context!r}: `docker context ls` shows those that there are")
-    host = found.Host
-    return str(host) if host and not host.startswith("http+unix") else DEFAULT_HOST
+        found = json.loads((_configuration() / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return DEFAULT_CONTEXT  # docker has none, either
+    return str(found.get("currentContext") or DEFAULT_CONTEXT) if isinstance(found, dict) else DEFAULT_CONTEXT
+
+
+def _host_of(context: str) -> str:
+    """The engine's address in a context, from where the docker command keeps it."""
+    directory = sha256(context.encode()).hexdigest()
+    meta = _configuration() / "contexts" / "meta" / directory / "meta.json"
+    try:
+        return str(json.loads(meta.read_text(encoding="utf-8"))["Endpoints"]["docker"]["Host"])
+    except FileNotFoundError:
+        raise NotFound(f"there is no context {context!r}: `docker context ls` shows those that there are") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise NotFound(f"the context {context!r} cannot be read: {error}") from None
 
 
 def _is_loopback(name: str) -> bool:

@@ -9,6 +9,7 @@ from click.shell_completion import CompletionItem
 from cli.endpoints import rows
 from cli.errors import Failure
 from cli.session import Session
+from cli.where import Target
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -64,8 +65,11 @@ def _networks(context: click.Context, _: click.Parameter, incomplete: str) -> li
 
 def _known(context: click.Context) -> list[dict[str, Any]]:
     """A shell gets no error in the middle of a line."""
-    session = context.find_object(Session)
+    said = context.find_root().params
+    session = Session(Target(*(said.get(name) for name in ("host", "context", "plugin", "socket"))))
     try:
-        return rows(session.client) if session else []
+        return rows(session.client)
     except (Failure, KeyError):
         return []
+    finally:
+        session.close()

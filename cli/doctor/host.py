@@ -31,7 +31,7 @@ def of_engine(session: Session) -> Iterator[Finding]:
         raise
     except Failure as error:
         yield failed(
-            "engine", "engine-silent", error, "systemctl start docker; journalctl -u docker.service tells why not"
+            "engine", "engine-silent", error, "systemctl start docker; its reasons are in journalctl -u docker.service"
         )
         return
     version = str(info.get("ServerVersion"))

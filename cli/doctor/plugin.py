@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from cli import VERSION
 from cli.client import Json
 from cli.doctor.finding import Finding, Severity, failed
-from cli.errors import Failure, NotRoot
+from cli.errors import Failure, NotRoot, Unreachable
 from cli.session import Session
 
 ABOUT = "plugin"
@@ -33,6 +33,8 @@ def _silent(session: Session, error: Failure) -> Finding:
     """The engine knows why, if it answers."""
     try:
         plugin = session.installed
+    except Unreachable as reason:
+        return failed(ABOUT, "plugin-unknown", reason, "the engine first, or the choice that the message names")
     except Failure as reason:
         return failed(ABOUT, "plugin-missing", reason, NOT_INSTALLED)
     if not plugin.enabled:

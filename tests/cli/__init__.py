@@ -1,0 +1,1 @@
+"""The command, over a plugin and an engine that are played on unix sockets."""
