@@ -1,0 +1,64 @@
+"""The command as a person uses it: the file out of the plugin's image, as a plugin of the docker command."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.lab.build import PLUGIN
+from tests.lab.engine import Docker
+from tests.plugin.conftest import Run
+
+FILE = PLUGIN / "rootfs" / "usr" / "share" / "net-dhcp" / "docker-dhcp"
+Dhcp = Callable[..., str]
+
+
+@pytest.fixture
+def dhcp_command(docker: Docker, tmp_path: Path) -> Dhcp:
+    """What `docker dhcp` with these words prints."""
+    plugins = tmp_path / "config" / "cli-plugins"
+    plugins.mkdir(parents=True)
+    shutil.copy(FILE, plugins)
+    environment = {**os.environ, "DOCKER_CONFIG": str(tmp_path / "config")}
+
+    def call(*words: str, status: int = 0) -> str:
+        argv = docker.argv("dhcp", *words)
+        done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout
+
+    return call
+
+
+def test_as_a_person_would(dhcp_command: Dhcp, run: Run, network: str) -> None:
+    """Docker knows the command. It lists a container, finds it by its address, and names those that a boot mixes up;
+    the lines that it prints for one of them are taken by `docker run`, after which nothing is left to say."""
+    web, db = run("--restart=unless-stopped", name="web"), run("--restart=unless-stopped", name="db")
+    assert "Usage: docker dhcp ps" in dhcp_command("ps", "--help")
+
+    place = web.attachment(network)
+    rows = [json.loads(line) for line in dhcp_command("ps", "--format", "json").splitlines()]
+    assert {(row["container"], row["address"], row["mac"]) for row in rows} == {
+        (c.name, str(c.attachment(network).address), c.attachment(network).mac) for c in (web, db)
+    }
+    assert all(row["pss"] > 0 for row in rows)
+    assert place.address is not None
+    found = dhcp_command("inspect", str(place.address.ip))
+    assert place.mac in found
+    assert "first lease" in found
+
+    doctor = dhcp_command("doctor", status=7)
+    assert "nothing tells them apart: db, web" in doctor
+    assert "error" not in doctor
+    lines = dhcp_command("pin")
+    assert f"--mac-address {place.mac}" in lines
+
+    web.remove()
+    again = run("--restart=unless-stopped", f"--mac-address={place.mac}", name="web")
+    assert again.attachment(network).mac == place.mac
+    assert "No container has to be pinned" in dhcp_command("pin")
+    dhcp_command("doctor")
