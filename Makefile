@@ -21,7 +21,7 @@ BEFORE := build/plugin-before
 CLI := build/docker-dhcp
 CLI_SOURCES := $(shell find cli -mindepth 1 -name __pycache__ -prune -o -print) requirements-cli.lock
 SOURCES := $(shell find api supervisor workers -name __pycache__ -prune -o -print) $(CLI_SOURCES) \
-  Dockerfile .dockerignore config.json requirements.lock
+  Dockerfile .dockerignore config.json pyproject.toml requirements.lock
 
 .PHONY: help setup lock plugin cli install push lab lab-down demo lint check test test-kernels test-engines retest coverage bench soak docs site \
   release release-check release-start audit clean

@@ -2,34 +2,31 @@
 
 import logging
 import math
-import secrets
 import time
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 from supervisor.contract.errors import Conflict, Failed, InvalidRequest, NotFound, RequestError
 from supervisor.contract.messages import CreateNetwork, Done, IpamPool, Respond
 from supervisor.domain.options import parse_network_options, require_null_ipam
+from supervisor.driver.server_search import ServerSearch
 from supervisor.engine.checks import engine_findings, rootless
 from supervisor.engine.facts import Engine, NetworkSeen
 from supervisor.runtime.jobs import ask
 from supervisor.runtime.loop import Loop
 from supervisor.runtime.process_manager import ProcessManager
-from supervisor.state.bindings import local_mac
 from supervisor.state.records import Network
 from supervisor.state.store import Store
-from workers.contract.client_identity import VENDOR_CLASS, ClientIdentity
 from workers.contract.finding import Finding
 from workers.contract.link import LinkSpec, vlan_of
-from workers.contract.messages import EndpointSpec, Ipv6
+from workers.contract.messages import Ipv6
 from workers.diagnosis.checks import IPV6_OFF, diagnose
-from workers.endpoint.server_probe import ServerReport, probe_server
+from workers.endpoint.server_probe import ServerReport
 from workers.link.parent_report import ParentReport, probe_parent
 from workers.link.vlan_parent import retire_parent
 
 PROBE_DEADLINE_SECONDS = 5.0
-LINK_SECONDS = 3.0  # to make and remove one; with the longest search for a server it is less than the engine's 30 s
 REPORT_SECONDS = 30.0  # the watcher reports a network that the engine has made within this time
 LOOK_SECONDS = 15.0  # a look at the parents that is older than this is repeated
 SURE_SECONDS = 60.0  # a network is in each list that the engine begins this long after we accepted it
@@ -59,6 +56,7 @@ class Networks:
         self._engine = engine
         self._store = store
         self._mark = mark
+        self.server_search = ServerSearch(process_manager, loop, mark)
         self._networks: dict[str, Network] = {}
         self._since: dict[str, float] = {}  # `time.monotonic()`
         self._looks: dict[str, _Look] = {}
@@ -222,26 +220,15 @@ class Networks:
         return report.findings
 
     def _find_server(self, network: Network, look: _Look, respond: Respond) -> None:
-        """Has a job ask for a DHCP server, with a MAC address of its own."""
-        options, mac = network.options, local_mac(secrets.token_bytes(5))
-        vendor_class = options.vendor_class or VENDOR_CLASS
-        made = ClientIdentity.of_mac if options.link.has_own_mac else ClientIdentity.of_seed
-        client = replace(made(mac), vendor_class=vendor_class, user_class=options.user_class)
-        owner = (network.id, secrets.token_hex(32), options.link, mac, client)
-        spec = EndpointSpec(*owner, options.lease_timeout, mark=self._mark, ipv6=options.ipv6)
-
-        def answered(report: object | None) -> None:
-            if not isinstance(report, ServerReport) or report.error is not None:
-                self.retire(options.link.parent)
-            if not isinstance(report, ServerReport):
-                respond(Failed("option validate_dhcp: no server could be asked; the plugin's log says why"))
-            elif report.error is not None:
-                respond(Failed(f"option validate_dhcp: {report.error}"))
+        def answered(report: ServerReport | None) -> None:
+            if report is None or report.error is not None:
+                self.retire(network.options.link.parent)
+                why = "no server could be asked; the plugin's log says why" if report is None else report.error
+                respond(Failed(f"option validate_dhcp: {why}"))
             else:
                 self._accept(network, look, respond)
 
-        deadline = options.lease_timeout + LINK_SECONDS
-        ask(self._process_manager, self._loop, "nd-probe", probe_server, spec, deadline=deadline, answer=answered)
+        self.server_search.begin(network, answered)
 
     def _accept(self, network: Network, look: _Look, respond: Respond) -> None:
         try:

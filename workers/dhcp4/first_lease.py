@@ -151,8 +151,8 @@ class Exchange:
         return no_lease(self._spec, self._machine)
 
 
-def find_server(spec: EndpointSpec, packet_socket: PacketSocket) -> None:
-    """Returns when a server has offered a lease, for which this client does not ask. Raises NoLease, OSError."""
+def find_server(spec: EndpointSpec, packet_socket: PacketSocket) -> str:
+    """The first server that offers a lease, for which this client does not ask. Raises NoLease, OSError."""
     machine, deadline = machine_for(spec), boottime() + spec.lease_timeout
     while (now := boottime()) < deadline:
         due_at = machine.next_at or now
@@ -162,8 +162,9 @@ def find_server(spec: EndpointSpec, packet_socket: PacketSocket) -> None:
         else:
             ready([packet_socket.fileno()], min(due_at, deadline) - now)
         for answer in packet_socket.receive():
-            if any(isinstance(effect, Offered) for effect in machine.receive(answer, boottime())):
-                return
+            offered = any(isinstance(effect, Offered) for effect in machine.receive(answer, boottime()))
+            if offered and machine.candidate is not None:
+                return machine.candidate.source
     raise no_lease(spec, machine)
 
 

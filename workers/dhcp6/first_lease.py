@@ -279,8 +279,8 @@ class Exchange:
         return any(slaac_lease(router, self._identifier, 0.0) for router in self._routers.values())
 
 
-def find_server(spec: EndpointSpec, packet_socket: PacketSocket6) -> None:
-    """Returns when a server has answered a question that asks for no address. Raises NoLease, OSError."""
+def find_server(spec: EndpointSpec, packet_socket: PacketSocket6) -> str:
+    """The DUID of the first server that answers a question that asks for no address. Raises NoLease, OSError."""
     machine, deadline = machine_for(spec, boottime()), boottime() + spec.lease_timeout
     machine.inform(boottime())
     while (now := boottime()) < deadline:
@@ -292,7 +292,7 @@ def find_server(spec: EndpointSpec, packet_socket: PacketSocket6) -> None:
             ready([packet_socket.fileno()], min(due_at, deadline) - now)
         for answer in (message for message in packet_socket.receive() if isinstance(message, Answer)):
             if any(isinstance(effect, Configured) for effect in machine.receive(answer, boottime())):
-                return
+                return answer.server.hex(":")
     sent, parent = f"{machine.tally.informs} INFORMATION-REQUEST sent", spec.link.parent
     raise NoLease(
         f"no REPLY on {parent} in {spec.lease_timeout:g} s ({sent}): {causes.likely_cause(spec.link, ipv6=True)}"

@@ -1,4 +1,4 @@
-"""Asks whether a DHCP server answers on a network's parent, for `docker network create`.
+"""Asks whether a DHCP server answers on a network's parent, for `docker network create` and for operators.
 
 Leaves neither a lease nor a link behind. Must not know what follows from the report.
 """
@@ -19,25 +19,31 @@ from workers.netlink.operations import Netlink, NetlinkError
 
 @dataclass(frozen=True, slots=True)
 class ServerReport:
-    """The result: `error` says what was awaited and seen if no server has offered a lease."""
+    """The result: the server that has answered first, or what was awaited and seen if none did.
+
+    `server` is an address, or with DHCPv6 a DUID.
+    """
 
     error: str | None
+    family: Family = Family.IPV4
+    server: str | None = None
 
 
 def probe_server(spec: EndpointSpec, channel: Connection) -> None:
     """Asks as a container of this spec would, over a link made for that; sends a `ServerReport`."""
     spec = on_the_wire(spec)
-    link, error = link_of(spec), None
+    link, server, error = link_of(spec), None, None
+    family = Family.IPV4 if Family.IPV4 in spec.families else Family.IPV6  # a container starts with one address
     try:
         with Netlink() as netlink:
             link.make(netlink)
-        if Family.IPV4 in spec.families:  # a container starts with one address
+        if family is Family.IPV4:
             with PacketSocket(spec.container_link) as packet_socket:
-                dhcp4.find_server(spec, packet_socket)
+                server = dhcp4.find_server(spec, packet_socket)
         else:
             with PacketSocket6(spec.container_link, spec.mac) as packet_socket6:
-                dhcp6.find_server(spec, packet_socket6)
+                server = dhcp6.find_server(spec, packet_socket6)
     except (NetlinkError, NoLease, OSError) as failure:
         error = str(failure)
     discard(spec, link)
-    channel.send(ServerReport(error))
+    channel.send(ServerReport(error, family, server))

@@ -10,6 +10,7 @@ import pytest
 from supervisor.contract.errors import Conflict, Failed, InvalidRequest, NotFound, RequestError
 from supervisor.contract.messages import Answer, CreateNetwork, Done, IpamPool
 from supervisor.driver import networks as module
+from supervisor.driver import server_search
 from supervisor.driver.networks import Networks
 from supervisor.engine import checks
 from supervisor.engine.facts import Engine, EngineConnected, EngineLost, Fact, NetworkSeen, NetworksListed
@@ -181,7 +182,7 @@ def test_validated(context: PlayedEngine, monkeypatch: pytest.MonkeyPatch, error
             raise RuntimeError("a bug of ours")
         channel.send(ServerReport(error))
 
-    monkeypatch.setattr(module, "probe_server", probe)
+    monkeypatch.setattr(server_search, "probe_server", probe)
     options = {"bridge": "br0", "lease_timeout": "2s", "vendor_class": "phones"}
     answer = context.create("n1", validate_dhcp="true", **options)
     assert (answer == Done(), len(context.networks)) == ((True, 1) if text is None else (False, 0))
