@@ -26,6 +26,7 @@ from supervisor.contract.messages import (
     HintView,
     Ipv6View,
     LeaseView,
+    NetworkProbed,
     NetworkView,
     Readiness,
     WorkerList,
@@ -37,6 +38,7 @@ View = (
     | Ipv6View
     | EventView
     | LeaseView
+    | NetworkProbed
     | NetworkView
     | WorkerView
     | Cost

@@ -25,11 +25,15 @@ class Wanted:
     kind: str | None = None
     since: datetime | None = None
 
+    @property
+    def asked(self) -> dict[str, str | None]:
+        """What the plugin chooses by."""
+        return {"container": self.container, "endpoint": self.endpoint_id}
+
     def has(self, event: Event) -> bool:
-        """Whether it is one of them."""
-        told = self.container in (None, event["container"]) and self.kind in (None, event["kind"])
-        told = told and self.network in (None, event["network"], event["network_id"])
-        return told and self.endpoint_id in (None, event["endpoint_id"]) and self._is_late(event)
+        """Whether it is one of those that the plugin has sent."""
+        of_network = self.network in (None, event["network"], event["network_id"])
+        return of_network and self.kind in (None, event["kind"]) and self._is_late(event)
 
     def _is_late(self, event: Event) -> bool:
         at = time_of(event["time"])
@@ -38,7 +42,7 @@ class Wanted:
 
 def past(client: Client, wanted: Wanted, last: int | None = None) -> list[Event]:
     """Those that the plugin keeps, the oldest first; of them the `last` ones. It is read to its end as it comes."""
-    return list(deque((event for event in _kept(client) if wanted.has(event)), last))
+    return list(deque((event for event in _kept(client, wanted) if wanted.has(event)), last))
 
 
 def follow(client: Client, wanted: Wanted, tell: Callable[[str], None], after: int | None = None) -> Iterator[Event]:
@@ -49,7 +53,7 @@ def follow(client: Client, wanted: Wanted, tell: Callable[[str], None], after: i
     is_away = False
     while True:
         try:
-            for event in _coming(client, after):
+            for event in _coming(client, wanted, after):
                 is_away, after = False, event["id"]
                 if wanted.has(event):
                     yield event
@@ -64,16 +68,16 @@ def follow(client: Client, wanted: Wanted, tell: Callable[[str], None], after: i
         time.sleep(AGAIN_SECONDS)
 
 
-def _coming(client: Client, after: int | None) -> Iterator[Event]:
+def _coming(client: Client, wanted: Wanted, after: int | None) -> Iterator[Event]:
     """One stream, up to the plugin's last words."""
-    for event in client.lines("/v1/events", follow="true", since=after):
+    for event in client.lines("/v1/events", follow="true", since=after, **wanted.asked):
         if "Err" in event:
             return
         yield event
 
 
-def _kept(client: Client) -> Iterator[Event]:
-    for event in client.lines("/v1/events"):
+def _kept(client: Client, wanted: Wanted) -> Iterator[Event]:
+    for event in client.lines("/v1/events", **wanted.asked):
         if "Err" in event:
             raise Unreachable(str(event["Err"]))
         yield event

@@ -5,24 +5,23 @@ from typing import Any
 
 from cli.client import Json, segment
 from cli.doctor.finding import Finding, Severity, failed, severity_of
-from cli.errors import Failure, TooOld
+from cli.errors import Failure
 from cli.session import Session
 
 
 def of_networks(session: Session, only: str | None, *, probe: bool) -> Iterator[Finding]:
     """Of all networks, or of the one with this name."""
     try:
-        known, seen = _known(session), _seen(session)
+        known, checks = _known(session), _checks(session, only)
     except Failure as error:
         yield failed("networks", "networks", error)
         return
-    yield from _lost(known, seen, only)
+    yield from _lost(known, _seen(session), only)
     names = sorted(name for name in known.values() if only in (None, name))
     if not names:
         yield Finding(
             "networks", "no-network", Severity.HINT, "there is none yet", "docker network create, as in the README"
         )
-    checks = _checks(session, only)
     for name in names:
         found = [
             Finding(name, c["id"], severity_of(c["severity"]), c["found"], c["remedy"]) for c in checks.get(name, [])
@@ -34,10 +33,7 @@ def of_networks(session: Session, only: str | None, *, probe: bool) -> Iterator[
 
 def _known(session: Session) -> dict[str, str]:
     """The plugin's networks: names by id."""
-    try:
-        listed = session.client.get("/v1/networks")["networks"]
-    except TooOld:  # it names those with endpoints only
-        listed = session.client.get("/v1/endpoints")["endpoints"]
+    listed = session.client.get("/v1/networks")["networks"]
     return {n["network_id"]: n["network"] or n["network_id"][:12] for n in listed}
 
 
@@ -52,17 +48,14 @@ def _seen(session: Session) -> list[dict[str, Any]]:
 def _lost(known: dict[str, str], seen: list[dict[str, Any]], only: str | None) -> Iterator[Finding]:
     for network in seen:
         name = network["Name"]
-        if network["Id"] not in known and only in (None, name) and known:
+        if network["Id"] not in known and only in (None, name):
             found = "the engine has this network, and the plugin does not know it"
             yield Finding(name, "network-lost", Severity.ERROR, found, f"docker network rm {name}, and make it again")
 
 
 def _checks(session: Session, only: str | None) -> dict[str, list[Json]]:
     """The plugin's own, by network."""
-    try:
-        found = session.client.get("/v1/checks", network=only)["checks"]
-    except TooOld:
-        found = session.client.health()["hints"]
+    found = session.client.get("/v1/checks", network=only)["checks"]
     return {name: [c for c in found if c["network"] == name] for name in {c["network"] for c in found}}
 
 
@@ -70,13 +63,10 @@ def _probed(session: Session, name: str) -> Finding:
     """Whether a server offers an address."""
     try:
         answer = session.client.post(f"/v1/networks/{segment(name)}/probe")
-    except TooOld:
-        return Finding(name, "not-probed", Severity.HINT, "this version of the plugin cannot ask for an offer")
     except Failure as error:
         return failed(name, "not-probed", error)
     if answer["error"]:
         return Finding(
             name, "no-offer", Severity.ERROR, str(answer["error"]), "the findings above, or the server's log"
         )
-    servers = ", ".join(str(a["server"]) for a in answer["answers"])
-    return Finding(name, "offer", Severity.OK, f"offers come from {servers}; the question has left no lease")
+    return Finding(name, "offer", Severity.OK, f"{answer['server']} offers leases; the question has left none")

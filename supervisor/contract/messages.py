@@ -156,6 +156,13 @@ class GetChecks:
 
 
 @dataclass(frozen=True, slots=True)
+class ProbeNetwork:
+    """Does a DHCP server serve the LAN of the network with this name or id? Asked as a container would ask."""
+
+    network: str
+
+
+@dataclass(frozen=True, slots=True)
 class ListNetworks:
     """A page of the networks whose ids follow `after`. A page that is not full is the last one."""
 
@@ -187,7 +194,7 @@ class GetMetrics:
 
 
 ListQuestion = ListEndpoints | ListNetworks | ListEvents | ListLeases | ListWorkers  # their answers are long
-Question = GetHealth | GetReadiness | GetMetrics | GetEndpoint | GetChecks | ListQuestion
+Question = GetHealth | GetReadiness | GetMetrics | GetEndpoint | GetChecks | ProbeNetwork | ListQuestion
 
 # What operators may change, over the plugin's own socket alone.
 
@@ -318,6 +325,18 @@ class CheckList:
     """What was found, of all networks that were asked for."""
 
     checks: tuple[HintView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkProbed:
+    """`server` has answered first: an address, or with the family ipv6 a DUID. `error` is why none did."""
+
+    network_id: str
+    network: str | None
+    parent: str
+    family: str
+    server: str | None
+    error: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -517,7 +536,7 @@ class Metrics:
 
 EngineAnswer = Done | EndpointCreated | Joined | OperValues
 ListAnswer = EndpointList | NetworkList | EventList | LeaseList | WorkerList
-Answer = EngineAnswer | Health | Readiness | Metrics | EndpointView | Forgotten | CheckList | ListAnswer
+Answer = EngineAnswer | Health | Readiness | Metrics | EndpointView | Forgotten | CheckList | NetworkProbed | ListAnswer
 
 
 @dataclass(frozen=True, slots=True)

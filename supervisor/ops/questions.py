@@ -28,6 +28,7 @@ from supervisor.contract.messages import (
     ListWorkers,
     Metrics,
     NetworkList,
+    ProbeNetwork,
     Readiness,
     Respond,
     WorkerList,
@@ -43,6 +44,7 @@ from supervisor.endpoint.endpoint import Endpoint
 from supervisor.engine.facts import Engine
 from supervisor.ops.history import History
 from supervisor.ops.metrics import Scene
+from supervisor.ops.probing import Probing
 from supervisor.ops.tcp import OpsTcp
 from supervisor.ops.views import (
     matches,
@@ -113,6 +115,7 @@ class Questions:
             GetMetrics: self._metrics,
             GetEndpoint: self._endpoint,
             GetChecks: self._checks,
+            ProbeNetwork: Probing(networks, engine).probe,
             ListEndpoints: self._list_endpoints,
             ListNetworks: self._list_networks,
             ListWorkers: self._list_workers,

@@ -11,6 +11,7 @@ from falcon.testing import Result, create_environ
 
 from api import ops
 from api.asking import DEADLINE_SECONDS
+from supervisor.contract.client import CALL_DEADLINE_SECONDS
 from supervisor.contract.errors import NotFound, Unavailable
 from supervisor.contract.messages import (
     Answer,
@@ -27,6 +28,8 @@ from supervisor.contract.messages import (
     ListEndpoints,
     ListEvents,
     ListWorkers,
+    NetworkProbed,
+    ProbeNetwork,
     WorkerList,
     WorkerView,
 )
@@ -355,3 +358,23 @@ def test_as_many_as_may_be(path: str) -> None:
     for body in begun[:2]:
         body.close()
     assert [http.simulate_get(path).status_code for _ in range(3)] == [200] * 3
+
+
+def test_probe() -> None:
+    """A LAN is asked by POST, with the engine's patience; that no server has answered is an answer."""
+    probed = NetworkProbed("n" * 64, "lan", "br0", "ipv4", None, "no DHCPOFFER on br0 in 10 s")
+    client = FakeClient(lambda _body: probed)
+    result = http_over(client).simulate_post("/v1/networks/lan/probe")
+    assert client.calls == [(ProbeNetwork("lan"), CALL_DEADLINE_SECONDS)]
+    assert (result.status_code, result.json) == (
+        200,
+        {
+            "network_id": "n" * 64,
+            "network": "lan",
+            "parent": "br0",
+            "family": "ipv4",
+            "server": None,
+            "error": "no DHCPOFFER on br0 in 10 s",
+        },
+    )
+    assert http_over(client).simulate_get("/v1/networks/lan/probe").status_code == 405

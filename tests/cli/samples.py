@@ -84,7 +84,9 @@ def plugin() -> dict[str, Any]:
         "GET /v1/events": [event(1, "bound"), event(2, "renewed")],
         "POST /v1/networks/lan/probe": {
             "network": "lan",
-            "answers": [{"family": "ipv4", "server": "192.168.77.1", "offered": None}],
+            "parent": "br-lan",
+            "family": "ipv4",
+            "server": "192.168.77.1",
             "error": None,
         },
     }

@@ -26,7 +26,7 @@ def test_all_is_well(host: Host) -> None:
     result = host.run("doctor")
     assert result.exit_code == 0, result.output
     assert all(line.startswith("ok ") for line in result.output.splitlines())
-    assert "offers come from 192.168.77.1" in result.output
+    assert "192.168.77.1 offers leases" in result.output
     assert host.run("doctor", "--quiet").output == ""
 
 
@@ -88,7 +88,7 @@ ANOTHER = {"Id": "f" * 64, "Name": "lost", "Driver": samples.PLUGIN}
             "warning",
             "iptables",
         ),
-        (_answer(PROBE, error="no DHCP server answered", answers=[]), "no-offer", "error", "log"),
+        (_answer(PROBE, error="no DHCP server answered", server=None), "no-offer", "error", "log"),
         (
             _engine("GET /networks", [*samples.engine()["GET /networks"], ANOTHER]),
             "network-lost",
@@ -134,13 +134,10 @@ def test_one_network(host: Host) -> None:
 
 
 def test_older_plugin(host: Host) -> None:
-    """One that has neither checks nor probe is asked for what it has: its health's hints."""
-    for what in ("GET /v1/checks", "GET /v1/networks", PROBE):
-        del host.plugin.answers[what]
-    host.plugin.answers["GET /healthz"] = samples.health(hints=[CHECK])
-    result = host.run("doctor", "--format", "{{.id}}")
-    assert "firewall-ip" in result.output.splitlines()
-    assert "not-probed" in result.output.splitlines()
+    """What it cannot be asked for is said, and the rest is looked at."""
+    del host.plugin.answers["GET /v1/checks"]
+    result = host.run("doctor", "--format", "{{.id}}: {{.found}}")
+    assert "networks: the plugin does not know GET /v1/checks" in result.output
     assert result.exit_code == 1
 
 
