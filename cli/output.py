@@ -10,10 +10,11 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from cli.errors import Unreachable
 from cli.inert import inert
 
 if TYPE_CHECKING:
@@ -80,24 +81,37 @@ def table(rows: Sequence[Row], columns: Sequence[Column]) -> "RenderableType":
 
 
 def watch(draw: Callable[[], None], render: Callable[[], "RenderableType"] | None, seconds: float) -> None:
-    """Shows it again and again until it is interrupted: in place on a terminal, else one after the other."""
+    """Shows it again and again until it is interrupted: in place on a terminal, else one after the other.
+
+    A plugin that goes away later, as for an upgrade, is waited for.
+    """
     try:
-        if render is None or not sys.stdout.isatty():
-            while True:
+        if render is not None and sys.stdout.isatty():
+            _live(render, seconds)
+        draw()
+        while True:
+            time.sleep(seconds)
+            try:
                 draw()
-                time.sleep(seconds)
-        _live(render, seconds)
+            except Unreachable as error:
+                error.show()
     except KeyboardInterrupt:
         return
 
 
-def _live(render: Callable[[], "RenderableType"], seconds: float) -> None:
+def _live(render: Callable[[], "RenderableType"], seconds: float) -> NoReturn:
     from rich.live import Live
+    from rich.text import Text
 
-    with Live(render(), console=console(), auto_refresh=False, screen=True, vertical_overflow="crop") as live:
+    shown = render()
+    with Live(shown, console=console(), auto_refresh=False, screen=True, vertical_overflow="crop") as live:
         while True:
-            live.update(render(), refresh=True)
+            live.update(shown, refresh=True)
             time.sleep(seconds)
+            try:
+                shown = render()
+            except Unreachable as error:
+                shown = Text(inert(error.message), STYLES["error"])
 
 
 def _aligned(template: str, rows: Sequence[Row]) -> list[str]:

@@ -60,6 +60,6 @@ def _print(finding: Finding, form: str) -> None:
     from rich.text import Text
 
     line = Text.assemble((f"{finding.severity:8}", STYLES[finding.severity]), " ", (inert(finding.about), "bold"), ": ")
-    console().print(line.append(inert(finding.found)))
+    console().print(line.append(inert(finding.found)), soft_wrap=True)  # a command that is copied has no line breaks
     if finding.remedy:
-        console().print(Text(f"         mend it: {inert(finding.remedy)}"))
+        console().print(Text(f"         mend it: {inert(finding.remedy)}"), soft_wrap=True)

@@ -48,12 +48,18 @@ def inspect(session: Session, name: str, network: str | None, count: int, form: 
     """
     found = endpoints.meant(endpoints.rows(session.client, costs=True, network=network), name)
     for row in found:
-        wanted = Wanted(endpoint_id=row["endpoint_id"])
-        row["events"] = past(session.client, wanted, count) if count else []
+        row["events"] = past(session.client, _story(row), count) if count else []
         if form:
             click.echo("\n".join(lines([row], form)))
         else:
             _print(row)
+
+
+def _story(row: Row) -> Wanted:
+    """Of the container on this network, over all of its starts; each start has an endpoint of its own."""
+    if row["container"] is None:
+        return Wanted(endpoint_id=row["endpoint_id"])
+    return Wanted(container=row["container"], network=row["network_id"])
 
 
 def _print(row: Row) -> None:

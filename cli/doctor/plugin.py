@@ -7,6 +7,7 @@ from cli.client import Json
 from cli.doctor.finding import Finding, Severity, failed
 from cli.errors import Failure, NotRoot, Unreachable
 from cli.session import Session
+from cli.words import duration
 
 ABOUT = "plugin"
 NOT_INSTALLED = "docker plugin install --alias net-dhcp REGISTRY/net-dhcp"
@@ -21,11 +22,9 @@ def of_plugin(session: Session) -> Iterator[Finding]:
     except Failure as error:
         yield _silent(session, error)
         return
-    seconds = int(health["uptime"])
-    found = (
-        f"it answers at {session.client.path}, with {health['endpoints']} endpoints on {health['networks']} networks"
-    )
-    yield Finding(ABOUT, "plugin", Severity.OK, f"{found}, and has run for {seconds} s")
+    seconds = health["uptime"]
+    found = f"it answers at {session.client.path}, networks: {health['networks']}, endpoints: {health['endpoints']}"
+    yield Finding(ABOUT, "plugin", Severity.OK, f"{found}, started {duration(seconds)} ago")
     yield from _of_health(health)
 
 

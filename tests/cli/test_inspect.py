@@ -58,7 +58,7 @@ def test_everything_with_the_time_line(host: Host) -> None:
         assert name.replace("_", " ") in output
     assert "bound it was" in output
     assert "renewed it was" in output
-    assert ("GET /v1/events", {"endpoint": samples.ENDPOINT_ID}, None) in host.plugin.asked
+    assert ("GET /v1/events", {"container": "web"}, None) in host.plugin.asked
     found = json.loads(host.run("inspect", "web", "--events", "1", "--format", "json").output)
     assert [event["id"] for event in found["events"]] == [3]
 

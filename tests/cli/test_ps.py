@@ -94,3 +94,31 @@ def test_without_lease(host: Host) -> None:
 def test_durations(seconds: float, text: str) -> None:
     """Two units are enough for a person."""
     assert words.duration(seconds) == text
+
+
+def test_watched(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One table after the other where there is no terminal; a plugin that is away meanwhile ends nothing."""
+    looks = 0
+
+    def answer(_query: object, _body: object) -> object:
+        nonlocal looks
+        looks += 1
+        if looks == 2:
+            host.plugin.path.rename(host.plugin.path.with_name("away"))
+        return {"endpoints": [samples.endpoint(container=f"look{looks}")]}
+
+    def pause(_: float) -> None:
+        if looks >= 3:
+            raise KeyboardInterrupt
+        away = host.plugin.path.with_name("away")
+        if looks == 2 and away.exists() and host.plugin.asked[-1][0] != "away":
+            host.plugin.asked.append(("away", {}, None))  # one look finds nobody
+        elif away.exists():
+            away.rename(host.plugin.path)
+
+    host.plugin.answers["GET /v1/endpoints"] = answer
+    monkeypatch.setattr("cli.output.time.sleep", pause)
+    result = host.run("ps", "-w", "-q", "--interval", "1")
+    assert result.exit_code == 0
+    assert result.stdout == 3 * (samples.CONTAINER_ID + "\n")
+    assert result.stderr.count("no answer from the plugin") == 1
