@@ -14,8 +14,7 @@ COPY LICENSE build/host* ./
 
 RUN export DEBIAN_FRONTEND=noninteractive; \
     if [ -e apt.conf ]; then cp apt.conf /etc/apt/apt.conf.d/99host; fi; \
-    apt-get update -q && apt-get install -q -y --no-install-recommends busybox python3 python3-pip \
-      python3-setuptools
+    apt-get update -q && apt-get install -q -y --no-install-recommends busybox python3 python3-pip
 
 # Python as /usr/bin/python3 and its library, without what a plugin has no use for: test suites, editors, installers,
 # terminal and GUI modules, compression, and OpenSSL: nobody speaks TLS, and Python has hashes of its own.
@@ -59,15 +58,11 @@ RUN if [ -e pip.conf ]; then export PIP_CONFIG_FILE=/build/pip.conf; fi; \
 COPY cli cli
 RUN mkdir -p /rootfs/usr/share/net-dhcp && python3 -m cli.onefile cli-libraries /rootfs/usr/share/net-dhcp/docker-dhcp
 
-# The plugin is what is left of our own packages, with their name and version, and without the command's entry point.
-COPY pyproject.toml ./
 COPY api api
 COPY supervisor supervisor
 COPY workers workers
-RUN set -eu; rm -r cli cli-libraries; site=$(echo /rootfs/usr/local/lib/python3*/dist-packages); \
-    python3 -m pip install --quiet --no-cache-dir --no-compile --no-index --no-build-isolation --no-deps \
-      --root-user-action ignore --target /build/ours .; \
-    rm -r ours/bin; cp -a ours/. "$site"; \
+RUN set -eu; site=$(echo /rootfs/usr/local/lib/python3*/dist-packages); \
+    cp -a api supervisor workers "$site"; \
     python3 -P -m compileall -q -o 2 --invalidation-mode unchecked-hash -s /rootfs \
       "$site/api" "$site/supervisor" "$site/workers"
 

@@ -21,7 +21,7 @@ BEFORE := build/plugin-before
 CLI := build/docker-dhcp
 CLI_SOURCES := $(shell find cli -mindepth 1 -name __pycache__ -prune -o -print) requirements-cli.lock
 SOURCES := $(shell find api supervisor workers -name __pycache__ -prune -o -print) $(CLI_SOURCES) \
-  Dockerfile .dockerignore config.json pyproject.toml requirements.lock
+  Dockerfile .dockerignore config.json requirements.lock
 
 .PHONY: help setup lock plugin cli install push lab lab-down demo lint check test test-kernels test-engines retest coverage bench soak docs site \
   release release-check release-start audit clean
@@ -163,7 +163,7 @@ audit: $(TOOLS) ## known vulnerabilities of what ships (asks pypi.org); workflow
 	@schemas=$$(echo $(CURDIR)/$(TOOLS)/lib/python3*/site-packages/cyclonedx/schema/_res); \
 	  for list in build/release/*.cdx.json; do [ ! -e "$$list" ] || $(TOOLS)/bin/check-jsonschema "$$list" \
 	    --schemafile "$$schemas/bom-1.6.SNAPSHOT.schema.json" --base-uri "file://$$schemas/"; done
-	@$(TOOLS)/bin/pip-audit --strict --require-hashes --disable-pip -r requirements.lock
+	@$(TOOLS)/bin/pip-audit --strict --require-hashes --disable-pip -r requirements.lock -r requirements-cli.lock
 
 # What rich formats Markdown and programs with, which the command does not print.
 UNUSED := pygments markdown-it-py mdurl
