@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.lab.build import PLUGIN
+from tests.lab.command import run as run_command
 from tests.lab.engine import Docker
 from tests.lab.lab import Lab
 from tests.lab.network import BRIDGE, SERVER
+from tests.lab.plugin import Plugin
 from tests.plugin.conftest import Run
 
 FILE = PLUGIN / "rootfs" / "usr" / "share" / "net-dhcp" / "docker-dhcp"
@@ -21,11 +22,14 @@ Dhcp = Callable[..., str]
 
 
 @pytest.fixture
-def dhcp_command(docker: Docker, tmp_path: Path) -> Dhcp:
-    """What `docker dhcp` with these words prints."""
-    plugins = tmp_path / "config" / "cli-plugins"
-    plugins.mkdir(parents=True)
-    shutil.copy(FILE, plugins)
+def dhcp_command(docker: Docker, lab: Lab, plugin: Plugin, tmp_path: Path) -> Dhcp:
+    """What `docker dhcp` with these words prints; installed as the README has it, but for the directory."""
+    file = tmp_path / "config" / "cli-plugins" / "docker-dhcp"
+    source = f"/run/docker/plugins/{plugin.id}/net-dhcp.sock"
+    fetch = ("curl", "-sf", "--unix-socket", source, "--create-dirs", "-o", str(file), "http://plugin/cli")
+    run_command(*lab.engine.inside(*fetch))
+    assert file.read_bytes() == FILE.read_bytes()
+    file.chmod(0o755)
     environment = {**os.environ, "DOCKER_CONFIG": str(tmp_path / "config")}
 
     def call(*words: str, status: int = 0) -> str:
