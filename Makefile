@@ -55,7 +55,7 @@ plugin: $(PLUGIN) ## build/plugin/{config.json,rootfs}, as `docker plugin create
 build/cli-libraries: requirements-cli.lock
 	@$(LAB) setup
 	@rm -rf $@ $@.new
-	@$(PYTHON) -m pip install --quiet --no-compile --no-deps --require-hashes --target $@.new \
+	@$(PYTHON) -m pip install --quiet --quiet --root-user-action ignore --no-compile --no-deps --require-hashes --target $@.new \
 	  --platform any --implementation py --abi none --only-binary :all: -r requirements-cli.lock
 	@mv $@.new $@ && touch $@
 

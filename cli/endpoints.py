@@ -30,6 +30,12 @@ def name_of(endpoint: Row) -> str:
     return "(host)" if endpoint["endpoint_id"] == endpoint["network_id"] else endpoint["endpoint_id"][:SHORT]
 
 
+def addresses_of(endpoint: Row) -> str:
+    """Of both families."""
+    ipv6 = endpoint.get("ipv6") or {}
+    return ", ".join(found for found in (endpoint.get("address"), ipv6.get("address")) if found)
+
+
 def meant(found: Iterable[Row], word: str) -> list[Row]:
     """Those that a person calls so: by a name, address, MAC address, or the beginning of an id. Raises NotFound."""
     known = list(found)
@@ -52,10 +58,9 @@ def only(client: Client, word: str, network: str | None = None) -> Row:
 
 def _more(endpoint: Row) -> Row:
     ipv6 = endpoint["ipv6"] or {}
-    addresses = [found for found in (endpoint["address"], ipv6.get("address")) if found]
     return {
         "name": name_of(endpoint),
-        "addresses": ", ".join(addresses),
+        "addresses": addresses_of(endpoint),
         "state": endpoint["lease_state"] or ipv6.get("lease_state") or endpoint["phase"],
         "expires_in": until(endpoint["expires"] or ipv6.get("expires")),
         "renewed_ago": until(endpoint["renewed"] or ipv6.get("renewed")),

@@ -21,7 +21,7 @@ from cli.words import until
 @pass_session
 def renew(session: Session, name: str, network: str | None) -> None:
     """Have a container's lease renewed now, as it would be at half of its life."""
-    _ask(session, name, network, "renew")
+    _ask(session, name, network, "renew", "renewed")
 
 
 @click.command(
@@ -41,7 +41,7 @@ def release(session: Session, name: str, network: str | None, yes: bool) -> None
     """
     if not yes:
         click.confirm(f"{inert(name)} may have another address then. Release its lease?", abort=True)
-    _ask(session, name, network, "release")
+    _ask(session, name, network, "release", "released")
 
 
 @click.command(
@@ -61,10 +61,11 @@ def forget(session: Session, name: str) -> None:
     click.echo(f"{inert(name)}: forgotten")
 
 
-def _ask(session: Session, name: str, network: str | None, what: str) -> None:
+def _ask(session: Session, name: str, network: str | None, what: str, done: str) -> None:
     row = endpoints.only(session.client, name, network)
-    answer = session.client.post(f"/v1/endpoints/{segment(row['endpoint_id'])}/{what}")
-    address = inert(answer.get("address") or row["addresses"])
-    click.echo(
-        f"{inert(row['name'])}: {what} asked for; it has {address}, which expires in {until(answer.get('expires'))}"
-    )
+    after = session.client.post(f"/v1/endpoints/{segment(row['endpoint_id'])}/{what}")
+    lease = after if after.get("address") else after.get("ipv6") or {}
+    had, has = row["addresses"], endpoints.addresses_of(after)
+    changed = "" if had == has else f", and had {inert(had)}"
+    expires = f"expires in {until(lease['expires'])}" if lease.get("expires") else "never expires"
+    click.echo(f"{inert(row['name'])}: {done}; it has {inert(has)}{changed}; the lease {expires}")

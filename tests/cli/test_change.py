@@ -29,10 +29,13 @@ def test_renew(host: Host) -> None:
 
 def test_release_asks_before(host: Host) -> None:
     """A container may lose its address, so nothing is asked for without a yes."""
-    host.plugin.answers[f"POST {ENDPOINT}/release"] = samples.endpoint()
+    host.plugin.answers[f"POST {ENDPOINT}/release"] = samples.endpoint(address="192.168.77.9/24", expires=None)
     assert host.run("release", "web", typed="n\n").exit_code == 1
     assert host.plugin.questions("POST") == []
-    assert host.run("release", "web", typed="y\n").exit_code == 0
+    result = host.run("release", "web", typed="y\n")
+    assert result.output.endswith(
+        "released; it has 192.168.77.9/24, and had 192.168.77.161/24; the lease never expires\n"
+    )
     assert host.run("release", "--yes", "web").exit_code == 0
     assert len(host.plugin.questions("POST")) == 2
 
