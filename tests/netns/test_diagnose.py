@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.network import BRIDGE
-from tests.netns.lan import SPEC, create_pair, run
+from tests.netns.lan import SPEC, create_pair, run, shell
 from workers.contract.finding import Severity
 from workers.contract.link import LinkKind, LinkSpec
 from workers.diagnosis.causes import likely_cause, others_answered
@@ -167,6 +167,43 @@ def test_cause_at_a_card(trouble: str, found: str, words: str) -> None:
 
     assert ids(CARD) == [found]
     assert words in likely_cause(CARD)
+
+
+def test_way_back() -> None:
+    """A strict rp_filter is a trouble only of a host that is in the subnet by another interface, too."""
+    for name, value in (("all", 0), (BRIDGE, 1)):
+        shell(f"echo {value} > /proc/sys/net/ipv4/conf/{name}/rp_filter")
+    run(f"ip addr add 192.0.2.1/24 dev {BRIDGE}")
+    assert ids() == []
+    run("ip addr add 192.0.2.2/24 dev up1")
+
+    assert ids() == ["rp-filter"]
+    assert f"by up1, so that a DHCP server on this host may not hear renewals: `sysctl -w net.ipv4.conf.{BRIDGE}." in (
+        likely_cause(LINK)
+    )
+    shell("echo 2 > /proc/sys/net/ipv4/conf/all/rp_filter")
+    assert ids() == []
+
+
+@pytest.mark.parametrize(
+    ("context", "words"),
+    [
+        ("docker-default (enforce)\n", "AppArmor confines this plugin to the profile docker-default: `journalctl -k"),
+        ("system_u:system_r:container_t:s0:c1,c2\0", "SELinux confines this plugin to the type container_t: `ausearch"),
+        ("docker-default (complain)\n", None),
+        ("unconfined\n", None),
+        ("system_u:system_r:spc_t:s0", None),
+    ],
+)
+def test_confined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, context: str, words: str | None) -> None:
+    """A policy that confines the plugin is a hint where nothing is found, and is none where it forbids nothing."""
+    monkeypatch.setattr("workers.diagnosis.confinement.CONTEXT", tmp_path / "current")
+    (tmp_path / "current").write_text(context)
+
+    assert likely_cause(LINK).startswith(words or NO_CAUSE)
+    assert ids() == []
+    run(f"ip link set {BRIDGE} down")
+    assert "confines" not in likely_cause(LINK)
 
 
 def test_wireless_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from workers.contract.finding import GRAVITY, Check, Finding, Severity
 from workers.contract.link import LinkSpec
 from workers.diagnosis.checks import diagnose
+from workers.diagnosis.confinement import CONFINED, confinement
 from workers.diagnosis.hypervisor import VIRTUAL_SWITCH, port_security
 
 MOST = 3  # findings in an error: the first one is the likeliest, and an error must stay readable
@@ -17,7 +18,7 @@ NO_ROUTER = Check("no-router", Severity.WARNING)
 NO_DHCPV6 = Check("no-dhcpv6", Severity.ERROR)
 NOT_MANAGED = Check("not-managed", Severity.ERROR)
 NO_PREFIX = Check("no-prefix", Severity.ERROR)
-WIRE = (OTHERS_ANSWERED, NO_ROUTER, NO_DHCPV6, NOT_MANAGED, NO_PREFIX, VIRTUAL_SWITCH, NO_CAUSE)
+WIRE = (OTHERS_ANSWERED, NO_ROUTER, NO_DHCPV6, NOT_MANAGED, NO_PREFIX, CONFINED, VIRTUAL_SWITCH, NO_CAUSE)
 
 
 def likely_cause(spec: LinkSpec, *, ipv6: bool = False, seen: Iterable[Finding] = ()) -> str:
@@ -25,6 +26,8 @@ def likely_cause(spec: LinkSpec, *, ipv6: bool = False, seen: Iterable[Finding] 
     of_host = diagnose(spec, ipv6=ipv6)
     found = sorted((*of_host, *seen), key=lambda finding: GRAVITY.index(finding.severity))
     if not of_host and not any(finding.severity is Severity.ERROR for finding in found):
+        confined = confinement()
+        found += [confined] if confined else []
         found.append(port_security() or nothing_found())
     return "; ".join(map(str, found[:MOST]))
 

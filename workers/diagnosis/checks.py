@@ -19,19 +19,25 @@ from workers.netlink.rtnetlink import Bridge, Link
 CALL_IPTABLES = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 CALL_IP6TABLES = Path("/proc/sys/net/bridge/bridge-nf-call-ip6tables")
 IPV6 = Path("/proc/sys/net/ipv6")
+IPV4_SETTINGS = Path("/proc/sys/net/ipv4/conf")
+STRICT = 1  # of rp_filter (RFC 3704); 2 is loose
 
 Words = Iterator[tuple[str, str]]  # what was found, and the remedy
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """The part of the host that the checks look at. `bridge`, `ports` and `vlans` are empty for a card."""
+    """The part of the host that the checks look at. `bridge`, `ports` and `vlans` are empty for a card.
+
+    `rivals` are other interfaces of the host that are in the parent's subnet.
+    """
 
     parent: Link
     wants_ipv6: bool
     bridge: Bridge | None = None
     ports: tuple[Link, ...] = ()
     vlans: dict[int, frozenset[int]] | None = None
+    rivals: tuple[str, ...] = ()
 
     @property
     def uplinks(self) -> tuple[Link, ...]:
@@ -72,14 +78,24 @@ def _host(spec: LinkSpec, ipv6: bool) -> Host:
     with Netlink() as netlink:
         if spec.kind is not LinkKind.BRIDGE:
             card, _ = vlan_of(spec.parent) or (spec.parent, 0)  # a VLAN is made when it is needed
-            return Host(netlink.link(spec.parent) or netlink.require_link(card), ipv6)
+            parent = netlink.link(spec.parent) or netlink.require_link(card)
+            return Host(parent, ipv6, rivals=_rivals(netlink, parent))
         parent = netlink.require_link(spec.parent, "bridge")
         bridge = netlink.settings(parent)
         if spec.vlan is not None:
             bridge = replace(bridge, default_vlan=spec.vlan)
         ports = tuple(link for link in netlink.links() if link.master == parent.index)
         vlans = netlink.vlans() if bridge.filters_vlans else None
-        return Host(parent, ipv6, bridge, ports, vlans)
+        return Host(parent, ipv6, bridge, ports, vlans, _rivals(netlink, parent))
+
+
+def _rivals(netlink: Netlink, parent: Link) -> tuple[str, ...]:
+    """There may be hundreds of links, but most hosts have one address in a subnet."""
+    own = {address.network for address in netlink.addresses(parent.index) if address.network.prefixlen < 32}
+    if not own or sum(address.network in own for address in netlink.addresses()) < 2:
+        return ()
+    others = (link for link in netlink.links() if link.up and link.index != parent.index)
+    return tuple(link.name for link in others if own & {one.network for one in netlink.addresses(link.index)})
 
 
 def _findings(check: HostCheck, host: Host) -> Iterator[Finding]:
@@ -112,6 +128,17 @@ def _has_no_ipv6(host: Host) -> Words:
     if host.wants_ipv6 and not IPV6.exists():
         remedy = "take ipv6.disable=1 off the kernel's command line and `reboot`, or leave out -o ipv6"
         yield "the host's kernel has no IPv6", remedy
+
+
+def _drops_by_way_back(host: Host) -> Words:
+    """It concerns a server on this host: what a client without an address sends passes, and its renewals do not."""
+    name = host.parent.name
+    if host.rivals and max(int((IPV4_SETTINGS / of / "rp_filter").read_text()) for of in ("all", name)) == STRICT:
+        found = (
+            f"rp_filter is strict for {name}, and this host is in the same subnet by {', '.join(host.rivals)}, so that "
+            "a DHCP server on this host may not hear renewals"
+        )
+        yield found, f"`sysctl -w net.ipv4.conf.{name.replace('.', '/')}.rp_filter=2`, or take the other address off"
 
 
 def _drops_ip(host: Host) -> Words:
@@ -196,4 +223,5 @@ CHECKS = (
     HostCheck(Check("vlan-filtering", Severity.ERROR), ON_BRIDGES, _filters_vlans),
     HostCheck(Check("no-uplink", Severity.WARNING), ON_BRIDGES, _has_no_uplink),
     HostCheck(Check("stp-delay", Severity.WARNING), ON_BRIDGES, _has_spanning_tree),
+    HostCheck(Check("rp-filter", Severity.WARNING), ON_ALL, _drops_by_way_back),
 )
