@@ -121,6 +121,8 @@ def _made(  # noqa: PLR0917  what an endpoint is made of
     _await_releases(ours, body.network_id, others, bindings)
     remembered = bindings.recall(body.network_id, key)  # an endpoint that has given way has left it a lease
     leases = bindings.claim(remembered, ours)
+    if not options.drop_expired:
+        leases = bindings.run_out(remembered, ours) | leases
     lease, lease6 = leases.get(Family.IPV4), leases.get(Family.IPV6)
     last = remembered.addresses if remembered else {}
     spec = EndpointSpec(

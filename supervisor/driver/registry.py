@@ -8,12 +8,14 @@ from functools import partial
 from supervisor.contract.errors import NotFound
 from supervisor.contract.messages import CreateEndpoint
 from supervisor.domain.options import NetworkOptions
+from supervisor.domain.phases import Phase
 from supervisor.driver.admission import admit
 from supervisor.driver.adoption import record_of
 from supervisor.driver.orphans import Orphans
 from supervisor.endpoint.context import EndpointContext
 from supervisor.endpoint.endpoint import Endpoint
 from supervisor.endpoint.host_endpoint import HostEndpoint
+from supervisor.endpoint.journal import Journal
 from supervisor.engine.container_files import Identity
 from supervisor.engine.facts import ContainerSeen, EndpointSeen, Engine, EngineFound, Fact
 from supervisor.engine.identity import Identifier
@@ -104,9 +106,21 @@ class Registry:
         return [endpoint for endpoint in self if endpoint.spec.network_id == network_id]
 
     def restore(self, records: Iterable[EndpointRecord]) -> None:
-        """Goes on with the endpoints of the last instance."""
-        for record in records:
-            self._add(record.spec, record.origin, record.identity).restore(record)
+        """Goes on with the endpoints of the last instance.
+
+        If the host has started anew since, their containers have ended, and their links are gone. Their leases wait for
+        the containers, as nobody knows yet which of them come back. What was being made then is undone as always.
+        """
+        left = 0
+        with self._store.together():
+            for record in records:
+                if record.before_boot and record.phase is not Phase.CREATING:
+                    self._lay_aside(record)
+                    left += 1
+                else:
+                    self._add(record.spec, record.origin, record.identity).restore(record)
+        if left:
+            log.info("the host has started anew: the leases of %d endpoints wait for their containers", left)
 
     def admit(self, body: CreateEndpoint, options: NetworkOptions) -> Endpoint:
         """Adds the endpoint that the request asks for. Raises InvalidRequest; Conflict for an id that is in use."""
@@ -137,6 +151,14 @@ class Registry:
                 concerned = []
         for endpoint in concerned:
             endpoint.engine_changed()
+
+    def _lay_aside(self, record: EndpointRecord) -> None:
+        journal = Journal(record.spec, self._store, self._context.bindings, record.identity)
+        obtained = {one.lease.family for one in record.leases}
+        held = [one.lease for one in record.leases if one.held]
+        for lease in (*held, *(one for one in record.spec.all_remembered if one.family not in obtained)):
+            journal.set_aside(lease, record.origin)
+        self._store.drop_endpoint(record.spec.endpoint_id)
 
     def _add(self, spec: EndpointSpec, origin: Origin, identity: Identity | None) -> Endpoint:
         kind = HostEndpoint if spec.link.on_host else Endpoint

@@ -53,6 +53,7 @@ GIVE_WAY_SECONDS = 3.0  # a release takes less; with the longest first lease it 
 EXIT_SECONDS = 2.0  # after the worker's last report: it has a link to remove
 RENEWALS = "renewals"
 RELEASED = "an operator gave the lease back; a new one is asked for"
+RUN_OUT = "its lease had run out before the start, and no server has answered yet"
 ADOPTED = "its state was lost; taken over from the engine, and no server has confirmed the lease yet"
 
 
@@ -147,7 +148,8 @@ class Endpoint:
         self._awaited = AwaitedLeases(context.loop)
         self._journal = Journal(spec, context.store, context.bindings, identity)
         self._deadline: Timer | None = None
-        self._created_at = -math.inf  # `time.monotonic()`
+        self._created = 0.0  # `boottime()`
+        self._answered_at = -math.inf  # `time.monotonic()`, by this instance
         self._routes: tuple[Route, ...] = ()
         self._gateway: IPv4Address | None = None
         self._keep_leases = False
@@ -205,6 +207,7 @@ class Endpoint:
             leases=tuple(self.leases.values()),
             routes=self._routes,
             gateway=self._gateway,
+            created=self._created,
         )
 
     def _save(self) -> None:
@@ -272,10 +275,15 @@ class Endpoint:
         if self.phase is not Phase.CREATING:
             return  # Delete has overtaken it
         self._advance(EndpointEvent.CREATED)
-        self._created_at, now = time.monotonic(), time.time()
+        self._created, self._answered_at, now = boottime(), time.monotonic(), time.time()
         self._set_deadline(JOIN_SECONDS, self._on_join_overdue)
         self._routes = report.parent_routes
-        self.leases = {lease.family: LeaseRecord(lease, True, now, now) for lease in report.leases}
+        for lease in report.leases:
+            unconfirmed, at = lease.family in report.unconfirmed, boottime()
+            granted = now - at + lease.obtained if unconfirmed else now
+            self.leases[lease.family] = LeaseRecord(lease, True, granted, granted)
+            if unconfirmed and not lease.runs(at):
+                self.troubles[lease.family] = RUN_OUT
         with self._store.together():
             self._save()
             for lease in report.leases:
@@ -306,7 +314,7 @@ class Endpoint:
     @property
     def may_be_forgotten(self) -> bool:
         """Whether the engine may have lost the answer to CreateEndpoint. As a rule it joins the endpoint at once."""
-        return self.phase is Phase.CREATED and time.monotonic() - self._created_at > PROMPT_SECONDS
+        return self.phase is Phase.CREATED and time.monotonic() - self._answered_at > PROMPT_SECONDS
 
     def _on_join_overdue(self) -> None:
         """Goes on waiting for a slow container. While dockerd is not found, any container may be slow."""
@@ -569,6 +577,7 @@ class Endpoint:
             with self._store.together():
                 for lease in kept:
                     self._journal.set_aside(lease, self.origin)
+                self._journal.given_back((self.leases[family].lease for family in released), self.origin)
                 self._save()
                 self._journal.note("left", f"left, lease {what}", self._all_leases())
                 self._journal.holds_no_more(what)
@@ -667,9 +676,11 @@ class Endpoint:
         self._journal.say("its container is started again, so it does not release its lease any more", logging.WARNING)
         self._releases_nothing = True
         unclaimed = self._unclaimed(self.leases)
+        given_up = [self.leases[family].lease for family in self._held()]
         self._mark_given_back(self.leases)
         with self._store.together():
             self._store.put_endpoint(replace(self.record(), phase=Phase.LEFT))
+            self._journal.given_back(given_up, self.origin)
             for lease in unclaimed:
                 self._journal.set_aside(lease, self.origin)
         self.worker.kill()
@@ -684,9 +695,11 @@ class Endpoint:
         """The worker removes the link next. Until then the record stays on disk, so the next instance can do it."""
         self._advance(EndpointEvent.DELETED)
         waiting = [] if self._releases_nothing else self._unreleased(unreleased)
+        released = [self.leases[family].lease for family in self._held() - unreleased]
         self._mark_given_back(self.leases)
         with self._store.together():
             self._store.put_endpoint(replace(self.record(), phase=Phase.LEFT))
+            self._journal.given_back(released, self.origin)
             for lease in waiting:
                 self._journal.set_aside(lease, self.origin)
             text = "deleted, lease to be released later" if unreleased else "deleted"
@@ -780,6 +793,7 @@ class Endpoint:
         self.phase, self.sandbox_key = record.phase, record.sandbox_key
         self.leases = {one.lease.family: one for one in record.leases}
         self._routes, self._gateway = record.routes, record.gateway
+        self._created = record.created
         self.recovering = self.has_sandbox
         self._releases_nothing = self.phase is Phase.LEFT and not self.leases
         if self.phase in (Phase.CREATING, Phase.LEAVING, Phase.LEFT):
@@ -802,13 +816,8 @@ class Endpoint:
             self._journal.note("adopted", ADOPTED, self._all_leases(), logging.WARNING)
 
     def _rest_of_join(self) -> float:
-        """The rest of JOIN_SECONDS, counted from CreateEndpoint even if the plugin has started again since.
-
-        Only the wall clock tells that, and somebody may have set it.
-        """
-        now = time.time()
-        created = min((record.obtained for record in self.leases.values()), default=now)
-        return JOIN_SECONDS - min(max(0.0, now - created), JOIN_SECONDS)
+        """The rest of JOIN_SECONDS, counted from CreateEndpoint even if the plugin has started again since."""
+        return JOIN_SECONDS - min(boottime() - self._created, JOIN_SECONDS)
 
     def stop(self) -> None:
         """Undoes a creation that is not complete. Other endpoints live on without the plugin and keep their leases."""

@@ -11,6 +11,7 @@ from supervisor.state.store import Store
 from supervisor.state.tables import LeaseEvent, holding_of
 from workers.contract.lease import AnyLease, Family
 from workers.contract.messages import EndpointSpec
+from workers.system.clock import boottime
 
 BURST, SECONDS_EACH = 30, 5.0  # of what servers and neighbours cause: so much at once, then one in so many seconds
 
@@ -72,9 +73,12 @@ class Journal:
         self.holds(lease)
         if confirmed:
             self.note("bound", f"first lease {lease.address} from {lease.source}", [lease])
-        else:
+        elif lease.runs(boottime()):
             text = f"no server answers; starting on {lease.address}, whose lease still runs"
             self.note("unconfirmed", text, [lease])
+        else:
+            text = f"no server answers; starting on {lease.address}, the last address, whose lease has run out"
+            self.note("unconfirmed", text, [lease], logging.WARNING)
         spec = self._spec
         requested = spec.requested if lease.address.version == 4 else spec.requested6
         if requested not in (None, lease.address.ip):
@@ -116,6 +120,10 @@ class Journal:
         self.identity = identity
         with self._store.soon():
             self._store.name_holder(self._spec.endpoint_id, identity.id, identity.name)
+
+    def given_back(self, leases: Iterable[AnyLease], origin: Origin) -> None:
+        """The endpoint has released these leases."""
+        self._bindings.given_back(self._spec.network_id, origin.key, leases)
 
     def set_aside(self, lease: AnyLease, origin: Origin) -> None:
         """The endpoint ends without releasing its lease, which waits for its container or for a later release."""

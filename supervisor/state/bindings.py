@@ -130,6 +130,13 @@ class Bindings:
         leases = binding.leases.items()
         return {family: lease for family, lease in leases if family not in others and lease.runs(boottime())}
 
+    def run_out(self, binding: Binding | None, client: Client) -> dict[Family, AnyLease]:
+        """The owner's last leases that have run out. With `expired=keep` it may use them while no server answers."""
+        if binding is None:
+            return {}
+        others, now = _families_of_others(binding, client), boottime()
+        return {family: lease for family, lease in binding.last.items() if family not in others and not lease.runs(now)}
+
     def keep(self, spec: EndpointSpec, key: str | None, lease: AnyLease) -> None:
         """An endpoint has this lease now."""
         if key is not None:
@@ -146,6 +153,17 @@ class Bindings:
             until = boottime() + COMEBACK_SECONDS if give_back else None
             binding = self._with(spec, key, lease)
             self._put(replace(binding, leases=binding.leases | {lease.family: lease}, release_at=until))
+
+    def given_back(self, network_id: str, key: str | None, leases: Iterable[AnyLease]) -> None:
+        """These leases were released: their owner does not use them without a server any more.
+
+        There is nothing to release of one that had run out.
+        """
+        one, now = self.recall(network_id, key), boottime()
+        released = {lease.address for lease in leases if lease.runs(now)}
+        if one is not None and any(lease.address in released for lease in one.last.values()):
+            last = {family: lease for family, lease in one.last.items() if lease.address not in released}
+            self._put(replace(one, last=last))
 
     # Leases whose owner does not come are released.
 
@@ -180,6 +198,7 @@ class Bindings:
         A lease that has another endpoint meanwhile is that one's.
         """
         self._releasing.discard((network_id, key))
+        self.given_back(network_id, key, (leases[family] for family in released))
         one = self.recall(network_id, key)
         if one is None:
             return
@@ -296,6 +315,7 @@ class Bindings:
             leases=leases,
             release_at=known.release_at if leases else None,
             ownerless=False,
+            last=known.last | {lease.family: lease},
         )
 
     def _put(self, one: Binding) -> None:
@@ -315,7 +335,10 @@ def _shares_lease(one: Binding, client: Client) -> bool:
 
 def _leases_of_others(binding: Binding, client: Client) -> dict[Family, AnyLease]:
     """The leases of the binding for which this client cannot ask: a server would not know it again."""
+    others = _families_of_others(binding, client)
+    return {family: lease for family, lease in binding.leases.items() if family in others}
+
+
+def _families_of_others(binding: Binding, client: Client) -> set[Family]:
     former = Client(binding.mac, binding.client_identity)
-    return {
-        family: lease for family, lease in binding.leases.items() if former.known_by(family) != client.known_by(family)
-    }
+    return {family for family in Family if former.known_by(family) != client.known_by(family)}

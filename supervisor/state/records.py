@@ -83,7 +83,8 @@ class LeaseRecord:
 class EndpointRecord:
     """An endpoint as the next instance finds it, with at most one lease of each family.
 
-    `gateway` is the one in our answer to Join.
+    `gateway` is the one in our answer to Join; `created` the `boottime()` of that to CreateEndpoint. `before_boot`: the
+    host has started anew since, so nothing is left of it but its leases.
     """
 
     spec: EndpointSpec
@@ -94,6 +95,8 @@ class EndpointRecord:
     leases: tuple[LeaseRecord, ...] = ()
     routes: tuple[Route, ...] = ()
     gateway: IPv4Address | None = None
+    created: float = 0.0
+    before_boot: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,8 @@ class Binding:
 
     `leases` are those that no endpoint has and that are not released yet. They are released at `release_at`, a
     `boottime()` that the next instance sets anew. `addresses` are text, as records hold no unions of addresses.
-    `ownerless`: the owner was removed, so the binding goes with its last lease.
+    `last` are the owner's last leases, until they are released; they may have run out. `ownerless`: the owner was
+    removed, so the binding goes with its last lease.
     """
 
     network_id: str
@@ -115,6 +119,7 @@ class Binding:
     leases: dict[Family, AnyLease] = field(default_factory=dict)
     release_at: float | None = None
     ownerless: bool = False
+    last: dict[Family, AnyLease] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +153,13 @@ def _aged(stored: Stored[Any]) -> Any:  # noqa: ANN401  the kind of record that 
         case LeaseRecord():
             return replace(record, lease=stored.age(record.lease))
         case Binding():
-            return replace(record, leases={family: stored.age(lease) for family, lease in record.leases.items()})
+            leases, last = ({f: stored.age(lease) for f, lease in of.items()} for of in (record.leases, record.last))
+            return replace(record, leases=leases, last=last)
         case EndpointRecord(spec):
             ipv4 = None if spec.remembered is None else stored.age(spec.remembered)
             ipv6 = None if spec.remembered6 is None else stored.age(spec.remembered6)
-            return replace(record, spec=replace(spec, remembered=ipv4, remembered6=ipv6))
+            spec = replace(spec, remembered=ipv4, remembered6=ipv6)
+            return replace(record, spec=spec, before_boot=stored.boot != "")  # version 1 does not tell
     return record
 
 

@@ -49,8 +49,9 @@ class EndpointSpec:
     `mac` is the container's hardware address in every packet; `lease_timeout` the budget of the first leases in
     seconds; `requested` goes out as option 50, `requested6` in the IA_NA of a Solicit. `drop_expired`: the worker takes
     an address whose lease has run out off the link (RFC 2131), instead of keeping it until a server answers.
-    `remembered` and `remembered6` are leases that this client still holds from before: the worker asks for them first
-    (RFC 2131 section 3.2), and uses them if no server answers. `mark` is the group (ip-link(8)) of the link while it is
+    `remembered` and `remembered6` are leases of this client from before. For one that still runs the worker asks first
+    (RFC 2131 section 3.2), and uses it if no server answers; one that has run out it uses if no server has answered in
+    `lease_timeout`. `mark` is the group (ip-link(8)) of the link while it is
     on the host: it tells to which state the link belongs; 0 marks nothing. `gateway` and `mtu` replace those of an
     IPv4 lease: NO_GATEWAY and PARENTS_MTU stand for none. `lease_dns`: the container resolves names by the servers of
     its leases, once the supervisor has sent `UseResolver`.

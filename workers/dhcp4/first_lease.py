@@ -33,7 +33,7 @@ MAX_DECLINES = 3
 
 @dataclass(frozen=True, slots=True)
 class Acquired:
-    """A lease; `confirmed` by a server just now, or else remembered and still valid.
+    """A lease; `confirmed` by a server just now, or else a remembered one.
 
     `probe` goes on hearing claims of the address; the caller ends it by `forget`.
     """
@@ -44,7 +44,7 @@ class Acquired:
 
 
 def machine_for(spec: EndpointSpec) -> Machine:
-    """The client of this endpoint; it asks for a remembered lease first."""
+    """The client of this endpoint; it asks for a remembered lease that still runs first."""
     machine = Machine(spec.mac, spec.client_identity, spec.requested, MAX_WAIT_SECONDS)
     if spec.remembered is not None and spec.remembered.runs(boottime()):
         machine.reboot(spec.remembered)
@@ -69,6 +69,7 @@ class Exchange:
         self._lease: Lease | None = None
         self._confirmed = True
         self._settled_at = 0.0
+        self._last = None if machine.state is State.INIT_REBOOT or spec.drop_expired else spec.remembered
         if machine.state is State.INIT_REBOOT and machine.lease is not None:
             self._probe.probe(spec.container_link, machine.lease.address.ip)
 
@@ -92,6 +93,15 @@ class Exchange:
         if self._lease is not None and boottime() >= self._settled_at:
             self.acquired = Acquired(self._lease, self._confirmed, self._probe)
 
+    def resort_to_last(self, now: float) -> bool:
+        """Begins to probe for the address of the lease that has run out, if there is one and no server has refused."""
+        if self._last is None or self._machine.tally.naks:
+            return False
+        self._machine.resort_to(self._last, now)
+        self._probe.forget()
+        self._take(self._last, confirmed=False)
+        return True
+
     def release_others(self) -> None:
         """Releases the leases that other servers may have granted although their answers were lost."""
         for lease in self._machine.unreleased.values():
@@ -111,6 +121,9 @@ class Exchange:
             return
         self._probe.forget()
         self._lease = None
+        if lease is self._last:
+            text = f"{self.failure()}; and the last address, {lease.address.ip}, is in use by {mac}"
+            raise NoLease(text, Failing.CONFLICT)
         self._carry_out(self._machine.decline(lease, mac, boottime()))
         self._declined.append(f"{lease.address.ip} by {mac}")
         if len(self._declined) >= MAX_DECLINES:
@@ -137,11 +150,12 @@ class Exchange:
                     pass  # the machine goes on by itself
 
     def _take(self, lease: Lease, *, confirmed: bool) -> None:
-        """No machine has claimed the address so far. With `conflict=wait` others get all of the probe's time."""
+        """No machine has claimed the address so far. With `conflict=wait` others get all of the probe's time, and they
+        get it where the lease has run out, as a server may have given the address to one of them."""
         unasked = self._probe.address != lease.address.ip
         if unasked:
             self._probe.probe(self._spec.container_link, lease.address.ip)
-        sure = unasked or self._spec.conflict is ConflictCheck.WAIT
+        sure = unasked or lease is self._last or self._spec.conflict is ConflictCheck.WAIT
         self._lease, self._confirmed = lease, confirmed
         self._settled_at = self._probe.settled_at if sure else boottime()
         self._judge()

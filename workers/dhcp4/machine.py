@@ -139,7 +139,7 @@ class Machine:
     """One client on one link. Without a lease it begins in INIT; `reboot` and `hold` are the other beginnings.
 
     `unreleased` are the leases that a server may have granted although we did not hear of it. `remembered` is the lease
-    of INIT-REBOOT, while it may still be ours and is not the lease that we hold.
+    of INIT-REBOOT or of `resort_to`, while it may still be ours and no server has granted it anew.
     """
 
     mac: str
@@ -179,6 +179,12 @@ class Machine:
         self._bind(lease, now)
         if confirm:
             self._confirmed, self.next_at = False, now
+
+    def resort_to(self, lease: Lease, now: float) -> None:
+        """No server has answered in time: ends in BOUND with a lease that has run out, and hears no server any more."""
+        self.unreleased.pop((lease.server, lease.address.ip), None)
+        self.remembered = lease
+        self._bind(lease, now)
 
     def due(self, now: float) -> list[Effect]:
         """Does what the time demands. Call it at `next_at`."""

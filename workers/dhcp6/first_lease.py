@@ -33,7 +33,7 @@ CONFIGURATION_SECONDS = 1.0  # for a server's name servers, if the address comes
 
 @dataclass(frozen=True, slots=True)
 class Acquired:
-    """A lease; `confirmed` by a server or a router just now, or else remembered and still valid.
+    """A lease; `confirmed` by a server or a router just now, or else a remembered one.
 
     `router` is the best of the routers that were heard. `probe` goes on hearing claims of the address; the caller ends
     it by `forget`.
@@ -46,7 +46,7 @@ class Acquired:
 
 
 def machine_for(spec: EndpointSpec, now: float) -> Machine:
-    """The client of this endpoint; it asks for a remembered lease of a server first."""
+    """The client of this endpoint; it asks for a remembered lease of a server that still runs first."""
     machine = Machine(spec.client_identity, spec.requested6)
     remembered = spec.remembered6
     if remembered is not None and not remembered.slaac and remembered.runs(now):
@@ -83,6 +83,9 @@ class Exchange:
         remembered = spec.remembered6
         kept = remembered is not None and remembered.slaac and remembered.runs(now) and not self._only_dhcp
         self._remembered_at = now + REMEMBERED_SECONDS if kept else None
+        # An address of a prefix that no router advertises any more would have neither a subnet nor a way out.
+        out = remembered is not None and not (remembered.slaac or remembered.runs(now) or spec.drop_expired)
+        self._last = remembered if out else None
         if machine.state is State.REBOOT and machine.lease is not None:
             self._probe.probe(interface, machine.lease.address.ip)
 
@@ -118,6 +121,15 @@ class Exchange:
             self._send_due(now)
         self._judge(now)
         self._over = self._found is not None and now >= self._settled_at
+
+    def resort_to_last(self, now: float) -> bool:
+        """Begins to probe for the address of the lease that has run out, if there is one and no server has refused."""
+        if self._last is None or self.machine.tally.refusals:
+            return False
+        self.machine.resort_to(self._last, now)
+        self._probe.forget()
+        self._take(self._last, now, confirmed=False)
+        return True
 
     def release_others(self) -> None:
         """Releases the leases that other servers may have granted although their answers were lost."""
@@ -215,8 +227,8 @@ class Exchange:
         self._settle(now)
 
     def _settle(self, now: float) -> None:
-        """With `conflict=wait` other machines get all of the probe's time."""
-        waits = self._spec.conflict is ConflictCheck.WAIT
+        """With `conflict=wait`, and where the lease has run out, other machines get all of the probe's time."""
+        waits = self._spec.conflict is ConflictCheck.WAIT or self._found is self._last
         self._settled_at = max(self._probe.settled_at if waits else now, self._configured_by or now)
 
     def _judge(self, now: float) -> None:
@@ -229,6 +241,9 @@ class Exchange:
         self._found = None
         self._declined.append(f"{lease.address.ip} by {mac}")
         parent = self._spec.link.parent
+        if lease is self._last:
+            text = f"{self.failure()}; and the last address, {lease.address.ip}, is in use by {mac}"
+            raise NoLease(text, Failing.CONFLICT)
         if lease.slaac:
             origin = "MAC address" if self._spec.token is None else "client's identity"
             text = f"{lease.address.ip}, which follows from the {origin}, is in use on {parent} by {mac}"

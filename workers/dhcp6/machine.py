@@ -106,8 +106,8 @@ class Machine:
     """One client on one link. Without a lease it begins in INIT; `reboot`, `hold` and `inform` are other beginnings.
 
     `requested` is the address that a Solicit asks for. `unreleased` are the leases that a server may have granted
-    although we did not hear of it. `remembered` is the lease of REBOOT, while it may still be ours and is not the lease
-    that we hold.
+    although we did not hear of it. `remembered` is the lease of REBOOT or of `resort_to`, while it may still be ours
+    and no server has granted it anew.
     """
 
     identity: ClientIdentity
@@ -147,6 +147,12 @@ class Machine:
         self._bind(lease, now)
         if confirm:
             self._confirmed, self.next_at = False, now
+
+    def resort_to(self, lease: Lease6, now: float) -> None:
+        """No server has answered in time: ends in BOUND with a lease that has run out, and hears no server any more."""
+        self.unreleased.pop((lease.server, lease.address.ip), None)
+        self.remembered = lease
+        self._bind(lease, now)
 
     def moved(self, now: float) -> None:
         """The link may be another one now (section 18.2.3): asks by a Confirm whether the address fits."""

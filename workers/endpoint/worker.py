@@ -326,7 +326,7 @@ class Worker:
         self._leave_sandbox()
         for family in self._unreleased - self._tried:
             lease = self._managers[family].lease
-            if lease is None or release_from_host(self._spec, self._link, lease):
+            if lease is None or not lease.runs(boottime()) or release_from_host(self._spec, self._link, lease):
                 self._unreleased.remove(family)
         self._report(Deleted(frozenset(self._unreleased)))
         self._done = True

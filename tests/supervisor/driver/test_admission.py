@@ -424,3 +424,15 @@ def test_link_of_the_user(gate: Gate) -> None:
     assert (spec.gateway, spec.mtu) == (ADDRESS, 1400)
     spec, _ = gate.admit(options={"gateway": "lease", "mtu": "parent"})
     assert (spec.gateway, spec.mtu) == (None, PARENTS_MTU)
+
+
+@pytest.mark.parametrize(("drop", "wanted"), [(False, None), (True, None), (False, "192.0.2.77/24")])
+def test_last_lease(gate: Gate, drop: bool, wanted: str | None) -> None:
+    """With `expired=keep` a container may go on with its last lease, although that has run out, unless it is to have
+    another address."""
+    over = replace(LIVE, obtained=boottime() - 601)
+    gate.memory.keep(spec_of(FORMER), "id:web", over)
+    gate.options = replace(gate.options, drop_expired=drop)
+    address = None if wanted is None else IPv4Interface(wanted)
+    spec, _ = gate.admit(options={"id": "web"}, address=address)
+    assert (spec.mac, spec.remembered) == (FORMER, None if drop or wanted else over)

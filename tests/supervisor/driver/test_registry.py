@@ -2,33 +2,70 @@
 
 import gc
 import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import pytest
 
 from supervisor.contract.messages import CreateEndpoint, Done
 from supervisor.domain.options import NetworkOptions
+from supervisor.domain.phases import Phase
 from supervisor.driver.orphans import Orphans
 from supervisor.driver.registry import Registry
 from supervisor.endpoint.endpoint import Endpoint
 from supervisor.engine.facts import Engine
 from supervisor.runtime.child_states import ChildEvent
 from supervisor.state.bindings import Bindings
+from supervisor.state.records import EndpointRecord, LeaseRecord, Origin
 from supervisor.state.store import Store
 from supervisor.state.tables import Snapshot
-from tests.supervisor.puppet import NETWORK, Answers, NoSpare, PlayedLoop, PlayedProcessManager
+from tests.supervisor.puppet import (
+    BR0,
+    ENDPOINT,
+    LEASE,
+    MAC,
+    NETWORK,
+    Answers,
+    NoSpare,
+    PlayedLoop,
+    PlayedProcessManager,
+)
 from tests.supervisor.samples import never
-from workers.contract.messages import Deleted
+from workers.contract.client_identity import ClientIdentity
+from workers.contract.lease import Family
+from workers.contract.messages import Deleted, EndpointSpec
+from workers.system.clock import boottime
 
 
-def test_memory_is_given_back() -> None:
-    """An endpoint is a cycle of references, and stays as garbage; with the last one's end it goes."""
+@dataclass
+class Played:
+    """A registry whose workers are played."""
+
+    process_manager: PlayedProcessManager
+    bindings: Bindings
+    registry: Registry
+
+
+@pytest.fixture(name="played")
+def _played() -> Iterator[Played]:
     loop = PlayedLoop()
     process_manager = PlayedProcessManager(loop)
     store = Store(Path("/nowhere"), Snapshot, never)
     store.problem = "no disk in this test"
-    memory = Bindings(store)
-    orphans = Orphans(process_manager, loop, memory, 0)
-    registry = Registry(process_manager, NoSpare(process_manager, loop), loop, Engine(), store, memory, orphans, 0)
+    bindings = Bindings(store)
+    orphans = Orphans(process_manager, loop, bindings, 0)
+    spare = NoSpare(process_manager, loop)
+    yield Played(
+        process_manager, bindings, Registry(process_manager, spare, loop, Engine(), store, bindings, orphans, 0)
+    )
+    for spawned in process_manager.spawned:
+        spawned.channel.close()
 
+
+def test_memory_is_given_back(played: Played) -> None:
+    """An endpoint is a cycle of references, and stays as garbage; with the last one's end it goes."""
+    registry = played.registry
     gc.disable()
     try:
         endpoints = [registry.admit(_request(name), NetworkOptions("br0")) for name in ("first", "last")]
@@ -40,8 +77,6 @@ def test_memory_is_given_back() -> None:
         assert first() is None
     finally:
         gc.enable()
-        for spawned in process_manager.spawned:
-            spawned.channel.close()
 
 
 def _request(name: str) -> CreateEndpoint:
@@ -61,3 +96,27 @@ def _live(endpoint: Endpoint) -> None:
     child.channel.close()
     child.advance(ChildEvent.EXIT)
     child.on_exit(0)
+
+
+def test_host_that_has_started_anew(played: Played) -> None:
+    """Of an endpoint from before only its lease is left, which waits for its container; nothing is looked for. One that
+    was being made is undone, as a server may have given it a lease that nobody has noted."""
+    spec = EndpointSpec(NETWORK, ENDPOINT, BR0, MAC, ClientIdentity.of_mac(MAC), 10.0)
+    lease = replace(LEASE, obtained=boottime())
+    phases = (Phase.CREATING, Phase.CREATED, Phase.JOINING, Phase.JOINED, Phase.LEFT)
+    records = [
+        EndpointRecord(
+            replace(spec, endpoint_id=phase),
+            phase,
+            Origin(key=f"id:{phase}"),
+            leases=() if phase is Phase.CREATING else (LeaseRecord(lease, held=phase is not Phase.LEFT),),
+            before_boot=True,
+        )
+        for phase in phases
+    ]
+
+    played.registry.restore(records)
+
+    assert [(one.spec.endpoint_id, one.phase) for one in played.registry] == [("creating", Phase.DELETING)]
+    waiting = {one.key: one.leases for one in played.bindings}
+    assert waiting == {f"id:{phase}": {Family.IPV4: lease} for phase in phases[1:-1]}

@@ -6,11 +6,14 @@ from collections.abc import Iterator
 import pytest
 
 from supervisor.domain.phases import Phase
+from supervisor.endpoint import endpoint as module
 from supervisor.endpoint.endpoint import JOIN_SECONDS, RECHECK_SECONDS
 from supervisor.engine.facts import EngineFound
-from tests.supervisor.puppet import LEASE, PID, Puppet, attach_path, bring_to
+from tests.supervisor.puppet import LEASE, PID, PlayedLoop, Puppet, attach_path, bring_to
 from workers.contract.messages import Attach, Command, Delete
+from workers.system.clock import boottime
 
+DAY = 86400
 LIFE = JOIN_SECONDS / 6  # of each instance: no deadline of its own comes
 WAITING = pytest.mark.parametrize("phase", [Phase.CREATED, Phase.JOINING])
 
@@ -21,13 +24,15 @@ class Lives:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, phase: Phase) -> None:
         self.puppet = Puppet()
         self._all = [self.puppet]
-        self._wall_clock = time.time()
+        self._wall_clock, self._now = time.time(), boottime()
         monkeypatch.setattr(time, "time", lambda: self._wall_clock)
+        monkeypatch.setattr(module, "boottime", lambda: self._now)
         bring_to(self.puppet, phase)
 
     def pass_time(self, seconds: float) -> None:
         """By all clocks."""
         self._wall_clock += seconds
+        self._now += seconds
         self.puppet.loop.pass_time(seconds)
 
     def set_clock(self, seconds: float) -> None:
@@ -78,8 +83,9 @@ def test_again_and_again(lives: Lives, phase: Phase) -> None:
 @pytest.mark.parametrize("starting", [False, True])
 def test_long_ago(lives: Lives, phase: Phase, starting: bool) -> None:
     """Whether a container is only slow cannot be told before dockerd is found, and is looked for again while it is."""
-    lives.pass_time(JOIN_SECONDS / 2)
-    lives.set_clock(JOIN_SECONDS)
+    lives.pass_time(JOIN_SECONDS - 1)
+    lives.puppet.loop = PlayedLoop()  # no deadline of this instance comes
+    lives.pass_time(1)
     lives.begin(engine_pid=None, starting=starting)
     lives.pass_time(0)
     assert (lives.puppet.endpoint.phase, lives.puppet.worker.told()) == (phase, [])
@@ -93,9 +99,10 @@ def test_long_ago(lives: Lives, phase: Phase, starting: bool) -> None:
 
 
 @WAITING
-def test_wall_clock_that_went_back(lives: Lives, phase: Phase) -> None:
-    """It costs no more than one whole time."""
-    lives.set_clock(-86400)
+@pytest.mark.parametrize("step", [-DAY, DAY])
+def test_wall_clock_that_is_set(lives: Lives, phase: Phase, step: int) -> None:
+    """It neither shortens the time nor prolongs it."""
+    lives.set_clock(step)
     lives.begin()
     expected = lives.gone()
     lives.pass_time(JOIN_SECONDS - 1)

@@ -1,6 +1,7 @@
 """What an endpoint learns while it lives: leases, troubles, the container's name, and the plugin's end."""
 
 import logging
+import os
 import time
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface
@@ -11,7 +12,8 @@ import pytest
 from supervisor.domain.phases import Phase
 from supervisor.endpoint.journal import BURST
 from supervisor.engine.facts import ContainerSeen, NetworkSeen
-from tests.supervisor.puppet import IDENTITY, IPV4, LEASE, MAC, SANDBOX, Puppet, attach_path, bring_to
+from supervisor.ops.views import problems
+from tests.supervisor.puppet import IDENTITY, IPV4, LEASE, MAC, NONE, SANDBOX, Puppet, attach_path, bring_to
 from workers.contract.lease import Family
 from workers.contract.messages import (
     Attach,
@@ -19,6 +21,7 @@ from workers.contract.messages import (
     ClientStarted,
     Created,
     Delete,
+    Deleted,
     LeaseObtained,
     LeaseTrouble,
     LeaveSandbox,
@@ -272,3 +275,40 @@ def test_no_resolver(puppet: Puppet) -> None:
     puppet.ask(puppet.endpoint.join, SANDBOX)
     puppet.learn("web-host")
     assert UseResolver not in {type(command) for command in puppet.worker.told()}
+
+
+def test_last_address(puppet: Puppet, caplog: pytest.LogCaptureFixture) -> None:
+    """A start on a lease that had run out, which no server confirms, is told as that until a server does."""
+    over = replace(LEASE, obtained=boottime() - 660)
+    before = time.time() - 660
+    puppet.ask(puppet.endpoint.create)
+    puppet.report(Created((over,), (), IPV4))
+    assert "no server answers; starting on 192.0.2.10/24, the last address, whose lease has run out" in caplog.text
+    assert puppet.ipv4.renewed == pytest.approx(before, abs=5)
+    bring_to_joined(puppet)
+    puppet.endpoint.worker.child.pid = os.getpid()
+    (problem,) = problems((puppet.endpoint,))
+    assert "lease expired, last trouble: its lease had run out before the start" in problem
+    puppet.report(LeaseObtained(replace(LEASE, obtained=boottime())))
+    assert problems((puppet.endpoint,)) == ()
+
+
+@pytest.mark.parametrize("released", [IPV4, NONE])
+def test_last_lease_after_a_release(released: frozenset[Family]) -> None:
+    """What was released at Leave, or at Delete, is not the container's last address any more."""
+    puppet = Puppet(key="id:web")
+    lease = replace(LEASE, obtained=boottime())
+    puppet.ask(puppet.endpoint.create)
+    puppet.report(Created((lease,), ()))
+    bring_to_joined(puppet)
+    puppet.ask(puppet.endpoint.leave)
+    puppet.report(Left(released))
+    puppet.ask(puppet.endpoint.delete)
+    kept = puppet.bindings.recall(puppet.spec.network_id, "id:web")
+    assert kept is not None
+    assert kept.last == ({} if released else {Family.IPV4: lease})
+    puppet.report(Deleted())
+    kept = puppet.bindings.recall(puppet.spec.network_id, "id:web")
+    assert kept is not None
+    assert kept.last == {}
+    puppet.close()

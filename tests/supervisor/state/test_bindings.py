@@ -8,7 +8,7 @@ import pytest
 
 from supervisor.engine.identity import COMEBACK_SECONDS
 from supervisor.state import bindings as module
-from supervisor.state.bindings import FORGET_SECONDS, Bindings, key_of, mac_of_name
+from supervisor.state.bindings import FORGET_SECONDS, Bindings, Client, key_of, mac_of_name
 from supervisor.state.records import Binding
 from supervisor.state.store import Store
 from supervisor.state.tables import Snapshot
@@ -25,6 +25,7 @@ BR0 = LinkSpec(LinkKind.BRIDGE, "br0")
 NETWORK, OTHER, KEY = "n" * 64, "o" * 64, "id:web"
 SPEC = EndpointSpec(NETWORK, "e" * 64, BR0, MAC, ClientIdentity.of_mac(MAC), 10.0)
 ANOTHER = replace(SPEC, mac="02:00:00:00:00:99")
+US = Client(MAC, SPEC.client_identity)
 DAY = 86400.0
 LIVE = replace(LEASE, obtained=boottime())
 OVER = replace(LEASE, obtained=boottime() - 601)
@@ -219,3 +220,33 @@ def test_removed_network(memory: Bindings, store: Store, tmp_path: Path) -> None
     memory.forget_network(NETWORK)
     for seen in (memory, again(store, tmp_path)):
         assert {one.key for one in seen} == {"id:b", "id:c"}
+
+
+def test_last_lease(memory: Bindings, store: Store, tmp_path: Path) -> None:
+    """A lease that ran out is known to the next instance as its owner's last one; to another client it is not."""
+    memory.keep(SPEC, KEY, OVER)
+    for seen in (memory, again(store, tmp_path)):
+        last = seen.recall(NETWORK, KEY)
+        assert seen.run_out(last, US) == {Family.IPV4: OVER}
+        assert seen.run_out(last, Client(MAC, ClientIdentity(b"\0web"))) == {}
+        assert seen.claim(last) == {}
+    assert memory.run_out(None, US) == {}
+
+
+def test_last_lease_was_released(memory: Bindings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was released while it ran is nobody's any more; a release of what had run out changes nothing."""
+    for released in (LIVE, OVER):
+        memory.keep(SPEC, KEY, released)
+        memory.given_back(NETWORK, KEY, [released])
+        with monkeypatch.context() as later:
+            later.setattr(module, "boottime", lambda: boottime() + 601)
+            assert memory.run_out(memory.recall(NETWORK, KEY), US) == ({} if released is LIVE else {Family.IPV4: OVER})
+
+
+def test_last_lease_that_nobody_came_for(memory: Bindings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is released, and not used any more."""
+    set_aside(memory)
+    (waiting,) = memory
+    memory.end_release(NETWORK, KEY, memory.begin_release(waiting), [Family.IPV4])
+    monkeypatch.setattr(module, "boottime", lambda: boottime() + 601)
+    assert memory.run_out(memory.recall(NETWORK, KEY), US) == {}

@@ -34,6 +34,7 @@ def with_lease(lease: Lease) -> list[tuple[Any, Callable[[Any], Lease | None]]]:
     return [
         (LeaseRecord(lease), lambda record: record.lease),
         (replace(binding, leases={Family.IPV4: lease}), lambda record: record.leases[Family.IPV4]),
+        (replace(binding, last={Family.IPV4: lease}), lambda record: record.last[Family.IPV4]),
         (replace(endpoint, spec=replace(endpoint.spec, remembered=lease)), lambda record: record.spec.remembered),
     ]
 
@@ -55,6 +56,15 @@ def test_reboot(monkeypatch: pytest.MonkeyPatch) -> None:
         seen = lease_of(from_json(kind, text))
         assert seen is not None
         assert seen.expires == pytest.approx(5.0 - 100 + 600, abs=1)
+
+
+@pytest.mark.parametrize(("written", "earlier"), [("another", True), ("this one", False), ("", False)])
+def test_earlier_boot(monkeypatch: pytest.MonkeyPatch, written: str, earlier: bool) -> None:
+    """An endpoint that was written in an earlier boot says so; where it is not known which it was, it does not."""
+    monkeypatch.setattr(module, "boot_id", lambda: written)
+    text = to_json(Samples(1).endpoint())
+    monkeypatch.setattr(module, "boot_id", lambda: "this one")
+    assert from_json(EndpointRecord, text).before_boot is earlier
 
 
 def aged(seconds: float) -> Lease:

@@ -32,6 +32,7 @@ MAC = "02:00:00:00:00:01"
 SERVER = IPv4Address("192.0.2.1")
 ROUTER, STRANGER = "02:00:00:00:00:fe", "02:00:00:00:00:99"
 FORMER, FRESH = IPv4Interface("192.0.2.10/24"), IPv4Interface("192.0.2.20/24")
+RUN_OUT = Lease(FORMER, SERVER, 600, boottime() - 601)
 REBOOT_WAIT_SECONDS = 0.15
 Behaviour = Callable[[Packet], list[Packet]]
 
@@ -115,6 +116,7 @@ class Client:
 
     remembered: Lease | None = field(default_factory=lambda: Lease(FORMER, SERVER, 600, boottime()))
     timeout: float = 5.0
+    drop_expired: bool = False
     wires: list[PlayedWire] = field(default_factory=list)
     ends: tuple[Connection, Connection] = field(default_factory=Pipe)
     machine: Machine | None = None
@@ -132,7 +134,7 @@ class Client:
         requested = self.remembered.address.ip if self.remembered else None
         identity = ClientIdentity.of_mac(MAC, "web")
         spec = EndpointSpec("n", "e", BR0, MAC, identity, self.timeout, requested, remembered=self.remembered)
-        spec = replace(spec, conflict=ConflictCheck.OFF)
+        spec = replace(spec, conflict=ConflictCheck.OFF, drop_expired=self.drop_expired)
         self.machine = machine_for(spec)
         exchange = Exchange(spec, self.machine, cast(PacketSocket, wire))
         return acquire(spec, {Family.IPV4: exchange}, self.ends[1])[Family.IPV4], wire.sent
@@ -188,14 +190,53 @@ def test_silence(client: Client) -> None:
     assert machine.REBOOT_TRIES * REBOOT_WAIT_SECONDS <= boottime() - begun < 1
 
 
-@pytest.mark.parametrize("remembered", [None, Lease(FORMER, SERVER, 600, boottime() - 601)], ids=["none", "run out"])
+@pytest.mark.parametrize("remembered", [None, RUN_OUT], ids=["none", "run out"])
 def test_nothing_to_begin_with(client: Client, remembered: Lease | None) -> None:
-    """Without a valid lease a start begins with a DISCOVER, and fails where no server answers."""
-    client.remembered = remembered
+    """Without a valid lease a start begins with a DISCOVER, and fails where no server answers, unless with
+    `expired=keep` there is one that has run out."""
+    client.remembered, client.drop_expired = remembered, True
     assert kinds(client.run(willing)[1]) == [Kind.DISCOVER, Kind.REQUEST]
     client.timeout = 0.1
     with pytest.raises(NoLease, match="DISCOVER sent, 0 answers"):
         client.run(silent)
+    client.drop_expired = False
+    assert kinds(client.run(willing)[1]) == [Kind.DISCOVER, Kind.REQUEST]
+    if remembered is None:
+        with pytest.raises(NoLease, match="DISCOVER sent, 0 answers"):
+            client.run(silent)
+    else:
+        acquired, sent = client.run(silent)
+        assert (acquired.lease, acquired.confirmed, kinds(sent)) == (remembered, False, [Kind.DISCOVER])
+
+
+def test_run_out_and_asked_for(client: Client) -> None:
+    """A server that offers it and falls silent does not keep a container from its last address: what it may have
+    leased is not given back, as the container uses it. One that refuses does."""
+    client.remembered, client.timeout = RUN_OUT, 0.1
+
+    def offering(packet: Packet) -> list[Packet]:
+        return [reply(packet, Kind.OFFER)] if packet.kind is Kind.DISCOVER else []
+
+    assert not client.run(offering)[0].confirmed
+    assert not client.unreleased
+    with pytest.raises(NoLease, match="refused"):
+        client.run(lambda packet: offering(packet) or [reply(packet, Kind.NAK)])
+
+
+@pytest.mark.parametrize("owner", [None, STRANGER])
+def test_run_out_and_in_use(client: Client, monkeypatch: pytest.MonkeyPatch, owner: str | None) -> None:
+    """Its address is used only if no other machine has it, whatever was heard at an earlier probe; the error says
+    who has it."""
+    monkeypatch.setattr(first_lease, "AddressProbe", PlayedProbe)
+    monkeypatch.setattr(PlayedProbe, "owners", {FORMER.ip: owner} if owner else {})
+    client.remembered, client.timeout = RUN_OUT, 0.1
+    if owner is None:
+        assert client.run(silent)[0].lease == RUN_OUT
+    else:
+        with pytest.raises(
+            NoLease, match=f"none of this test's; and the last address, {FORMER.ip}, is in use by {owner}"
+        ):
+            client.run(silent)
 
 
 def test_server_that_answers_others(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -230,7 +230,7 @@ def test_remembered() -> None:
 
 
 def test_remembered_but_no_server() -> None:
-    """It is used after a second, unconfirmed; one that has run out is not."""
+    """It is used after a second, unconfirmed; one that has run out is not, before all of the time is over."""
     found = search(silent, remembered6=replace(LEASE, obtained=BEGUN))
     assert (found.result.lease.address.ip, found.result.confirmed) == (ADDRESS, False)
     assert found.seconds == pytest.approx(1.0)
@@ -409,3 +409,40 @@ def test_machine_of_a_remembered_slaac_address() -> None:
     """There is no server that could be asked for it."""
     remembered = Lease6(IPv6Interface(OUR_SLAAC), b"", None, BEGUN, slaac=True)
     assert machine_for(replace(SPEC, remembered6=remembered), BEGUN).state is State.INIT
+
+
+@pytest.mark.parametrize(
+    ("changes", "owner", "used"),
+    [
+        ({}, None, True),
+        ({"ipv6": Ipv6.AUTO}, None, True),
+        ({"drop_expired": True}, None, False),
+        ({}, STRANGER, False),
+        ({"remembered6": replace(LEASE, address=IPv6Interface(OUR_SLAAC), obtained=-1e6, slaac=True)}, None, False),
+    ],
+    ids=["keep", "auto", "drop", "in use", "slaac"],
+)
+def test_run_out(changes: dict[str, Any], owner: str | None, used: bool) -> None:
+    """Once no server has answered in time, the last address of one is used, if no other machine has it. One that was
+    made of a prefix is not: without a router it would lead nowhere."""
+    PlayedProbe.owners |= {ADDRESS: owner} if owner else {}
+    found = search(silent, **{"remembered6": replace(LEASE, obtained=-1e6)} | changes)
+    exchange, now = found.exchange, BEGUN + SECONDS
+    assert exchange.acquired is None
+    PlayedProbe.now = now
+    assert exchange.resort_to_last(now) is (used or owner is not None)
+    if owner is not None:
+        with pytest.raises(NoLease, match=f"no ADVERTISE .*; and the last address, {ADDRESS}, is in use by {owner}"):
+            exchange.step(now)
+        return
+    exchange.step(now)
+    assert exchange.acquired is None
+    exchange.step(now + PROBE_SECONDS)
+    assert (exchange.acquired is not None) is used
+    assert not used or (found.result.lease.address.ip, found.result.confirmed) == (ADDRESS, False)
+    assert exchange.machine.granted is None
+
+
+def test_run_out_and_refused() -> None:
+    """What a server refuses is not used."""
+    assert not search(refusing, remembered6=replace(LEASE, obtained=-1e6)).exchange.resort_to_last(BEGUN + SECONDS)
