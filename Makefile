@@ -23,7 +23,7 @@ CLI_SOURCES := $(shell find cli -mindepth 1 -name __pycache__ -prune -o -print) 
 SOURCES := $(shell find api supervisor workers -name __pycache__ -prune -o -print) $(CLI_SOURCES) \
   Dockerfile .dockerignore config.json requirements.lock
 
-.PHONY: help setup lock plugin cli install push lab lab-down demo lint check test test-kernels test-engines retest coverage bench soak docs site \
+.PHONY: help setup lock plugin cli install push lab lab-down demo lint check test test-kernels test-engines retest coverage bench endurance soak docs site \
   release release-check release-start audit clean
 
 help: ## this list
@@ -126,6 +126,9 @@ coverage: setup $(VENV) ## the lines of api, supervisor and workers that no test
 
 bench: $(VENV) $(PLUGIN) ## measure what it costs, beside Docker's drivers and another build: BASELINE=PATH
 	@$(BIN)/python -m benchmarks $(if $(BASELINE),--baseline $(BASELINE))
+
+endurance: setup $(VENV) $(PLUGIN) ## CYCLES=10000 endpoints, and HOURS=24 of renewals by a clock that runs faster: what grows
+	@$(BIN)/python -m tests.endurance $(if $(CYCLES),--cycles $(CYCLES)) $(if $(HOURS),--hours $(HOURS))
 
 soak: $(VENV) $(PLUGIN) ## churn and faults for MINUTES=20, CONTAINERS=30, repeated by SEED=
 	@$(BIN)/python -m tests.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(CONTAINERS),--containers $(CONTAINERS)) \

@@ -21,7 +21,7 @@ from tests.lab.rootfs import ENGINE_DIRECTORY, FROM_SOURCE, INTERPRETER, SOCKET,
 from tests.netns.process.fakeengine import FakeEngine
 
 REPOSITORY = Path(__file__).parents[3]
-PROGRAM = ("-m", "supervisor.init")
+PROGRAM: tuple[str, ...] = ("-m", "supervisor.init")
 COVERAGE = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}  # make coverage
 SAMPLES = 5
 SETTINGS: dict[str, str] = {}  # of the plugin, beside LOG_LEVEL

@@ -1,0 +1,75 @@
+"""What the plugin holds at a moment of rest: descriptors and processes, memory, rows on disk."""
+
+import sqlite3
+from collections import Counter
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from tests.lab.leaks import Belongings
+from tests.netns.process.plugin import at_rest
+from tests.netns.process.rig import Rig
+
+TABLES = ("network", "endpoint", "lease", "binding", "event", "quarantine")
+MOST_MEMORY = 2 << 20  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """`memory` is in bytes: the proportional set sizes of all of its processes (proc(5), smaps_rollup)."""
+
+    belongings: Belongings
+    memory: int
+    rows: Counter[str]
+
+    @classmethod
+    def of(cls, rig: Rig) -> Self:
+        """Waits until it rests."""
+        belongings = at_rest(rig.plugin)
+        memory = sum(_proportional(process.pid) for process in rig.plugin.tree())
+        return cls(belongings, memory, rows_of(rig))
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """What there is more of at the end of a run than before, where `bounds` are the most rows that tables may have."""
+
+    before: Holdings
+    after: Holdings
+    bounds: dict[str, int]
+
+    def __str__(self) -> str:
+        more = (self.after.memory - self.before.memory) / (1 << 20)
+        descriptors = sum(
+            count - self.before.belongings.counts[what]
+            for what, count in self.after.belongings.counts.items()
+            if "'s descriptors of " in what
+        )
+        rows = ", ".join(f"{name} {self.after.rows[name]}" for name in TABLES)
+        return f"descriptors {descriptors:+d}, memory {more:+.2f} MiB, rows: {rows}"
+
+    def excess(self) -> list[str]:
+        """What has grown beyond its bound, in words."""
+        found = self.after.belongings.more_than(self.before.belongings)
+        if self.after.memory - self.before.memory > MOST_MEMORY:
+            found.append(f"more than {MOST_MEMORY >> 20} MiB of memory")
+        most = self.before.rows | self.bounds
+        return found + [f"{rows} rows in {name}" for name, rows in self.after.rows.items() if rows > most[name]]
+
+
+def _proportional(pid: int) -> int:
+    with suppress(OSError):  # it has just ended
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) << 10
+    return 0
+
+
+def rows_of(rig: Rig) -> Counter[str]:
+    """How many each table has."""
+    database = rig.directory / "state" / "state.db"
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        return Counter(
+            {name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in TABLES}  # noqa: S608
+        )
