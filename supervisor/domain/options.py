@@ -208,8 +208,9 @@ OPTIONS = (
         one_of({"keep": False, "drop": True}),
         "`keep`",
         "what happens to an address whose lease has run out because no server has answered for so long: `keep` leaves "
-        "it on the container, which goes on working while your router is away; `drop` takes it off, as the standard "
-        "wants, for LANs where addresses are scarce and may belong to somebody else by then",
+        "it on the container, which goes on working while your router is away, and which [starts on it](limits.md) "
+        "again after a power failure; `drop` takes it off, as the standard wants, for LANs where addresses "
+        "are scarce and may belong to somebody else by then",
     ),
     Option(
         "gateway",
