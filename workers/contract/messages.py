@@ -15,6 +15,7 @@ from workers.contract.link import LINK_ID_LENGTH, LinkSpec, container_link, host
 WORKER_PREFIX = "nd-"
 NO_GATEWAY = IPv4Address(0)
 PARENTS_MTU = 0
+LAST_AFTER_SECONDS = 2.5  # two DHCPDISCOVERs; with the probe it is less than the second family's time
 
 
 class ConflictCheck(StrEnum):
@@ -50,8 +51,8 @@ class EndpointSpec:
     seconds; `requested` goes out as option 50, `requested6` in the IA_NA of a Solicit. `drop_expired`: the worker takes
     an address whose lease has run out off the link (RFC 2131), instead of keeping it until a server answers.
     `remembered` and `remembered6` are leases of this client from before. For one that still runs the worker asks first
-    (RFC 2131 section 3.2), and uses it if no server answers; one that has run out it uses if no server has answered in
-    `lease_timeout`. `mark` is the group (ip-link(8)) of the link while it is
+    (RFC 2131 section 3.2), and uses it if no server answers; one that has run out it uses if no server has answered
+    `last_after` seconds later. `mark` is the group (ip-link(8)) of the link while it is
     on the host: it tells to which state the link belongs; 0 marks nothing. `gateway` and `mtu` replace those of an
     IPv4 lease: NO_GATEWAY and PARENTS_MTU stand for none. `lease_dns`: the container resolves names by the servers of
     its leases, once the supervisor has sent `UseResolver`.
@@ -89,6 +90,11 @@ class EndpointSpec:
         It is the second half of the DUID's UUID, which is none of the reserved values (RFC 5453).
         """
         return None if self.link.has_own_mac else IPv6Address(int.from_bytes(self.client_identity.duid[-8:]))
+
+    @property
+    def last_after(self) -> float:
+        """Docker starts the containers of a network one after the other, so this is no more than it has to be."""
+        return min(LAST_AFTER_SECONDS, self.lease_timeout / 2)
 
     @property
     def all_remembered(self) -> tuple[AnyLease, ...]:

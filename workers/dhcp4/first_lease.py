@@ -70,13 +70,18 @@ class Exchange:
         self._confirmed = True
         self._settled_at = 0.0
         self._last = None if machine.state is State.INIT_REBOOT or spec.drop_expired else spec.remembered
+        self._last_at = boottime() + spec.last_after
+        self._last_owner: str | None = None
         if machine.state is State.INIT_REBOOT and machine.lease is not None:
             self._probe.probe(spec.container_link, machine.lease.address.ip)
 
     @property
     def next_at(self) -> float | None:
         """The `boottime()` at which to call `step`."""
-        return self._machine.next_at if self._lease is None else self._settled_at
+        if self._lease is not None:
+            return self._settled_at
+        times = [self._machine.next_at, self._last_at if self._last is not None else None]
+        return min((at for at in times if at is not None), default=None)
 
     def sources(self) -> list[int]:
         """The descriptors that are readable when there is something to read for `step`."""
@@ -90,17 +95,10 @@ class Exchange:
         for answer in self._packet_socket.receive():
             self._carry_out(self._machine.receive(answer, boottime()), answer.sender)
         self._judge()
+        if self._lease is None and self._last is not None and boottime() >= self._last_at:
+            self._resort_to(self._last)
         if self._lease is not None and boottime() >= self._settled_at:
             self.acquired = Acquired(self._lease, self._confirmed, self._probe)
-
-    def resort_to_last(self, now: float) -> bool:
-        """Begins to probe for the address of the lease that has run out, if there is one and no server has refused."""
-        if self._last is None or self._machine.tally.naks:
-            return False
-        self._machine.resort_to(self._last, now)
-        self._probe.forget()
-        self._take(self._last, confirmed=False)
-        return True
 
     def release_others(self) -> None:
         """Releases the leases that other servers may have granted although their answers were lost."""
@@ -113,6 +111,15 @@ class Exchange:
         """Ends the probe of a lease that is not wanted."""
         self._probe.forget()
 
+    def _resort_to(self, last: Lease) -> None:
+        """No server has answered, so the last lease is used although it has run out, unless a server has refused."""
+        if self._machine.tally.naks:
+            self._last = None
+            return
+        self._machine.resort_to(last, boottime())
+        self._probe.forget()
+        self._take(last, confirmed=False)
+
     def _judge(self) -> None:
         """Declines an address that another machine has. In REBOOTING it waits: the router may answer for all others."""
         lease = self._machine.candidate
@@ -121,10 +128,11 @@ class Exchange:
             return
         self._probe.forget()
         self._lease = None
-        if lease is self._last:
-            text = f"{self.failure()}; and the last address, {lease.address.ip}, is in use by {mac}"
-            raise NoLease(text, Failing.CONFLICT)
-        self._carry_out(self._machine.decline(lease, mac, boottime()))
+        declination = self._machine.decline(lease, mac, boottime())
+        if lease is self._last:  # no server has granted it
+            self._last, self._last_owner = None, f"{lease.address.ip}, is in use by {mac}"
+            return
+        self._carry_out(declination)
         self._declined.append(f"{lease.address.ip} by {mac}")
         if len(self._declined) >= MAX_DECLINES:
             raise NoLease(
@@ -162,7 +170,10 @@ class Exchange:
 
     def failure(self) -> NoLease:
         """The reason why there is no lease when the time is up."""
-        return no_lease(self._spec, self._machine)
+        error = no_lease(self._spec, self._machine)
+        if self._last_owner is None:
+            return error
+        return NoLease(f"{error}; and the last address, {self._last_owner}", error.kind)
 
 
 def find_server(spec: EndpointSpec, packet_socket: PacketSocket) -> str:

@@ -86,6 +86,8 @@ class Exchange:
         # An address of a prefix that no router advertises any more would have neither a subnet nor a way out.
         out = remembered is not None and not (remembered.slaac or remembered.runs(now) or spec.drop_expired)
         self._last = remembered if out else None
+        self._last_at = now + spec.last_after
+        self._last_owner: str | None = None
         if machine.state is State.REBOOT and machine.lease is not None:
             self._probe.probe(interface, machine.lease.address.ip)
 
@@ -103,7 +105,12 @@ class Exchange:
         """The `boottime()` at which to call `step`, even if nothing was heard."""
         if self._found is not None:
             return self._settled_at
-        times = [*self._solicit_at[:1], self._remembered_at, self.machine.next_at if self._asks_servers else None]
+        times = [
+            *self._solicit_at[:1],
+            self._remembered_at,
+            self.machine.next_at if self._asks_servers else None,
+            self._last_at if self._last is not None else None,
+        ]
         return min((t for t in times if t is not None), default=math.inf)
 
     def sources(self) -> list[int]:
@@ -122,15 +129,6 @@ class Exchange:
         self._judge(now)
         self._over = self._found is not None and now >= self._settled_at
 
-    def resort_to_last(self, now: float) -> bool:
-        """Begins to probe for the address of the lease that has run out, if there is one and no server has refused."""
-        if self._last is None or self.machine.tally.refusals:
-            return False
-        self.machine.resort_to(self._last, now)
-        self._probe.forget()
-        self._take(self._last, now, confirmed=False)
-        return True
-
     def release_others(self) -> None:
         """Releases the leases that other servers may have granted although their answers were lost."""
         for lease in self.machine.unreleased.values():
@@ -143,17 +141,22 @@ class Exchange:
 
     def failure(self) -> NoLease:
         """The error for the user, if the time is over."""
+        reason = self._reason()
+        kind = self._servers_kind if self._asks_servers else Failing.NO_ROUTER
+        if self._last_owner is not None:
+            reason += f"; and the last address, {self._last_owner}"
+        return NoLease(reason, kind)
+
+    def _reason(self) -> str:
         seconds, parent = f"{self._spec.lease_timeout:g} s", self._spec.link.parent
         tally = self.machine.tally
         if self._asks_servers:
             awaited = "REPLY" if self.machine.state is State.REQUEST else "ADVERTISE"
             seen = f"{tally.solicits} SOLICIT sent, {tally.advertises} answers"
-            text = f"no {awaited} on {parent} in {seconds} ({seen}): {self._servers_reason()}"
-            return NoLease(text, self._servers_kind)
+            return f"no {awaited} on {parent} in {seconds} ({seen}): {self._servers_reason()}"
         seen = f"{self._solicited} router solicitations sent, {len(self._routers)} routers heard"
         awaited = "router advertisement with a prefix for SLAAC"
-        text = f"no {awaited} on {parent} in {seconds} ({seen}): {self._routers_reason()}"
-        return NoLease(text, Failing.NO_ROUTER)
+        return f"no {awaited} on {parent} in {seconds} ({seen}): {self._routers_reason()}"
 
     @property
     def _only_dhcp(self) -> bool:
@@ -182,6 +185,17 @@ class Exchange:
         remembered = self._spec.remembered6
         if self._remembered_at is not None and now >= self._remembered_at and remembered is not None:
             self._take(remembered, now, confirmed=False)
+        if self._last is not None and now >= self._last_at:
+            self._resort_to(self._last, now)
+
+    def _resort_to(self, last: Lease6, now: float) -> None:
+        """No server has answered, so the last lease is used although it has run out, unless a server has refused."""
+        if self.machine.tally.refusals:
+            self._last = None
+            return
+        self.machine.resort_to(last, now)
+        self._probe.forget()
+        self._take(last, now, confirmed=False)
 
     def _hear_router(self, advertisement: RouterAdvertisement, now: float) -> None:
         name = str(advertisement.source)
@@ -239,11 +253,12 @@ class Exchange:
             return
         self._probe.forget()
         self._found = None
+        if lease is self._last:  # no server has granted it
+            self.machine.decline(lease, now)
+            self._last, self._last_owner = None, f"{lease.address.ip}, is in use by {mac}"
+            return
         self._declined.append(f"{lease.address.ip} by {mac}")
         parent = self._spec.link.parent
-        if lease is self._last:
-            text = f"{self.failure()}; and the last address, {lease.address.ip}, is in use by {mac}"
-            raise NoLease(text, Failing.CONFLICT)
         if lease.slaac:
             origin = "MAC address" if self._spec.token is None else "client's identity"
             text = f"{lease.address.ip}, which follows from the {origin}, is in use on {parent} by {mac}"

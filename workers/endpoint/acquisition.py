@@ -15,7 +15,6 @@ from workers.contract.messages import EndpointSpec
 from workers.system.clock import boottime
 from workers.system.poll import ready
 
-LAST_SECONDS = 2.0  # for the probe of the last address, once no server has answered in time
 OTHER_FAMILY_SECONDS = 3.0  # for the second family, once the first one has a lease: the container starts without it
 
 log = logging.getLogger(__name__)
@@ -58,12 +57,6 @@ class Exchange(Protocol):
     def failure(self) -> NoLease:
         """The reason why there is no lease when the time is up."""
 
-    def resort_to_last(self, now: float) -> bool:
-        """No server has answered in time: whether a lease that has run out is used if no other machine has its address.
-
-        Then go on calling `step`.
-        """
-
     def release_others(self) -> None:
         """Releases the leases that other servers may have granted although their answers were lost."""
 
@@ -82,27 +75,8 @@ def acquire(spec: EndpointSpec, exchanges: Mapping[Family, Exchange], channel: C
 
 
 def _acquire(spec: EndpointSpec, exchanges: Mapping[Family, Exchange], channel: Connection) -> dict[Family, Acquired]:
-    acquired, failures = _search(exchanges, channel, spec.lease_timeout)
-    silent = {family: exchange for family, exchange in exchanges.items() if family not in acquired | failures}
-    known = {family: exchange for family, exchange in silent.items() if exchange.resort_to_last(boottime())}
-    found, failed = _search(known, channel, LAST_SECONDS)
-    acquired, failures = acquired | found, failures | failed
-    failures |= {family: exchange.failure() for family, exchange in silent.items() if family not in found | failed}
-    if not acquired:
-        errors = [failures[family] for family in exchanges]
-        raise NoLease("; ".join(map(str, errors)), errors[0].kind)
-    for family, error in failures.items():
-        exchanges[family].close()
-        log.warning("%s; starting without %s", error, family, extra={"interface": spec.container_link})
-    return acquired
-
-
-def _search(
-    exchanges: Mapping[Family, Exchange], channel: Connection, seconds: float
-) -> tuple[dict[Family, Acquired], dict[Family, NoLease]]:
-    """The leases of the families that have one in time, and the errors of those that will have none."""
     waiting, acquired, failures = dict(exchanges), dict[Family, Acquired](), dict[Family, NoLease]()
-    deadline = boottime() + seconds
+    deadline = boottime() + spec.lease_timeout
     while waiting and boottime() < deadline:
         found, failed = _step(waiting)
         acquired, failures = acquired | found, failures | failed
@@ -111,7 +85,14 @@ def _search(
             deadline = min(deadline, boottime() + OTHER_FAMILY_SECONDS)
         if waiting:
             _wait(waiting, channel, deadline - boottime())
-    return acquired, failures
+    failures |= {family: exchange.failure() for family, exchange in waiting.items()}
+    if not acquired:
+        errors = [failures[family] for family in exchanges]
+        raise NoLease("; ".join(map(str, errors)), errors[0].kind)
+    for family, error in failures.items():
+        exchanges[family].close()
+        log.warning("%s; starting without %s", error, family, extra={"interface": spec.container_link})
+    return acquired
 
 
 def _step(waiting: Mapping[Family, Exchange]) -> tuple[dict[Family, Acquired], dict[Family, NoLease]]:

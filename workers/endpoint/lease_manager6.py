@@ -218,7 +218,9 @@ class LeaseManager6:
         """As at the endpoint's beginning, but nobody waits for it."""
         try:
             self._socket = PacketSocket6(self._interface, self._spec.mac)
-            spec = replace(self._spec, client_identity=self.client_identity)
+            former = self._spec.remembered6
+            runs = former is not None and former.runs(boottime())
+            spec = replace(self._spec, client_identity=self.client_identity, remembered6=former if runs else None)
             self._search = Exchange(spec, machine_for(spec, boottime()), self._socket, self._interface, boottime())
         except OSError as error:  # the link has gone, or is down
             log.debug("no search for an IPv6 address: %s", error, extra={"interface": self._interface})

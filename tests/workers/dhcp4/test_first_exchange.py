@@ -225,8 +225,7 @@ def test_run_out_and_asked_for(client: Client) -> None:
 
 @pytest.mark.parametrize("owner", [None, STRANGER])
 def test_run_out_and_in_use(client: Client, monkeypatch: pytest.MonkeyPatch, owner: str | None) -> None:
-    """Its address is used only if no other machine has it, whatever was heard at an earlier probe; the error says
-    who has it."""
+    """Its address is used only if no other machine has it. Servers are asked on then, and the error says who has it."""
     monkeypatch.setattr(first_lease, "AddressProbe", PlayedProbe)
     monkeypatch.setattr(PlayedProbe, "owners", {FORMER.ip: owner} if owner else {})
     client.remembered, client.timeout = RUN_OUT, 0.1

@@ -14,7 +14,7 @@ from workers.contract.client_identity import ClientIdentity
 from workers.contract.errors import NoLease
 from workers.contract.lease import Lease6
 from workers.contract.link import LinkKind, LinkSpec
-from workers.contract.messages import ConflictCheck, EndpointSpec, Ipv6
+from workers.contract.messages import LAST_AFTER_SECONDS, ConflictCheck, EndpointSpec, Ipv6
 from workers.dhcp6 import codec, first_lease, router_advertisement
 from workers.dhcp6.codec import Answer
 from workers.dhcp6.first_lease import MAX_ROUTERS, Acquired, Exchange, machine_for
@@ -230,11 +230,10 @@ def test_remembered() -> None:
 
 
 def test_remembered_but_no_server() -> None:
-    """It is used after a second, unconfirmed; one that has run out is not, before all of the time is over."""
+    """It is used after a second, unconfirmed."""
     found = search(silent, remembered6=replace(LEASE, obtained=BEGUN))
     assert (found.result.lease.address.ip, found.result.confirmed) == (ADDRESS, False)
     assert found.seconds == pytest.approx(1.0)
-    assert search(silent, remembered6=replace(LEASE, obtained=-1e6)).exchange.acquired is None
 
 
 def test_remembered_slaac() -> None:
@@ -423,26 +422,24 @@ def test_machine_of_a_remembered_slaac_address() -> None:
     ids=["keep", "auto", "drop", "in use", "slaac"],
 )
 def test_run_out(changes: dict[str, Any], owner: str | None, used: bool) -> None:
-    """Once no server has answered in time, the last address of one is used, if no other machine has it. One that was
+    """If no server answers for a while, the last address of one is used, unless another machine has it. One that was
     made of a prefix is not: without a router it would lead nowhere."""
     PlayedProbe.owners |= {ADDRESS: owner} if owner else {}
     found = search(silent, **{"remembered6": replace(LEASE, obtained=-1e6)} | changes)
-    exchange, now = found.exchange, BEGUN + SECONDS
-    assert exchange.acquired is None
-    PlayedProbe.now = now
-    assert exchange.resort_to_last(now) is (used or owner is not None)
-    if owner is not None:
-        with pytest.raises(NoLease, match=f"no ADVERTISE .*; and the last address, {ADDRESS}, is in use by {owner}"):
-            exchange.step(now)
-        return
-    exchange.step(now)
-    assert exchange.acquired is None
-    exchange.step(now + PROBE_SECONDS)
-    assert (exchange.acquired is not None) is used
-    assert not used or (found.result.lease.address.ip, found.result.confirmed) == (ADDRESS, False)
-    assert exchange.machine.granted is None
+    if used:
+        assert (found.result.lease.address.ip, found.result.confirmed) == (ADDRESS, False)
+        assert found.seconds == pytest.approx(LAST_AFTER_SECONDS + PROBE_SECONDS)
+    else:
+        assert found.exchange.acquired is None
+        assert (f"; and the last address, {ADDRESS}, is in use by {owner}" in str(found.exchange.failure())) is bool(
+            owner
+        )
+    assert found.exchange.machine.granted is None
+    assert set(found.wire.kinds) <= {Kind.SOLICIT}
 
 
-def test_run_out_and_refused() -> None:
-    """What a server refuses is not used."""
-    assert not search(refusing, remembered6=replace(LEASE, obtained=-1e6)).exchange.resort_to_last(BEGUN + SECONDS)
+@pytest.mark.parametrize("behaviour", [refusing, willing])
+def test_run_out_and_answered(behaviour: Behaviour) -> None:
+    """What a server refuses is not used, and where one answers, its word counts."""
+    found = search(behaviour, remembered6=replace(LEASE, obtained=-1e6))
+    assert (found.exchange.acquired is not None and found.result.confirmed) is (behaviour is willing)
