@@ -43,9 +43,9 @@ def _is_ours(child: Child) -> bool:
     return child.pid is not None and psutil.Process(child.pid).ppid() == os.getpid()
 
 
-def _forked(spare: SpareWorker) -> list[psutil.Process]:
-    """Our children but the forkserver; numbers of processes begin anew, so that the older one's may be the higher."""
-    return [child for child in psutil.Process().children() if child.pid != spare.children[0].pid]
+def _living() -> set[psutil.Process]:
+    """Our children that have not ended. A turn whose worker was killed is one, until it has ended as well."""
+    return {child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE}
 
 
 def _prepared(home: Home, spare: SpareWorker) -> Child:
@@ -166,9 +166,10 @@ def test_lost_order(home: Home, spare: SpareWorker) -> None:
 def test_born_unheard(home: Home, spare: SpareWorker) -> None:
     """A worker of which the forkserver's death leaves no word is lost although it lives, and ends with its channel."""
     child, diary = home.child()
+    others = _living()
     spare.assign(child)
     assert child.channel is not None
-    (worker,) = wait_until(lambda: _forked(spare), "the worker")
+    (worker,) = wait_until(lambda: _living() - others, "the worker")
     home.process_manager.not_forked(child.channel)
     assert diary.entries == [("exit", NOT_STARTED)]
     _, status = os.waitpid(worker.pid, 0)

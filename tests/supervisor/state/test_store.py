@@ -20,7 +20,7 @@ from supervisor.state.migrations import MIGRATIONS
 from supervisor.state.store import SOON_SECONDS, Store
 from supervisor.state.tables import KEYS, LeaseEvent, Snapshot
 from tests.lab.command import run
-from tests.supervisor.children import Home, descriptors
+from tests.supervisor.children import Home
 from tests.supervisor.puppet import PlayedLoop
 from tests.supervisor.samples import Samples, assert_same, never
 
@@ -523,9 +523,10 @@ def test_lock_of_one_that_was_killed(tmp_path: Path) -> None:
     os.close(told)
 
 
-def tell_files(channel: Connection) -> None:
-    """What this process holds open."""
-    channel.send(list(descriptors().values()))
+def stay(channel: Connection) -> None:
+    """Says that it is there, and waits for its end."""
+    channel.send("there")
+    signal.pause()
 
 
 def test_children_hold_nothing(tmp_path: Path) -> None:
@@ -535,18 +536,19 @@ def test_children_hold_nothing(tmp_path: Path) -> None:
     store = filled(tmp_path, Samples(17).snapshot())
     home = Home()
     child, diary = home.child()
-    home.spawn(child, tell_files)
-    home.wait_for(lambda: len(diary.entries) == 2)
-    home.close()
+    home.spawn(child, stay)
+    home.wait_for(lambda: diary.entries)
+    assert diary.entries == ["there"]
 
-    files, _ = diary.entries
-    assert isinstance(files, list)
+    files = [str(link.readlink()) for link in Path(f"/proc/{child.pid}/fd").iterdir()]
+    assert files
     assert not [path for path in files if path.startswith(str(tmp_path))]
     store.put_network(network)
     assert store.problem is None
     assert network in kept_in(tmp_path).load().networks
     with (tmp_path / "lock").open() as again, pytest.raises(BlockingIOError):
         fcntl.flock(again, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    home.close()
     lock.close()
 
 
