@@ -248,6 +248,8 @@ class Endpoint:
                 self.worker.set_client(family, pid)
             case w.LeaseObtained(lease):
                 self._on_lease(lease)
+            case w.LeaseRenewed() if self._lease is not None:
+                self._on_lease(self._lease.renewed(boottime()))
             case w.LeaseTrouble():
                 self._on_trouble(report)
             case w.Left(released):

@@ -302,6 +302,11 @@ class LeaseObtained:
     lease: AnyLease
 
 
+@dataclass(frozen=True, slots=True)
+class LeaseRenewed:
+    """The server has confirmed the IPv4 lease as it was: nothing but its time is new."""
+
+
 class Trouble(StrEnum):
     """The troubles of a lease that is held."""
 
@@ -345,6 +350,7 @@ Report = (
     | SandboxGone
     | ClientStarted
     | LeaseObtained
+    | LeaseRenewed
     | LeaseTrouble
     | Left
     | Deleted

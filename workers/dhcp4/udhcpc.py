@@ -8,8 +8,9 @@ import logging
 import os
 import shutil
 import signal
+import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from io import FileIO
 from ipaddress import IPv4Address
@@ -34,6 +35,8 @@ READ_BYTES = 65536
 # some 10 kB.
 MAX_RECORD_BYTES = 1 << 14
 MAX_LINE_BYTES = 1 << 10
+MAX_GRANTED_BYTES = 1 << 11  # it has some 250 as a rule
+END = b"\0\0"  # of a record
 
 log = logging.getLogger(__name__)
 
@@ -48,12 +51,17 @@ class EventKind(StrEnum):
     LEASEFAIL = "leasefail"
 
 
+GRANTS = (EventKind.BOUND, EventKind.RENEW)
+RENEWED = EventKind.RENEW.encode()
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """One call of the script; `values` are the server's words, not validated."""
 
     kind: EventKind
     values: dict[str, str]
+    words: bytes = field(default=b"", compare=False)  # the record after the name
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +116,14 @@ class Records:
 
     def feed(self, data: bytes) -> Iterator[Event]:
         """The events that `data` completes. Logs and drops a record that is not an event of udhcpc."""
-        *records, self._pending = (self._pending + data).split(b"\0\0")
+        *records, self._pending = (self._pending + data).split(END)
         if len(self._pending) > MAX_RECORD_BYTES:
             log.warning("udhcpc's script reported more than %d bytes at once; they are dropped", MAX_RECORD_BYTES)
             self._pending = b""
         for record in records:
             name, *fields = record.decode("utf-8", "replace").split("\0")
             if name in EventKind.__members__.values():
-                yield Event(EventKind(name), dict(f.partition("=")[::2] for f in fields))
+                yield Event(EventKind(name), dict(f.partition("=")[::2] for f in fields), record[len(name) :])
             else:
                 log.warning("udhcpc's script reported an unknown event %r", name[:40])
 
@@ -126,7 +134,7 @@ class Start:
 
     executable: str
     arguments: list[str]
-    output: FileIO
+    output: socket.socket
     errors: FileIO
 
     def become(self) -> NoReturn:
@@ -152,7 +160,8 @@ class Start:
 class Client:
     """A udhcpc in the present network namespace. Wait for `events` and `errors`.
 
-    The process that makes it, `pid`, becomes the udhcpc later, by `start`.
+    The process that makes it, `pid`, becomes the udhcpc later, by `start`. `granted` is what its script writes if the
+    lease that it has told of last is renewed and stays the same; it is empty if a lease was not the last that it told.
     """
 
     def __init__(self, options: ClientOptions) -> None:
@@ -161,10 +170,12 @@ class Client:
         if busybox is None:
             raise FileNotFoundError("busybox, which brings udhcpc, is not installed")
         self.pid = os.getpid()
-        self.events, output = _pipe()
+        self.events, output = socket.socketpair()  # not a pipe: what is in there can be looked at before it is read
+        self.events.setblocking(False)
         self.errors, errors = _pipe()
         self.start: Start | None = Start(busybox, ["busybox", *options.arguments()], output, errors)
         self.last_words = ""
+        self.granted = b""
         self.rest: list[ClientEvent] = []
         self._records = Records()
         self._begun = False
@@ -180,12 +191,19 @@ class Client:
 
         Each udhcpc begins with a DECONFIG, before any packet, which means nothing.
         """
-        data = _read(self.events)
-        return None if data is None else self._events(data)
+        try:
+            data = self.events.recv(READ_BYTES)
+        except BlockingIOError:
+            return []
+        return self._events(data) if data else None
 
     def _events(self, data: bytes) -> list[ClientEvent]:
         events = list(self._records.feed(data))
         begins, self._begun = bool(events) and not self._begun, self._begun or bool(events)
+        if events:
+            last = events[-1]
+            told = RENEWED + last.words + END if last.kind in GRANTS else b""
+            self.granted = told if len(told) <= MAX_GRANTED_BYTES else b""
         return [understood(event, boottime()) for event in (events[1:] if begins else events)]
 
     def read_log(self) -> bool:

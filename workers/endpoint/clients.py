@@ -4,6 +4,7 @@ Owns their start, their end and the restart of a udhcpc that died. Must not know
 """
 
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from workers.contract.lease import Family, Lease
 from workers.contract.messages import ClientStarted, LeaseTrouble, Report, Trouble
@@ -16,6 +17,18 @@ from workers.system.deadlines import Deadlines
 
 LATE_SECONDS = 1.0  # after so long udhcpc is late
 RETRY_SECONDS = 5.0
+
+
+class Renewal(NamedTuple):
+    """A renewal that changes nothing: `words` come from the descriptor `events` of a udhcpc whose log is `log`.
+
+    udhcpc is late `seconds` after them.
+    """
+
+    words: bytes
+    seconds: float
+    events: int
+    log: int
 
 
 class Clients:
@@ -97,6 +110,14 @@ class Clients:
         if self._native is None:
             self._lease, self._slept = lease, asleep
             self._look_later(lease.obtained)
+
+    def renewal(self, lease: Lease) -> Renewal | None:
+        """The renewal that udhcpc tells of next if all stays as it is; it was the one to obtain `lease`."""
+        client = self._client
+        if client is None or not client.granted or lease.t1 is None:
+            return None
+        seconds = lease.t1 + LATE_SECONDS - lease.obtained
+        return Renewal(client.granted, seconds, client.events.fileno(), client.errors.fileno())
 
     def reject(self) -> None:
         """The granted lease cannot be used: the client, which rests on it, asks once more."""

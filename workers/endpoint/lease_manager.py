@@ -27,7 +27,7 @@ from workers.contract.messages import (
 from workers.dhcp4.machine import Granted, Machine, Refused, Unanswered, Unusable
 from workers.dhcp4.release import decline, release_by_broadcast
 from workers.dhcp4.udhcpc import MIN_LEASE_SECONDS, ClientEvent, ClientOptions, GaveUp
-from workers.endpoint.clients import Clients
+from workers.endpoint.clients import Clients, Renewal
 from workers.endpoint.lease_timers import LeaseTimers
 from workers.link.placement import Placement, on_link
 from workers.system.clock import boottime, slept
@@ -114,6 +114,7 @@ class LeaseManager:
     def move(self, interface: str) -> None:
         """The link has another name now. Restarts udhcpc, which would end at its next packet."""
         self._interface = interface
+        self.check()
         self._restart()
         if self._is_ours():
             self._defend()
@@ -136,7 +137,22 @@ class LeaseManager:
         self._placement.limit_mtu(self._interface, mtu)
 
     def check(self) -> None:
-        """The link has changed: an IPv4 address stays on a link that goes down."""
+        """The link has changed. Its address stays when it goes down; the next renewal brings back routes."""
+        self._placement.touched()
+
+    def renewal(self) -> Renewal | None:
+        """What udhcpc says next if its server renews the lease and nothing changes by that, as far as we know."""
+        settled = self._bound and self._candidate is None and not self._in_need and self._placement.holds(self.lease)
+        return self.clients.renewal(self.lease) if settled else None
+
+    def renewed(self, at: float, asleep: float) -> None:
+        """It was said, and reported, at that `boottime()` and `slept()`."""
+        self._keep(self.lease.renewed(at), asleep)
+
+    @property
+    def other_at(self) -> float | None:
+        """As `next_at`, but without what a renewal puts off."""
+        return min((t for t in (self._defence.next_at, self._deadlines.next_at) if t is not None), default=None)
 
     def due(self) -> None:
         """Does what is due. Call it at `next_at`."""
@@ -325,14 +341,17 @@ class LeaseManager:
             return
         self._bound, self._refused, self._timers.silent = True, False, False
         self._claimant = None
-        self.lease = lease
-        self._timers.begin(lease, lease.obtained)
-        self.clients.accept(lease, slept())
+        self._keep(lease, slept())
         self._defend()
         self._report(LeaseObtained(lease))
         if self._stays_native and not self._native:
             self._native = self._confirmed = True
             self._run()
+
+    def _keep(self, lease: Lease, asleep: float) -> None:
+        self.lease = lease
+        self._timers.begin(lease, lease.obtained)
+        self.clients.accept(lease, asleep)
 
     def _is_strange(self, lease: Lease) -> bool:
         """Whether another server was the first to answer udhcpc, while the lease that we hold still runs."""

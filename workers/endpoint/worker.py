@@ -13,8 +13,10 @@ workers.entry.state, and its descriptors (workers.entry.handover).
 """
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Mapping, Set
 from multiprocessing.connection import Connection
+from typing import NamedTuple
 
 from workers.contract.errors import ReleaseError
 from workers.contract.lease import NO_LEASE, AnyLease, Family, Lease, Lease6
@@ -45,7 +47,7 @@ from workers.dhcp4.release import release
 from workers.dhcp4.udhcpc import Start
 from workers.dhcp6.release import release as release6
 from workers.endpoint.acquisition import Acquired
-from workers.endpoint.clients import Clients
+from workers.endpoint.clients import Clients, Renewal
 from workers.endpoint.creation import Made
 from workers.endpoint.host_release import release_from_host
 from workers.endpoint.lease_manager import LeaseManager
@@ -65,6 +67,18 @@ from workers.system.throttle import Throttle
 QUIET_SECONDS = 1.0  # of idleness before the worker goes to sleep; as a rule the next event comes sooner
 
 log = logging.getLogger(__name__)
+
+
+class Expected(NamedTuple):
+    """A renewal that needs no turn. The supervisor hears of it over `channel`.
+
+    `alarm` goes off when the next one is late, but not later than at `other_at` (`boottime()`). Both are descriptors.
+    """
+
+    renewal: Renewal
+    other_at: float
+    channel: int
+    alarm: int
 
 
 class Worker:
@@ -176,9 +190,18 @@ class Worker:
         return [manager.clients for manager in self._managers.values() if isinstance(manager, LeaseManager)]
 
     @property
+    def _ipv4(self) -> LeaseManager | None:
+        return next((manager for manager in self._managers.values() if isinstance(manager, LeaseManager)), None)
+
+    @property
     def _next_at(self) -> float | None:
-        parts = (self._deadlines, *self._managers.values(), *([self._forwarder] if self._forwarder else ()))
-        return min((part.next_at for part in parts if part.next_at is not None), default=None)
+        times = (self._deadlines.next_at, *(part.next_at for part in self._parts))
+        return min((at for at in times if at is not None), default=None)
+
+    @property
+    def _parts(self) -> tuple[LeaseManager | LeaseManager6 | Forwarder, ...]:
+        """All that has deadlines of its own."""
+        return (*self._managers.values(), *([self._forwarder] if self._forwarder else ()))
 
     @property
     def _forwarder(self) -> Forwarder | None:
@@ -476,6 +499,21 @@ class Worker:
     def done(self) -> bool:
         """Whether the endpoint is deleted, or the supervisor gone."""
         return self._done
+
+    def expected(self) -> Expected | None:
+        """The renewal that needs no turn, if there is one."""
+        ipv4 = self._ipv4
+        renewal = ipv4.renewal() if ipv4 is not None else None
+        if ipv4 is None or renewal is None:
+            return None
+        others = (self._deadlines.next_at, ipv4.other_at, *(part.next_at for part in self._parts if part is not ipv4))
+        other_at = min((at for at in others if at is not None), default=math.inf)
+        return Expected(renewal, other_at, self._channel.fileno(), self._alarm.fileno())
+
+    def renewed(self, at: float, asleep: float) -> None:
+        """The sleeper took the renewal that was expected, at that `boottime()` and `slept()`."""
+        assert self._ipv4 is not None
+        self._ipv4.renewed(at, asleep)
 
     def take_start(self) -> Start | None:
         """The udhcpc that the process becomes after the handover, if any."""

@@ -13,6 +13,9 @@ from io import BytesIO, FileIO
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
+from workers.dhcp4.udhcpc import MAX_GRANTED_BYTES
+from workers.endpoint.clients import Renewal
+from workers.endpoint.worker import Expected
 from workers.system.namespaces import Namespace
 
 
@@ -31,11 +34,13 @@ MAKERS: dict[type, Callable[[int], Any]] = {
 KINDS = tuple(MAKERS)
 
 VERSION = 1  # of the message and of what it holds
-HEADER = struct.Struct("=B16sBB")  # the version, the name, how many descriptors are watched and how many children ended
+# The version, the name, how many descriptors are watched, how many children ended, and of the expected renewal the
+# length of its words, two times, and its descriptors.
+HEADER = struct.Struct("=B16sBBHdd4B")
 MAX_STATE_BYTES = 1 << 17  # a socket has room for it; the largest state that servers can cause is smaller
 MAX_DESCRIPTORS = 32
 MAX_ENDED = 255
-MAX_BYTES = HEADER.size + MAX_DESCRIPTORS + 4 * MAX_ENDED + MAX_STATE_BYTES
+MAX_BYTES = HEADER.size + MAX_DESCRIPTORS + 4 * MAX_ENDED + MAX_GRANTED_BYTES + MAX_STATE_BYTES
 ANCILLARY_BYTES = socket.CMSG_SPACE(4 * (MAX_DESCRIPTORS + 2))
 
 
@@ -54,6 +59,7 @@ class Rest(NamedTuple):
     state: bytes
     numbers: list[int]
     watched: list[int]
+    expected: Expected | None
     ended: list[int]
     place: int
     far: int
@@ -81,10 +87,15 @@ def unpack(packed: bytes, numbers: Sequence[int], types: Mapping[str, object]) -
 def send(rest: Rest) -> None:
     """To the process that receives at the near end, which has the descriptors as well from then on. Raises OSError."""
     watched, ended = len(rest.watched), len(rest.ended)
+    words, times, which = b"", (0.0, 0.0), [0, 0, 0, 0]
+    if rest.expected is not None:
+        (words, seconds, events, log), other_at, channel, alarm = rest.expected
+        times, which = (seconds, other_at), [rest.numbers.index(number) for number in (events, log, channel, alarm)]
     parts = [
-        HEADER.pack(VERSION, rest.name.encode(), watched, ended),
+        HEADER.pack(VERSION, rest.name.encode(), watched, ended, len(words), *times, *which),
         bytes(map(rest.numbers.index, rest.watched)),
         struct.pack(f"={ended}i", *rest.ended),
+        words,
         rest.state,
     ]
     with socket.socket(fileno=os.dup(rest.far)) as far:
@@ -105,17 +116,23 @@ def receive(near: socket.SocketType) -> Rest | None:
     if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
         raise CannotHandOver(f"what a turn left does not fit into {MAX_BYTES} bytes and {MAX_DESCRIPTORS} descriptors")
     *numbers, place, far = memoryview(ancillary[0][2]).cast("i")
-    version, name, watched, ended = HEADER.unpack_from(message)
+    version, name, watched, ended, words, seconds, other_at, *which = HEADER.unpack_from(message)
     if version != VERSION:
         raise CannotHandOver(f"what a turn left is of version {version}, not {VERSION}")
     pids = HEADER.size + watched
-    state = pids + 4 * ended
+    said = pids + 4 * ended
+    state = said + words
+    expected = None
+    if words:
+        events, log, channel, alarm = [numbers[index] for index in which]
+        expected = Expected(Renewal(message[said:state], seconds, events, log), other_at, channel, alarm)
     return Rest(
         name.rstrip(b"\0").decode(),
         message[state:],
         numbers,
         [numbers[index] for index in message[HEADER.size : pids]],
-        list(memoryview(message)[pids:state].cast("i")),
+        expected,
+        list(memoryview(message)[pids:said].cast("i")),
         place,
         far,
     )

@@ -20,10 +20,10 @@ from workers.contract.messages import Begin
 from workers.endpoint.worker import Worker
 from workers.entry.handover import Rest, pack, receive, send, unpack
 from workers.entry.jobs import begin
+from workers.entry.renewals import await_work
 from workers.entry.state import TYPES
 from workers.system.libc import follow_parent, take_name
 from workers.system.namespaces import Namespace, current
-from workers.system.poll import ready
 
 SETTLED = b"\0"
 RETRY_SECONDS = 1.0
@@ -38,12 +38,12 @@ def live(channel: int, near: int, far: int) -> None:
     over. The first turn is forked at once and waits for a Begin. A turn that fails is the end, with its status.
     """
     sleeper, rest, inbox = os.getpid(), None, socket.SocketType(fileno=near)
-    old = [channel]
+    old, renewed = [channel], None
     while True:
         turn = os.fork() if rest is None else _fork_patiently()
         if turn == 0:
             follow_parent(sleeper, signal.SIGKILL)
-            _take_turn(_begun(channel) if rest is None else unpack(rest.state, rest.numbers, TYPES), far)
+            _take_turn(_begun(channel) if rest is None else _woken(rest, renewed), far)
             return
         os.close(far)
         rest = receive(inbox)
@@ -57,7 +57,7 @@ def live(channel: int, near: int, far: int) -> None:
         old, far = rest.numbers, rest.far
         for pid in rest.ended:
             os.waitpid(pid, 0)
-        ready(rest.watched)
+        renewed = await_work(rest.watched, rest.expected)
 
 
 def _fork_patiently() -> int:
@@ -103,6 +103,13 @@ def _begun(number: int) -> Worker | None:
     return begin(order, channel)
 
 
+def _woken(rest: Rest, renewed: tuple[float, float] | None) -> Worker:
+    worker: Worker = unpack(rest.state, rest.numbers, TYPES)
+    if renewed is not None:
+        worker.renewed(*renewed)
+    return worker
+
+
 def _take_turn(worker: Worker | None, far: int) -> None:
     if worker is not None:
         worker.serve()
@@ -113,8 +120,8 @@ def _take_turn(worker: Worker | None, far: int) -> None:
         ended.append(os.getpid())
     state, numbers = pack(worker)
     with current() as place:
-        watched = list(worker.sources())
-        send(Rest(worker.name, state, numbers, watched, ended, place.fileno(), far))
+        watched, expected = list(worker.sources()), worker.expected()
+        send(Rest(worker.name, state, numbers, watched, expected, ended, place.fileno(), far))
     os.read(far, len(SETTLED))  # the sleeper has followed
     if left is not None:
         worker.say_left(left)

@@ -25,9 +25,21 @@ class Placement:
         self.mtu_limit: int | None = None
         self._spec = spec
         self._report = report
+        self._put: Lease | None = None
+
+    def holds(self, lease: Lease) -> bool:
+        """Whether the link is as `put` left it for the same lease, at whatever time that was obtained."""
+        return self._put is not None and self._put == lease.renewed(self._put.obtained)
+
+    def touched(self) -> None:
+        """The link has changed since, so the next `put` compares it with the lease."""
+        self._put = None
 
     def put(self, interface: str, previous: Lease, lease: Lease) -> bool:
-        """Applies `lease` in place of `previous`; False if the kernel refused."""
+        """Applies `lease` in place of `previous`, if it is not applied already; False if the kernel refused."""
+        if self.holds(lease):
+            return True
+        granted = lease
         previous, lease = self._spec.applied(previous), self._spec.applied(lease)
         try:
             changes = configure(interface, previous, lease, skip_routes=self._spec.skip_routes, joined=self.joined)
@@ -35,6 +47,7 @@ class Placement:
             self._report(LeaseTrouble(Trouble.INVALID, f"the lease could not be applied: {error}", lease.family))
             return False
         _tell(interface, (*changes, *follow_mtu(interface, previous, lease, self.mtu_limit)))
+        self._put = granted
         return True
 
     def limit_mtu(self, interface: str, mtu: int) -> None:
@@ -44,6 +57,7 @@ class Placement:
 
     def drop(self, interface: str, lease: Lease) -> None:
         """Removes the lease's address and its routes."""
+        self.touched()
         try:
             changes = unconfigure(interface, self._spec.applied(lease), skip_routes=self._spec.skip_routes)
         except NetlinkError as error:

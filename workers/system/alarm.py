@@ -36,13 +36,15 @@ class Alarm:
         if at == self._at:
             return
         self._at = at
-        _set(self.fileno(), TFD_TIMER_ABSTIME, 0 if at is None else max(1, round(at * 1e9)))
+        set_alarm(self.fileno(), at)
 
     def close(self) -> None:
         """Gives the descriptor back."""
         self._timer.close()
 
 
-def _set(number: int, flags: int, nanoseconds: int) -> None:
+def set_alarm(number: int, at: float | None) -> None:
+    """The same by the alarm's descriptor, for a process that has nothing else of it."""
+    nanoseconds = 0 if at is None else max(1, round(at * 1e9))
     spec = _Itimerspec(0, 0, *divmod(nanoseconds, 10**9))
-    checked(LIBC.timerfd_settime(number, flags, ctypes.byref(spec), None), "setting a timer")
+    checked(LIBC.timerfd_settime(number, TFD_TIMER_ABSTIME, ctypes.byref(spec), None), "setting a timer")

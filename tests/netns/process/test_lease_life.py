@@ -1,11 +1,14 @@
 """From Join to Leave: the persistent client in the container's namespace, what renewals change, the release."""
 
 import os
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from signal import SIGUSR1
 
+import psutil
 import pytest
 
 from tests.lab.command import SLACK_SECONDS, run, wait_until
@@ -17,7 +20,7 @@ from tests.netns.process.scripted import Grant, scripted_server
 from tests.netns.process.wire import Kind
 from workers.system.libc import LIBC
 
-PIPE_BYTES, SPLICE_F_NONBLOCK = 1 << 16, 2  # splice(2)
+PIDFD_GETFD, PEEKED_BYTES = 438, 1 << 16  # pidfd_getfd(2)
 USER_ROUTE = "10.99.0.0/16"
 
 
@@ -50,6 +53,29 @@ def test_renewal_comes_from_inside(rig: Rig, server: DhcpServer) -> None:
     assert {(f.packet.kind, f.packet.ciaddr) for f in frames} == {(Kind.REQUEST, container.ip)}
     assert (frames[0].source, frames[0].destination) == (container.ip, SERVER)
     assert [m.kind for m in server.messages(container.mac)][-2:] == ["REQUEST", "ACK"]
+
+
+def turns_faults(worker: int) -> int:
+    """The page faults of all turns that the worker has had, which are hundreds in each."""
+    return int(Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[8])  # proc_pid_stat(5): cminflt
+
+
+def test_renewal_without_news_needs_no_turn(rig: Rig, server: DhcpServer) -> None:
+    """The worker itself notes it. The next news has a turn as ever."""
+    container = rig.joined()
+    rig.renew(container)  # with a turn, if the link has changed since it was configured
+    worker = psutil.Process(container.view["worker_pid"])
+    wait_until(lambda: [child.name() for child in worker.children()] == ["busybox"], "the end of the last turn")
+    before = turns_faults(worker.pid)
+    for _ in range(2):
+        rig.renew(container)
+    assert turns_faults(worker.pid) == before
+    server.restart(ServerOptions(router=LAN[3]))
+
+    rig.renew(container)
+
+    assert container.default_route.split()[:3] == ["default", "via", str(LAN[3])]
+    wait_until(lambda: turns_faults(worker.pid) > before, "the end of a turn")
 
 
 def test_renewal_at_half_of_the_lease(rig: Rig) -> None:
@@ -122,13 +148,15 @@ def test_refused_renewal(rig: Rig) -> None:
         rig.clean()
 
 
-def unread(pipe: Path) -> str:
-    """What nobody has read of it yet; it stays in there."""
-    reader, writer = os.pipe()
-    with pipe.open("rb", buffering=0) as source, os.fdopen(reader, "rb") as copy, os.fdopen(writer, "wb") as into:
-        LIBC.tee(source.fileno(), into.fileno(), PIPE_BYTES, SPLICE_F_NONBLOCK)
-        into.close()
-        return copy.read().decode(errors="replace")
+def unread(pid: int) -> str:
+    """What the process has not read yet of its sockets; it stays in there."""
+    process, found = os.pidfd_open(pid), b""
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        number = LIBC.syscall(PIDFD_GETFD, process, int(entry.name), 0)
+        with suppress(OSError), socket.socket(fileno=number) as copy:  # not a socket, or an empty one
+            found += copy.recv(PEEKED_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    os.close(process)
+    return found.decode(errors="replace")
 
 
 def test_leave_in_the_moment_of_another_lease(rig: Rig) -> None:
@@ -142,8 +170,7 @@ def test_leave_in_the_moment_of_another_lease(rig: Rig) -> None:
         with ThreadPoolExecutor() as engine:
             stopped = hang(view["worker_pid"])
             try:
-                events = Path(f"/proc/{view['udhcpc_pid']}/fd/1")
-                wait_until(lambda: f"ip={LAN[61]}" in unread(events), "another lease")
+                wait_until(lambda: f"ip={LAN[61]}" in unread(view["worker_pid"]), "another lease")
                 leaving = engine.submit(container.leave)
                 wait_until(lambda: container.view["phase"] == "leaving", "Leave")
             finally:

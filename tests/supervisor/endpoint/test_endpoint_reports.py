@@ -23,6 +23,7 @@ from workers.contract.messages import (
     Delete,
     Deleted,
     LeaseObtained,
+    LeaseRenewed,
     LeaseTrouble,
     LeaveSandbox,
     Left,
@@ -72,6 +73,19 @@ def test_when_it_is_on_disk(puppet: Puppet, monkeypatch: pytest.MonkeyPatch) -> 
     puppet.report(LeaseTrouble(Trouble.NAK, "refused", Family.IPV4))
     puppet.report(LeaseObtained(MOVED))
     assert len(written) == 3
+
+
+def test_renewal_without_news(puppet: Puppet) -> None:
+    """The lease runs from now on, as it was, and a trouble is over."""
+    bring_to(puppet, Phase.JOINED)
+    puppet.report(LeaseObtained(MOVED))
+    puppet.report(LeaseTrouble(Trouble.NO_ANSWER, "silence", Family.IPV4))
+    before = boottime()
+    puppet.report(LeaseRenewed())
+    lease = puppet.endpoint.leases[Family.IPV4].lease
+    assert lease == MOVED.renewed(lease.obtained)
+    assert before <= lease.obtained <= boottime()
+    assert not puppet.endpoint.troubles
 
 
 def bring_to_joined(puppet: Puppet) -> None:

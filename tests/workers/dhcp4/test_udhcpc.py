@@ -2,6 +2,7 @@
 
 import logging
 import subprocess
+from contextlib import closing
 from ipaddress import IPv4Address
 from itertools import pairwise
 
@@ -9,7 +10,16 @@ import pytest
 
 from tests.workers.dhcp4.hostile import texts
 from workers.contract.client_identity import ClientIdentity
-from workers.dhcp4.udhcpc import MAX_RECORD_BYTES, SCRIPT, ClientOptions, Event, EventKind, Records
+from workers.dhcp4.udhcpc import (
+    MAX_GRANTED_BYTES,
+    MAX_RECORD_BYTES,
+    SCRIPT,
+    Client,
+    ClientOptions,
+    Event,
+    EventKind,
+    Records,
+)
 
 MAC = "02:00:5e:00:53:01"
 SHELLS = [["dash"], ["busybox", "sh"]]
@@ -119,6 +129,25 @@ def test_script_again_and_again(shell: list[str]) -> None:
     """Records of several calls in one pipe stay apart, also after hostile ones."""
     output = b"".join(_script(shell, "bound", ip=text, message=text) for text in HOSTILE)
     assert [event.values["ip"] for event in Records().feed(output)] == HOSTILE
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
+def test_words_of_a_renewal(shell: list[str]) -> None:
+    """They are what the script says when the lease is renewed as it was granted; another event ends that."""
+    client = Client(ClientOptions("eth0", ClientIdentity.of_mac(MAC)))
+    start = client.take_start()
+    assert start is not None
+    with client.events as reader, client.errors, closing(start):
+        script = start.output
+        granted = {"ip": "192.0.2.10", "lease": "600", "serverid": "192.0.2.1"}
+        for event, renewed in (("deconfig", False), ("bound", True), ("renew", True), ("leasefail", False)):
+            script.send(_script(shell, event, **granted))
+            client.read_events()
+            assert client.granted == (_script(shell, "renew", **granted) if renewed else b"")
+        script.send(_script(shell, "bound", **granted, domain="x" * MAX_GRANTED_BYTES))
+        client.read_events()
+        assert client.granted == b""  # a sleeper keeps no more
+        assert not reader.getblocking()
 
 
 def _pairs(words: list[str], option: str) -> list[str]:

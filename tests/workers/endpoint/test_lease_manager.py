@@ -11,8 +11,9 @@ from workers.contract.lease import Family, Lease
 from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import Attach, ClientKind, ConflictCheck, EndpointSpec, LeaseObtained, Report
 from workers.dhcp4.machine import Granted, Machine, Refused, State
-from workers.dhcp4.udhcpc import ClientEvent, ClientOptions
+from workers.dhcp4.udhcpc import ClientEvent, ClientOptions, GaveUp
 from workers.endpoint import lease_manager as module
+from workers.endpoint.clients import Renewal
 from workers.endpoint.lease_manager import DECLINED_PAUSE_SECONDS, LeaseManager
 from workers.system.clock import boottime
 
@@ -35,6 +36,7 @@ class PlayedClients:
     machines: list[Machine] = field(default_factory=list)
     udhcpcs: list[tuple[float, ClientOptions]] = field(default_factory=list)
     last_words: list[ClientEvent] = field(default_factory=list)
+    accepted: tuple[Lease, float] | None = None
     running: bool = True
     next_at: float | None = None
 
@@ -52,14 +54,19 @@ class PlayedClients:
         """Nothing is to be ended."""
 
     def accept(self, lease: Lease, asleep: float) -> None:
-        """It rests."""
+        self.accepted = lease, asleep
+
+    def renewal(self, lease: Lease) -> Renewal:
+        """The next one, if it is expected at all."""
+        return Renewal(b"renew", lease.t1 or 0.0, 0, 0)
 
 
 @pytest.fixture(autouse=True)
 def _played(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "Clients", PlayedClients)
     monkeypatch.setattr(module, "decline", lambda *_: None)
-    monkeypatch.setattr("workers.link.placement.Placement.put", lambda *_: True)
+    monkeypatch.setattr("workers.link.placement.configure", lambda *_, **__: ())
+    monkeypatch.setattr("workers.link.placement.follow_mtu", lambda *_: ())
 
 
 def lease(host: int = 10, duration: int = 600) -> Lease:
@@ -159,6 +166,40 @@ def test_family() -> None:
     manager, clients = begun(reports)
     clients.take(Refused("no"))
     assert [getattr(report, "family", None) for report in reports] == [Family.IPV4]
+    manager.end()
+
+
+def test_renewal_that_needs_no_turn() -> None:
+    """It is expected once the client has been granted the lease and that is on the link; only its time is new then."""
+    reports: list[Report] = []
+    manager, clients = begun(reports)
+    assert manager.renewal() is None
+    clients.take(Granted(manager.lease, fresh=True))
+    assert manager.renewal() is not None
+    granted, told = manager.lease, list(reports)
+
+    manager.renewed(granted.obtained + 300, 7.0)
+
+    assert manager.lease == granted.renewed(granted.obtained + 300)
+    assert clients.accepted == (manager.lease, 7.0)
+    assert (manager.next_at, manager.other_at) == (manager.lease.overdue_at(manager.lease.obtained), None)
+    assert manager.renewal() is not None
+    assert reports == told  # by the sleeper
+    manager.end()
+
+
+@pytest.mark.parametrize("event", [Refused("no"), GaveUp(), None], ids=str)
+def test_renewal_that_needs_a_turn(event: ClientEvent | None) -> None:
+    """Whatever else a client has told of, and a change of the link, has to be made good by the next renewal."""
+    manager, clients = begun([])
+    clients.take(Granted(manager.lease, fresh=True))
+    if event is None:
+        manager.check()
+    else:
+        clients.take(event)
+    assert manager.renewal() is None
+    clients.take(Granted(manager.lease, fresh=False))
+    assert manager.renewal() is not None
     manager.end()
 
 

@@ -1,5 +1,6 @@
 """A state and its descriptors arrive whole in another process's hands."""
 
+import math
 import os
 import socket
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.supervisor.children import descriptors
+from workers.endpoint.clients import Renewal
+from workers.endpoint.worker import Expected
 from workers.entry import handover
 from workers.entry.handover import (
     MAX_DESCRIPTORS,
@@ -95,7 +98,7 @@ def test_rest_is_sent(ends: tuple[socket.socket, socket.socket]) -> None:
     reader, writer = os.pipe()
     with current() as place:
         numbers = [writer, reader]
-        send(Rest("nd-0123456789ab", b"state\0", numbers, [reader], [7, 8], place.fileno(), far.fileno()))
+        send(Rest("nd-0123456789ab", b"state\0", numbers, [reader], None, [7, 8], place.fileno(), far.fileno()))
     rest = receive(near)
     assert rest is not None
     assert (rest.name, rest.state, rest.ended) == ("nd-0123456789ab", b"state\0", [7, 8])
@@ -104,12 +107,27 @@ def test_rest_is_sent(ends: tuple[socket.socket, socket.socket]) -> None:
     os.write(rest.numbers[0], b"x")
     assert os.read(rest.numbers[1], 1) == b"x"
     assert not any(os.get_inheritable(number) for number in (*rest.numbers, rest.place, rest.far))
-    send(Rest("", b"", [], [], [], rest.place, rest.far))  # the next turn's
+    send(Rest("", b"", [], [], None, [], rest.place, rest.far))  # the next turn's
     following = receive(near)
     assert following is not None
     for number in (writer, *rest.numbers, rest.place, rest.far, following.place, following.far):
         os.close(number)
     assert descriptors() == before
+
+
+def test_expected_renewal(ends: tuple[socket.socket, socket.socket]) -> None:
+    """What is expected of udhcpc arrives with the receiver's descriptors."""
+    near, far = ends
+    numbers = [os.eventfd(number) for number in range(4)]
+    events, log, channel, alarm = numbers
+    expected = Expected(Renewal(b"renew\0\0", 61.5, events, log), math.inf, channel, alarm)
+    send(Rest("", b"state", numbers[::-1], [], expected, [9], far.fileno(), far.fileno()))
+    rest = receive(near)
+    assert rest is not None
+    assert (rest.state, rest.ended) == (b"state", [9])
+    assert rest.expected == Expected(Renewal(b"renew\0\0", 61.5, *rest.numbers[:1:-1]), math.inf, *rest.numbers[1::-1])
+    for number in (*numbers, *rest.numbers, rest.place, rest.far):
+        os.close(number)
 
 
 def test_largest(ends: tuple[socket.socket, socket.socket]) -> None:
@@ -118,7 +136,7 @@ def test_largest(ends: tuple[socket.socket, socket.socket]) -> None:
     number = far.fileno()
     watched, ended = [number] * MAX_DESCRIPTORS, list(range(MAX_ENDED))
     state = bytes(MAX_STATE_BYTES)
-    send(Rest("nd-0123456789ab", state, [number] * MAX_DESCRIPTORS, watched, ended, number, number))
+    send(Rest("nd-0123456789ab", state, [number] * MAX_DESCRIPTORS, watched, None, ended, number, number))
     rest = receive(near)
     assert rest is not None
     assert (rest.state, len(rest.numbers), rest.ended) == (state, MAX_DESCRIPTORS, ended)
@@ -139,7 +157,7 @@ def test_truncated(ends: tuple[socket.socket, socket.socket], limit: str, monkey
     """A message of which a part is missing is not taken for a whole one."""
     near, far = ends
     numbers = [far.fileno()] * 9
-    send(Rest("", bytes(1000), numbers, [], [], far.fileno(), far.fileno()))
+    send(Rest("", bytes(1000), numbers, [], None, [], far.fileno(), far.fileno()))
     monkeypatch.setattr(handover, limit, socket.CMSG_SPACE(4))
     with pytest.raises(CannotHandOver, match="does not fit"):
         receive(near)
@@ -148,7 +166,7 @@ def test_truncated(ends: tuple[socket.socket, socket.socket], limit: str, monkey
 def test_other_version(ends: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch) -> None:
     """It is refused."""
     near, far = ends
-    send(Rest("", b"", [], [], [], far.fileno(), far.fileno()))
+    send(Rest("", b"", [], [], None, [], far.fileno(), far.fileno()))
     monkeypatch.setattr(handover, "VERSION", 2)
     with pytest.raises(CannotHandOver, match="version 1, not 2"):
         receive(near)
