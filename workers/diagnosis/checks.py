@@ -10,8 +10,6 @@ from pathlib import Path
 
 from workers.contract.finding import GRAVITY, Check, Finding, Severity
 from workers.contract.link import HOST_LINK_PREFIX, LinkKind, LinkSpec, vlan_of
-from workers.diagnosis.firewall import Dropped, drops_of_bridge, drops_of_ip
-from workers.diagnosis.packet import Packet, discover, solicit
 from workers.diagnosis.wireless import is_wireless
 from workers.netlink.operations import Netlink, NetlinkError
 from workers.netlink.rtnetlink import Bridge, Link
@@ -143,23 +141,24 @@ def _drops_by_way_back(host: Host) -> Words:
 
 def _drops_ip(host: Host) -> Words:
     if host.bridge is not None and _calls(CALL_IPTABLES, host.bridge.calls_iptables):
-        yield from _dropped(host, discover, drops_of_ip, "bridge-nf-call-iptables is 1, and ")
+        yield from _dropped(host, "bridge-nf-call-iptables is 1, and ")
 
 
 def _drops_ip6(host: Host) -> Words:
     if host.wants_ipv6 and host.bridge is not None and _calls(CALL_IP6TABLES, host.bridge.calls_ip6tables):
-        yield from _dropped(host, solicit, drops_of_ip, "bridge-nf-call-ip6tables is 1, and ")
+        yield from _dropped(host, "bridge-nf-call-ip6tables is 1, and ", ipv6=True)
 
 
 def _drops_bridged(host: Host) -> Words:
-    yield from _dropped(host, discover, drops_of_bridge, "")
+    yield from _dropped(host, "", bridged=True)
 
 
-def _dropped(
-    host: Host, packet: Callable[[str, int], Packet], drops: Callable[[Packet], Iterator[Dropped]], because: str
-) -> Words:
+def _dropped(host: Host, because: str, *, ipv6: bool = False, bridged: bool = False) -> Words:
+    from workers.diagnosis import firewall, packet  # half a megabyte that only jobs and failed starts need
+
     name = host.parent.name
-    for where, remedy in drops(packet(name, host.parent.index)):
+    first = (packet.solicit if ipv6 else packet.discover)(name, host.parent.index)
+    for where, remedy in (firewall.drops_of_bridge if bridged else firewall.drops_of_ip)(first):
         yield f"{because}the packet filter drops DHCP between the ports of {name} ({where})", remedy
 
 
