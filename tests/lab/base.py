@@ -3,7 +3,7 @@
 import io
 import subprocess
 import tarfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 from tests.lab.command import CommandFailed, run
@@ -83,9 +83,12 @@ def busybox_archive(binary: Path) -> bytes:
 
 
 def archive(files: dict[str, bytes], links: dict[str, str], directories: list[str]) -> bytes:
-    """An uncompressed tar of these; every file is executable."""
+    """An uncompressed tar of these; every file is executable. Each directory is in it: who maps users makes none up."""
     buffer = io.BytesIO()
+    parents = {str(parent) for name in (*files, *links) for parent in PurePosixPath(name).parents} - {"."}
     with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name in sorted(parents):
+            tar.addfile(_member(name, tarfile.DIRTYPE, 0o755))
         for name in directories:
             tar.addfile(_member(name, tarfile.DIRTYPE, 0o1777))
         for name, content in files.items():
