@@ -27,7 +27,8 @@ from supervisor.engine.facts import Engine
 from supervisor.engine.foreign_root import read_regular
 
 CONTAINERS = "containers"
-# The containerd image store mounts by the container's id, below the directory of its storage driver (snapshotter).
+# The containerd image store mounts by the container's id, below the directory of its storage driver (snapshotter). That
+# may have the name of one of the others.
 CONTAINERD, SNAPSHOTTER = "rootfs", "overlayfs"
 # The others mount by a mount id, which the engine notes for each container: below the driver's directory, and so.
 MOUNT_POINTS = {"overlay2": "{}/merged", "fuse-overlayfs": "{}/merged", "zfs": "graph/{:.12}"}
@@ -69,6 +70,11 @@ class _Store:
         self._path = path
         self._device = None if path is None else _device(str(path))
 
+    @property
+    def exists(self) -> bool:
+        """Whether there is such a directory."""
+        return self._device is not None
+
     def has_mounted(self, name: str) -> bool:
         """Whether something is mounted there: that is another device. If the store does not exist, nothing is."""
         return self._device is not None and _device(f"{self._path}/{name}") not in (None, self._device)
@@ -86,11 +92,12 @@ class MountedRoots:
 
         Leaves out a container whose configuration cannot be read.
         """
-        containerd = _Store(self._engine.place(f"{CONTAINERD}/{SNAPSHOTTER}"))
+        places = (self._engine.place(f"{CONTAINERD}/{driver}") for driver in (SNAPSHOTTER, *self._drivers))
+        containerd = [store for store in map(_Store, places) if store.exists]
         stores = {driver: _Store(self._engine.place(driver)) for driver in self._drivers}
         for container_id in self._listed():
             if container_id not in but and (
-                containerd.has_mounted(container_id) or self._is_mounted(container_id, stores)
+                any(store.has_mounted(container_id) for store in containerd) or self._is_mounted(container_id, stores)
             ):
                 configuration = self.configuration(container_id)
                 if configuration is not None:

@@ -32,9 +32,9 @@ class DockerFiles:
         """As the driver does it, a mount id for a name."""
         self._mounts.append(self.root / self.driver / MOUNT_POINTS[self.driver].format(mount_id))
 
-    def mount_by_containerd(self, container_id: str) -> None:
+    def mount_by_containerd(self, container_id: str, snapshotter: str = "overlayfs") -> None:
         """As the containerd image store does it."""
-        self._mounts.append(self.root / "rootfs" / "overlayfs" / container_id)
+        self._mounts.append(self.root / "rootfs" / snapshotter / container_id)
 
     def leave_mounted(self, mount_id: str, ago: float = 3600) -> None:
         """Once it is mounted: as if an engine had done so that many seconds ago."""

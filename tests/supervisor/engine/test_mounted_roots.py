@@ -137,14 +137,17 @@ def test_removed(docker: DockerFiles) -> None:
 
 @pytest.mark.parametrize("driver", ["fuse-overlayfs", "zfs"])
 def test_other_drivers(tmp_path: Path, driver: str) -> None:
-    """Each of them mounts at a place of its own, which is known also while the engine has not named its driver."""
+    """Each of them mounts at a place of its own, and at another one for containerd's image store. Both are known also
+    while the engine has not named its driver."""
     docker = DockerFiles(tmp_path, driver)
+    docker.configure(DATABASE, "db")
+    docker.mount_by_containerd(DATABASE, driver)
     for number, container in enumerate((WEB, MAIL)):
         docker.know(container, f"{number}" * 64)
         docker.configure(container, f"c{number}")
     docker.mount("0" * 64)
     docker.start()
-    assert names(MountedRoots(docker.engine)) == {"c0"}
+    assert names(MountedRoots(docker.engine)) == {"c0", "db"}
     docker.engine.storage_driver = ""
-    assert names(MountedRoots(docker.engine)) == {"c0"}
+    assert names(MountedRoots(docker.engine)) == {"c0", "db"}
     docker.stop()
