@@ -86,6 +86,11 @@ class Docker:
         """Standard output; raises CommandFailed. BuildKit is off: it needs a component that Debian 12 lacks."""
         return run(*self.argv(*args), stdin=stdin, env=os.environ | {"DOCKER_BUILDKIT": "0"}, timeout=timeout)
 
+    @property
+    def release(self) -> int:
+        """The engine's major version: docs/engines.md has what differs."""
+        return int(self("version", "--format", "{{.Server.Version}}").partition(".")[0])
+
     def answers(self) -> bool:
         """Is there an engine?"""
         try:

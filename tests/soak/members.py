@@ -20,7 +20,7 @@ LONGEST_STAY = 8.0  # seconds for which a container stays stopped or paused
 AGAIN_TIMEOUT = 60.0  # seconds
 RETURN_TIMEOUT = 20.0  # seconds; the engine does not try again where a start fails
 KINDS = ("plain", "named", "id", "mac")
-FORGETS_MACS = (1, 44)  # the API's version from which on a container that is disconnected loses a MAC of the user's
+FORGETS_MACS = 25  # the engine from which on a container that is disconnected loses a MAC of the user's
 # An engine that is killed within a start finds its containerd's task of that start in its way for ever, and one that is
 # killed within a removal a container that it neither starts nor removes by itself.
 ENGINES_REMNANTS = ("already exists", "marked for removal")
@@ -167,8 +167,7 @@ class Member:
         return bool(named and self.container.exec("ls", "/sys/class/net").split() != ["lo"])
 
     def _connect(self) -> None:
-        api = self.docker("version", "--format", "{{.Server.APIVersion}}")
-        self.forgotten |= tuple(map(int, api.split("."))) >= FORGETS_MACS
+        self.forgotten |= self.docker.release >= FORGETS_MACS
         option = [f"--driver-opt=id={self.name}"] if self.kind == "id" else []
         self.docker("network", "connect", *option, NETWORK, self.name)
 
