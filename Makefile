@@ -23,7 +23,7 @@ CLI_SOURCES := $(shell find cli -mindepth 1 -name __pycache__ -prune -o -print) 
 SOURCES := $(shell find api supervisor workers -name __pycache__ -prune -o -print) $(CLI_SOURCES) \
   Dockerfile .dockerignore config.json requirements.lock
 
-.PHONY: help setup lock plugin cli install push lab lab-down demo lint check test test-kernels test-engines retest coverage bench endurance soak docs site \
+.PHONY: help setup lock plugin cli install push lab lab-down demo lint check test test-kernels test-engines test-swarm retest coverage bench endurance soak docs site \
   release release-check release-start audit clean
 
 help: ## this list
@@ -113,6 +113,9 @@ ENGINE ?= 26 28
 test-engines: setup $(VENV) $(PLUGIN) $(BEFORE) ## the plugin tests on engines of other Debian releases, ENGINE=26 or 28
 	@for engine in $(ENGINE); do ENGINE=$$engine $(BIN)/python -m pytest --numprocesses 2 --dist loadfile \
 	  --no-loadscope-reorder tests/plugin --ignore tests/plugin/test_guest.py; done
+
+test-swarm: setup $(VENV) $(PLUGIN) ## Docker's Swarm on three engines
+	@$(BIN)/python -m pytest -m swarm
 
 retest: $(VENV) ## the tests that failed, once more
 	@$(BIN)/python -m pytest --last-failed --last-failed-no-failures none
