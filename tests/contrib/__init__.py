@@ -1,0 +1,1 @@
+"""The files of contrib/, judged by the programs that read them."""
