@@ -23,7 +23,7 @@ CLI_SOURCES := $(shell find cli -mindepth 1 -name __pycache__ -prune -o -print) 
 SOURCES := $(shell find api supervisor workers -name __pycache__ -prune -o -print) $(CLI_SOURCES) \
   Dockerfile .dockerignore config.json requirements.lock
 
-.PHONY: help setup lock plugin cli install push lab lab-down demo lint check test test-kernels test-engines test-swarm test-recipes retest coverage bench endurance soak docs site \
+.PHONY: help setup lock plugin cli install push lab lab-down demo lint check test test-kernels test-engines test-swarm test-recipes test-monitoring retest coverage bench endurance soak docs site \
   release release-check release-start audit clean
 
 help: ## this list
@@ -119,6 +119,9 @@ test-swarm: setup $(VENV) $(PLUGIN) ## Docker's Swarm on three engines
 
 test-recipes: setup $(VENV) ## contrib/host-bridge, by netplan, networkd, ifupdown, NetworkManager and Ansible
 	@$(BIN)/python -m pytest -m recipes tests/contrib
+
+test-monitoring: setup $(VENV) $(PLUGIN) ## contrib/monitoring, by Debian's Prometheus
+	@$(BIN)/python -m pytest -m monitoring
 
 retest: $(VENV) ## the tests that failed, once more
 	@$(BIN)/python -m pytest --last-failed --last-failed-no-failures none
