@@ -23,15 +23,17 @@ SENDER_MAC, SENDER_IP = 8, 14
 class ArpWatch:
     """Hears other machines claim `address` on `interface`; `fileno` is readable when one does.
 
-    The filter is in the kernel, so that the LAN's other ARP traffic does not wake the worker.
+    The filter is in the kernel, so that the LAN's other ARP traffic does not wake the worker. With `twins` a machine
+    that has our MAC as well is heard, too: what this link sends itself does not come to the socket.
     """
 
-    def __init__(self, interface: str, mac: str, address: IPv4Address) -> None:
+    def __init__(self, interface: str, mac: str, address: IPv4Address, *, twins: bool = False) -> None:
         """Raises OSError."""
         self.address = address
         self._interface = interface
         self._mac = bytes.fromhex(mac.replace(":", ""))
-        self._socket = filtered_socket(interface, ETH_P_ARP, _claims_of_others(self._mac, address))
+        claims = _claims(address) if twins else _claims_of_others(self._mac, address)
+        self._socket = filtered_socket(interface, ETH_P_ARP, claims)
 
     def fileno(self) -> int:
         """The descriptor."""
@@ -72,6 +74,16 @@ def announce(interface: str, mac: str, address: IPv4Address) -> None:
 
 def _packet(mac: bytes, sender: IPv4Address, target: IPv4Address) -> bytes:
     return ARP.pack(1, ETH_P_IP, 6, 4, REQUEST, mac, sender.packed, bytes(6), target.packed)
+
+
+def _claims(address: IPv4Address) -> list[Instruction]:
+    """Passes packets whose sender has the address."""
+    return [
+        (LOAD, 0, 0, SENDER_IP),
+        (JUMP_EQUAL, 0, 1, int(address)),
+        (RETURN, 0, 0, ARP.size),
+        (RETURN, 0, 0, 0),
+    ]
 
 
 def _claims_of_others(mac: bytes, address: IPv4Address) -> list[Instruction]:

@@ -54,7 +54,7 @@ class Defence:
         if (interface, address) != (self._interface, self._address):
             self.end()
             self._interface, self._address = interface, address
-            self._watch = ArpWatch(interface, self._mac, address)
+            self._watch = ArpWatch(interface, self._mac, address, twins=True)
 
     def end(self) -> None:
         """The address is no longer in use. The kernel takes 15 ms to close the packet socket."""
@@ -80,12 +80,20 @@ class Defence:
                 announce(self._interface, self._mac, self._address)
         known, last = self._claimed or (None, 0.0)
         if known != self._address or now - last > CALM_SECONDS:
-            self._report(f"{claims[0]} claims {self._address} as well; the container keeps it")
+            self._report(self._words(claims[0], self._address))
         self._claimed = self._address, now
+
+    def _words(self, claimant: str, address: IPv4Address) -> str:
+        if claimant != self._mac:
+            return f"{claimant} claims {address} as well; the container keeps it"
+        return (
+            f"another machine has the MAC {self._mac} and with it {address} as well; the container keeps both. "
+            "Give one of them another MAC, or, if there is no such machine, look for a loop in the LAN"
+        )
 
     def _listen_again(self) -> None:
         assert self._address is not None
         try:
-            self._watch = ArpWatch(self._interface, self._mac, self._address)
+            self._watch = ArpWatch(self._interface, self._mac, self._address, twins=True)
         except OSError as error:
             log.debug("%s cannot be listened on: %s", self._interface, error)  # the link has gone

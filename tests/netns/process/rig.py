@@ -17,7 +17,7 @@ import psutil
 
 from tests.lab.command import PATIENCE_SECONDS, run, wait_until
 from tests.lab.leaks import Belongings
-from tests.lab.network import LAN_BRIDGE, Network
+from tests.lab.network import LAN, LAN_BRIDGE, Network
 from tests.lab.process import spawn
 from tests.netns.process.fakeengine import ENDED, MADE, Container, FakeEngine, callers
 from tests.netns.process.plugin import NAMES, REPOSITORY, PluginProcess, assert_nothing_leaked, settled, started_plugin
@@ -25,6 +25,7 @@ from tests.netns.process.wire import EVERYONE, Capture, Kind
 
 T = TypeVar("T")
 NUMBERS = itertools.count(1)
+SECOND_MACHINE = LAN[3]
 
 
 class EngineDaemon:
@@ -201,10 +202,25 @@ def machine_of(name: str) -> Iterator[Network]:
 
 
 @contextmanager
-def rig_in(directory: Path) -> Iterator[Rig]:
-    """The whole, with the check that the plugin holds at the end what it held at the start."""
+def machine_beside(machine: Network) -> Iterator[Network]:
+    """Another machine on the same LAN."""
+    other = machine.neighbour(SECOND_MACHINE)
+    try:
+        other.up_machine()
+        yield other
+    finally:
+        other.down_machine()
+
+
+@contextmanager
+def rig_in(directory: Path, beside: Network | None = None) -> Iterator[Rig]:
+    """The whole, with the check that the plugin holds at the end what it held at the start.
+
+    With `beside` it is another machine on the LAN of that one.
+    """
     with ExitStack() as stack:
-        machine = stack.enter_context(machine_of(f"p{os.getpid()}-{next(NUMBERS)}"))
+        alone = machine_of(f"p{os.getpid()}-{next(NUMBERS)}") if beside is None else machine_beside(beside)
+        machine = stack.enter_context(alone)
         daemon = EngineDaemon(directory)
         stack.callback(daemon.stop)
         plugin = stack.enter_context(started_plugin(machine, directory))

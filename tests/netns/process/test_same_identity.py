@@ -158,17 +158,25 @@ def test_chosen_id(rig: Rig, server: DhcpServer, instances: Instances) -> None:
     assert len({lease.mac for lease in server.leases()}) == 2
 
 
-def test_mac_by_name(rig: Rig, server: DhcpServer, engine: EngineFiles) -> None:
+@pytest.mark.parametrize(
+    ("name", "next_name"),
+    [
+        ("web", "web"),
+        (f"web.1.{'x9s9uirs4psl'.ljust(25, '0')}", f"web.1.{'vfcaycqy6f1x'.ljust(25, '0')}"),
+    ],
+    ids=["container", "task of a Swarm"],
+)
+def test_mac_by_name(rig: Rig, server: DhcpServer, engine: EngineFiles, name: str, next_name: str) -> None:
     """With `mac=name` a container that is removed and made anew under its name is the same machine on the LAN."""
     network = rig.network(mac="name")
-    engine.mount(WEB, "web", network)
+    engine.mount(WEB, name, network)
     first = started(rig, network)
     first.stop()
     engine.unmount(WEB)
     engine.mount(MAIL, "mail", network)
     mail = started(rig, network)
     engine.configure(MAIL, "mail", network, running=True)
-    engine.mount(ANEW, "web", network)
+    engine.mount(ANEW, next_name, network)
 
     second = started(rig, network)
 
