@@ -23,6 +23,7 @@ from tests.lab.engine import Docker, EngineFailed
 RELEASE = BUILD / "release"
 ARCHITECTURES = ("amd64", "arm64")
 NOTICES = ROOT / "release" / "notices.sh"
+DOCUMENTATION = Path("usr/share/doc/net-dhcp")  # in the root file system, so that a registry's copy has it as well
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 NAME, VERSION = PYPROJECT["name"], PYPROJECT["version"]
 
@@ -33,7 +34,7 @@ def commit_time() -> int:
 
 
 def build(architecture: str, *, cached: bool) -> Path:
-    """Make the archive, with SBOM and licences in it, and the SBOM beside it. Returns the archive."""
+    """Make the archive, and the list of what is in it beside it. Returns the archive."""
     tree = RELEASE / architecture
     image = f"net-dhcp-release-{architecture}"
     foreign = None if architecture == native() else architecture
@@ -45,31 +46,34 @@ def build(architecture: str, *, cached: bool) -> Path:
         build_image(docker, ROOT, f"{image}-build", base, "--target=build", *again)
         build_image(docker, ROOT, image, base)  # the same layers, out of the cache
         export(docker, ROOT, tree / "plugin", image)
-        _unpack_notices(docker, f"{image}-build", tree)
-    site = next((tree / "plugin" / "rootfs" / "usr/local/lib").glob("python3*/dist-packages"))
-    _copy_licenses(site, tree / "licenses" / "python")
-    shutil.copyfile(ROOT / "LICENSE", tree / "licenses" / "docker-net-dhcp")
+        rootfs = tree / "plugin" / "rootfs"
+        notices = rootfs / DOCUMENTATION
+        _unpack_notices(docker, f"{image}-build", notices)
+    site = next((rootfs / "usr/local/lib").glob("python3*/dist-packages"))
+    _copy_licenses(site, notices / "licenses" / "python")
+    shutil.copyfile(ROOT / "LICENSE", notices / "licenses" / "docker-net-dhcp")
     components = [
-        *sbom.debian((tree / "packages.tsv").read_text()),
+        *sbom.debian((notices / "packages.tsv").read_text()),
         *sbom.wheels(site, (ROOT / "requirements.lock").read_text(), NAME),
     ]
     listed = json.dumps(sbom.document(NAME, VERSION, architecture, components, commit_time()), indent=1) + "\n"
     stem = f"net-dhcp-{VERSION}-linux-{architecture}"
-    (tree / "sbom.json").write_text(listed)
+    (notices / "sbom.json").write_text(listed)
     (RELEASE / f"{stem}.cdx.json").write_text(listed)
     target = RELEASE / f"{stem}.tar.gz"
     archive.write(target, {stem: tree}, commit_time())
     return target
 
 
-def _unpack_notices(docker: Docker, image: str, tree: Path) -> None:
+def _unpack_notices(docker: Docker, image: str, target: Path) -> None:
     """packages.tsv and the copyright files of Debian's packages."""
     print("==> the licences of Debian's packages", flush=True)
     argv = docker.argv("run", "--rm", "--interactive", "--network=host", image, "sh", "-s")
     done = subprocess.run(argv, input=NOTICES.read_bytes(), stdout=subprocess.PIPE, check=False)
     if done.returncode:
         raise CommandFailed(f"{NOTICES.name}: exit status {done.returncode}")
-    run("tar", "-x", "-C", tree, stdin=done.stdout)
+    target.mkdir(parents=True)
+    run("tar", "-x", "-C", target, stdin=done.stdout)
 
 
 def _copy_licenses(site: Path, target: Path) -> None:

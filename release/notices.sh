@@ -17,7 +17,7 @@ xargs dpkg-query -W -f '${Package}\t${Version}\t${source:Package}\t${source:Vers
 
 # A package may have its documentation in another one's directory: libgcc-s1 has it in gcc-14-base's.
 copy_of() {
-  apt-get download -q "$1" >&2
+  apt-get download -qq -o APT::Sandbox::User=root "$1" >&2
   dpkg-deb --fsys-tarfile "$1"_*.deb | tar -x --wildcards './usr/share/doc/*' 2>/dev/null || true
   if [ -L "usr/share/doc/$1" ] && [ ! -e "usr/share/doc/$1/copyright" ]; then
     copy_of "$(basename "$(readlink "usr/share/doc/$1")")"
