@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 from release import archive, sbom
@@ -24,6 +25,8 @@ RELEASE = BUILD / "release"
 ARCHITECTURES = ("amd64", "arm64")
 NOTICES = ROOT / "release" / "notices.sh"
 DOCUMENTATION = Path("usr/share/doc/net-dhcp")  # in the root file system, so that a registry's copy has it as well
+COMMAND = Path("usr/share/net-dhcp/docker-dhcp")  # in the root file system
+LOCKS = (ROOT / "requirements.lock", ROOT / "requirements-cli.lock")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 NAME, VERSION = PYPROJECT["name"], PYPROJECT["version"]
 
@@ -54,7 +57,7 @@ def build(architecture: str, *, cached: bool) -> Path:
     shutil.copyfile(ROOT / "LICENSE", notices / "licenses" / "docker-net-dhcp")
     components = [
         *sbom.debian((notices / "packages.tsv").read_text()),
-        *sbom.wheels(site, (ROOT / "requirements.lock").read_text(), NAME),
+        *sbom.wheels(_metadata(site, rootfs / COMMAND), (lock.read_text() for lock in LOCKS)),
     ]
     listed = json.dumps(sbom.document(NAME, VERSION, architecture, components, commit_time()), indent=1) + "\n"
     stem = f"net-dhcp-{VERSION}-linux-{architecture}"
@@ -74,6 +77,14 @@ def _unpack_notices(docker: Docker, image: str, target: Path) -> None:
         raise CommandFailed(f"{NOTICES.name}: exit status {done.returncode}")
     target.mkdir(parents=True)
     run("tar", "-x", "-C", target, stdin=done.stdout)
+
+
+def _metadata(site: Path, command: Path) -> list[str]:
+    """Of the plugin's wheels, and of those in the command, which is a zip file that has their licences, too."""
+    with zipfile.ZipFile(command) as archived:
+        names = [name for name in archived.namelist() if name.endswith(".dist-info/METADATA")]
+        inside = [archived.read(name).decode() for name in names]
+    return [*(file.read_text() for file in site.glob("*.dist-info/METADATA")), *inside]
 
 
 def _copy_licenses(site: Path, target: Path) -> None:

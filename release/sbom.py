@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.parser import HeaderParser
-from pathlib import Path
 from typing import Any
 
 NAMESPACE = uuid.UUID("6c1f3d52-6a3e-5c53-9f0e-0d1a8a0c5f11")  # of serial numbers, which must be the same each time
@@ -48,17 +47,15 @@ def debian(table: str) -> list[Component]:
     ]
 
 
-def wheels(site: Path, lock: str, own: str) -> list[Component]:
-    """From the metadata of what is installed in `site`, but for our own. Raises NotLocked."""
-    locked = {(_normal(name), version) for name, version in PINNED.findall(lock)}
+def wheels(metadata_files: Iterable[str], locks: Iterable[str]) -> list[Component]:
+    """From the METADATA of what is installed. Raises NotLocked."""
+    locked = {(_normal(name), version) for lock in locks for name, version in PINNED.findall(lock)}
     found = []
-    for file in sorted(site.glob("*.dist-info/METADATA")):
-        metadata = HeaderParser().parsestr(file.read_text())
+    for text_of_one in metadata_files:
+        metadata = HeaderParser().parsestr(text_of_one)
         name, version = _normal(metadata["Name"]), metadata["Version"]
-        if name == own:
-            continue
         if (name, version) not in locked:
-            raise NotLocked(f"{name} {version} is shipped, and the lock file does not have it")
+            raise NotLocked(f"{name} {version} is shipped, and no lock file has it")
         text = metadata["License-Expression"] or metadata["License"]
         found.append(Component(name, version, f"pkg:pypi/{name}@{version}", text.splitlines()[0] if text else None))
     return found
@@ -70,7 +67,7 @@ def _normal(name: str) -> str:
 
 def document(name: str, version: str, architecture: str, components: Iterable[Component], time: int) -> dict[str, Any]:
     """The whole list, the same for the same content."""
-    rows = [component.row() for component in sorted(components, key=lambda component: component.purl)]
+    rows = [component.row() for component in sorted(set(components), key=lambda component: component.purl)]
     own = f"pkg:pypi/{name}@{version}"
     identity = " ".join((own, architecture, str(time), *(row["purl"] for row in rows)))
     return {

@@ -1,7 +1,5 @@
 """The list of what ships."""
 
-from pathlib import Path
-
 import pytest
 
 from release import sbom
@@ -10,18 +8,14 @@ TABLE = "libc6\t2.41-12\tglibc\t2.41-12\tarm64\nlibgcc-s1\t14.2.0-19\tgcc-14\t14
 LOCK = "certifi==2026.1.1 \\\n    --hash=sha256:00\nmsgspec==0.22.0 \\\n"
 
 
-def _installed(site: Path, name: str, version: str, *headers: str) -> None:
-    directory = site / f"{name}-{version}.dist-info"
-    directory.mkdir(parents=True)
-    lines = ("Metadata-Version: 2.4", f"Name: {name}", f"Version: {version}", *headers, "", "text")
-    (directory / "METADATA").write_text("\n".join(lines))
+def _metadata(name: str, version: str, *headers: str) -> str:
+    return "\n".join(("Metadata-Version: 2.4", f"Name: {name}", f"Version: {version}", *headers, "", "text"))
 
 
-def test_names_for_the_world(tmp_path: Path) -> None:
-    """Debian's packages and wheels have their package URLs; the plugin itself is not one of its own components."""
-    _installed(tmp_path, "msgspec", "0.22.0", "License-Expression: BSD-3-Clause")
-    _installed(tmp_path, "docker_net_dhcp", "0.1.0")
-    found = [*sbom.debian(TABLE), *sbom.wheels(tmp_path, LOCK, "docker-net-dhcp")]
+def test_names_for_the_world() -> None:
+    """Debian's packages and wheels have their package URLs, licences and sources."""
+    wheel = _metadata("msgspec", "0.22.0", "License-Expression: BSD-3-Clause")
+    found = [*sbom.debian(TABLE), *sbom.wheels([wheel], [LOCK])]
     assert [component.purl for component in found] == [
         "pkg:deb/debian/libc6@2.41-12?arch=arm64",
         "pkg:deb/debian/libgcc-s1@14.2.0-19?arch=arm64",
@@ -31,11 +25,10 @@ def test_names_for_the_world(tmp_path: Path) -> None:
     assert found[1].source == "gcc-14 14.2.0-19"
 
 
-def test_a_wheel_that_is_not_locked(tmp_path: Path) -> None:
-    """A wheel of another version than the lock file's stops the release."""
-    _installed(tmp_path, "certifi", "2025.1.1")
+def test_a_wheel_that_is_not_locked() -> None:
+    """A wheel of another version than the lock files' stops the release."""
     with pytest.raises(sbom.NotLocked, match=r"certifi 2025\.1\.1"):
-        sbom.wheels(tmp_path, LOCK, "docker-net-dhcp")
+        sbom.wheels([_metadata("certifi", "2025.1.1")], ["", LOCK])
 
 
 def test_one_content_one_list() -> None:
