@@ -20,16 +20,20 @@ OTHERS = {
     "tests/README.md": "tests.md",
     "LICENSE": "license.md",
 }
+MENU_PAGE = re.compile(r"^ +- (?:\w+: )?([\w.]+\.md)$", re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?:|#)(?P<target>[^)#\s]+)")
 
 
-class DeadLink(Exception):
-    """A page links to what is no page of the site."""
+class Incomplete(Exception):
+    """A page links to what is no page of the site, or the site's menu lacks a page."""
 
 
 def gather() -> None:
-    """Make the directory anew; raises DeadLink."""
+    """Make the directory anew; raises Incomplete."""
     pages = {ROOT / name: new for name, new in OTHERS.items()} | {path: path.name for path in DOCS.iterdir()}
+    menu = MENU_PAGE.findall((ROOT / "mkdocs.yml").read_text())
+    if missing := {name for name in pages.values() if name.endswith(".md")} - {*menu}:
+        raise Incomplete(f"mkdocs.yml does not name {', '.join(sorted(missing))}")
     shutil.rmtree(TARGET, ignore_errors=True)
     TARGET.mkdir(parents=True)
     for path, name in pages.items():
@@ -45,7 +49,7 @@ def _with_links(page: Path, pages: dict[Path, str]) -> str:
     def moved(link: re.Match[str]) -> str:
         target = (page.parent / link["target"]).resolve()
         if target not in pages:
-            raise DeadLink(f"{page.relative_to(ROOT)} links to {link['target']}, which is no page of the site")
+            raise Incomplete(f"{page.relative_to(ROOT)} links to {link['target']}, which is no page of the site")
         return f"]({pages[target]}"
 
     return LINK.sub(moved, page.read_text())
@@ -54,5 +58,5 @@ def _with_links(page: Path, pages: dict[Path, str]) -> str:
 if __name__ == "__main__":
     try:
         gather()
-    except DeadLink as error:
+    except Incomplete as error:
         sys.exit(f"failed: {error}")
