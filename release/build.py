@@ -37,7 +37,7 @@ def commit_time() -> int:
 
 
 def build(architecture: str, *, cached: bool) -> Path:
-    """Make the archive, and the list of what is in it beside it. Returns the archive."""
+    """Make the archive; the list of what is in it and the command are beside it. Returns the archive."""
     tree = RELEASE / architecture
     image = f"net-dhcp-release-{architecture}"
     foreign = None if architecture == native() else architecture
@@ -63,6 +63,7 @@ def build(architecture: str, *, cached: bool) -> Path:
     stem = f"net-dhcp-{VERSION}-linux-{architecture}"
     (notices / "sbom.json").write_text(listed)
     (RELEASE / f"{stem}.cdx.json").write_text(listed)
+    shutil.copy(rootfs / COMMAND, RELEASE / COMMAND.name)
     target = RELEASE / f"{stem}.tar.gz"
     archive.write(target, {stem: tree}, commit_time())
     return target
