@@ -19,15 +19,17 @@ DOCS = ROOT / "docs"
 RUN = [ROOT / "README.md", *(DOCS / f"{name}.md" for name in ("install", "usage", "identity", "operations"))]
 RUN += [DOCS / f"{name}.md" for name in ("ipv6", "migration", "upgrade")]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")])
-PACKAGES = ("api", "supervisor", "workers")
+PACKAGES = ("api", "cli", "supervisor", "workers")
 NOT_OUTPUT = ("sh", "yaml")
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([\w-]+))?\)")
 SOURCE_FILE = re.compile(r"`((?:api|supervisor|workers|tests|release)/[\w/]+\.\w+)`")
 NOTED = re.compile(r'\.note(?:_of_lan)?\(\s*"(\w+)"(?: if \w+ else "(\w+)")?')
 OPERATIONS, FAQ = (DOCS / "operations.md").read_text(), (DOCS / "faq.md").read_text()
-MESSAGES = ("Messages of the plugin", "Refused options", "Rare messages", "Answers to your questions")
+MESSAGES = ["Messages of the plugin", "Refused options", "Rare messages", "Answers to your questions"]
+MESSAGES += ["Messages of docker dhcp"]
 # The calls whose text a user sees, in Docker's error or in an answer to a question.
 REFUSALS = {"InvalidRequest", "Conflict", "NotFound", "Failed", "Unavailable", "DeadlineExceeded", "NoLease"}
+REFUSALS |= {"Failure", "Unreachable", "Refused"}  # the command's
 OPTION_VALUES = ("supervisor/domain/option_values.py", "workers/contract/client_identity.py")  # ValueError's text, too
 
 
