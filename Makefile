@@ -23,7 +23,7 @@ CLI_SOURCES := $(shell find cli -mindepth 1 -name __pycache__ -prune -o -print) 
 SOURCES := $(shell find api supervisor workers -name __pycache__ -prune -o -print) $(CLI_SOURCES) \
   Dockerfile .dockerignore config.json requirements.lock
 
-.PHONY: help setup lock plugin cli install push lab lab-down demo lint check test test-kernels test-engines test-swarm test-recipes test-monitoring retest coverage bench endurance soak docs site \
+.PHONY: help setup lock plugin cli install push lab lab-down demo lint check test test-kernels test-engines test-swarm test-recipes test-monitoring test-boot retest coverage bench endurance soak docs site \
   release release-check release-start audit clean
 
 help: ## this list
@@ -97,7 +97,7 @@ lint: $(VENV) ## linter, formatter, types and import contracts
 	@$(BIN)/lint-imports
 
 check: lint ## lint and the unit tests
-	@$(BIN)/python -m pytest -m "not netns and not plugin and not kernel and not recipes"
+	@$(BIN)/python -m pytest -m "not netns and not plugin and not kernel and not boot and not recipes"
 
 # Many tests wait for a lease or a container, so three at a time keep two processors busy.
 # Its status tells failed tests from all else that can go wrong (.ci/run).
@@ -114,6 +114,10 @@ test-engines: setup $(VENV) $(PLUGIN) $(BEFORE) ## the plugin tests on engines o
 	@for engine in $(ENGINE); do ENGINE=$$engine $(BIN)/python -m pytest --numprocesses 2 --dist loadfile \
 	  --no-loadscope-reorder tests/plugin --ignore tests/plugin/test_guest.py; done
 
+# All takes longer where the processor is emulated. The engine has to be in a root file system of its own.
+test-boot: setup $(VENV) $(PLUGIN) ## power failures of a machine with containers, CUTS=10 of them, and its suspend
+	@SLOWNESS=8 ENGINE=26 CUTS=$(CUTS) SEED=$(SEED) $(BIN)/python -m pytest -m boot -s tests/boot
+
 test-swarm: setup $(VENV) $(PLUGIN) ## Docker's Swarm on three engines
 	@$(BIN)/python -m pytest -m swarm
 
@@ -129,7 +133,7 @@ retest: $(VENV) ## the tests that failed, once more
 # A measured process holds files of its own, and its children end later: some tests that look at those fail here.
 coverage: setup $(VENV) ## the lines of api, supervisor and workers that no test runs, without the plugin tests
 	@$(BIN)/coverage erase
-	@FROM_SOURCE=1 $(BIN)/coverage run -m pytest -m "not plugin and not kernel and not recipes" --numprocesses 2 --dist loadfile || true
+	@FROM_SOURCE=1 $(BIN)/coverage run -m pytest -m "not plugin and not kernel and not boot and not recipes" --numprocesses 2 --dist loadfile || true
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 

@@ -1,5 +1,7 @@
 """The built plugin in a real Docker Engine, under each kernel and on each kind of link: minutes in a guest."""
 
+import os
+import signal
 from contextlib import ExitStack
 
 import pytest
@@ -10,12 +12,13 @@ from tests.lab.command import wait_until
 from tests.lab.containers import Container
 from tests.lab.lab import Lab
 from tests.lab.plugin import Plugin
+from tests.plugin.judge import await_client
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]  # the guest's seconds; the plugin's creation takes 140
 
 
 def test_lives_in_an_engine() -> None:
-    """`docker run`, `docker restart`, `docker stop`: one address, and a release at each stop."""
+    """`docker run`, a renewal, `docker restart`, `docker stop`: one address, and a release at each stop."""
     with Lab.temporary("kernel") as lab, ExitStack() as stack:
         plugin = Plugin.install(lab.engine, f"net-dhcp:{lab.name}", PLUGIN)
         for way in WAYS:
@@ -34,6 +37,10 @@ def live(lab: Lab, plugin: Plugin, way: Way) -> None:
     container = Container.run(docker, f"on-{name}", f"--network={name}")
     before = container.attachment(name)
     mac = container.exec("cat", "/sys/class/net/eth0/address")
+    client = await_client(plugin, before)
+    acknowledged = lab.dhcp.kinds(mac).count("ACK")
+    os.kill(client, signal.SIGUSR1)
+    wait_until(lambda: lab.dhcp.kinds(mac).count("ACK") > acknowledged, f"a renewal over {name}")
     container.restart()
     after = container.attachment(name)
     container.stop()

@@ -74,13 +74,18 @@ class EngineFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Docker:
-    """The docker command, speaking to one engine; None is the one that DOCKER_HOST or the default names."""
+    """The docker command, speaking to one engine; None is the one that DOCKER_HOST or the default names.
+
+    With `netns` it speaks on the network of that namespace.
+    """
 
     host: str | None = None
+    netns: str | None = None
 
     def argv(self, *args: str | Path) -> list[str]:
         """The command line, for those who start it themselves."""
-        return [DOCKER, *(["--host", self.host] if self.host else []), *map(str, args)]
+        enter = ["nsenter", f"--net=/run/netns/{self.netns}"] if self.netns else []
+        return [*enter, DOCKER, *(["--host", self.host] if self.host else []), *map(str, args)]
 
     def __call__(self, *args: str | Path, stdin: bytes | None = None, timeout: float = 120) -> str:
         """Standard output; raises CommandFailed. BuildKit is off: it needs a component that Debian 12 lacks."""

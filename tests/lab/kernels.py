@@ -7,7 +7,7 @@ system. Must not know what the guest does after that.
 import lzma
 import shutil
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,7 +95,7 @@ def _make(directory: Path, source: str) -> None:
     run("depmod", "-b", directory, version)
     places = (directory / f"boot/vmlinuz-{version}", made.modules / "vmlinuz")
     _uncompress(next(path for path in places if path.exists()), made.image)
-    _write_initramfs(made, version)
+    write_initramfs(made, made.initramfs, NEEDED_MODULES, INIT)
 
 
 def _unpack(directory: Path, source: str) -> None:
@@ -141,24 +141,25 @@ def _uncompress(image: Path, target: Path) -> None:
         target.write_bytes(lzma.decompress(payload))
 
 
-def _write_initramfs(made: Kernel, version: str) -> None:
-    """busybox, the modules that the root file system needs, in order, and the program that mounts it."""
-    root = made.directory / "initramfs.d"
+def write_initramfs(made: Kernel, target: Path, modules: Sequence[str], init: str) -> None:
+    """busybox, the modules that the root file system needs, in order, and the program that mounts it at /root."""
+    root = target.with_name(f"{target.name}.d")
     for name in ("bin", "dev", "lower", "modules", "proc", "root", "writable"):
         (root / name).mkdir(parents=True)
     shutil.copy(static_busybox(BUILD), root / "bin" / "busybox")
-    for number, module in enumerate(_needed_modules(made.directory, version)):
+    for number, module in enumerate(_needed_modules(made, modules)):
         content = module.read_bytes()
         uncompressed = lzma.decompress(content) if module.suffix == ".xz" else content
         (root / "modules" / f"{number:02}-{module.name.removesuffix('.xz')}").write_bytes(uncompressed)
-    (root / "init").write_text(INIT)
+    (root / "init").write_text(init)
     (root / "init").chmod(0o755)
-    run("sh", "-ec", 'cd "$0"; find . | busybox cpio -o -H newc > "$1"', root, made.initramfs)
+    run("sh", "-ec", 'cd "$0"; find . | busybox cpio -o -H newc > "$1"', root, target)
     shutil.rmtree(root)
 
 
-def _needed_modules(directory: Path, version: str) -> Iterator[Path]:
+def _needed_modules(made: Kernel, wanted: Sequence[str]) -> Iterator[Path]:
     """Each after those that it depends on."""
-    names = run("modprobe", "-d", directory, "-S", version, "--show-depends", "--all", *NEEDED_MODULES)
+    place = ("-d", made.directory, "-S", made.modules.name)
+    names = run("modprobe", *place, "--show-depends", "--all", *wanted)
     lines = dict.fromkeys(names.splitlines())  # some are named twice
     return (Path(line.split()[1]) for line in lines if line.startswith("insmod "))
