@@ -23,8 +23,9 @@ CLI_SOURCES := $(shell find cli -mindepth 1 -name __pycache__ -prune -o -print) 
 SOURCES := $(shell find api supervisor workers -name __pycache__ -prune -o -print) $(CLI_SOURCES) \
   Dockerfile .dockerignore config.json requirements.lock
 
-.PHONY: help setup lock plugin cli install push lab lab-down demo lint check test test-kernels test-engines test-swarm test-recipes test-monitoring test-boot retest coverage bench endurance soak docs site \
-  release release-check release-start audit clean
+.PHONY: help setup lock plugin cli install push lab lab-down demo lint check test test-kernels test-boot test-engines \
+  test-swarm test-recipes test-monitoring retest coverage bench endurance soak docs site release release-check \
+  release-start audit clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12

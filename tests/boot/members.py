@@ -7,7 +7,6 @@ from ipaddress import IPv4Address
 
 from tests.lab.command import CommandFailed, wait_until
 from tests.lab.containers import Container
-from tests.lab.images import BUSYBOX
 from tests.lab.lab import Lab
 from tests.lab.machine import Machine
 
@@ -36,13 +35,11 @@ class Members:
     _seen: int = 0
 
     def launch(self, number: int) -> None:
-        """So many; the server has leased an address to each."""
+        """So many, which expose different ports, so that they can be told apart; each has its lease."""
         for n in range(number):
             name = f"member-{n}"
-            container = Container.run(
-                self.machine.docker, name, f"--network={NETWORK}", f"--hostname=host{n}", ALWAYS, image=BUSYBOX
-            )
-            self.places[name] = place_of(container)
+            options = (f"--network={NETWORK}", f"--hostname=host{n}", f"--expose={8000 + n}", ALWAYS)
+            self.places[name] = place_of(Container.run(self.machine.docker, name, *options))
         self.await_acknowledged()
 
     def begin(self) -> None:

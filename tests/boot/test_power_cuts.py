@@ -41,8 +41,7 @@ def test_power_cuts(lab: Lab, machine: Machine, members: Members) -> None:
     random = Random(SEED)  # noqa: S311  (a run that can be repeated)
     lab.dhcp.start(LEASES)
     members.launch(MEMBERS)
-    Container.run(machine.docker, BUSY, f"--network={NETWORK}", ALWAYS)
-    busy = place_of(Container(machine.docker, BUSY))
+    busy = place_of(Container.run(machine.docker, BUSY, f"--network={NETWORK}", "--expose=9000", ALWAYS))
     for number in range(1, CUTS + 1):
         members.begin()
         with work(machine.docker):

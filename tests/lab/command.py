@@ -45,12 +45,11 @@ def wait_until(
 ) -> T:
     """The predicate's first true value; raises NotReached, which names `what`, after `timeout` seconds.
 
-    A slow machine has more of them, and looks less often, as looking is work. Whoever gives the number wants more than
-    usual, or to prove that no more pass.
+    A slow machine has more of them. Whoever gives the number wants more than usual, or to prove that no more pass.
     """
     deadline = time.monotonic() + timeout * SLOWNESS
     while not (value := predicate()):
         if time.monotonic() >= deadline:
             raise NotReached(f"waited {timeout * SLOWNESS:.0f} s for {what}")
-        time.sleep(interval * SLOWNESS)
+        time.sleep(interval)
     return value
