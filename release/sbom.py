@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.parser import HeaderParser
 from typing import Any
+from urllib.parse import quote
 
 NAMESPACE = uuid.UUID("6c1f3d52-6a3e-5c53-9f0e-0d1a8a0c5f11")  # of serial numbers, which must be the same each time
 PINNED = re.compile(r"^([\w.-]+)==([\w.!+-]+)", re.MULTILINE)
@@ -42,7 +43,9 @@ def debian(table: str) -> list[Component]:
     """From what notices.sh prints."""
     rows = (line.split("\t") for line in table.splitlines())
     return [
-        Component(name, version, f"pkg:deb/debian/{name}@{version}?arch={architecture}", source=f"{source} {its}")
+        Component(
+            name, version, f"pkg:deb/debian/{name}@{_in_url(version)}?arch={architecture}", source=f"{source} {its}"
+        )
         for name, version, source, its, architecture in rows
     ]
 
@@ -57,8 +60,14 @@ def wheels(metadata_files: Iterable[str], locks: Iterable[str]) -> list[Componen
         if (name, version) not in locked:
             raise NotLocked(f"{name} {version} is shipped, and no lock file has it")
         text = metadata["License-Expression"] or metadata["License"]
-        found.append(Component(name, version, f"pkg:pypi/{name}@{version}", text.splitlines()[0] if text else None))
+        found.append(
+            Component(name, version, f"pkg:pypi/{name}@{_in_url(version)}", text.splitlines()[0] if text else None)
+        )
     return found
+
+
+def _in_url(version: str) -> str:
+    return quote(version, safe=":~")
 
 
 def _normal(name: str) -> str:

@@ -4,7 +4,7 @@ import pytest
 
 from release import sbom
 
-TABLE = "libc6\t2.41-12\tglibc\t2.41-12\tarm64\nlibgcc-s1\t14.2.0-19\tgcc-14\t14.2.0-19\tarm64\n"
+TABLE = "libc6\t2.41-12+deb13u5\tglibc\t2.41-12+deb13u5\tarm64\nlibgcc-s1\t14.2.0-19\tgcc-14\t14.2.0-19\tarm64\n"
 LOCK = "certifi==2026.1.1 \\\n    --hash=sha256:00\nmsgspec==0.22.0 \\\n"
 
 
@@ -17,7 +17,7 @@ def test_names_for_the_world() -> None:
     wheel = _metadata("msgspec", "0.22.0", "License-Expression: BSD-3-Clause")
     found = [*sbom.debian(TABLE), *sbom.wheels([wheel], [LOCK])]
     assert [component.purl for component in found] == [
-        "pkg:deb/debian/libc6@2.41-12?arch=arm64",
+        "pkg:deb/debian/libc6@2.41-12%2Bdeb13u5?arch=arm64",
         "pkg:deb/debian/libgcc-s1@14.2.0-19?arch=arm64",
         "pkg:pypi/msgspec@0.22.0",
     ]
