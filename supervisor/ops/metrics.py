@@ -21,6 +21,7 @@ from supervisor.domain.lease_states import lease_state
 from supervisor.domain.tally import BOUNDS, Tally
 from supervisor.endpoint.endpoint import RENEWALS, Endpoint
 from supervisor.engine.facts import Engine
+from supervisor.ops.loads import Load, children_of, load_of
 from supervisor.runtime.child import Child
 from supervisor.state.records import LeaseRecord
 from workers.contract.errors import Failing
@@ -30,8 +31,6 @@ from workers.system.clock import boottime
 
 if TYPE_CHECKING:
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-
-    from supervisor.ops.sampling import Load
 
 NICENESS = 10  # a container's start comes first
 COMPRESSION = 1
@@ -146,8 +145,6 @@ def _told(endpoint: Endpoint, one: LeaseRecord, now: float) -> tuple[str, str, s
 
 def _of_processes(scene: Scene) -> "Iterator[Metric]":
     """What each process costs. A worker's turns are in its processor time as soon as they have ended."""
-    from supervisor.ops.sampling import load_of
-
     labels = ("name", "role", "endpoint")
     loads: dict[tuple[str, str, str], Load] = {}
     states: list[tuple[str | float, ...]] = []
@@ -177,8 +174,6 @@ def _of_processes(scene: Scene) -> "Iterator[Metric]":
 
 def _processes(scene: Scene) -> Iterator[tuple[Child, tuple[int, ...], str]]:
     """The supervisor's children with all of their processes, and the endpoint that they work for."""
-    from supervisor.ops.sampling import children_of
-
     for child in scene.services:
         below = children_of(child.pid) if child.pid is not None and child.role in ("api", "ops") else ()
         yield child, () if child.pid is None else (child.pid, *below), ""

@@ -6,7 +6,6 @@ It never waits for a process: psutil would take the exit status that the process
 import os
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 import psutil
 
@@ -43,36 +42,3 @@ def sample_tree(root: int, channel: Connection) -> None:
     tree = psutil.Process(root)
     processes = [tree, *(p for p in tree.children(recursive=True) if p.pid != os.getpid())]
     channel.send(tuple(found for p in processes if (found := sample(p)) is not None))
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What a process costs, as far as that is told quickly; `cpu` in seconds, `rss` in bytes."""
-
-    cpu: float
-    rss: int
-    descriptors: int
-
-    def __add__(self, other: "Load") -> "Load":
-        return Load(self.cpu + other.cpu, self.rss + other.rss, self.descriptors + other.descriptors)
-
-
-def load_of(pid: int, *, with_ended: bool = False) -> Load | None:
-    """The load of one process, with the time of its children that have ended; None if the process has."""
-    try:
-        process = psutil.Process(pid)
-        with process.oneshot():
-            times = process.cpu_times()
-            ended = times.children_user + times.children_system if with_ended else 0.0
-            return Load(times.user + times.system + ended, process.memory_info().rss, process.num_fds())
-    except psutil.Error:
-        return None
-
-
-def children_of(pid: int) -> tuple[int, ...]:
-    """The pids of its children; none where the kernel does not tell them by itself."""
-    try:
-        text = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
-    except OSError:
-        return ()
-    return tuple(map(int, text.split()))
