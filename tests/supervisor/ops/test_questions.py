@@ -16,8 +16,13 @@ from supervisor.contract.messages import (
     EndpointView,
     EventList,
     GetEndpoint,
+    GetHealth,
+    GetReadiness,
+    Health,
     ListEndpoints,
     ListEvents,
+    Question,
+    Readiness,
 )
 from supervisor.driver.healing import Healing
 from supervisor.driver.host_access import HostAccess
@@ -25,7 +30,7 @@ from supervisor.driver.networks import Networks
 from supervisor.driver.parents import Parents
 from supervisor.driver.registry import Registry
 from supervisor.engine.container_files import Identity
-from supervisor.engine.facts import Engine, NetworkSeen
+from supervisor.engine.facts import Engine, EngineFound, NetworkSeen
 from supervisor.ops.history import GATHER_SECONDS
 from supervisor.ops.questions import Questions
 from supervisor.ops.tcp import OpsTcp, TcpSetting
@@ -56,8 +61,10 @@ class Plugin:
     watcher: Child = field(default_factory=lambda: Child("nd-watcher", "watcher", lambda _: None, lambda _: None))
     questions: Questions = field(init=False)
     store: Store = field(init=False)
+    tcp: OpsTcp = field(init=False)
 
     def __post_init__(self) -> None:
+        self.tcp = OpsTcp(PlayedProcessManager(self.loop), self.loop, TcpSetting(), lambda _request, _respond: None)
         self.store = Store(self.directory, Snapshot, self.loop.call_later)
         self.store.load()
         self.engine.learn(NetworkSeen(LAN, "lan", None))
@@ -73,7 +80,7 @@ class Plugin:
             cast(HostAccess, self),
             cast(Parents, self),
             cast(Healing, self),
-            OpsTcp(PlayedProcessManager(self.loop), self.loop, TcpSetting(), lambda _request, _respond: None),
+            self.tcp,
             self.watcher,
             lambda: (),
         )
@@ -83,6 +90,11 @@ class Plugin:
         """As those of the host's access, of parents and of the healing."""
         return ()
 
+    @property
+    def healed(self) -> tuple[str, ...]:
+        """As the healing's."""
+        return ()
+
     def endpoint(self, number: int, network_id: str = LAN, container: str | None = None) -> None:
         """One more; its container's id is made of its name."""
         identity = None if container is None else Identity(container[0] * 64, container, container)
@@ -90,7 +102,7 @@ class Plugin:
         puppet.endpoint.spec = replace(puppet.spec, endpoint_id=endpoint_id(number), network_id=network_id)
         self.puppets.append(puppet)
 
-    def ask(self, question: GetEndpoint | ListEndpoints | ListEvents) -> Answers:
+    def ask(self, question: Question) -> Answers:
         """The answers so far: one, or none yet. Raises RequestError."""
         answers = Answers()
         self.questions.handlers[type(question)](question, answers)
@@ -119,6 +131,9 @@ class _NoNetworks(tuple[()]):
 class _Endpoints:
     puppets: list[Puppet]
 
+    def __len__(self) -> int:
+        return len(self.puppets)
+
     def __iter__(self) -> Iterator[object]:
         return (puppet.endpoint for puppet in self.puppets)
 
@@ -136,6 +151,32 @@ def kinds(answers: Answers) -> list[str]:
     (answer,) = answers
     assert isinstance(answer, EventList)
     return [event.kind for event in answer.events]
+
+
+def test_readiness(plugin: Plugin) -> None:
+    """Before the last instance's endpoints are found, and without dockerd, the plugin is not ready, and says why."""
+    (early,) = plugin.ask(GetReadiness())
+    assert isinstance(early, Readiness)
+    assert [words.split()[0] for words in early.awaits] == ["the", "dockerd"]
+    plugin.questions.is_recovered = True
+    plugin.engine.learn(EngineFound(4242))
+    plugin.endpoint(1, container="web")
+    assert plugin.ask(GetReadiness()) == [Readiness(True, ())]
+    plugin.puppets[0].endpoint.recovering = True
+    (late,) = plugin.ask(GetReadiness())
+    assert isinstance(late, Readiness)
+    assert "web is one" in late.awaits[0]
+
+
+def test_wrong_setting_of_the_ops_service(plugin: Plugin) -> None:
+    """It is a problem that /healthz tells of."""
+    plugin.tcp._setting = TcpSetting("0.0.0.0:9618")
+    plugin.tcp._is_over = False
+    plugin.tcp.look()
+    (health,) = plugin.ask(GetHealth())
+    assert isinstance(health, Health)
+    assert (health.healthy, len(health.problems)) == (False, 1)
+    assert "OPS_TOKEN must be set" in health.problems[0]
 
 
 def test_pages(plugin: Plugin) -> None:
