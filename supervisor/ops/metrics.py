@@ -8,6 +8,7 @@ import gzip
 import os
 import sys
 import time
+import urllib.request
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -60,15 +61,25 @@ def write(scene: Scene, channel: Connection) -> None:
     """Sends the compressed text. To be called in a process of its own, which ends then."""
     os.nice(NICENESS)
     if find_spec("ssl") is None:
-        sys.modules["ssl"] = _NoTls("ssl")
+        _do_without_tls()
     from prometheus_client.exposition import generate_latest
 
     text = generate_latest(_Collector(scene))
     channel.send(gzip.compress(text, COMPRESSION))
 
 
+def _do_without_tls() -> None:
+    """prometheus_client imports names that the plugin's Python does not have, for its own server and for its pushes.
+
+    Nothing of both is used here, and the process ends after its answer.
+    """
+    sys.modules["ssl"] = _NoTls("ssl")
+    if not hasattr(urllib.request, "HTTPSHandler"):
+        urllib.request.HTTPSHandler = urllib.request.HTTPHandler  # type: ignore[misc]
+
+
 class _NoTls(ModuleType):
-    """prometheus_client names things of `ssl` for its own server, which nobody starts; the plugin has no `ssl`."""
+    """Has every name."""
 
     def __getattr__(self, name: str) -> object:
         if name.startswith("__"):
