@@ -75,7 +75,7 @@ def _do_without_tls() -> None:
     """
     sys.modules["ssl"] = _NoTls("ssl")
     if not hasattr(urllib.request, "HTTPSHandler"):
-        urllib.request.HTTPSHandler = urllib.request.HTTPHandler  # type: ignore[misc]
+        urllib.request.HTTPSHandler = urllib.request.HTTPHandler  # type: ignore[misc, assignment]
 
 
 class _NoTls(ModuleType):
