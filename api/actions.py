@@ -9,14 +9,16 @@ from collections.abc import Callable
 from api.answers import Reply, whole
 from api.asking import ask
 from api.fields import Fields
-from supervisor.contract.client import Caller
+from supervisor.contract.client import CALL_DEADLINE_SECONDS, Caller
 from supervisor.contract.errors import InvalidRequest
 from supervisor.contract.messages import (
     Done,
     EndpointView,
     ForgetBinding,
     Forgotten,
+    NetworkProbed,
     PinEndpoint,
+    ProbeNetwork,
     ReleaseLease,
     RenewLease,
     SetLogLevel,
@@ -47,6 +49,12 @@ def _forget(client: Caller, name: str, body: Fields) -> Reply:
     return whole(ask(client, ForgetBinding(name), Forgotten))
 
 
+def _probe(client: Caller, name: str, body: Fields) -> Reply:
+    """It takes as long as a container of the network may wait for its lease."""
+    _require(body)
+    return whole(ask(client, ProbeNetwork(name), NetworkProbed, CALL_DEADLINE_SECONDS))
+
+
 def _set_log_level(client: Caller, _name: str, body: Fields) -> Reply:
     """This process logs as well, and so does the one that answers the next request."""
     _require(body, "level")
@@ -68,5 +76,6 @@ PATHS: dict[tuple[str, str], Act] = {
     ("/v1/endpoints/{name}/release", "POST"): _release,
     ("/v1/endpoints/{name}/pin", "POST"): _pin,
     ("/v1/bindings/{name}", "DELETE"): _forget,
+    ("/v1/networks/{name}/probe", "POST"): _probe,
     ("/v1/loglevel", "PUT"): _set_log_level,
 }

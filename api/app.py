@@ -28,7 +28,6 @@ from supervisor.contract.errors import (
 )
 
 BODY_LIMIT_BYTES = 1 << 20
-PROBES_AT_ONCE = 2
 # A client that is still sending when its connection closes may never see the answer, so some of a body that is too
 # large is read and dropped.
 DRAIN_LIMIT_BYTES = 32 << 20
@@ -58,7 +57,6 @@ def create_app(client: Caller) -> App:
     add_questions(app, client, with_changes=True)
     for path, method in actions.PATHS:
         app.add_route(path, _Action(client, method, actions.PATHS[path, method]))
-    app.add_route("/v1/networks/{name}/probe", _Probe(client))
     return app
 
 
@@ -169,22 +167,6 @@ class _Action(Resource):
         Query(req.params, ())
         body = _read(req)
         _send(resp, self._act(self._client, name, decode(body) if body else Fields({})))
-
-
-class _Probe(Resource):
-    """A question to a network's LAN."""
-
-    def __init__(self, client: Caller) -> None:
-        self._client = client
-        self._places = _Places(PROBES_AT_ONCE, "the DHCP servers' probe")
-
-    def on_post(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
-        Query(req.params, ())
-        self._places.take()
-        try:
-            _send(resp, ops.probe(self._client, name))
-        finally:
-            self._places.give_back()
 
 
 class _Places:

@@ -20,6 +20,7 @@ from supervisor.contract.messages import (
     Forgotten,
     Health,
     LeaseView,
+    NetworkProbed,
     NetworkView,
     Readiness,
     WorkerList,
@@ -43,6 +44,7 @@ SUMMARIES = {
     "/v1/endpoints/{name}/release": "Give the leases back and obtain new ones",
     "/v1/endpoints/{name}/pin": "Keep the identity under an id",
     "/v1/bindings/{name}": "Forget an identity that no container has",
+    "/v1/networks/{name}/probe": "Ask the network's LAN for a DHCP server",
     "/v1/loglevel": "Set what is logged until the plugin ends",
 }
 LISTS = {"/v1/endpoints": EndpointView, "/v1/leases": LeaseView, "/v1/networks": NetworkView}
@@ -56,6 +58,7 @@ ANSWERS: dict[str, type] = {
     "/v1/endpoints/{name}/release": EndpointView,
     "/v1/endpoints/{name}/pin": EndpointView,
     "/v1/bindings/{name}": Forgotten,
+    "/v1/networks/{name}/probe": NetworkProbed,
     "/v1/loglevel": Done,
 }
 BODIES = {"/v1/endpoints/{name}/pin": "id", "/v1/loglevel": "level"}

@@ -15,7 +15,7 @@ from api import events
 from api.answers import Reply, array, whole
 from api.asking import ask
 from api.query import Query
-from supervisor.contract.client import CALL_DEADLINE_SECONDS, Caller
+from supervisor.contract.client import Caller
 from supervisor.contract.errors import InvalidRequest, NotFound
 from supervisor.contract.messages import (
     PAGE_ROWS,
@@ -37,9 +37,7 @@ from supervisor.contract.messages import (
     ListWorkers,
     Metrics,
     NetworkList,
-    NetworkProbed,
     NetworkView,
-    ProbeNetwork,
     Readiness,
     WorkerList,
 )
@@ -85,11 +83,6 @@ def _readiness(client: Caller, _query: Query, _headers: Headers) -> Reply:
 
 def _checks(client: Caller, query: Query, _headers: Headers) -> Reply:
     return whole(ask(client, GetChecks(query.text("network")), CheckList, CHECKS_SECONDS))
-
-
-def probe(client: Caller, network: str) -> Reply:
-    """It takes as long as a container of the network may wait for its lease."""
-    return whole(ask(client, ProbeNetwork(network), NetworkProbed, CALL_DEADLINE_SECONDS))
 
 
 def _metrics(client: Caller, _query: Query, headers: Headers) -> Reply:

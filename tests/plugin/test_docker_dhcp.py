@@ -43,7 +43,7 @@ def dhcp_command(docker: Docker, lab: Lab, plugin: Plugin, tmp_path: Path) -> Dh
 
 def test_as_a_person_would(dhcp_command: Dhcp, run: Run, network: str) -> None:
     """Docker knows the command. It lists a container, finds it by its address, and names those that a boot mixes up;
-    the lines that it prints for one of them are taken by `docker run`, after which nothing is left to say."""
+    one that it connects anew is itself again after that, and after a restart, and then nothing is left to say."""
     web, db = run("--restart=unless-stopped", name="web"), run("--restart=unless-stopped", name="db")
     assert "Usage: docker dhcp ps" in dhcp_command("ps", "--help")
 
@@ -62,9 +62,11 @@ def test_as_a_person_would(dhcp_command: Dhcp, run: Run, network: str) -> None:
     lines = dhcp_command("pin")
     assert f"--mac-address {place.mac}" in lines
 
-    web.remove()
-    again = run("--restart=unless-stopped", f"--mac-address={place.mac}", name="web")
-    assert again.attachment(network).mac == place.mac
+    before = db.attachment(network)
+    assert "it keeps" in dhcp_command("pin", "--now", "--yes", "db")
+    db.restart()
+    after = db.attachment(network)
+    assert (after.mac, after.address) == (before.mac, before.address)
     assert "No container has to be pinned" in dhcp_command("pin")
     dhcp_command("doctor")
 
