@@ -12,22 +12,25 @@ from tests.netns.process.plugin import at_rest
 from tests.netns.process.rig import Rig
 
 TABLES = ("network", "endpoint", "lease", "binding", "event", "quarantine")
-MOST_MEMORY = 2 << 20  # bytes
+MIB = 1 << 20
+MOST_MEMORY = 2 * MIB
 
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """`memory` is in bytes: the proportional set sizes of all of its processes (proc(5), smaps_rollup)."""
+    """`memory` is in bytes by the names of processes: their proportional set sizes (proc(5), smaps_rollup)."""
 
     belongings: Belongings
-    memory: int
+    memory: Counter[str]
     rows: Counter[str]
 
     @classmethod
     def of(cls, rig: Rig) -> Self:
         """Waits until it rests."""
         belongings = at_rest(rig.plugin)
-        memory = sum(_proportional(process.pid) for process in rig.plugin.tree())
+        memory = Counter[str]()
+        for process in rig.plugin.tree():
+            memory[process.name()] += _proportional(process.pid)
         return cls(belongings, memory, rows_of(rig))
 
 
@@ -40,20 +43,26 @@ class Growth:
     bounds: dict[str, int]
 
     def __str__(self) -> str:
-        more = (self.after.memory - self.before.memory) / (1 << 20)
+        more = {name: size - self.before.memory[name] for name, size in self.after.memory.items()}
+        most = max(more, key=more.__getitem__)
         descriptors = sum(
             count - self.before.belongings.counts[what]
             for what, count in self.after.belongings.counts.items()
             if "'s descriptors of " in what
         )
         rows = ", ".join(f"{name} {self.after.rows[name]}" for name in TABLES)
-        return f"descriptors {descriptors:+d}, memory {more:+.2f} MiB, rows: {rows}"
+        memory = f"{self._memory / MIB:+.2f} MiB (of {most} {more[most] / MIB:+.2f})"
+        return f"descriptors {descriptors:+d}, memory {memory}, rows: {rows}"
+
+    @property
+    def _memory(self) -> int:
+        return self.after.memory.total() - self.before.memory.total()
 
     def excess(self) -> list[str]:
         """What has grown beyond its bound, in words."""
         found = self.after.belongings.more_than(self.before.belongings)
-        if self.after.memory - self.before.memory > MOST_MEMORY:
-            found.append(f"more than {MOST_MEMORY >> 20} MiB of memory")
+        if self._memory > MOST_MEMORY:
+            found.append(f"more than {MOST_MEMORY / MIB:g} MiB of memory")
         most = self.before.rows | self.bounds
         return found + [f"{rows} rows in {name}" for name, rows in self.after.rows.items() if rows > most[name]]
 
