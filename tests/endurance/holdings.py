@@ -18,7 +18,8 @@ MOST_MEMORY = 2 * MIB
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """`memory` is in bytes by the names of processes: their proportional set sizes (proc(5), smaps_rollup)."""
+    """`memory` is in bytes by the names of processes: their own pages, those that several share divided by their number
+    (proc(5), smaps_rollup). Pages of files are left out, as the kernel drops and reads them as it likes."""
 
     belongings: Belongings
     memory: Counter[str]
@@ -69,9 +70,8 @@ class Growth:
 
 def _proportional(pid: int) -> int:
     with suppress(OSError):  # it has just ended
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) << 10
+        lines = (line.split() for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines())
+        return sum(int(words[1]) << 10 for words in lines if words[0] in ("Pss_Anon:", "SwapPss:"))
     return 0
 
 
