@@ -11,7 +11,7 @@ import pytest
 from tests.kernel.ways import FILTERING, IPVLAN, TAGGED, VLAN, WAYS, Way
 from tests.lab.command import run, wait_until
 from tests.lab.dhcp import DhcpServer, Ipv6Options, ServerLease, ServerLease6, ServerOptions
-from tests.lab.kea import Kea, KeaLease, KeaOptions
+from tests.lab.kea import Kea, KeaLease
 from tests.lab.kea6 import Kea6, Kea6Lease
 from tests.lab.network import LAN6
 from tests.netns.process.fakeengine import INTERFACE, Container, network_request
@@ -68,7 +68,7 @@ def servers(request: pytest.FixtureRequest, rig: Rig, tmp_path: Path) -> Iterato
             kea, kea6 = Kea(tmp_path, rig.machine.lan), Kea6(tmp_path, rig.machine.lan)
             stack.callback(kea.stop)
             stack.callback(kea6.stop)
-            kea.start(KeaOptions(udp=True))
+            kea.start()
             kea6.start()
             yield Servers(kea.leases, kea6.leases, kea6.kinds)
         else:

@@ -16,10 +16,7 @@ RELEASED, DECLINED = "0", "1"  # in the lease file: a lifetime, a state
 
 @dataclass(frozen=True, slots=True)
 class KeaOptions:
-    """What the server hands out. `lease_time` is in seconds; `raw` are further options, by their codes.
-
-    With `udp` a broadcast answer is a broadcast frame, too: by itself Kea sends each to the client's MAC address.
-    """
+    """What the server hands out. `lease_time` is in seconds; `raw` are further options, by their codes."""
 
     first: IPv4Address = LAN[50]
     last: IPv4Address = LAN[99]
@@ -27,7 +24,6 @@ class KeaOptions:
     router: IPv4Address = SERVER
     reservations: dict[str, IPv4Address] = field(default_factory=dict)
     raw: dict[int, bytes] = field(default_factory=dict)
-    udp: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +93,7 @@ class Kea(Daemon):
         }
         logger = {"severity": "DEBUG", "debuglevel": 50, "output_options": [{"output": "stdout", "flush": True}]}
         return {
-            "interfaces-config": {"interfaces": [LAN_BRIDGE], "dhcp-socket-type": "udp" if options.udp else "raw"},
+            "interfaces-config": {"interfaces": [LAN_BRIDGE]},
             "authoritative": True,
             "valid-lifetime": options.lease_time,
             "lease-database": {"type": "memfile", "name": str(self.lease_file), "lfc-interval": 0},
