@@ -44,10 +44,9 @@ class Daemon:
         process = spawn(inside(self.netns, *argv), said)
         process.record(self._record)
         try:
-            wait_until(lambda: self.started in self.log()[before:], f"the start of {self.name}", START_SECONDS)
+            wait_until(lambda: self._listens(process, before), f"the start of {self.name}", START_SECONDS)
         except NotReached as failure:
-            words = said.read_text(errors="replace")[-LAST_WORDS:]
-            failure.add_note(f"{'it runs' if process.alive else 'it has ended'}, and has said: {words}")
+            failure.add_note(f"it has said: {said.read_text(errors='replace')[-LAST_WORDS:]}")
             raise
 
     def stop(self) -> None:
@@ -61,6 +60,15 @@ class Daemon:
         if process := self.process:
             process.kill(signal.SIGKILL)
             wait_until(lambda: not process.alive, f"the end of {self.name}")
+
+    def _listens(self, process: Process, before: int) -> bool:
+        """Raises NotReached where it has ended."""
+        ended = not process.alive  # before its last words are looked at
+        if self.started in self.log()[before:]:
+            return True
+        if ended:
+            raise NotReached(f"{self.name} ended at its start")
+        return False
 
     @property
     def _record(self) -> Path:

@@ -210,6 +210,7 @@ class DhcpServer(Daemon):
             "--bind-interfaces",
             f"--interface={self.interface}",
             f"--dhcp-leasefile={self.lease_file}",
+            f"--pid-file={self.directory / 'dnsmasq.own-pid'}",  # of two that begin with the usual one, one would fail
             f"--log-facility={self.log_file}",
             *options.argv(),
         ]
