@@ -64,6 +64,7 @@ def test_one_client_identifier(rig: Rig, other: Rig, server: DhcpServer) -> None
 
     claim = f"conflict: {second.mac} has {second.ip} as well"
     wait_until(lambda: claim in rig.plugin.log, "the report of a conflict")
+    wait_until(lambda: server.messages(first.mac, "DECLINE"), "the server's word of it")
+    assert server.messages(first.mac, "DECLINE")[0].address == second.ip
     assert "nak" in history(rig.directory, first)
-    assert [m.address for m in server.messages(first.mac, "DECLINE")] == [second.ip]
     assert second.inet == [second.address]
