@@ -12,6 +12,7 @@ unexport FROM_SOURCE # tests test what ships
 PYTHON ?= python3
 NAME ?= net-dhcp:dev
 VENV := build/venv
+BROWSER := build/browser-venv
 BIN := $(VENV)/bin
 LAB := $(PYTHON) -m tests.lab
 TOOLS := build/release-venv
@@ -24,7 +25,7 @@ SOURCES := $(shell find api supervisor workers -name __pycache__ -prune -o -prin
   Dockerfile .dockerignore config.json requirements.lock
 
 .PHONY: help setup lock plugin cli install push lab lab-down demo lint check test test-kernels test-boot test-engines \
-  test-swarm test-recipes test-monitoring retest coverage bench endurance soak docs site release release-check \
+  test-swarm test-recipes test-monitoring test-page retest coverage bench endurance soak docs site release release-check \
   release-start audit clean
 
 help: ## this list
@@ -128,6 +129,19 @@ test-recipes: setup $(VENV) ## contrib/host-bridge, by netplan, networkd, ifupdo
 test-monitoring: setup $(VENV) $(PLUGIN) ## contrib/monitoring, by Debian's Prometheus
 	@$(BIN)/python -m pytest -m monitoring
 
+$(BROWSER): requirements-dev.lock tests/browser/requirements.lock
+	@$(LAB) setup
+	@rm -rf $@
+	@$(PYTHON) -m venv $@
+	@touch --date=@0 $@
+	@$@/bin/pip install --quiet --quiet --require-hashes -r requirements-dev.lock
+	@$@/bin/pip install --quiet --quiet --require-hashes -r tests/browser/requirements.lock
+	@touch $@
+
+test-page: $(BROWSER) $(PLUGIN) ## the page in Chromium; PICTURES=1 makes those of the README
+	@command -v chromium > /dev/null || apt-get install --quiet --quiet --yes --no-install-recommends chromium
+	@$(BROWSER)/bin/python -m pytest -m browser tests/browser
+
 retest: $(VENV) ## the tests that failed, once more
 	@$(BIN)/python -m pytest --last-failed --last-failed-no-failures none
 
@@ -194,6 +208,8 @@ lock: $(VENV) ## the lock files from pyproject.toml
 	  --generate-hashes --no-emit-index-url --extra dev --group plugin pyproject.toml -o requirements-dev.lock
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile -q --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url release/requirements.in -o release/requirements.lock
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url -c requirements-dev.lock tests/browser/requirements.in -o tests/browser/requirements.lock
 
 clean: lab-down ## remove all that was made
 	@rm -rf build

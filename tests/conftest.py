@@ -10,13 +10,13 @@ from tests.lab.lab import Lab, keep_logs
 from tests.lab.rootfs import missing
 
 DIRECTORY = Path(__file__).parent
-MARKED = ("plugin", "netns", "kernel", "boot")
+MARKED = ("plugin", "netns", "kernel", "boot", "browser")
 # Most of their time is one wait, for renewals or for a guest: begun first, it overlaps with all that others run.
 PATIENT = ("test_kinds.py", "test_scale.py", "test_crash_and_boot.py", "test_guest.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests carry their directory's marker: `netns`, `plugin`, `kernel` or `boot`; unit tests come before those."""
+    """Tests carry their directory's marker: such as `netns` or `plugin`; unit tests come before those."""
     for item in items:
         if (kind := _kind(item)) in MARKED:
             item.add_marker(kind)
