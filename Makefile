@@ -101,10 +101,10 @@ lint: $(VENV) ## linter, formatter, types and import contracts
 check: lint ## lint and the unit tests
 	@$(BIN)/python -m pytest -m "not netns and not plugin and not kernel and not boot and not recipes"
 
-# Many tests wait for a lease or a container, so three at a time keep two processors busy.
+# Many tests wait for a lease or a container, so four at a time keep two processors busy.
 # Its status tells failed tests from all else that can go wrong (.ci/run).
 test: setup lint $(PLUGIN) $(BEFORE) ## everything
-	@status=0; $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations=30 || status=$$?; \
+	@status=0; $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder --durations=30 || status=$$?; \
 	  echo $$status > build/test-status; exit $$status
 
 KERNEL ?= 5.10 6.1 6.12 sid
