@@ -52,7 +52,6 @@ DELETE_SECONDS = 6.0  # release from the host's side (2 s), udhcpc's end, a link
 GIVE_WAY_SECONDS = 3.0  # a release takes less; with the longest first lease it is less than the engine's 30 s
 EXIT_SECONDS = 2.0  # after the worker's last report: it has a link to remove
 RENEWALS = "renewals"
-RELEASED = "an operator gave the lease back; a new one is asked for"
 RUN_OUT = "its lease had run out before the start, and no server has answered yet"
 ADOPTED = "its state was lost; taken over from the engine, and no server has confirmed the lease yet"
 
@@ -134,6 +133,8 @@ class Endpoint:
         self.link_lost = False
         self.identity_lost: str | None = None
         self.counts: Counter[tuple[Family, str]] = Counter()
+        self.journal = Journal(spec, context.store, context.bindings, identity)
+        self.awaited_leases = AwaitedLeases(context.loop)
         self.worker = WorkerProcess(
             spec,
             context.process_manager,
@@ -145,8 +146,6 @@ class Endpoint:
         self._context = context
         self._store = context.store
         self._pending = PendingRequests()
-        self._awaited = AwaitedLeases(context.loop)
-        self._journal = Journal(spec, context.store, context.bindings, identity)
         self._deadline: Timer | None = None
         self._created = 0.0  # `boottime()`
         self._answered_at = -math.inf  # `time.monotonic()`, by this instance
@@ -159,7 +158,7 @@ class Endpoint:
     @property
     def identity(self) -> Identity | None:
         """The container, once known."""
-        return self._journal.identity
+        return self.journal.identity
 
     @property
     def hostname(self) -> str | None:
@@ -174,7 +173,7 @@ class Endpoint:
     @property
     def interface(self) -> str | None:
         """The link's name in the sandbox, once it is there."""
-        return None if self._journal.interface == self.spec.container_link else self._journal.interface
+        return None if self.journal.interface == self.spec.container_link else self.journal.interface
 
     @property
     def has_sandbox(self) -> bool:
@@ -218,7 +217,7 @@ class Endpoint:
         self.phase = after(self.phase, event)
         self._clear_deadline()
         if event in REQUESTS:
-            self._journal.begun = time.monotonic()
+            self.journal.begun = time.monotonic()
         self._context.on_change(self.spec)
 
     def _set_deadline(self, seconds: float, overdue: Callable[[], None]) -> None:
@@ -289,9 +288,9 @@ class Endpoint:
         with self._store.together():
             self._save()
             for lease in report.leases:
-                self._journal.first_lease(lease, self.origin, confirmed=lease.family not in report.unconfirmed)
+                self.journal.first_lease(lease, self.origin, confirmed=lease.family not in report.unconfirmed)
                 for finding in overlaps(self._context.engine, lease.address.network, self.spec.link.parent):
-                    self._journal.say(str(finding), logging.WARNING)
+                    self.journal.say(str(finding), logging.WARNING)
         self._pending.answer(Phase.CREATING, self._created_answer())
 
     def _created_answer(self) -> EndpointCreated:
@@ -324,7 +323,7 @@ class Endpoint:
             self._set_deadline(RECHECK_SECONDS, self._on_join_overdue)
         else:
             text = f"not joined within {JOIN_SECONDS:g} s, so the engine has forgotten it: removed"
-            self._journal.say(text, logging.WARNING)
+            self.journal.say(text, logging.WARNING)
             self.delete()
 
     # Join: Docker moves the link, and the worker follows it into the sandbox.
@@ -360,7 +359,7 @@ class Endpoint:
         if name is None:
             return False
         text = f"made for container {self.identity.name}, which is being started, and not for {name}"
-        self._journal.say(f"{text}: Join is refused", logging.WARNING)
+        self.journal.say(f"{text}: Join is refused", logging.WARNING)
         self.delete()
         respond(Conflict(f"the endpoint was {text}: try again"))
         return True
@@ -381,7 +380,7 @@ class Endpoint:
         if self.identity is None:
             identity = self._context.identifier.at_join(self.spec.endpoint_id)
             if identity is not None:
-                self._journal.belongs_to(identity)
+                self.journal.belongs_to(identity)
         self._send_to(path, arrived=self.phase is Phase.JOINED)
 
     def _send_to(self, path: Path, *, arrived: bool) -> None:
@@ -405,13 +404,13 @@ class Endpoint:
             self._send_to(path, arrived=True)
 
     def _on_attached(self, interface: str) -> None:
-        self._journal.interface = interface
+        self.journal.interface = interface
         self.recovering = False
         saved = self.phase is Phase.JOINED
         self._advance(EndpointEvent.ATTACHED)
         if not saved:
             self._save()
-        self._journal.say("attached")
+        self.journal.say("attached")
 
     def engine_changed(self) -> None:
         """The watcher has new facts: the way to the sandbox, or the container's identity."""
@@ -424,7 +423,7 @@ class Endpoint:
         if identity != self.identity:
             known = self.identity
             with self._store.soon():  # the watcher tells the next instance, too
-                self._journal.belongs_to(identity)
+                self.journal.belongs_to(identity)
                 self._save()
             if self.hostname and self.has_sandbox:
                 self.worker.send(w.Rename(self.hostname))
@@ -438,13 +437,13 @@ class Endpoint:
         before = self._context.bindings.recall(self.spec.network_id, key)
         if before is not None and before.mac != self.spec.mac:
             self.identity_lost = identity_lost(self._context.engine)
-            self._journal.say(self.identity_lost, logging.WARNING)
+            self.journal.say(self.identity_lost, logging.WARNING)
             return
         self.origin = replace(self.origin, key=key)
         with self._store.soon():
             self._save()
             for lease in self._all_leases():
-                self._journal.remember(lease, self.origin)
+                self.journal.remember(lease, self.origin)
 
     # Renew: the worker keeps the leases in the sandbox.
 
@@ -461,10 +460,10 @@ class Endpoint:
         # A next instance that does not know of the latest renewal knows that the lease runs, and renews it at once.
         with self._store.together() if changed or trouble else self._store.soon():
             self._save()
-            self._journal.lease(lease, self.origin, previous.lease if previous else None, trouble)
+            self.journal.lease(lease, self.origin, previous.lease if previous else None, trouble)
         if changed:
             self._context.on_change(self.spec)
-        self._awaited.confirmed(lease.family)
+        self.awaited_leases.confirmed(lease.family)
 
     def _on_trouble(self, report: w.LeaseTrouble) -> None:
         """Logs a trouble once, however often the worker reports it."""
@@ -477,15 +476,14 @@ class Endpoint:
             self.counts.update((family, report.kind) for family in families if family in self.leases)
             self._context.tally.troubles[report.kind] += 1
             self.troubles |= dict.fromkeys(families, text)
-            leases = [self.leases[family].lease for family in families if family in self.leases]
-            self._journal.note_of_lan(report.kind, text, leases, logging.WARNING)
+            self.journal.note_of_lan(report.kind, text, self._leases_of(families), logging.WARNING)
             if report.kind is w.Trouble.EXPIRED and self.spec.drop_expired:
-                self._journal.holds_no_more("expired", report.family)
+                self.journal.holds_no_more("expired", report.family)
 
     def plugged_in(self, mtu: int | None) -> None:
         """Its port is the bridge's again. `mtu`: the container's MTU is not to be larger any more."""
         text = f"its port is {self.spec.link.parent}'s again: that bridge had gone, or had lost the port"
-        self._journal.note("reconnected", text, self._all_leases(), logging.WARNING)
+        self.journal.note("reconnected", text, self._all_leases(), logging.WARNING)
         if mtu is not None:
             self.limit_mtu(mtu)
 
@@ -501,50 +499,11 @@ class Endpoint:
         if self.phase is Phase.JOINED and (late or self.troubles or set(self.spec.families) - self.leases.keys()):
             self.worker.send(w.AskServers())
 
-    # An operator's wishes.
-
-    def renew(self, done: Callable[[bool], None]) -> None:
-        """Asks servers for the leases now; `done` hears whether they have confirmed them. Raises Conflict."""
-        self._awaited.add(self._renewable(), done)
-        self.worker.send(w.AskServers())
-
-    def give_back(self, done: Callable[[bool], None]) -> None:
-        """Releases the leases and asks for new ones; `done` hears whether there are any. Raises Conflict."""
-        families = self._renewable()
-        self._awaited.add(families, done)
-        with self._store.together():
-            self._journal.note("released", RELEASED, [self.leases[family].lease for family in families])
-            for family in families:
-                self._journal.holds_no_more("released", family)
-        self.troubles |= dict.fromkeys(families, RELEASED)
-        self.worker.send(w.GiveBack())
-
-    def _renewable(self) -> list[Family]:
-        """The families with a lease of a server's, which the worker keeps. Raises Conflict."""
-        if self.phase is not Phase.JOINED or self.recovering or self.link_lost:
-            raise Conflict(f"{self.name} is {self.phase} and keeps no lease now: try again when it runs")
-        if self.worker.child.pid is None:
-            raise Conflict(f"the worker of {self.name} has died and is started again: try again in a moment")
-        found = [f for f, one in self.leases.items() if not (isinstance(one.lease, Lease6) and one.lease.slaac)]
-        if not found:
-            raise Conflict(f"{self.name} has no lease of a DHCP server")
-        return found
-
-    def pin(self, key: str) -> None:
-        """The identity is kept under this key as well. Raises Conflict."""
-        if not self.leases:
-            raise Conflict(f"{self.name} has no lease yet, and so no address to be kept")
-        with self._store.together():
-            for lease in self._all_leases():
-                self._context.bindings.keep(self.spec, key, lease)
-            self._journal.say(f"its identity is kept as {key}")
-
-    def set_log_level(self, level: int) -> None:
-        """What its worker logs."""
-        self.worker.send(w.SetLogLevel(level))
-
     def _all_leases(self) -> list[AnyLease]:
         return [record.lease for record in self.leases.values()]
+
+    def _leases_of(self, families: Container[Family]) -> list[AnyLease]:
+        return [record.lease for family, record in self.leases.items() if family in families]
 
     def _held(self) -> frozenset[Family]:
         return frozenset(family for family, record in self.leases.items() if record.held)
@@ -578,15 +537,15 @@ class Endpoint:
             what = "released" if released else "kept" if kept else "still to be released"
             with self._store.together():
                 for lease in kept:
-                    self._journal.set_aside(lease, self.origin)
-                self._journal.given_back((self.leases[family].lease for family in released), self.origin)
+                    self.journal.set_aside(lease, self.origin)
+                self.journal.given_back(self._leases_of(released), self.origin)
                 self._save()
-                self._journal.note("left", f"left, lease {what}", self._all_leases())
-                self._journal.holds_no_more(what)
+                self.journal.note("left", f"left, lease {what}", self._all_leases())
+                self.journal.holds_no_more(what)
         self._pending.answer(Phase.LEAVING, Done())
 
     def _on_leave_overdue(self) -> None:
-        self._journal.say("worker does not leave the sandbox; going on", logging.ERROR)
+        self.journal.say("worker does not leave the sandbox; going on", logging.ERROR)
         self._advance(EndpointEvent.LEFT)
         self._pending.answer(Phase.LEAVING, Done())
 
@@ -597,7 +556,7 @@ class Endpoint:
         link that went with its parent is told at once; of another one that has gone the engine knows more in a moment.
         """
         if not self._context.engine.is_there:
-            self._journal.say("dockerd has ended, and with it the way to the sandbox; waiting for the next dockerd")
+            self.journal.say("dockerd has ended, and with it the way to the sandbox; waiting for the next dockerd")
         elif self.recovering and not report.only_link:
             self._delete_without_sandbox()
         elif self.has_sandbox:
@@ -609,7 +568,7 @@ class Endpoint:
     def _lose_link(self) -> None:
         if not self.link_lost:
             text = f"its link on {self.spec.link.parent} has gone: restart the container"
-            self._journal.note("link gone", text, self._all_leases(), logging.ERROR)
+            self.journal.note("link gone", text, self._all_leases(), logging.ERROR)
         self.link_lost = True
 
     def _delete_without_sandbox(self) -> None:
@@ -625,7 +584,7 @@ class Endpoint:
             self._lose_link()
             self._set_deadline(GONE_SECONDS, self._delete_without_sandbox)
             return
-        self._journal.say("its sandbox has gone", logging.WARNING)
+        self.journal.say("its sandbox has gone", logging.WARNING)
         if self._container_returns():
             self._set_leases_aside()
         self.delete()
@@ -633,8 +592,8 @@ class Endpoint:
     def _set_leases_aside(self) -> None:
         """The leases wait for the next endpoint of the same container from now on."""
         held = self._held()
-        for family in held:
-            self._journal.set_aside(self.leases[family].lease, self.origin)
+        for lease in self._leases_of(held):
+            self.journal.set_aside(lease, self.origin)
         self._mark_given_back(held)
         if held:
             self.worker.send(w.LeaveSandbox(keep=True))
@@ -653,7 +612,7 @@ class Endpoint:
     def retire(self) -> None:
         """The engine starts this container anew and does not know this endpoint, so the next one gets its leases."""
         if self.phase is not Phase.DELETING:
-            self._journal.say("never joined, and its container is started again: replaced", logging.WARNING)
+            self.journal.say("never joined, and its container is started again: replaced", logging.WARNING)
             self._set_leases_aside()
             self.delete()
 
@@ -675,16 +634,16 @@ class Endpoint:
         """
         if not self.is_ending:
             return
-        self._journal.say("its container is started again, so it does not release its lease any more", logging.WARNING)
+        self.journal.say("its container is started again, so it does not release its lease any more", logging.WARNING)
         self._releases_nothing = True
         unclaimed = self._unclaimed(self.leases)
-        given_up = [self.leases[family].lease for family in self._held()]
+        given_up = self._leases_of(self._held())
         self._mark_given_back(self.leases)
         with self._store.together():
             self._store.put_endpoint(replace(self.record(), phase=Phase.LEFT))
-            self._journal.given_back(given_up, self.origin)
+            self.journal.given_back(given_up, self.origin)
             for lease in unclaimed:
-                self._journal.set_aside(lease, self.origin)
+                self.journal.set_aside(lease, self.origin)
         self.worker.kill()
 
     def _begin_deletion(self, reason: str) -> None:
@@ -697,22 +656,21 @@ class Endpoint:
         """The worker removes the link next. Until then the record stays on disk, so the next instance can do it."""
         self._advance(EndpointEvent.DELETED)
         waiting = [] if self._releases_nothing else self._unreleased(unreleased)
-        released = [self.leases[family].lease for family in self._held() - unreleased]
+        released = self._leases_of(self._held() - unreleased)
         self._mark_given_back(self.leases)
         with self._store.together():
             self._store.put_endpoint(replace(self.record(), phase=Phase.LEFT))
-            self._journal.given_back(released, self.origin)
+            self.journal.given_back(released, self.origin)
             for lease in waiting:
-                self._journal.set_aside(lease, self.origin)
+                self.journal.set_aside(lease, self.origin)
             text = "deleted, lease to be released later" if unreleased else "deleted"
-            self._journal.note("deleted", text, self._all_leases())
-            self._journal.holds_no_more("deleted")
+            self.journal.note("deleted", text, self._all_leases())
+            self.journal.holds_no_more("deleted")
         self._end()
 
     def _unreleased(self, unreleased: frozenset[Family]) -> list[AnyLease]:
         """The leases that wait for the container: these, and remembered ones."""
-        leases = [record.lease for family, record in self.leases.items() if family in unreleased]
-        return leases + self._unclaimed(self.leases)
+        return self._leases_of(unreleased) + self._unclaimed(self.leases)
 
     def _unclaimed(self, obtained: Container[Family]) -> list[AnyLease]:
         """The remembered leases of families that obtained no other: they go on waiting for their container."""
@@ -725,7 +683,7 @@ class Endpoint:
         self._set_deadline(EXIT_SECONDS, self.worker.kill)
 
     def _on_delete_overdue(self) -> None:
-        self._journal.say("worker does not remove the link and is killed", logging.ERROR)
+        self.journal.say("worker does not remove the link and is killed", logging.ERROR)
         self._pending.answer(Phase.DELETING, Done())
         self.worker.kill()
 
@@ -734,15 +692,15 @@ class Endpoint:
     def _on_create_failed(self, report: w.CreateFailed) -> None:
         """The worker has undone everything."""
         self._context.tally.failures[report.kind] += 1
-        self._journal.note("failed", f"not created: {report.reason}", (), logging.ERROR)
+        self.journal.note("failed", f"not created: {report.reason}", (), logging.ERROR)
         self._advance(EndpointEvent.FAILED)
         for lease in report.unreleased:
-            self._journal.set_aside(lease, self.origin)
+            self.journal.set_aside(lease, self.origin)
         self._end()
         self._pending.answer(Phase.CREATING, Failed(report.reason))
 
     def _on_create_overdue(self) -> None:
-        self._journal.say("worker is overdue and is killed", logging.ERROR)
+        self.journal.say("worker is overdue and is killed", logging.ERROR)
         self.worker.kill()
 
     def check_worker(self) -> None:
@@ -750,7 +708,7 @@ class Endpoint:
         kept = self.phase is Phase.JOINED and not (self.recovering or self.link_lost)
         leases = self._all_leases() if kept else []
         if self.worker.hangs(lease.expires for lease in leases if lease.expires is not None):
-            self._journal.say("worker says nothing although its lease has run out, and is killed", logging.ERROR)
+            self.journal.say("worker says nothing although its lease has run out, and is killed", logging.ERROR)
             self.worker.kill()
 
     def _on_death(self, status: int) -> None:
@@ -761,13 +719,13 @@ class Endpoint:
         if self.phase is Phase.CREATING and self.worker.child.refusal is not None:
             self._on_no_process(self.worker.child.refusal)
             return
-        self._journal.say(f"worker ended with status {status}", logging.ERROR)
+        self.journal.say(f"worker ended with status {status}", logging.ERROR)
         if self.phase is Phase.CREATING:
             overdue = self._deadline is not None and self._deadline.is_idle  # so it was killed
             self._context.tally.failures[Failing.OVERDUE if overdue else Failing.WORKER_DIED] += 1
             self._begin_deletion(f"the endpoint's worker died (status {status}); start it again")
         delay = self.worker.retry_later()
-        self._journal.say(f"worker is started again in {delay:g} s", logging.WARNING)
+        self.journal.say(f"worker is started again in {delay:g} s", logging.WARNING)
 
     def _on_no_process(self, refusal: str) -> None:
         """Nothing was made yet, so there is nothing to undo."""
@@ -813,9 +771,9 @@ class Endpoint:
         with self._store.together():
             self._save()
             for lease in self._all_leases():
-                self._journal.remember(lease, self.origin)
-                self._journal.holds(lease)
-            self._journal.note("adopted", ADOPTED, self._all_leases(), logging.WARNING)
+                self.journal.remember(lease, self.origin)
+                self.journal.holds(lease)
+            self.journal.note("adopted", ADOPTED, self._all_leases(), logging.WARNING)
 
     def _rest_of_join(self) -> float:
         """The rest of JOIN_SECONDS, counted from CreateEndpoint even if the plugin has started again since."""

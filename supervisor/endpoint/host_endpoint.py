@@ -56,6 +56,6 @@ class HostEndpoint(Endpoint):
     def _on_sandbox_gone(self, report: w.SandboxGone) -> None:
         """The link has gone: with a boot, with its parent, or by a user's hand. The next one gets the lease."""
         if self.has_sandbox:
-            self._journal.say("the host's interface has gone and is made again", logging.WARNING)
+            self.journal.say("the host's interface has gone and is made again", logging.WARNING)
             self._set_leases_aside()
             self.delete()

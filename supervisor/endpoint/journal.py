@@ -115,6 +115,21 @@ class Journal:
         """The endpoint has no address of the family any more, or none at all."""
         self._store.end_hold(self._spec.endpoint_id, reason, family)
 
+    def released_on_request(self, leases: Iterable[AnyLease], text: str) -> None:
+        """The endpoint releases these leases while its container runs, and asks for new ones."""
+        leases = list(leases)
+        with self._store.together():
+            self.note("released", text, leases)
+            for lease in leases:
+                self.holds_no_more("released", lease.family)
+
+    def pinned(self, leases: Iterable[AnyLease], key: str) -> None:
+        """Binds the endpoint's MAC and these addresses to this key as well."""
+        with self._store.together():
+            for lease in leases:
+                self._bindings.keep(self._spec, key, lease)
+            self.say(f"its identity is kept as {key}")
+
     def belongs_to(self, identity: Identity) -> None:
         """It has become known which container the endpoint is of."""
         self.identity = identity

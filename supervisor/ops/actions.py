@@ -21,6 +21,7 @@ from supervisor.contract.messages import (
 )
 from supervisor.domain.option_values import chosen_id
 from supervisor.driver.registry import Registry
+from supervisor.endpoint import operator_requests
 from supervisor.endpoint.awaited_leases import CONFIRM_SECONDS
 from supervisor.endpoint.endpoint import Endpoint
 from supervisor.engine.facts import Engine
@@ -28,6 +29,7 @@ from supervisor.ops.views import the_endpoint, view_endpoint
 from supervisor.runtime.loop import Loop
 from supervisor.state.bindings import Bindings, key_of_container
 from supervisor.state.records import Binding
+from workers.contract import messages as w
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 SPREAD_SECONDS = 0.01  # between two workers that hear of the log's level: a thousand at once would keep others waiting
@@ -53,11 +55,11 @@ class Actions:
 
     def _renew(self, asked: RenewLease, respond: Respond) -> None:
         endpoint = the_endpoint(self._endpoints, asked.name)
-        endpoint.renew(partial(self._confirmed, endpoint, respond))
+        operator_requests.renew(endpoint, partial(self._confirmed, endpoint, respond))
 
     def _release(self, asked: ReleaseLease, respond: Respond) -> None:
         endpoint = the_endpoint(self._endpoints, asked.name)
-        endpoint.give_back(partial(self._confirmed, endpoint, respond))
+        operator_requests.release(endpoint, partial(self._confirmed, endpoint, respond))
 
     def _confirmed(self, endpoint: Endpoint, respond: Respond, is_confirmed: bool) -> None:
         if is_confirmed:
@@ -82,7 +84,7 @@ class Actions:
             )
         if any(e.origin.key == key and e is not endpoint for e in self._endpoints.on_network(network_id)):
             raise Conflict(f"the id {asked.id!r} is in use on this network, by another container")
-        endpoint.pin(key)
+        operator_requests.pin(endpoint, key)
         respond(view_endpoint(endpoint, self._engine))
 
     def _forget(self, asked: ForgetBinding, respond: Respond) -> None:
@@ -109,5 +111,5 @@ class Actions:
         logging.getLogger().setLevel(level)
         log.warning("from now on the log has the level %s", asked.level)
         for number, endpoint in enumerate(self._endpoints):
-            self._loop.call_later(number * SPREAD_SECONDS, partial(endpoint.set_log_level, level))
+            self._loop.call_later(number * SPREAD_SECONDS, partial(endpoint.worker.send, w.SetLogLevel(level)))
         respond(Done())

@@ -21,7 +21,7 @@ from supervisor.contract.messages import (
 from supervisor.domain.phases import Phase
 from supervisor.driver.registry import Registry
 from supervisor.endpoint.awaited_leases import CONFIRM_SECONDS
-from supervisor.endpoint.endpoint import RELEASED
+from supervisor.endpoint.operator_requests import RELEASED
 from supervisor.engine.container_files import Identity
 from supervisor.ops.actions import Actions
 from tests.supervisor.puppet import LEASE, NETWORK, Answers, Puppet, bring_to
