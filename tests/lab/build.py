@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build"
 PLUGIN = BUILD / "plugin"
 BEFORE = BUILD / "plugin-before"
+COMMAND = ("cli", "requirements-cli.lock", ".dockerignore")
 BEFORE_COMMIT = "94ec67d6ba50c3c780e0f695f6a92e8195ed4f04"  # the last one whose state file is of schema 1
 IMAGE = "net-dhcp-rootfs"
 SIZE_LIMIT = 120  # MB
@@ -54,6 +55,8 @@ def build_before() -> None:
         sources = Path(directory) / "sources"
         sources.mkdir()
         run("tar", "-xf", archive, "-C", sources)
+        for name in COMMAND:  # it did not exist yet, and today's Dockerfile wants it
+            run("cp", "-a", ROOT / name, sources)
         _build(sources, BEFORE, f"{IMAGE}-before")
 
 
