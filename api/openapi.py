@@ -33,7 +33,7 @@ SUMMARIES = {
     "/metrics": "The numbers that Prometheus scrapes",
     "/openapi.json": "This description",
     "/readyz": "Would a container that is started now get its lease?",
-    "/v1/checks": "What a look at the parents of networks finds now",
+    "/v1/checks": "What a look at the networks' parents and containers finds now",
     "/v1/endpoints": "Containers, their leases and their workers",
     "/v1/endpoints/{name}": "One endpoint, by its id or its container's name or id",
     "/v1/events": "What happened to leases",

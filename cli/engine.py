@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from cli.errors import NotFound, NotRoot, Refused, Unreachable
 
@@ -75,15 +75,16 @@ class Engine:
             return found
 
     def connect(self, container: str, network: str, settings: Json, choice: dict[str, str]) -> None:
-        """Connects with these driver options, and with the aliases and links that it had."""
+        """Connects with these driver options, and with the aliases, links and priority that it had."""
         with self._told():
-            self._api.connect_container_to_network(
-                container,
-                network,
+            wish: Json = self._api.create_endpoint_config(
                 aliases=settings.get("Aliases") or None,
                 links=_links(settings.get("Links")),
                 driver_opt={**(settings.get("DriverOpts") or {}), **choice},
             )
+            if priority := settings.get("GwPriority"):
+                wish["GwPriority"] = priority
+            self._post(f"/networks/{quote(network)}/connect", {"Container": container, "EndpointConfig": wish})
 
     def disconnect(self, container: str, network: str) -> None:
         """Takes the container from the network."""
@@ -94,6 +95,18 @@ class Engine:
         """Ends the connection."""
         if self._connected is not None:
             self._connected.close()
+
+    def _post(self, path: str, body: Json) -> None:
+        """For what this version of the SDK does not know, as GwPriority. Raises its errors."""
+        from docker.errors import create_api_error_from_http_exception
+        from requests.exceptions import HTTPError
+
+        url = f"{self._api.base_url}/v{self._api.api_version}{path}"
+        answer = self._api.post(url, json=body, timeout=TIMEOUT_SECONDS)
+        try:
+            answer.raise_for_status()
+        except HTTPError as error:
+            create_api_error_from_http_exception(error)
 
     @contextmanager
     def _told(self) -> Iterator[None]:

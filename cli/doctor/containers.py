@@ -1,4 +1,4 @@
-"""The containers: which have not started for want of a lease, whose lease is in danger, who is mixed up at a boot."""
+"""The containers: which have not started for want of a lease, and whose lease is in danger."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,7 +6,6 @@ from typing import Any
 from cli import endpoints
 from cli.doctor.finding import Finding, Severity, failed
 from cli.errors import Failure
-from cli.pins.places import mixed_up, places
 from cli.session import Session
 from cli.words import until
 
@@ -25,16 +24,9 @@ def of_containers(session: Session, only: str | None) -> Iterator[Finding]:
     try:
         containers = session.engine.containers()
         networks = session.engine.networks(session.installed.name)
-        driver = str(session.engine.info().get("Driver"))
     except Failure:
         return  # said before
-    networks = [network for network in networks if only in (None, network["Name"])]
-    yield from _not_started(containers, {network["Name"] for network in networks})
-    at_risk = mixed_up(places(containers, networks), driver)
-    for network in sorted({place.network for place in at_risk}):
-        names = [place.name for place in at_risk if place.network == network]
-        found = f"a boot may give these containers other addresses, as nothing tells them apart: {', '.join(names)}"
-        yield Finding(network, "not-told-apart", Severity.WARNING, found, "net-dhcp pin")
+    yield from _not_started(containers, {network["Name"] for network in networks if only in (None, network["Name"])})
 
 
 def _in_danger(rows: list[endpoints.Row]) -> Iterator[Finding]:

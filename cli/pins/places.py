@@ -16,10 +16,10 @@ FILES, KEY = "com.docker.compose.project.config_files", "com.docker.compose.netw
 
 @dataclass(frozen=True, slots=True)
 class Signs:
-    """What a request shows of its container; None is everything for a network that is not the first."""
+    """What the request for a container's first network shows of it; `published` is None if all its ports are."""
 
     exposed: frozenset[str]
-    published: frozenset[tuple[str, str]]
+    published: frozenset[tuple[str, str]] | None
     dns: frozenset[str]
 
 
@@ -37,7 +37,7 @@ class Place:
     is_running: bool
     comes_back: bool
     is_first: bool
-    signs: Signs | None
+    signs: Signs
     labels: dict[str, str]
 
     @property
@@ -73,12 +73,12 @@ def _may_be(asking: Place, other: Place) -> bool:
     """Whether a request of the one could be the other's."""
     if other.is_pinned:
         return False
-    if asking.signs is None or other.signs is None:
+    if not asking.is_first:
         return True
     mine, its = asking.signs, other.signs
     return (
         mine.exposed == its.exposed
-        and (not mine.published or mine.published == its.published)
+        and (not mine.published or its.published in (None, mine.published))
         and (not its.dns or mine.dns == its.dns)
     )
 
@@ -105,7 +105,7 @@ def _of(container: Json, networks: Collection[Json]) -> Iterator[Place]:
             is_running=bool(container["State"].get("Running")),
             comes_back=(host.get("RestartPolicy") or {}).get("Name") not in (None, "", "no"),
             is_first=is_first,
-            signs=_signs(config, host) if is_first else None,
+            signs=_signs(config, host),
             labels=config.get("Labels") or {},
         )
 
@@ -120,5 +120,8 @@ def _signs(config: Json, host: Json) -> Signs:
     published = frozenset(
         (port, str(bound.get("HostPort") or "0")) for port, all_bound in bindings for bound in all_bound
     )
-    exposed = frozenset(config.get("ExposedPorts") or ()) | {port for port, _ in published}
-    return Signs(exposed, published, frozenset(host.get("Dns") or ()))
+    return Signs(
+        frozenset(config.get("ExposedPorts") or ()),
+        None if host.get("PublishAllPorts") else published,
+        frozenset(host.get("Dns") or ()),
+    )

@@ -11,8 +11,9 @@ from supervisor.contract.errors import Conflict, Failed, InvalidRequest, NotFoun
 from supervisor.contract.messages import CreateNetwork, Done, IpamPool, Respond
 from supervisor.domain.options import parse_network_options, require_null_ipam
 from supervisor.driver.server_search import ServerSearch
-from supervisor.engine.checks import engine_findings, rootless
+from supervisor.engine.checks import engine_findings, mixed_up_at_boot, rootless
 from supervisor.engine.facts import Engine, NetworkSeen
+from supervisor.engine.identity import Identifier
 from supervisor.runtime.jobs import ask
 from supervisor.runtime.loop import Loop
 from supervisor.runtime.process_manager import ProcessManager
@@ -28,7 +29,7 @@ from workers.link.vlan_parent import retire_parent
 
 PROBE_DEADLINE_SECONDS = 5.0
 REPORT_SECONDS = 30.0  # the watcher reports a network that the engine has made within this time
-LOOK_SECONDS = 15.0  # a look at the parents that is older than this is repeated
+LOOK_SECONDS = 15.0  # a look at a network that is older than this is repeated
 SURE_SECONDS = 60.0  # a network is in each list that the engine begins this long after we accepted it
 DEFAULT_BRIDGES = ("docker0", "docker_gwbridge")  # the engine's own, until the watcher has reported them
 
@@ -37,7 +38,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What was found at a network's parent, and when the look began (`time.monotonic()`)."""
+    """What was found of a network, and when the look began (`time.monotonic()`)."""
 
     at: float
     findings: tuple[Finding, ...]
@@ -132,12 +133,12 @@ class Networks:
         return network.options.link.parent
 
     def findings(self) -> Iterator[tuple[Network, Finding]]:
-        """By the last look at each parent. Those that are out of date are looked at in a job, for the next call."""
+        """By the last look at each network. Those that are out of date are looked at in a job, for the next call."""
         self._look_again()
         return ((n, finding) for n in self for finding in self._looks.get(n.id, NEVER).findings)
 
     def look(self, looked: Callable[[], None]) -> None:
-        """Looks at all parents now, and calls `looked` then. Who comes while a look is being taken shares it."""
+        """Looks at all networks now, and calls `looked` then. Who comes while a look is being taken shares it."""
         self._onlookers.append(looked)
         if len(self._onlookers) == 1:
             self._look_at(list(self), self._tell_onlookers)
@@ -164,7 +165,7 @@ class Networks:
 
         for network in due:  # not by two jobs at a time
             self._looks[network.id] = _Look(now, self._looks.get(network.id, NEVER).findings)
-        words = ("nd-probe", _diagnose, {network.id: _looked_at(network) for network in due})
+        words = ("nd-probe", _diagnose, {network.id: _looked_at(network) for network in due}, self._engine)
         ask(self._process_manager, self._loop, *words, deadline=PROBE_DEADLINE_SECONDS, answer=looked)
 
     @property
@@ -275,8 +276,15 @@ def _looked_at(network: Network) -> tuple[LinkSpec, bool]:
     return network.options.link, network.options.ipv6 is not Ipv6.OFF
 
 
-def _diagnose(networks: dict[str, tuple[LinkSpec, bool]], channel: Connection) -> None:
-    channel.send({network_id: diagnose(spec, ipv6=ipv6) for network_id, (spec, ipv6) in networks.items()})
+def _diagnose(networks: dict[str, tuple[LinkSpec, bool]], engine: Engine, channel: Connection) -> None:
+    """The networks' parents, and by the engine's files their containers."""
+    identifier = Identifier(engine)
+    channel.send(
+        {
+            network_id: (*diagnose(spec, ipv6=ipv6), *mixed_up_at_boot(identifier.mixed_up_at_boot(network_id)))
+            for network_id, (spec, ipv6) in networks.items()
+        }
+    )
 
 
 def _probe(spec: LinkSpec, ipv6: bool, channel: Connection) -> None:

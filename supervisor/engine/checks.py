@@ -3,7 +3,7 @@
 Owns their words. Asks the engine nothing.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
@@ -21,6 +21,7 @@ USER_IDS = Path("/proc/self/uid_map")  # user_namespaces(7): first id here, firs
 
 PIN = "use --mac-address or driver-opt=id=NAME"
 DEFAULT_NETWORK = "bridge"
+MOST_NAMES = 10
 
 
 def rootless() -> Finding | None:
@@ -74,3 +75,12 @@ def not_told_apart(names: Collection[str], driver: str = "") -> Finding:
             f"({', '.join(names)})"
         )
     return NOT_TOLD_APART.finding(found, f"this one gets a fresh MAC address; to give it one for ever, {PIN}")
+
+
+def mixed_up_at_boot(names: Sequence[str]) -> Iterator[Finding]:
+    """Of the containers of one network, none or several, before the boot comes."""
+    if names:
+        more = len(names) - MOST_NAMES
+        told = ", ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+        found = f"a boot may give these containers other addresses, as nothing tells them apart: {told}"
+        yield NOT_TOLD_APART.finding(found, "net-dhcp pin")

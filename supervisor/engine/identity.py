@@ -13,11 +13,12 @@ import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence, Set
+from dataclasses import replace
 from pathlib import Path
 
 from supervisor.contract.messages import CreateEndpoint
 from supervisor.engine.checks import not_told_apart
-from supervisor.engine.container_files import Configuration, Identity, Place
+from supervisor.engine.container_files import Configuration, HostConfiguration, Identity, Place
 from supervisor.engine.facts import Engine
 from supervisor.engine.foreign_root import read_regular
 from supervisor.engine.mounted_roots import TELLING, MountedRoots
@@ -131,6 +132,35 @@ class Identifier:
         """See supervisor.engine.resolver_file."""
         return resolver_of(self._engine, self._mounted_roots, identity.id)
 
+    def mixed_up_at_boot(self, network_id: str) -> list[str]:
+        """The names of the containers on this network that may get fresh MAC addresses at a boot.
+
+        Containers without a restart policy are not started then. But where the storage driver does not show which one
+        is being started, one that is just stopped may be meant as well. `net-dhcp pin` judges alike (cli.pins.places).
+        Reads the files of all containers: only for a process of its own.
+        """
+        network = self._names_of(network_id)
+        if not self._engine.storage_driver:
+            return []  # not known yet
+        rivals = [
+            (c, host)
+            for c in self._mounted_roots.everyone()
+            if network & c.places.keys() and not self._is_pinned(c, network)
+            if (host := self._mounted_roots.host_configuration(c.identity.id))
+            if self._engine.storage_driver not in TELLING or host.restart_policy in POLICIES
+        ]
+        names = []
+        for container, host in rivals:
+            request = _request_of(container, host, network_id, network)
+            alike = (other for other, its in rivals if other is not container and _fits(other, its, request))
+            if host.restart_policy in POLICIES and any(alike):
+                names.append(container.identity.name)
+        return sorted(names)
+
+    def _is_pinned(self, container: Configuration, network: set[str]) -> bool:
+        """Whether each of its requests has a MAC address or an `id` of the user's."""
+        return any(p.chosen_id for p in _places(container, network)) or self._mac_of(container, network) is not None
+
     def _names_of(self, network_id: str) -> set[str]:
         """By which a configuration may call the network."""
         name = self._engine.network_name(network_id)
@@ -174,18 +204,33 @@ class Identifier:
         return mounted < began and max(mounted, container.ended) < time.time() - COMEBACK_SECONDS
 
     def _may_ask(self, container: Configuration, request: CreateEndpoint, network: set[str]) -> bool:
-        """Whether the request can be this container's. Missing or unknown values exclude no container.
-
-        A container's ports and name servers are in the request for the first of its networks that is not internal.
-        """
+        """Whether the request can be this container's. Missing or unknown values exclude no container."""
         host = self._mounted_roots.host_configuration(container.identity.id)
         if host is None:
             return True
-        mac = self._mac_of(container, network)
-        ports = request.exposed_ports in (None, container.exposed_ports)
-        published = not request.published or host.published in (None, request.published)
-        dns = request.exposed_ports is None or not host.dns or host.dns == request.dns  # else they are the daemon's
-        return request.mac == mac and ports and published and dns
+        return request.mac == self._mac_of(container, network) and _fits(container, host, request)
+
+
+def _fits(container: Configuration, host: HostConfiguration, request: CreateEndpoint) -> bool:
+    """Whether the request's ports and name servers can be this container's.
+
+    A container's ports and name servers are in the request for the first of its networks that is not internal.
+    """
+    ports = request.exposed_ports in (None, container.exposed_ports)
+    published = not request.published or host.published in (None, request.published)
+    dns = request.exposed_ports is None or not host.dns or host.dns == request.dns  # else they are the daemon's
+    return ports and published and dns
+
+
+def _request_of(
+    container: Configuration, host: HostConfiguration, network_id: str, network: set[str]
+) -> CreateEndpoint:
+    """What the engine will ask for this container, which is not pinned, as far as it tells containers apart."""
+    request = CreateEndpoint(network_id, "", mac=None, address=None, options={})
+    if host.first_network not in network:
+        return request
+    published = host.published or frozenset()
+    return replace(request, exposed_ports=container.exposed_ports, published=published, dns=host.dns)
 
 
 def _stopped(containers: Iterable[Configuration], network: Set[str]) -> Iterator[Configuration]:

@@ -110,6 +110,16 @@ class MountedRoots:
             if configuration is not None and configuration.storage_driver not in ("", *TELLING):
                 yield configuration
 
+    def everyone(self) -> Iterator[Configuration]:
+        """The configurations of all containers, mounted or not, that this engine shows.
+
+        It leaves out those that were made with another storage driver.
+        """
+        for container_id in self._listed():
+            configuration = self.configuration(container_id)
+            if configuration is not None and configuration.storage_driver in ("", self._engine.storage_driver):
+                yield configuration
+
     @property
     def _drivers(self) -> tuple[str, ...]:
         """The storage drivers with mount ids that the engine may have; before its API answers any of them."""

@@ -18,6 +18,7 @@ CHECK = {
     "found": "the packet filter drops DHCP between the ports of br-lan",
     "remedy": "iptables -I DOCKER-USER -i br-lan -o br-lan -j ACCEPT",
 }
+MIXED_UP = {"id": "not-told-apart", "severity": "warning", "remedy": "net-dhcp pin"}
 Break = Callable[[Host], object]
 
 
@@ -54,10 +55,6 @@ def _did_not_start(host: Host) -> None:
     host.engine.answers.update(samples.engine(made))
 
 
-def _mixed_up(host: Host) -> None:
-    host.engine.answers.update(samples.engine(samples.container("a", 1), samples.container("b", 2)))
-
-
 def _lease(state: str) -> Break:
     ended = samples.endpoint(lease_state=state, last_trouble="no server answers")
     return _answer("GET /v1/endpoints", endpoints=[ended])
@@ -83,10 +80,10 @@ ANOTHER = {"Id": "f" * 64, "Name": "lost", "Driver": samples.PLUGIN}
         (_answer("GET /healthz", engine_connected=False), "plugin-alone", "warning", "journalctl"),
         (_answer("GET /v1/checks", checks=[CHECK]), "firewall-ip", "error", "iptables -I DOCKER-USER"),
         (
-            _answer("GET /v1/checks", checks=[{**CHECK, "id": "stp", "severity": "warning"}]),
-            "stp",
+            _answer("GET /v1/checks", checks=[{**CHECK, **MIXED_UP}]),
+            "not-told-apart",
             "warning",
-            "iptables",
+            "net-dhcp pin",
         ),
         (_answer(PROBE, error="no DHCP server answered", server=None), "no-offer", "error", "log"),
         (
@@ -99,7 +96,6 @@ ANOTHER = {"Id": "f" * 64, "Name": "lost", "Driver": samples.PLUGIN}
         (_engine("GET /info", {**INFO, "SecurityOptions": ["name=rootless"]}), "rootless", "error", "as root"),
         (_engine("GET /info", {**INFO, "ServerVersion": "19.03.1"}), "engine-old", "error", "upgrade"),
         (_did_not_start, "not-started", "error", "docker start web"),
-        (_mixed_up, "not-told-apart", "warning", "net-dhcp pin"),
         (_lease("rebinding"), "lease", "warning", "net-dhcp inspect web"),
         (_lease("expired"), "lease", "error", "net-dhcp inspect web"),
     ],

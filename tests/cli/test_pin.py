@@ -9,7 +9,6 @@ from tests.cli import samples
 from tests.cli.conftest import Host
 
 NETWORKS = [{"Id": samples.NETWORK_ID, "Name": "lan", "Driver": samples.PLUGIN, "Labels": {}}]
-PORTS = {"PortBindings": {"80/tcp": [{"HostIp": "", "HostPort": "8080"}]}}
 OFF = {"RestartPolicy": {"Name": "no"}}
 PIN = f"POST /v1/endpoints/{samples.ENDPOINT_ID}/pin"
 
@@ -39,6 +38,11 @@ def _stopped_with_mac(made: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
+def _with_port(made: dict[str, Any]) -> dict[str, Any]:
+    made["Config"]["ExposedPorts"] = {"80/tcp": {}}
+    return made
+
+
 def _on_two(made: dict[str, Any]) -> dict[str, Any]:
     made["HostConfig"]["NetworkMode"] = "front"
     return made
@@ -60,8 +64,8 @@ A, B = samples.container("a", 1), samples.container("b", 2)
         (_stopped_with_mac(samples.container("b", 2)), set()),
         (samples.container("b", 2, **OFF), set()),
         (samples.container("b", 2, Dns=["192.0.2.1"]), {"b"}),
-        (samples.container("b", 2, **PORTS), set()),
-        (_on_two(samples.container("b", 2, **PORTS)), {"a", "b"}),
+        (_with_port(samples.container("b", 2)), set()),
+        (_on_two(_with_port(samples.container("b", 2))), {"b"}),
     ],
     ids=["alike", "id", "mac", "stopped-mac", "no-restart", "dns", "ports", "second-network"],
 )
@@ -164,8 +168,20 @@ def test_now(host: Host) -> None:
     assert "pinned as id=web; it keeps" in result.output
     assert host.plugin.asked.count((PIN, {}, {"id": "web"})) == 1
     connections = [body for what, _, body in host.engine.asked if what == "POST /networks/lan/connect"]
-    assert [body["EndpointConfig"]["DriverOpts"] for body in connections] == [{"id": "web"}]
+    assert [body["EndpointConfig"] for body in connections] == [{"DriverOpts": {"id": "web"}}]
     assert host.engine.questions("POST")[0].endswith("/disconnect")
+
+
+def test_now_keeps_other_choices(host: Host) -> None:
+    """Aliases, and on Docker 28 the network's priority for the default route, are connected anew as well."""
+    made = samples.container()
+    made["NetworkSettings"]["Networks"]["lan"] |= {"Aliases": ["www"], "GwPriority": 7}
+    _serve(host, made)
+    host.plugin.answers[PIN] = samples.endpoint()
+    assert host.run("pin", "--now", "-y", "web").exit_code == 0
+    (body,) = [body for what, _, body in host.engine.asked if what == "POST /networks/lan/connect"]
+    expected = {"Aliases": ["www"], "GwPriority": 7, "DriverOpts": {"id": "web"}}
+    assert {key: body["EndpointConfig"].get(key) for key in expected} == expected
 
 
 def test_now_asks_before(host: Host) -> None:

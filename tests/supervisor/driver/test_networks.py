@@ -17,6 +17,7 @@ from supervisor.engine.facts import Engine, EngineConnected, EngineLost, Fact, N
 from supervisor.state.store import Store
 from supervisor.state.tables import Snapshot
 from tests.supervisor.children import Home
+from tests.supervisor.dockerfiles import DATABASE, LAN, WEB, DockerFiles
 from tests.supervisor.samples import never
 from workers.contract.finding import Finding, Severity
 from workers.contract.link import LinkKind, LinkSpec
@@ -124,6 +125,32 @@ def test_findings(context: PlayedEngine, monkeypatch: pytest.MonkeyPatch) -> Non
     context.home.wait_for(lambda: [finding for _, finding in context.networks.findings()] == [NO_UPLINK])
     context.networks.delete("n2")
     assert [*context.networks.findings()] == []
+
+
+def test_who_is_mixed_up_at_a_boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a finding of the network beside those of its parent, until the containers are pinned."""
+    monkeypatch.setattr(module, "probe_parent", _probe)
+    monkeypatch.setattr(module, "diagnose", lambda *_, **__: (NO_UPLINK,))
+    docker = DockerFiles(tmp_path)
+    for container, name in ((WEB, "web"), (DATABASE, "db")):
+        docker.configure(container, name)
+        docker.configure_host(container, policy="always")
+    docker.start()
+    context = PlayedEngine(engine=docker.engine)
+    assert context.create(LAN, bridge="br0") == Done()
+
+    def found() -> list[str]:
+        looked: list[None] = []
+        context.networks.look(lambda: looked.append(None))
+        context.home.wait_for(lambda: looked)
+        return [str(finding) for _, finding in context.networks.findings()]
+
+    words = "a boot may give these containers other addresses, as nothing tells them apart: db, web: net-dhcp pin"
+    assert found() == [str(NO_UPLINK), words]
+    docker.configure(WEB, "web", chosen_id="web")
+    assert found() == [str(NO_UPLINK)]
+    context.home.close()
+    docker.stop()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.engine import checks
-from supervisor.engine.checks import engine_findings, not_told_apart, overlaps, rootless
+from supervisor.engine.checks import engine_findings, mixed_up_at_boot, not_told_apart, overlaps, rootless
 from supervisor.engine.facts import Engine, EngineConnected, NetworkSeen
 from supervisor.engine.watcher import _network
 
@@ -100,3 +100,14 @@ def test_rootless_engine(ids: str, user: int | None, tmp_path: Path, monkeypatch
     finding = rootless()
     assert (finding is not None) == (user is not None)
     assert finding is None or f"rootless, as user {user}" in str(finding)
+
+
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [(0, []), (2, ["c0, c1"]), (10, ["c0, c1, c2, c3, c4, c5, c6, c7, c8, c9"]), (12, ["c8, c9 and 2 more"])],
+)
+def test_mixed_up_at_boot(count: int, told: list[str]) -> None:
+    """One finding for a network: ten names, how many more there are, and the command that lists all."""
+    found = list(mixed_up_at_boot([f"c{number}" for number in range(count)]))
+    assert [finding.remedy for finding in found] == ["net-dhcp pin"] * len(told)
+    assert all(finding.found.endswith(text) for finding, text in zip(found, told, strict=True))
