@@ -25,8 +25,14 @@ MOST_NAMES = 10
 
 
 def rootless() -> Finding | None:
-    """RootlessKit maps root, and root alone, to the user. Other namespaces, as LXC's, map it with thousands of ids."""
-    root, user, count = map(int, USER_IDS.read_text(encoding="ascii").split()[:3])
+    """RootlessKit maps root, and root alone, to the user. Other namespaces, as LXC's, map it with thousands of ids.
+
+    None as well if the map cannot be read, as without descriptors: the request says so in its next step.
+    """
+    try:
+        root, user, count = map(int, USER_IDS.read_text(encoding="ascii").split()[:3])
+    except OSError:
+        return None
     if (root, count) != (0, 1) or user == 0:
         return None
     found = f"this Docker Engine runs rootless, as user {user}, in a network of its own without the host's interfaces"

@@ -9,9 +9,9 @@ import psutil
 import pytest
 
 from tests.api.unit import reaction
-from tests.lab.command import SLACK_SECONDS, wait_until
+from tests.lab.command import SLACK_SECONDS, run, wait_until
 from tests.lab.dhcp import DhcpServer
-from tests.netns.process.fakeengine import Container
+from tests.netns.process.fakeengine import INTERFACE, Container
 from tests.netns.process.hurried import GONE_SECONDS
 from tests.netns.process.plugin import NAMES, PluginProcess
 from tests.netns.process.rig import Rig
@@ -70,10 +70,16 @@ def test_endpoints_own_processes(rig: Rig, server: DhcpServer, role: str) -> Non
 def test_turn(rig: Rig) -> None:
     """A turn that dies beside a udhcpc takes its worker along at once, and a successor confirms the lease."""
     container = rig.joined()
-    rig.renew(container)
     confirmed = rig.confirmations(container)
     worker, udhcpc = pids(container)
-    (turn,) = wait_until(lambda: [c for c in psutil.Process(worker).children() if c.pid != udhcpc], "a turn")
+
+    def turns() -> list[psutil.Process]:
+        """What changes on the link has a turn, for a second."""
+        for change in ("add", "del"):
+            run("ip", "-n", container.sandbox, "address", change, "192.0.2.1/32", "dev", INTERFACE)
+        return [child for child in psutil.Process(worker).children() if child.pid != udhcpc]
+
+    (turn,) = wait_until(turns, "a turn")
     kill(turn.pid)
     wait_until(lambda: container.view["worker_pid"] not in (None, worker), "its successor")
     rig.wait_for_bound(container, more_than=confirmed)

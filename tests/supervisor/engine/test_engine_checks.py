@@ -111,3 +111,9 @@ def test_mixed_up_at_boot(count: int, told: list[str]) -> None:
     found = list(mixed_up_at_boot([f"c{number}" for number in range(count)]))
     assert [finding.remedy for finding in found] == ["net-dhcp pin"] * len(told)
     assert all(finding.found.endswith(text) for finding, text in zip(found, told, strict=True))
+
+
+def test_rootless_engine_without_descriptors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A map that cannot be read says nothing, and fails no request by itself."""
+    monkeypatch.setattr(checks, "USER_IDS", tmp_path / "missing")
+    assert rootless() is None

@@ -25,7 +25,7 @@ from workers.system.clock import boottime
 
 NUMBER = 1000
 SCRAPE_SECONDS, DELAY_SECONDS = 0.5, 0.005  # of an idle machine
-BUSY = 3  # on a busy one the same work takes more processor time, too
+BUSY = 10  # on a busy one the same work takes more processor time, too
 HEALTH = Health(True, (), "f00d", 12.5, 1, NUMBER, engine_connected=True, hints=(), version="0.1.0")
 
 
