@@ -29,6 +29,12 @@ DEFEND_SECONDS = 10
 CPU_SHARE = 0.1
 
 
+def claim(address: IPv4Address, mac: bytes, kind: int = REQUEST, sender: IPv4Address | None = None) -> bytes:
+    """A frame about the address; without another sender it is `mac` that has it."""
+    head = (EVERYONE, mac, ETH_P_ARP, 1, 0x0800, 6, 4, kind)
+    return ARP.pack(*head, mac, (sender or address).packed, EVERYONE, address.packed)
+
+
 @dataclass
 class Forger:
     """A neighbour that says what it likes, and hears what is announced; `discovers` were sent before it began."""
@@ -39,10 +45,8 @@ class Forger:
     begun: float = field(default_factory=time.monotonic)
 
     def claim(self, mac: bytes, kind: int = REQUEST, sender: IPv4Address | None = None) -> None:
-        """One packet about the victim's address; without another sender it is `mac` that has it."""
-        address = self.victim.ip
-        head = (EVERYONE, mac, ETH_P_ARP, 1, 0x0800, 6, 4, kind)
-        self.socket.send(ARP.pack(*head, mac, (sender or address).packed, EVERYONE, address.packed))
+        """One packet about the victim's address."""
+        self.socket.send(claim(self.victim.ip, mac, kind, sender))
 
     def claim_in_each_way(self, mac: bytes) -> None:
         """An announcement, a reply that nobody asked for, a probe."""
