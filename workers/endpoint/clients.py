@@ -15,7 +15,8 @@ from workers.system.backoff import Backoff
 from workers.system.clock import boottime, slept
 from workers.system.deadlines import Deadlines
 
-LATE_SECONDS = 1.0  # after so long udhcpc is late
+LATE_SECONDS = 1.0  # after T2: then udhcpc is late; and of a suspend that counts
+AGAIN_SECONDS = 4.0  # after T1: BusyBox misses an answer that comes at once, and asks again 3 s later
 RETRY_SECONDS = 5.0
 
 
@@ -116,7 +117,7 @@ class Clients:
         client = self._client
         if client is None or not client.granted or lease.t1 is None:
             return None
-        seconds = lease.t1 + LATE_SECONDS - lease.obtained
+        seconds = lease.t1 + AGAIN_SECONDS - lease.obtained
         return Renewal(client.granted, seconds, client.events.fileno(), client.errors.fileno())
 
     def reject(self) -> None:
@@ -154,7 +155,8 @@ class Clients:
     def _look_later(self, after: float) -> None:
         """Sets the time by which udhcpc should have renewed the lease."""
         lease = self._lease
-        times = (t + LATE_SECONDS for t in (lease.t1, lease.t2) if t is not None) if lease else ()
+        looks = ((lease.t1, AGAIN_SECONDS), (lease.t2, LATE_SECONDS)) if lease else ()
+        times = (t + patience for t, patience in looks if t is not None)
         self._deadlines.set(self._look, next((t for t in times if t > after), None))
 
     def _look(self) -> None:
