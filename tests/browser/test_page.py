@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -148,8 +149,14 @@ def answer(page: Page, endpoints: str) -> None:
 
 def examples(like: dict[str, object]) -> str:
     """Four containers as a home has them."""
-    names = {"web": "bound", "mail": "renewing", "printer": "rebinding", "camera": "expired"}
-    troubles = {"printer": "no answer: 3 REQUEST sent", "camera": "expired"}
+    day, now = timedelta(days=1), datetime.now(UTC)
+    states = {
+        "web": ("bound", 0.1),
+        "mail": ("renewing", 0.6),
+        "printer": ("rebinding", 0.9),
+        "camera": ("expired", 1.1),
+    }
+    troubles = {"printer": "no answer: 3 REQUEST sent", "camera": "no answer: 9 REQUEST sent"}
     rows = [
         {
             **like,
@@ -160,8 +167,11 @@ def examples(like: dict[str, object]) -> str:
             "mac": f"02:00:5e:10:00:{index + 1:02x}",
             "lease_state": state,
             "last_trouble": troubles.get(name),
+            "lease_seconds": day.total_seconds(),
+            "renewed": (now - age * day).isoformat(),
+            "expires": (now + (1 - age) * day).isoformat(),
         }
-        for index, (name, state) in enumerate(names.items())
+        for index, (name, (state, age)) in enumerate(states.items())
     ]
     return json.dumps({"endpoints": rows})
 

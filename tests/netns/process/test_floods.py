@@ -127,7 +127,8 @@ def test_answers(rig: Rig, networks: tuple[dict[str, str], ...]) -> None:
 
 def test_claims(rig: Rig, server: DhcpServer, networks: tuple[dict[str, str], ...]) -> None:
     """Containers keep the addresses that a crowd claims."""
-    containers = [rig.joined(rig.network(**options)) for options in (*networks, networks[0])]
+    bridge, card = (rig.network(**options) for options in networks)
+    containers = [rig.joined(network) for network in (bridge, bridge, card)]
     frames = [claim(container.ip, mac_of(number)) for number in range(100) for container in containers]
     with flood(rig, frames), cheap(rig, *containers):
         pass
