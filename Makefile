@@ -34,14 +34,19 @@ help: ## this list
 setup: ## install what is missing, from Debian's packages
 	@$(LAB) setup
 
+# A Python environment with what its lock files name; it is out of date until it is complete.
+define ENVIRONMENT
+@rm -rf $@
+@$(PYTHON) -m venv $@
+@touch --date=@0 $@
+@for lock in $^; do $@/bin/pip install --quiet --quiet --require-hashes -r $$lock; done
+@touch $@
+endef
+
 $(VENV): requirements-dev.lock
 	@$(LAB) setup
 	@echo "==> the development environment in $@"
-	@rm -rf $@
-	@$(PYTHON) -m venv $@
-	@touch --date=@0 $@ # out of date until it is complete
-	@$@/bin/pip install --quiet --quiet --require-hashes -r requirements-dev.lock
-	@touch $@
+	$(ENVIRONMENT)
 
 $(PLUGIN): $(SOURCES)
 	@$(LAB) setup
@@ -131,12 +136,7 @@ test-monitoring: setup $(VENV) $(PLUGIN) ## contrib/monitoring, by Debian's Prom
 
 $(BROWSER): requirements-dev.lock tests/browser/requirements.lock
 	@$(LAB) setup
-	@rm -rf $@
-	@$(PYTHON) -m venv $@
-	@touch --date=@0 $@
-	@$@/bin/pip install --quiet --quiet --require-hashes -r requirements-dev.lock
-	@$@/bin/pip install --quiet --quiet --require-hashes -r tests/browser/requirements.lock
-	@touch $@
+	$(ENVIRONMENT)
 
 test-page: $(BROWSER) $(PLUGIN) ## the page in Chromium; PICTURES=1 makes those of the README
 	@command -v chromium > /dev/null || apt-get install --quiet --quiet --yes --no-install-recommends chromium
@@ -168,11 +168,7 @@ docs: $(VENV) ## docs/options.md, docs/proofs.md and the reference of docs/cli.m
 
 $(TOOLS): release/requirements.lock
 	@echo "==> the tools for site and release in $@"
-	@rm -rf $@
-	@$(PYTHON) -m venv $@
-	@touch --date=@0 $@
-	@$@/bin/pip install --quiet --quiet --require-hashes -r release/requirements.lock
-	@touch $@
+	$(ENVIRONMENT)
 
 site: $(TOOLS) ## build/site: the documents with a search; a link that leads nowhere fails it
 	@$(PYTHON) -m release.site

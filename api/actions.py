@@ -65,7 +65,7 @@ def _set_log_level(client: Caller, _name: str, body: Fields) -> Reply:
 
 
 def _require(body: Fields, *names: str) -> None:
-    """Raises InvalidRequest for a field that nobody reads."""
+    """Raises InvalidRequest for a field that this request does not take."""
     for name in body.values.keys() - set(names):
         known = f"known is {', '.join(names)}" if names else "there are none here"
         raise InvalidRequest(f"unknown field {body.name(name)}; {known}")

@@ -76,7 +76,7 @@ def _health(client: Caller, _query: Query, _headers: Headers) -> Reply:
 
 
 def _readiness(client: Caller, _query: Query, _headers: Headers) -> Reply:
-    """503 as well: whoever waits for the plugin waits on."""
+    """503 as well, so that a client which waits for the plugin goes on waiting."""
     readiness = ask(client, GetReadiness(), Readiness)
     return whole(readiness, HTTPStatus.OK if readiness.ready else HTTPStatus.SERVICE_UNAVAILABLE)
 
@@ -86,7 +86,7 @@ def _checks(client: Caller, query: Query, _headers: Headers) -> Reply:
 
 
 def _metrics(client: Caller, _query: Query, headers: Headers) -> Reply:
-    """As it comes from the supervisor for whoever takes gzip, as Prometheus does."""
+    """As it comes from the supervisor if the client takes gzip, as Prometheus does."""
     text = ask(client, GetMetrics(), Metrics, METRICS_SECONDS).text
     if "gzip" in (headers("Accept-Encoding") or ""):
         return Reply(iter((text,)), content_type=METRICS_TYPE, encoding="gzip")

@@ -37,7 +37,7 @@ class Engine:
         self._connected: APIClient | None = None
 
     def plugins(self) -> list[Installed]:
-        """The installations of this plugin, of whatever name: it is known by its socket's."""
+        """The installations of this plugin under any name: the name of its socket identifies it."""
         with self._told():
             found: list[Json] = self._api.plugins()  # type: ignore[no-untyped-call]
             ours = (p for p in found if p.get("Config", {}).get("Interface", {}).get("Socket") == SOCKET)

@@ -37,7 +37,7 @@ class NotFound(Failure):
 
 
 class Unreachable(Failure):
-    """Nobody answers."""
+    """The plugin or the engine does not answer."""
 
     exit_code = UNREACHABLE
 

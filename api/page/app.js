@@ -89,8 +89,9 @@ function onEvent(event) {
     settling = null;
     const ids = [...changed];
     changed.clear();
-    attempt(() => (ids.length > AT_ONCE ? refreshEndpoints() : refreshSome(ids)));
-    setTimeout(() => attempt(() => (ids.length > AT_ONCE ? refreshEndpoints() : refreshSome(ids))), AFTERMATH);
+    const look = () => attempt(() => (ids.length > AT_ONCE ? refreshEndpoints() : refreshSome(ids)));
+    look();
+    setTimeout(look, AFTERMATH);
   }, SETTLE);
 }
 

@@ -23,6 +23,9 @@ export async function ask(path, options = {}) {
   return response;
 }
 
+// The objects of a text with one in each line; a stream has empty lines in between.
+export const objects = (text) => text.split("\n").filter((line) => line.trim()).map((line) => JSON.parse(line));
+
 export const json = async (path) => (await ask(path)).json();
 
 // Calls `onEvent` for each event from now on, for ever; `onState(true)` where the stream begins, `onState(false)` where
@@ -38,9 +41,10 @@ export async function follow(onEvent, onState) {
       for (;;) {
         const { value, done } = await reader.read();
         if (done) break;
-        const lines = (rest + value).split("\n");
-        rest = lines.pop();
-        for (const event of lines.filter((line) => line.trim()).map((line) => JSON.parse(line))) {
+        const end = (rest + value).lastIndexOf("\n") + 1;
+        const whole = (rest + value).slice(0, end);
+        rest = (rest + value).slice(end);
+        for (const event of objects(whole)) {
           if (event.id === undefined) continue; // the plugin's last words
           last = event.id;
           onEvent(event);

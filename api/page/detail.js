@@ -1,6 +1,6 @@
 // One endpoint: its facts, its lease's time line, its events and what its processes cost.
 
-import { ask, json } from "./client.js";
+import { ask, json, objects } from "./client.js";
 import { ago, duration, element, megabytes, moment, until } from "./format.js";
 
 const TROUBLES = ["nak", "no answer", "expired", "unusable answer", "conflict", "client died", "link gone", "failed"];
@@ -48,7 +48,7 @@ const who = (one) => (one.container_id ? { container: one.container_id } : one.m
 
 async function eventsOf(id) {
   const text = await (await ask(`/v1/events?endpoint=${id}`)).text();
-  return text.split("\n").filter((line) => line.trim()).map((line) => JSON.parse(line)).filter((event) => event.id);
+  return objects(text).filter((event) => event.id);
 }
 
 function facts(endpoint, workers) {

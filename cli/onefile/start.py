@@ -48,7 +48,7 @@ def _unpacked(archive: str, target: Path) -> str:
 
 
 def _is_roots(directory: Path) -> bool:
-    """Nobody else may put code there."""
+    """No other user may put code there."""
     status = directory.lstat()
     return stat.S_ISDIR(status.st_mode) and status.st_uid == 0 and not status.st_mode & 0o022
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -132,7 +131,7 @@ def test_looks(rig: Rig, page: Page, scheme: str) -> None:
             page.set_viewport_size({"width": 1180, "height": 420})
             page.screenshot(path=DOCS / f"page-{scheme}.png")
         page.set_viewport_size({"width": 360, "height": 740})
-        time.sleep(0.2)  # the browser lays it out anew
+        page.wait_for_function("innerWidth === 360")  # it is laid out anew
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
         serious(page)
         rig.clean()
