@@ -195,7 +195,9 @@ class Lease6(AnyLease):
     @property
     def source(self) -> str:
         """A DUID is an opaque value that users compare with the server's own log."""
-        return f"router {self.router}" if self.slaac else f"server {self.server.hex(':')}"
+        if self.slaac:
+            return f"router {self.router}" if self.router else "a router that is no default router"
+        return f"server {self.server.hex(':')}"
 
     @property
     def is_guess(self) -> bool:

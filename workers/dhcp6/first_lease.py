@@ -97,7 +97,7 @@ class Exchange:
         if not self._over or self._found is None:
             return None
         router = self._router
-        lease = self._found if router is None else replace(self._found, router=router.source)
+        lease = replace(self._found, router=router.source) if router and router.lifetime else self._found
         return Acquired(lease, self._confirmed, router, self._probe)
 
     @property

@@ -1,6 +1,7 @@
 """What can go wrong at any point of an endpoint's life."""
 
 import os
+import re
 import signal
 
 from tests.lab.command import run, wait_until
@@ -50,16 +51,18 @@ def disk_full(case: Case) -> None:
 def descriptors_gone(case: Case) -> None:
     """The supervisor can open nothing any more for a while, and a worker dies meanwhile: the endpoint's, or the spare.
 
-    The while ends when the next worker could not be started.
+    The while ends when the next worker could not be started: the endpoint's, or the spare after one that was there
+    already and has become the endpoint's.
     """
     bench = case.bench
     case.confirmations = bench.rig.confirmations(case.container)
     bench.exhaust()
-    name = f"nd-{case.container.endpoint_id[:12]}"
-    for pid in bench.rig.plugin.pids(name)[:1] or bench.rig.plugin.pids(NAMES["spare"])[:1]:
+    name, spare = f"nd-{case.container.endpoint_id[:12]}", NAMES["spare"]
+    for pid in bench.rig.plugin.pids(name)[:1] or bench.rig.plugin.pids(spare)[:1]:
         os.kill(pid, signal.SIGKILL)
     if bench.rig.plugin.supervisor not in case.stopped:
-        wait_until(lambda: f"{name} could not be started: " in bench.log, "a start that fails")
+        failed = re.compile(f"({name}|{spare}) could not be started: ")
+        wait_until(lambda: failed.search(bench.log), "a start that fails")
         bench.relieve()
 
 

@@ -8,12 +8,12 @@ from contextlib import suppress
 from pathlib import Path
 from signal import SIGUSR1
 
-import psutil
 import pytest
 
 from tests.lab.command import SLACK_SECONDS, run, wait_until
 from tests.lab.dhcp import DhcpServer, ServerOptions
 from tests.lab.network import LAN, SERVER
+from tests.lab.process import tree
 from tests.netns.process.fakeengine import INTERFACE
 from tests.netns.process.rig import Rig, hang
 from tests.netns.process.scripted import Grant, scripted_server
@@ -64,18 +64,18 @@ def test_renewal_without_news_needs_no_turn(rig: Rig, server: DhcpServer) -> Non
     """The worker itself notes it. The next news has a turn as ever."""
     container = rig.joined()
     rig.renew(container)  # with a turn, if the link has changed since it was configured
-    worker = psutil.Process(container.view["worker_pid"])
-    wait_until(lambda: [child.name() for child in worker.children()] == ["busybox"], "the end of the last turn")
-    before = turns_faults(worker.pid)
+    worker = container.view["worker_pid"]
+    wait_until(lambda: [process.name for process in tree(worker)][1:] == ["busybox"], "the end of the last turn")
+    before = turns_faults(worker)
     for _ in range(2):
         rig.renew(container)
-    assert turns_faults(worker.pid) == before
+    assert turns_faults(worker) == before
     server.restart(ServerOptions(router=LAN[3]))
 
     rig.renew(container)
 
     assert container.default_route.split()[:3] == ["default", "via", str(LAN[3])]
-    wait_until(lambda: turns_faults(worker.pid) > before, "the end of a turn")
+    wait_until(lambda: turns_faults(worker) > before, "the end of a turn")
 
 
 def test_renewal_at_half_of_the_lease(rig: Rig) -> None:
