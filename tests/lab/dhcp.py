@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from pathlib import Path
@@ -158,7 +159,7 @@ class DhcpServer(Daemon):
 
     def messages(self, mac: str | None = None, kind: str | None = None) -> list[Message]:
         """The DHCP messages in order, of one client and one kind where these are given."""
-        found = (message for message in map(message_of, self.log().splitlines()) if message)
+        found = (message for message in map(message_of, self._settled(self.log)) if message)
         return [m for m in found if mac in (None, m.mac) and kind in (None, m.kind)]
 
     def kinds(self, mac: str) -> list[str]:
@@ -167,12 +168,15 @@ class DhcpServer(Daemon):
 
     def messages6(self, duid: str | None = None, kind: str | None = None) -> list[Message6]:
         """The DHCPv6 messages in order, of one client and one kind where these are given."""
-        found = (message for message in map(message6_of, self.log().splitlines()) if message)
+        found = (message for message in map(message6_of, self._settled(self.log)) if message)
         return [m for m in found if duid in (None, m.duid) and kind in (None, m.kind)]
 
     def kinds6(self, duid: str) -> list[str]:
-        """The DHCPv6 messages from and to this client in order: SOLICIT, REPLY."""
-        return [message.kind for message in self.messages6(duid)]
+        """The DHCPv6 messages from and to this client in order: SOLICIT, REPLY.
+
+        One that was sent again because its answer came late counts once, as RFC 8415 section 15 has it.
+        """
+        return [kind for kind, _ in dict.fromkeys((message.kind, message.xid) for message in self.messages6(duid))]
 
     def leases(self) -> list[ServerLease]:
         """The IPv4 addresses that the server has leased out now."""
@@ -184,17 +188,22 @@ class DhcpServer(Daemon):
 
     def _settled_lines(self) -> tuple[list[str], list[str]]:
         """The lines of IPv4 leases, and those of IPv6 leases."""
-        lines = wait_until(self._lease_lines, "a moment in which dnsmasq does not write its leases")[1:]
+        lines = self._settled(lambda: self.lease_file.read_text() if self.lease_file.exists() else "")
         own = next((number for number, line in enumerate(lines) if line.startswith(SERVER_DUID)), len(lines))
         return lines[:own], lines[own + 1 :]
 
-    def _lease_lines(self) -> list[str]:
-        """The file's lines after one of ours; none where dnsmasq may have been rewriting it, which it does in place."""
-        process = self.process
-        rest = process and process.rest
-        text = self.lease_file.read_text() if self.lease_file.exists() else ""
-        settled = process is None or (rest is not None and rest == process.rest)
-        return ["", *text.splitlines()] if settled else []
+    def _settled(self, read: Callable[[], str]) -> list[str]:
+        """The lines of one of its files, once it has done with what it was sent; it writes its leases in place."""
+
+        def lines() -> list[str]:
+            """After one of ours; none where it may have been writing."""
+            process = self.process
+            rest = process and process.rest
+            text = read()
+            settled = process is None or (rest is not None and rest == process.rest)
+            return ["", *text.splitlines()] if settled else []
+
+        return wait_until(lines, "a moment in which dnsmasq has nothing to do")[1:]
 
     def _argv(self, options: ServerOptions) -> list[str]:
         return [

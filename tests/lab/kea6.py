@@ -11,7 +11,7 @@ from tests.lab.daemon import Daemon
 from tests.lab.network import LAN6, LAN_BRIDGE, SERVER6
 
 LINE = re.compile(
-    r" DHCP6_PACKET_(?:RECEIVED|SEND) .*?duid=\[(?P<duid>[0-9a-f:]+)\].*?: "
+    r" DHCP6_PACKET_(?:RECEIVED|SEND) .*?duid=\[(?P<duid>[0-9a-f:]+)\].*?tid=(?P<xid>\w+).*?: "
     r"(?:trying to send packet )?(?P<kind>[A-Z-]+) \(type "
 )
 RELEASED, DECLINED = "0", "1"  # in the lease file: a lifetime, a state
@@ -75,9 +75,10 @@ class Kea6(Daemon):
         self.start(options)
 
     def kinds(self, duid: str) -> list[str]:
-        """The DHCPv6 messages from and to this client in order: SOLICIT, ADVERTISE."""
+        """The DHCPv6 messages from and to this client in order: SOLICIT, ADVERTISE. A repetition is none."""
         found = (LINE.search(line) for line in self.log().splitlines())
-        return [match["kind"] for match in found if match and match["duid"] == duid]
+        ours = ((match["kind"], match["xid"]) for match in found if match and match["duid"] == duid)
+        return [kind for kind, _ in dict.fromkeys(ours)]
 
     def leases(self) -> list[Kea6Lease]:
         """What the server has leased out now."""

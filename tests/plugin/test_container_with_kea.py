@@ -6,7 +6,7 @@ from tests.lab.kea import Kea
 from tests.lab.network import SERVER
 from tests.lab.plugin import Plugin
 from tests.plugin.conftest import NETWORK, Run
-from tests.plugin.judge import await_client
+from tests.plugin.judge import assert_released, await_client
 from tests.plugin.sandbox import Sandbox
 
 pytestmark = pytest.mark.plugin
@@ -29,5 +29,5 @@ def test_container(kea: Kea, run: Run, plugin: Plugin) -> None:
     assert (again.mac, again.address) == (attachment.mac, attachment.address)
     assert [lease.address for lease in kea.leases()] == [attachment.address.ip]
     container.remove()
-    assert kea.kinds(attachment.mac).count("RELEASE") == 2
+    assert_released(kea, attachment.mac, 2)
     assert not kea.leases()

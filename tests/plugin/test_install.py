@@ -14,7 +14,7 @@ from tests.lab.plugin import Plugin
 from tests.lab.registry import ADDRESS, Registry
 from tests.plugin.conftest import create_network
 from tests.plugin.crash import await_instance
-from tests.plugin.judge import assert_leased, await_client
+from tests.plugin.judge import assert_leased, assert_released, await_client
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -57,7 +57,7 @@ def _assert_works(lab: Lab, plugin: Plugin) -> None:
     finally:
         container.remove()
         lab.engine.docker("network", "rm", NETWORK)
-    assert len(lab.dhcp.messages(attachment.mac, "RELEASE")) == 1
+    assert_released(lab.dhcp, attachment.mac)
 
 
 def _assert_outlives_its_plugin(lab: Lab, plugin: Plugin) -> None:
@@ -76,11 +76,13 @@ def _assert_outlives_its_plugin(lab: Lab, plugin: Plugin) -> None:
         plugin = Plugin.installed(lab.engine, PUBLISHED)
         await_instance(plugin)
 
-        assert [message.kind for message in lab.dhcp.messages(before.mac)[seen:]] == ["REQUEST", "ACK"]
-        assert plugin.get("/healthz")[1]["healed"] == [
+        healed = [
             f"network {NETWORK} was lost and learnt from the engine",
             f"container kept on network {NETWORK} was lost and taken over from the engine",
         ]
+        wait_until(lambda: plugin.get("/healthz")[1]["healed"] == healed, "the word of what was healed")
+        wait_until(lambda: "ACK" in lab.dhcp.kinds(before.mac)[seen:], "a renewal")
+        assert lab.dhcp.kinds(before.mac)[seen:] == ["REQUEST", "ACK"]
         assert assert_leased(containers[0], NETWORK, lab.dhcp) == before
         containers.append(Container.run(docker, "new", f"--network={NETWORK}"))
         assert_leased(containers[1], NETWORK, lab.dhcp)
@@ -91,7 +93,7 @@ def _assert_outlives_its_plugin(lab: Lab, plugin: Plugin) -> None:
         for container in containers:
             container.remove()
         docker("network", "rm", NETWORK)
-    assert len(lab.dhcp.messages(before.mac, "RELEASE")) == 2
+    assert_released(lab.dhcp, before.mac, 2)
 
 
 @pytest.mark.usefixtures("installed")

@@ -15,7 +15,7 @@ from tests.lab.engine import Docker
 from tests.lab.images import BUSYBOX
 from tests.lab.lab import Lab
 from tests.lab.plugin import Plugin
-from tests.lab.process import Process
+from tests.lab.process import Process, tree
 from tests.plugin.conftest import Run, has_spare
 from tests.plugin.judge import assert_leased, await_client, endpoint, renew
 
@@ -88,9 +88,9 @@ def test_worker_sleeps(run: Run, plugin: Plugin, network: str) -> None:
     """When all is done a container has a worker that has taken little memory, its udhcpc, and no other process."""
     attachment = run().attachment(network)
     await_client(plugin, attachment)
-    worker = psutil.Process(endpoint(plugin, attachment)["worker_pid"])
-    wait_until(lambda: [child.name() for child in worker.children()] == ["busybox"], "sleep", RESTART_TIMEOUT)
-    assert sum(m.private_dirty for m in worker.memory_maps()) < ASLEEP_BYTES
+    worker = endpoint(plugin, attachment)["worker_pid"]
+    wait_until(lambda: [process.name for process in tree(worker)][1:] == ["busybox"], "sleep")
+    assert sum(m.private_dirty for m in psutil.Process(worker).memory_maps()) < ASLEEP_BYTES
 
 
 def _steady(plugin: Plugin) -> set[Process]:
@@ -125,7 +125,7 @@ def test_call_in_flight(killed: str, docker: Docker, plugin: Plugin, network: st
     assert time.monotonic() - began < RESTART_TIMEOUT
 
     (mac,) = {message.mac for message in dhcp.messages()[seen:]}
-    wait_until(lambda: _phases(plugin) == {mac: "created"}, "the endpoint", 4 * SLOW_SERVER)
+    wait_until(lambda: _phases(plugin) == {mac: "created"}, "the endpoint")
 
 
 def _phases(plugin: Plugin) -> dict[str, str]:

@@ -107,8 +107,8 @@ def test_lan_that_is_renumbered(run: Run, plugin: Plugin, network: str, dhcp: Dh
     dhcp.restart(ServerOptions(first=LAN[20], last=LAN[40]))
     os.kill(client, signal.SIGUSR1)
 
-    wait_until(lambda: sandbox.addresses(attachment.mac) != [attachment.address], "the new address")
-    (address,) = sandbox.addresses(attachment.mac)
+    wait_until(lambda: attachment.address not in sandbox.addresses(attachment.mac), "the former address's end")
+    (address,) = wait_until(lambda: sandbox.addresses(attachment.mac), "the new address")
     assert LAN[20] <= address.ip <= LAN[40]
     assert dhcp.messages(attachment.mac, "NAK")
     assert sandbox.gateway() == str(SERVER)
