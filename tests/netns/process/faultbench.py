@@ -6,7 +6,7 @@ Owns what must be true of it between two faults. Must not know which faults ther
 import errno
 import resource
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ from tests.lab.command import PATIENCE_SECONDS, NotReached, run, wait_until
 from tests.lab.dhcp import DhcpServer, Ipv6Options, ServerOptions
 from tests.lab.leaks import Belongings
 from tests.lab.network import BRIDGE, LAN, MACHINE
-from tests.netns.process.hurried import JOIN_SECONDS, with_constants
+from tests.netns.process.hurried import with_constants
 from tests.netns.process.instances import kill_supervisor
 from tests.netns.process.leasepool import LeasePool
 from tests.netns.process.plugin import NAMES, PluginProcess, settled
@@ -29,10 +29,10 @@ DISK_BYTES = 16 << 20
 ONLY_IPV6 = ServerOptions(ipv6=Ipv6Options(), ipv4=False)
 HURRIED = {
     "supervisor.core.TICK_SECONDS": 0.25,
-    "supervisor.endpoint.endpoint.JOIN_SECONDS": JOIN_SECONDS,  # for an endpoint that nobody joins
     "supervisor.endpoint.endpoint.RECHECK_SECONDS": 0.5,
     "supervisor.state.bindings.COMEBACK_SECONDS": 0.5,  # for a lease that nobody comes for
 }
+HASTY = HURRIED | {"supervisor.endpoint.endpoint.JOIN_SECONDS": 2.0}  # for an endpoint that nobody joins
 
 
 @dataclass(slots=True)
@@ -173,14 +173,14 @@ def _limit_descriptors(pid: int, number: int) -> None:
 
 
 @contextmanager
-def bench_in(directory: Path) -> Iterator[Bench]:
-    """Its disk is a small one."""
+def bench_in(directory: Path, constants: Mapping[str, float]) -> Iterator[Bench]:
+    """Its disk is a small one; the plugin has these constants."""
     state = directory / "state"
     state.mkdir(mode=0o700)
     run("mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=700", "tmpfs", state)
     try:
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr("tests.netns.process.plugin.PROGRAM", with_constants(HURRIED))
+            patched.setattr("tests.netns.process.plugin.PROGRAM", with_constants(constants))
             with rig_in(directory) as rig, scripted_server(rig.machine.lan, pool := LeasePool()):
                 assert len(rig.plugin.pids(NAMES["api"])) == 2
                 rig.machine.serve_ipv6()

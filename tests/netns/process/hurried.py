@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-JOIN_SECONDS = 2.0
+JOIN_SECONDS = 4.0  # a busy machine has to join a container in that
 SURE_SECONDS = 2.0
 GONE_SECONDS = 0.5
 ENGINE_IS_SILENT = {

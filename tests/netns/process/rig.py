@@ -183,7 +183,8 @@ def at_once(*calls: Callable[[], T]) -> list[T]:
 def hang(worker: int) -> list[psutil.Process]:
     """Stops an endpoint's worker with its turn, if it has one, and returns what it has stopped."""
     sleeper = psutil.Process(worker)
-    sleeper.suspend()  # before its children are listed: it forks no further one
+    sleeper.suspend()  # before its children are listed: it forks no further one, nor reaps one that ends
+    wait_until(lambda: sleeper.status() == psutil.STATUS_STOPPED, "a worker that hangs")
     turns = [child for child in sleeper.children() if child.name() != "busybox"]
     for turn in turns:
         turn.suspend()

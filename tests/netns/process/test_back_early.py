@@ -12,7 +12,7 @@ from tests.lab.command import run, wait_until
 from tests.lab.dhcp import DhcpServer, Ipv6Options, ServerOptions
 from tests.netns.process.hurried import with_constants
 from tests.netns.process.instances import Instances
-from tests.netns.process.rig import Rig
+from tests.netns.process.rig import Rig, hang
 from tests.netns.process.wire import Kind
 
 ID = {"id": "web"}
@@ -73,10 +73,7 @@ def test_worker_releases(rig: Rig, server: DhcpServer, instances: Instances, mon
     start_with(instances, HASTY, monkeypatch)
     network = rig.network()
     first = rig.joined(network, ID)
-    worker = psutil.Process(first.view["worker_pid"])
-    for process in (worker, *worker.children()):
-        if process.name() != "busybox":  # which ends with its worker by a signal that must reach it
-            process.suspend()
+    hang(first.view["worker_pid"])
     assert (first.leave().status, first.delete().status) == (200, 200)
     rig.capture.forget()
 

@@ -3,15 +3,16 @@
 A supervisor that is stopped while a call is sent stands for every moment before it has taken the call in.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from itertools import product
 
 import pytest
 
 from tests.lab.command import wait_until
-from tests.netns.process.faultbench import Bench, bench_in
+from tests.netns.process.faultbench import HASTY, HURRIED, Bench, bench_in
 from tests.netns.process.faultcase import Case, Fault
-from tests.netns.process.faultend import go_on, patience
+from tests.netns.process.faultend import NOBODY_JOINS, go_on, patience
 from tests.netns.process.faults import FAULTS
 from tests.netns.process.faultsteps import IMPOSSIBLE, STEPS, Step
 from tests.netns.process.networkfaults import (
@@ -37,15 +38,21 @@ NETWORK_ID = "f" * 64
 
 
 @pytest.fixture(name="benches", scope="module")
-def _benches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared[Bench]]:
-    with shared(lambda: bench_in(tmp_path_factory.mktemp("bench"))) as benches:
-        yield benches
+def _benches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[bool, Shared[Bench]]]:
+    """By whether nobody joins: a plugin that gives such an endpoint up soon would do so to others on a busy machine."""
+
+    def one(constants: Mapping[str, float]) -> AbstractContextManager[Shared[Bench]]:
+        return shared(lambda: bench_in(tmp_path_factory.mktemp("bench"), constants))
+
+    with one(HURRIED) as hurried, one(HASTY) as hasty:
+        yield {False: hurried, True: hasty}
 
 
 @pytest.fixture
-def bench(benches: Shared[Bench], request: pytest.FixtureRequest) -> Iterator[Bench]:
+def bench(benches: dict[bool, Shared[Bench]], request: pytest.FixtureRequest) -> Iterator[Bench]:
     """A plugin of which nothing has been asked."""
-    with benches.lend(request.session) as bench:
+    cell = request.node.callspec.params
+    with benches[(cell.get("step"), cell["fault"]) in NOBODY_JOINS].lend(request.session) as bench:
         bench.begin()
         yield bench
 

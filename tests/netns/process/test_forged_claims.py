@@ -4,7 +4,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
@@ -140,7 +140,15 @@ def test_flood(rig: Rig, forger: Forger, crowd: int) -> None:
 
 
 def spent(worker: psutil.Process) -> float:
-    """The seconds of a processor that it has taken, with its children that have ended and those that have not."""
-    children = [child.cpu_times() for child in worker.children(recursive=True)]
-    times = worker.cpu_times()
-    return sum(t.user + t.system for t in (times, *children)) + times.children_user + times.children_system
+    """The seconds of a processor that it has taken, with its children that have ended and those that have not.
+
+    What a child has taken moves to the worker when it ends, so it is looked at until none ends meanwhile.
+    """
+    while True:
+        before = worker.cpu_times()
+        with suppress(psutil.NoSuchProcess):
+            children = [child.cpu_times() for child in worker.children(recursive=True)]
+            times = worker.cpu_times()
+            ended = times.children_user + times.children_system
+            if ended == before.children_user + before.children_system:
+                return sum(t.user + t.system for t in (times, *children)) + ended

@@ -28,7 +28,7 @@ def test_worker_that_hangs_at_leave(rig: Rig, server: DhcpServer) -> None:
 
 def test_worker_that_hangs_at_create(rig: Rig) -> None:
     """The engine gets an error before its own patience ends, and the half-made link is removed."""
-    container = rig.container(rig.network(lease_timeout="1s"))
+    container = rig.container(rig.network(lease_timeout="3s"))
     links = rig.machine.links()
     creating = rig.engine.send("CreateEndpoint", container.request)
     rig.wait_for_frames(1)

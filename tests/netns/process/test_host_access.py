@@ -195,7 +195,7 @@ def test_plugin_that_dies(instances: Instances, rig: Rig, only_card: str, server
     instances.start()
 
     wait_until(lambda: has_access(rig, network, stays), "the end of the route")
-    wait_until(lambda: len(server.kinds(lease.mac)) > before, "the renewal of the host's lease")
+    wait_until(lambda: len(server.kinds(lease.mac)) > before + 1, "the renewal of the host's lease")
     assert index_of(rig, network) == index
     assert server.kinds(lease.mac)[before:] == ["REQUEST", "ACK"]
     assert host_lease(server).address == lease.address

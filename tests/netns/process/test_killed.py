@@ -11,6 +11,7 @@ import pytest
 from tests.api.unit import reaction
 from tests.lab.command import SLACK_SECONDS, run, wait_until
 from tests.lab.dhcp import DhcpServer
+from tests.lab.process import tree
 from tests.netns.process.fakeengine import INTERFACE, Container
 from tests.netns.process.hurried import GONE_SECONDS
 from tests.netns.process.plugin import NAMES, PluginProcess
@@ -73,15 +74,16 @@ def test_turn(rig: Rig) -> None:
     confirmed = rig.confirmations(container)
     worker, udhcpc = pids(container)
 
-    def turns() -> list[psutil.Process]:
-        """What changes on the link has a turn, for a second."""
+    def killed() -> bool:
+        """What changes on the link has a turn, for a second; one may end by itself just before."""
         for change in ("add", "del"):
             run("ip", "-n", container.sandbox, "address", change, "192.0.2.1/32", "dev", INTERFACE)
-        return [child for child in psutil.Process(worker).children() if child.pid != udhcpc]
+        for process in tree(worker):
+            if process.pid not in (worker, udhcpc):
+                process.kill(signal.SIGKILL)
+        return bool(container.view["worker_pid"] != worker)
 
-    (turn,) = wait_until(turns, "a turn")
-    kill(turn.pid)
-    wait_until(lambda: container.view["worker_pid"] not in (None, worker), "its successor")
+    wait_until(killed, "the worker's end")
     rig.wait_for_bound(container, more_than=confirmed)
     assert not rig.capture.frames(kind=Kind.RELEASE)
 
