@@ -24,7 +24,7 @@ from tests.netns.process.faultsteps import STEPS, Step, acked, create_asked, cre
 # An answer that is already on its way outlives the supervisor.
 ERRORS: dict[Fault, tuple[tuple[Step, ...], str]] = {
     worker_killed: ((discover_seen, request_seen, acked), "the endpoint's worker died"),
-    supervisor_killed: (STEPS, "supervisor is gone|came without its body"),
+    supervisor_killed: (STEPS, "supervisor is gone|channel to the supervisor broke|came without its body"),
     client_gone: (STEPS, "came without its body"),
     server_silent: ((create_asked,), "no DHCPOFFER .*; no ADVERTISE"),
     link_removed: ((discover_seen, request_seen, acked), "cannot be used any more: "),
