@@ -120,8 +120,8 @@ class Networks:
         require_null_ipam(seen.id, (IpamPool(seen.ipam, ""),))
         self._add(Network(seen.id, parse_network_options(seen.options), dict(seen.options)), "learnt from the engine")
 
-    def delete(self, network_id: str) -> str | None:
-        """Forgets the network; returns its parent, which the caller may `retire`. None if it is not known."""
+    def delete(self, network_id: str) -> LinkSpec | None:
+        """Forgets the network; returns its link, whose parent the caller may `retire`. None if it is not known."""
         network = self._networks.pop(network_id, None)
         if network is None:
             return None
@@ -130,7 +130,7 @@ class Networks:
         self._reported_missing.discard(network_id)
         self._store.drop_network(network_id)
         log.info("network deleted", extra={"network": network_id})
-        return network.options.link.parent
+        return network.options.link
 
     def findings(self) -> Iterator[tuple[Network, Finding]]:
         """By the last look at each network. Those that are out of date are looked at in a job, for the next call."""
@@ -173,11 +173,11 @@ class Networks:
         """The interfaces that networks are on."""
         return frozenset(network.options.link.parent for network in self)
 
-    def retire(self, parent: str | None) -> None:
-        """The endpoints of a network that had this parent are gone: a VLAN that was made goes with its last network."""
-        if parent is None or vlan_of(parent) is None or parent in self.parents:
+    def retire(self, link: LinkSpec | None) -> None:
+        """The endpoints of a network with such links are gone: what was made of the parent goes with its last one."""
+        if link is None or link.parent in self.parents or (link.has_own_mac and vlan_of(link.parent) is None):
             return
-        words = ("nd-retire", retire_parent, parent, self._mark)
+        words = ("nd-retire", retire_parent, link, self._mark)
         ask(self._process_manager, self._loop, *words, deadline=PROBE_DEADLINE_SECONDS, answer=lambda _: None)
 
     def drop_forgotten(self, used: Collection[str]) -> tuple[str, ...]:
@@ -223,7 +223,7 @@ class Networks:
     def _find_server(self, network: Network, look: _Look, respond: Respond) -> None:
         def answered(report: ServerReport | None) -> None:
             if report is None or report.error is not None:
-                self.retire(network.options.link.parent)
+                self.retire(network.options.link)
                 why = "no server could be asked; the plugin's log says why" if report is None else report.error
                 respond(Failed(f"option validate_dhcp: {why}"))
             else:

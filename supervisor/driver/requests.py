@@ -74,7 +74,7 @@ class DriverRequests:
 
     def _delete_network(self, body: DeleteNetwork, respond: Respond) -> None:
         """The engine forgets the network even if we refuse, so its endpoints go too. It waits only for the host's."""
-        parent, host = self._networks.delete(body.network_id), self._endpoints.host_on(body.network_id)
+        link, host = self._networks.delete(body.network_id), self._endpoints.host_on(body.network_id)
         for endpoint in self._endpoints.on_network(body.network_id):
             if endpoint is not host:
                 endpoint.delete()
@@ -82,7 +82,7 @@ class DriverRequests:
         self._healing.ended(body.network_id)
 
         def done(result: Answer | RequestError) -> None:
-            self._networks.retire(parent)
+            self._networks.retire(link)
             respond(result)
 
         if host is None:

@@ -11,12 +11,16 @@ import pytest
 from tests.kernel.ways import FILTERING, IPVLAN, TAGGED, VLAN, WAYS, Way
 from tests.lab.command import run, wait_until
 from tests.lab.dhcp import DhcpServer, Ipv6Options, ServerLease, ServerLease6, ServerOptions
-from tests.lab.kea import Kea, KeaLease
+from tests.lab.kea import Kea, KeaLease, KeaOptions
 from tests.lab.kea6 import Kea6, Kea6Lease
-from tests.lab.network import LAN6
+from tests.lab.network import LAN, LAN6
+from tests.netns.process import wire6
 from tests.netns.process.fakeengine import INTERFACE, Container, network_request
 from tests.netns.process.instances import Instances, terminate
 from tests.netns.process.rig import Rig
+from tests.netns.process.test_floods import answers_of_strangers, cheap, flood, rogue_advertisements
+from tests.netns.process.test_forged_claims import claim, mac_of
+from tests.netns.process.wire import EVERYONE, Kind
 
 
 class Servers(NamedTuple):
@@ -118,6 +122,76 @@ def clients(servers: Servers) -> tuple[set[str], dict[tuple[IPv4Address, IPv6Add
     }
     assert len(found) == len(leases4) == len(leases6)
     return {lease.mac for lease in leases4}, found
+
+
+@pytest.mark.long
+def test_servers_that_answer_to_the_card(rig: Rig, tmp_path: Path) -> None:
+    """Kea sends what is for all stations in a frame to the card. A container on ipvlan hears it whatever it asks for: a
+    lease, another server after T2, another address after a refusal, and its address when it starts again. The rule on
+    the card that does so goes with the network."""
+    kea = Kea(tmp_path, rig.machine.lan)
+    kea.start()
+    with ExitStack() as stack:
+        stack.callback(kea.stop)
+        stack.enter_context(IPVLAN.on(rig.machine))
+        network = rig.network(**IPVLAN.options, release="keep")
+        container = rig.joined(network, {"id": "db"})
+        mac = mac_at_server(rig, IPVLAN, container)
+        kea.stop()
+        wait_until(lambda: asked_all(rig, container), "a question to all servers", 60)
+        confirmed = rig.confirmations(container)
+        kea.start()
+        wait_until(lambda: rig.confirmations(container) > confirmed, "the answer", 60)
+
+        kea.restart(KeaOptions(reservations={mac: LAN[120]}))
+        rig.renew(container)
+        assert container.inet == [f"{LAN[120]}/24"]
+        assert "NAK" in kea.kinds(mac)
+
+        container.stop()
+        known = len(kea.kinds(mac))
+        again = rig.joined(network, {"id": "db"})
+        assert kea.kinds(mac)[known:][:2] == ["REQUEST", "ACK"]
+        assert (again.ip, again.inet) == (LAN[120], [f"{LAN[120]}/24"])
+
+        ruleset = ("ip", "netns", "exec", rig.machine.host, "nft", "list", "ruleset")
+        assert f'hook ingress device "{IPVLAN.card}"' in run(*ruleset)
+        rig.clean()
+        wait_until(lambda: not run(*ruleset), "the end of the rule")
+
+
+def asked_all(rig: Rig, container: Container) -> bool:
+    """Whether a renewal of this container's lease went to all servers."""
+    renewals = [f for f in rig.capture.frames(kind=Kind.REQUEST) if f.packet.ciaddr == container.ip]
+    return any(frame.destination == EVERYONE for frame in renewals)
+
+
+@pytest.mark.long
+def test_floods_on_an_ipvlan(rig: Rig, server: DhcpServer) -> None:
+    """Floods of what servers, routers and neighbours may say cost a container on ipvlan no address and next to no
+    processor time. Its leases are renewed and another container starts amid them."""
+    rig.machine.serve_ipv6()
+    server.restart(ServerOptions(ipv6=Ipv6Options()))
+    with IPVLAN.on(rig.machine):
+        network = rig.network(**IPVLAN.options, ipv6="true", client="native")
+        container = rig.joined(network)
+        frames = answers_of_strangers(mac_at_server(rig, IPVLAN, container))
+        frames += rogue_advertisements(IPv6Address("fe80::1"), wire6.prefix(LAN6, 0xC0, 0, 0))
+        for number in range(100):
+            frames.append(claim(container.ip, mac_of(number)))
+            frames.append(wire6.neighbour_advertisement(container.ip6, mac_of(number)))
+
+        with flood(rig, frames):
+            with cheap(rig, container):
+                pass
+            rig.renew(container)
+            started = rig.joined(network)
+
+        for one in (container, started):
+            assert one.inet == [one.address]
+            assert one.address6 in one.inet6
+        assert {lease.address for lease in server.leases()} == {container.ip, started.ip}
+        rig.clean()
 
 
 @pytest.mark.long

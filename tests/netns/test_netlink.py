@@ -7,8 +7,10 @@ from ipaddress import IPv4Interface
 import pytest
 
 from tests.lab.network import BRIDGE
-from tests.netns.lan import HOST_LINK, link, readable, run
+from tests.netns.lan import CARD, HOST_LINK, link, readable, run
+from tests.netns.process.wire import broadcast_frame
 from workers.link.parent_watch import ParentWatch
+from workers.link.shared_mac import share_answers, unshare_answers
 from workers.netlink.changes import change_feed, drain
 from workers.netlink.operations import Netlink
 from workers.system.namespaces import new_namespace
@@ -99,3 +101,50 @@ def test_watch_of_a_parent() -> None:
     run("ip link add late type bridge")
     assert watch.read().changed
     watch.close()
+
+
+@pytest.mark.usefixtures("machine")
+def test_answers_to_a_card_that_ipvlans_share() -> None:
+    """A server's answer to all clients in a frame to the card becomes one to all stations, which its ipvlans hear. What
+    else comes to the card stays as it is. The rule is there once, goes when no network needs it, and comes back."""
+    mac = bytes.fromhex(link(CARD).mac.replace(":", ""))
+    answer = mac + broadcast_frame(b"answer")[6:]
+    query = answer.replace(b"\0\x43\0\x44", b"\0\x44\0\x43")
+    private = answer.replace(b"\xff" * 4, b"\xc0\xa8\x4d\5")
+    with (
+        socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as lan,
+        socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as at,
+    ):
+        lan.bind(("up0", 0))
+        at.bind((CARD, 0x0800))
+
+        def received(frame: bytes) -> bytes:
+            lan.send(frame)
+            while readable(at):
+                if (seen := at.recv(2048))[6:12] == frame[6:12]:  # the bridge speaks, too
+                    return seen
+            raise AssertionError("the card has received nothing")
+
+        for _ in range(2):
+            assert received(answer) == answer
+            share_answers(CARD, 7)
+            share_answers(CARD, 7)
+            share_answers(CARD, 8)
+            assert run("nft list ruleset").count("hook ingress") == 2
+            assert received(answer) == b"\xff" * 6 + answer[6:]
+            assert [received(frame) for frame in (query, private)] == [query, private]
+            unshare_answers(CARD, 7)
+            unshare_answers(CARD, 8)
+            assert run("nft list ruleset") == ""
+
+
+@pytest.mark.usefixtures("machine")
+def test_rule_of_a_card_that_was_made_anew() -> None:
+    """The kernel takes the rule along with the card; the next container brings it back."""
+    share_answers(CARD, 7)
+    run(f"ip link delete {CARD}")
+    run(f"ip link add {CARD} up type veth peer name up0")
+
+    share_answers(CARD, 7)
+
+    assert f'hook ingress device "{CARD}"' in run("nft list ruleset")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.lab.command import CommandFailed
+from tests.lab.command import CommandFailed, wait_until
 from tests.lab.engine import Docker
 from tests.lab.lab import Lab
 from tests.lab.network import BRIDGE
@@ -76,11 +76,13 @@ def test_bridge_of_a_bridge_network(plugin: Plugin, engine_bridge: str) -> None:
 
 
 def test_bridge_of_another_network_of_ours(plugin: Plugin, network: str) -> None:
-    """Two networks on one LAN are mostly a mistake."""
-    text = refusal(plugin, "--ipam-driver=null", f"--opt=bridge={BRIDGE}")
+    """Two networks on one LAN are mostly a mistake. The refusal names the other one once Docker has told its name."""
 
-    assert f"{BRIDGE} is already used by network {network}" in text
-    assert "ignore_conflicts=true" in text
+    def text() -> str:
+        return refusal(plugin, "--ipam-driver=null", f"--opt=bridge={BRIDGE}")
+
+    assert "ignore_conflicts=true" in text()
+    wait_until(lambda: f"{BRIDGE} is already used by network {network}" in text(), "the network's name")
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from workers.dhcp6.machine import Machine as Machine6
 from workers.dhcp6.packet_socket import PacketSocket6
 from workers.endpoint.acquisition import Acquired, Cancelled, Exchange, acquire
 from workers.endpoint.host_release import release_from_host
-from workers.link.kind import EndpointLink, discard, link_of
+from workers.link.kind import EndpointLink, discard, link_of, make_hearing
 from workers.link.mtu import follow_mtu
 from workers.netlink.operations import Netlink, NetlinkError
 from workers.system.clock import boottime
@@ -50,7 +50,7 @@ class Creation:
         """Makes the link and obtains the first leases; None after a failure, which leaves everything as before."""
         try:
             with Netlink() as netlink:
-                self._link.make(netlink)
+                make_hearing(netlink, self._spec, self._link)
                 routes = () if self._spec.skip_routes else self._link.parent_routes(netlink)
             with ExitStack() as sockets:
                 exchanges = self._exchanges(self._spec, sockets)
@@ -97,7 +97,7 @@ class Creation:
             self._channel.recv()  # the Delete that this serves: in the channel it would end the search
             with Netlink() as netlink:
                 self._link.remove(netlink)
-                self._link.make(netlink)
+                make_hearing(netlink, self._spec, self._link)
             with ExitStack() as sockets:
                 anew = replace(self._spec, remembered=None, requested=None, remembered6=None, requested6=None)
                 self._machines = _machines(anew)

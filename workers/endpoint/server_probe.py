@@ -13,7 +13,7 @@ from workers.dhcp4 import first_lease as dhcp4
 from workers.dhcp4.packet_socket import PacketSocket
 from workers.dhcp6 import first_lease as dhcp6
 from workers.dhcp6.packet_socket import PacketSocket6
-from workers.link.kind import discard, link_of, on_the_wire
+from workers.link.kind import discard, link_of, make_hearing, on_the_wire
 from workers.netlink.operations import Netlink, NetlinkError
 
 
@@ -36,7 +36,7 @@ def probe_server(spec: EndpointSpec, channel: Connection) -> None:
     family = Family.IPV4 if Family.IPV4 in spec.families else Family.IPV6  # a container starts with one address
     try:
         with Netlink() as netlink:
-            link.make(netlink)
+            make_hearing(netlink, spec, link)
         if family is Family.IPV4:
             with PacketSocket(spec.container_link) as packet_socket:
                 server = dhcp4.find_server(spec, packet_socket)

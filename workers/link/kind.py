@@ -11,6 +11,7 @@ from workers.contract.messages import EndpointSpec
 from workers.link.host_macvlan import HostMacvlan
 from workers.link.ipvlan import Ipvlan
 from workers.link.macvlan import Macvlan
+from workers.link.shared_mac import share_answers
 from workers.link.veth_bridge import VethOnBridge
 from workers.netlink.operations import Link, Netlink, NetlinkError
 
@@ -87,6 +88,13 @@ def on_the_wire(spec: EndpointSpec) -> EndpointSpec:
 def link_of(spec: EndpointSpec) -> EndpointLink:
     """The link of this endpoint, which need not exist yet."""
     return HostMacvlan(spec) if spec.link.on_host else KINDS[spec.link.kind](spec)
+
+
+def make_hearing(netlink: Netlink, spec: EndpointSpec, link: EndpointLink) -> None:
+    """Makes the link for a client that awaits answers, and lets those reach it if others have its MAC address, too."""
+    link.make(netlink)
+    if not spec.link.has_own_mac:
+        share_answers(spec.link.parent, spec.mark)
 
 
 def remove_any(netlink: Netlink, endpoint_id: str) -> None:

@@ -10,8 +10,9 @@ from multiprocessing.connection import Connection
 
 from pyroute2.netlink import nlmsg
 
-from workers.contract.link import vlan_of
+from workers.contract.link import LinkSpec, vlan_of
 from workers.link.parent import create_on_card, require_card
+from workers.link.shared_mac import unshare_answers
 from workers.netlink.operations import Link, Netlink, NetlinkError
 from workers.netlink.rtnetlink import vlan
 from workers.system.namespaces import new_namespace
@@ -47,8 +48,11 @@ def require_parent(netlink: Netlink, name: str, mark: int) -> Link:
     return netlink.await_operational(name)
 
 
-def retire_parent(name: str, mark: int, channel: Connection) -> None:
-    """A job: removes a VLAN that we have made, when no network needs it any more."""
+def retire_parent(spec: LinkSpec, mark: int, channel: Connection) -> None:
+    """A job: removes a VLAN that we have made, and what its ipvlans needed, when no network needs them any more."""
+    name = spec.parent
+    if not spec.has_own_mac:
+        unshare_answers(name, mark)
     try:
         with Netlink() as netlink:
             link = netlink.link(name)

@@ -1,9 +1,10 @@
-"""Redirects datagrams that this machine sends to one of its own addresses to another port, by a table of nf_tables.
+"""Changes where packets go, by tables of nf_tables: datagrams to another port, and frames to every station.
 
 Owns the messages of nfnetlink (linux/netfilter/nf_tables.h), written here octet by octet: pyroute2's bring an event
-loop along. Everything refers to the present network namespace. Must not know who is asked, nor why.
+loop along. Everything refers to the present network namespace. Must not know what the packets are for.
 """
 
+import errno
 import os
 import socket
 import struct
@@ -20,15 +21,19 @@ NESTED = 0x8000
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_CREATE, NLM_F_APPEND = 0x1, 0x4, 0x400, 0x800
 NLMSG_ERROR = 2
 NETLINK_NETFILTER = 12
-NFPROTO_IPV4 = 2
+NFPROTO_IPV4, NFPROTO_NETDEV = 2, 5
+ETH_P_IP = 0x0800
 BATCH_BEGIN, BATCH_END, NFTABLES = 0x10, 0x11, 10  # NFNL_MSG_BATCH_*, NFNL_SUBSYS_NFTABLES
-NEW_TABLE, DELETE_TABLE, NEW_CHAIN, NEW_RULE = 0, 2, 3, 6
-OUTPUT = 3  # NF_INET_LOCAL_OUT
+NEW_TABLE, DELETE_TABLE, NEW_CHAIN, GET_CHAIN, NEW_RULE = 0, 2, 3, 4, 6
+OUTPUT, INGRESS = 3, 0  # NF_INET_LOCAL_OUT, NF_NETDEV_INGRESS
 FIRST = -101  # of the translations: Docker's own have -100, and the first that matches holds
-CHAIN = "output"
-META_MARK, META_L4PROTO = 3, 16
-NETWORK_HEADER, TRANSPORT_HEADER = 1, 2
-DESTINATION, DESTINATION_PORT = (16, 4), (2, 2)  # offset and length in these headers
+CHAIN = "packets"
+META_PROTOCOL, META_MARK, META_L4PROTO = 1, 3, 16
+LINK_HEADER, NETWORK_HEADER, TRANSPORT_HEADER = 0, 1, 2
+RECEIVER = (0, 6)  # offset and length in these headers
+DESTINATION = (16, 4)
+PORTS, DESTINATION_PORT = (0, 4), (2, 2)
+EVERY_STATION, EVERYONE = b"\xff" * 6, b"\xff" * 4
 EQUAL, UNEQUAL = 0, 1
 ADDRESS, PORT = 1, 2  # registers
 DNAT = 1
@@ -41,13 +46,38 @@ def put_redirect(table: str, address: IPv4Address, port: int, target: int, mark:
 
     What is sent to `port` of the address goes to its port `target`, unless the sender's socket has the mark.
     """
-    rule = _rule(table, _redirection(address, port, target, mark))
-    _commit([*_removal(table), (NEW_TABLE, NLM_F_CREATE, _text(1, table)), _chain(table), rule])
+    place = _number(1, OUTPUT) + _attribute(2, struct.pack("!i", FIRST))
+    _put(NFPROTO_IPV4, table, "nat", place, _redirection(address, port, target, mark))
 
 
 def remove_redirect(table: str) -> None:
     """Removes the table; one that is not there is no error. Raises OSError."""
-    _commit([*_removal(table)])
+    _commit(NFPROTO_IPV4, [*_removal(table)])
+
+
+def put_spreading(table: str, device: str, source: int, target: int) -> None:
+    """Makes the table, unless the device has it already. Raises OSError.
+
+    A UDP datagram to 255.255.255.255, between these ports, that the device receives in a frame to one station goes on
+    as one in a frame to all.
+    """
+    if _has_chain(NFPROTO_NETDEV, table):
+        return
+    place = _number(1, INGRESS) + _attribute(2, struct.pack("!i", 0)) + _text(3, device)
+    _put(NFPROTO_NETDEV, table, "filter", place, _spreading(struct.pack("!HH", source, target)))
+
+
+def remove_spreading(table: str) -> None:
+    """Removes the table; one that is not there is no error. Raises OSError."""
+    _commit(NFPROTO_NETDEV, [*_removal(table)])
+
+
+def _put(family: int, table: str, kind: str, place: bytes, expressions: Iterable[bytes]) -> None:
+    chain = _text(1, table) + _text(3, CHAIN) + _nested(4, place) + _text(7, kind)
+    listed = b"".join(_nested(1, expression) for expression in expressions)
+    rule = _text(1, table) + _text(2, CHAIN) + _nested(4, listed)
+    made = [(NEW_CHAIN, NLM_F_CREATE, chain), (NEW_RULE, NLM_F_CREATE | NLM_F_APPEND, rule)]
+    _commit(family, [*_removal(table), (NEW_TABLE, NLM_F_CREATE, _text(1, table)), *made])
 
 
 def _removal(table: str) -> Iterator[Message]:
@@ -56,33 +86,37 @@ def _removal(table: str) -> Iterator[Message]:
     yield DELETE_TABLE, 0, _text(1, table)
 
 
-def _chain(table: str) -> Message:
-    place = _number(1, OUTPUT) + _attribute(2, struct.pack("!i", FIRST))
-    return NEW_CHAIN, NLM_F_CREATE, _text(1, table) + _text(3, CHAIN) + _nested(4, place) + _text(7, "nat")
-
-
-def _rule(table: str, expressions: Iterable[bytes]) -> Message:
-    listed = b"".join(_nested(1, expression) for expression in expressions)
-    return NEW_RULE, NLM_F_CREATE | NLM_F_APPEND, _text(1, table) + _text(2, CHAIN) + _nested(4, listed)
-
-
 def _redirection(address: IPv4Address, port: int, target: int, mark: int) -> Iterator[bytes]:
-    yield _expression("meta", _number(1, ADDRESS) + _number(2, META_MARK))
-    yield _compare(UNEQUAL, struct.pack("=I", mark))
-    yield _expression("meta", _number(1, ADDRESS) + _number(2, META_L4PROTO))
-    yield _compare(EQUAL, bytes([socket.IPPROTO_UDP]))
-    yield _payload(NETWORK_HEADER, *DESTINATION)
-    yield _compare(EQUAL, address.packed)
-    yield _payload(TRANSPORT_HEADER, *DESTINATION_PORT)
-    yield _compare(EQUAL, struct.pack("!H", port))
+    yield from _meta(META_MARK, UNEQUAL, struct.pack("=I", mark))
+    yield from _meta(META_L4PROTO, EQUAL, bytes([socket.IPPROTO_UDP]))
+    yield from _field(NETWORK_HEADER, DESTINATION, address.packed)
+    yield from _field(TRANSPORT_HEADER, DESTINATION_PORT, struct.pack("!H", port))
     yield _value(ADDRESS, address.packed)
     yield _value(PORT, struct.pack("!H", target))
     yield _expression("nat", _number(1, DNAT) + _number(2, NFPROTO_IPV4) + _number(3, ADDRESS) + _number(5, PORT))
 
 
-def _payload(header: int, offset: int, length: int) -> bytes:
-    place = _number(2, header) + _number(3, offset) + _number(4, length)
-    return _expression("payload", _number(1, ADDRESS) + place)
+def _spreading(ports: bytes) -> Iterator[bytes]:
+    yield from _meta(META_PROTOCOL, EQUAL, struct.pack("!H", ETH_P_IP))
+    yield from _meta(META_L4PROTO, EQUAL, bytes([socket.IPPROTO_UDP]))
+    yield from _field(NETWORK_HEADER, DESTINATION, EVERYONE)
+    yield from _field(TRANSPORT_HEADER, PORTS, ports)
+    yield _value(ADDRESS, EVERY_STATION)
+    offset, length = RECEIVER
+    place = _number(2, LINK_HEADER) + _number(3, offset) + _number(4, length)
+    yield _expression("payload", place + _number(5, ADDRESS))
+
+
+def _meta(key: int, operator: int, value: bytes) -> Iterator[bytes]:
+    yield _expression("meta", _number(1, ADDRESS) + _number(2, key))
+    yield _compare(operator, value)
+
+
+def _field(header: int, place: tuple[int, int], value: bytes) -> Iterator[bytes]:
+    offset, length = place
+    read = _number(2, header) + _number(3, offset) + _number(4, length)
+    yield _expression("payload", _number(1, ADDRESS) + read)
+    yield _compare(EQUAL, value)
 
 
 def _compare(operator: int, value: bytes) -> bytes:
@@ -113,16 +147,29 @@ def _text(kind: int, value: str) -> bytes:
     return _attribute(kind, value.encode() + b"\0")
 
 
-def _commit(messages: Collection[Message]) -> None:
+def _commit(family: int, messages: Collection[Message]) -> None:
     """All or none. Raises OSError."""
-    asked = [_encode(NFTABLES << 8 | kind, flags | NLM_F_ACK, NFPROTO_IPV4, body) for kind, flags, body in messages]
+    asked = [_encode(NFTABLES << 8 | kind, flags | NLM_F_ACK, family, body) for kind, flags, body in messages]
     batch = [_encode(BATCH_BEGIN, 0, 0, b"", NFTABLES), *asked, _encode(BATCH_END, 0, 0, b"", NFTABLES)]
+    for status in _asked(b"".join(batch), len(asked)):
+        if status:
+            raise OSError(-status, f"changing a table of nf_tables: {os.strerror(-status)}")
+
+
+def _has_chain(family: int, table: str) -> bool:
+    """The kernel removes a chain with its device, and leaves the table. Raises OSError."""
+    body = _text(1, table) + _text(3, CHAIN)
+    (status,) = _asked(_encode(NFTABLES << 8 | GET_CHAIN, NLM_F_ACK, family, body), 1)
+    if status not in (0, -errno.ENOENT):
+        raise OSError(-status, f"looking for a table of nf_tables: {os.strerror(-status)}")
+    return status == 0
+
+
+def _asked(messages: bytes, count: int) -> Iterator[int]:
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER) as kernel:
         kernel.settimeout(ANSWER_SECONDS)
-        kernel.send(b"".join(batch))
-        for status in _statuses(kernel, len(asked)):
-            if status:
-                raise OSError(-status, f"redirecting questions in the sandbox: {os.strerror(-status)}")
+        kernel.send(messages)
+        yield from _statuses(kernel, count)
 
 
 def _statuses(kernel: socket.socket, count: int) -> Iterator[int]:

@@ -91,10 +91,10 @@ def _networks(rig: Rig, card: str) -> tuple[dict[str, str], ...]:
     return {}, {"parent": card}
 
 
-def answers_of_strangers(containers: list[Container]) -> list[bytes]:
+def answers_of_strangers(*macs: str) -> list[bytes]:
     """To other clients; to these ones with wrong transaction ids; refusals of servers that have no say."""
     asked = [Packet(1, number, mac_of(number).hex(":")) for number in range(100)]
-    asked += [Packet(1, number, container.mac) for container in containers for number in range(100)]
+    asked += [Packet(1, number, mac) for mac in macs for number in range(100)]
     evil = Grant(LAN[99], more={Option.SERVER_ID: STRANGER.packed})
     answers = [p for a in asked for p in (evil.reply(a, Kind.OFFER), evil.reply(a, Kind.ACK), refusal(a, STRANGER))]
     return [broadcast_frame(replace(answer, flags=0x8000).encode()) for answer in answers]
@@ -111,7 +111,7 @@ def test_answers(rig: Rig, networks: tuple[dict[str, str], ...]) -> None:
         before = len(rig.capture.frames())
         for container in containers:
             rig.restart_worker(container)
-        with flood(rig, answers_of_strangers(containers)), cheap(rig, *containers):
+        with flood(rig, answers_of_strangers(*(c.mac for c in containers))), cheap(rig, *containers):
             for container in containers:
                 wait_until(lambda c=container: rig.asked_all(c), "a question to all", 60)  # type: ignore[misc]
             confirmed = [rig.confirmations(container) for container in containers]
