@@ -25,6 +25,8 @@ def instance(plugin: Plugin) -> str | None:
         status, health = plugin.get("/healthz")
     except (OSError, HTTPException):
         return None  # it is just ending, or being started
+    if "problems" not in health:
+        return None  # the API says that nobody answers behind it
     well = status == 200 or all(ANOTHER_MAC in problem for problem in health["problems"])
     return str(health["instance"]) if well and health["engine_connected"] else None
 
