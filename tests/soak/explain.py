@@ -20,6 +20,7 @@ ASKED_AGAIN = 32  # seconds: udhcpc repeats a renewal that nobody answers after 
 FOUND_AGAIN_IPV6 = 125  # seconds: SOLICITs come ever more rarely, at last every two minutes
 LAST_REBIND = 125  # seconds: a server that has another name is not asked before T2, and then by a Rebind
 AFTER_T2 = 17  # seconds: from T2 to the end of a lease, and some for the plugin to find its containers again
+PORTS_BACK = 3  # seconds: from a new bridge, or a port that it has lost, to containers that answer, on a busy machine
 NEW_LEASE = 10  # seconds: from a refusal to another lease; udhcpc waits three before it asks
 
 
@@ -38,6 +39,13 @@ class Cause:
         return short and began <= span.begin and span.end <= injected.span.end + self.after
 
 
+# Who starts is told by a neighbour that its address is taken, and takes another one.
+FORGED = Cause(0, NEW_LEASE)
+ON_THE_LAN = {
+    Fault.BRIDGE: Cause(PORTS_BACK),
+    Fault.PORTS: Cause(PORTS_BACK),
+    Fault.FORGED: Cause(0, ADDRESS_CHANGES),
+}
 LEASELESS = {
     Fault.RENUMBERED: Cause(NEXT_RENEWAL, NEW_LEASE),
     Fault.FORGETFUL: Cause(NEXT_RENEWAL, NEW_LEASE),
@@ -47,11 +55,12 @@ CAUSES: dict[Kind, dict[Fault, Cause]] = {
     Kind.LATE: {Fault.OUTAGE: Cause(FOUND_AGAIN)},
     Kind.EXPIRED: {Fault.OUTAGE: Cause(FOUND_AGAIN)},
     Kind.REFUSED: LEASELESS,
-    Kind.DECLINED: LEASELESS,
+    Kind.DECLINED: LEASELESS | {Fault.FORGED: FORGED},
     Kind.SILENT: {
         Fault.RENUMBERED: Cause(NEXT_RENEWAL, ADDRESS_CHANGES),
         Fault.FORGETFUL: Cause(NEXT_RENEWAL, ADDRESS_CHANGES),
         Fault.OUTAGE: Cause(FOUND_AGAIN, ADDRESS_CHANGES),
+        **ON_THE_LAN,
     },
     Kind.TWINS: {Fault.FORGETFUL: Cause(NEXT_RENEWAL), Fault.OUTAGE: Cause(FOUND_AGAIN)},
 }
@@ -64,17 +73,18 @@ CAUSES_IPV6: dict[Kind, dict[Fault, Cause]] = {
     Kind.LATE: {Fault.OUTAGE: Cause(FOUND_AGAIN_IPV6), Fault.FORGETFUL: Cause(LAST_REBIND, NEW_LEASE)},
     Kind.EXPIRED: {Fault.OUTAGE: Cause(FOUND_AGAIN_IPV6)},
     Kind.REFUSED: LEASELESS_IPV6,
-    Kind.DECLINED: LEASELESS_IPV6,
+    Kind.DECLINED: LEASELESS_IPV6 | {Fault.FORGED: FORGED},
     Kind.SILENT: {
         Fault.FORGETFUL: Cause(LAST_REBIND, ADDRESS_CHANGES),
         Fault.OUTAGE: Cause(FOUND_AGAIN_IPV6, ADDRESS_CHANGES),
+        **ON_THE_LAN,
     },
     Kind.TWINS: {Fault.FORGETFUL: Cause(LAST_REBIND), Fault.OUTAGE: Cause(FOUND_AGAIN_IPV6)},
 }
 # What makes an operation fail, and for how many seconds after its end: by the plugin's own word where the DHCP server
 # did, else because a process was not there.
 NO_LEASE = re.compile(r"NetworkDriver\.CreateEndpoint: .*(DHCPOFFER|DHCPACK|refused by the server|in a row)")
-BREAKS_LEASES = {Fault.OUTAGE: 1.0, Fault.RENUMBERED: 1.0, Fault.FORGETFUL: 1.0}
+BREAKS_LEASES = {Fault.OUTAGE: 1.0, Fault.RENUMBERED: 1.0, Fault.FORGETFUL: 1.0, Fault.BRIDGE: 1.0}
 BREAKS_REQUESTS = {
     Fault.WORKER: 1.0,
     Fault.GUNICORN: 1.0,
@@ -83,6 +93,7 @@ BREAKS_REQUESTS = {
     Fault.DISABLED: 5.0,
     Fault.DOCKERD_TERM: 5.0,
     Fault.DOCKERD_KILL: 5.0,
+    Fault.BRIDGE: 1.0,
 }
 # Without the plugin's processes an address that the server has changed is not put on the link; and for how long after.
 BREAKS_UPDATES = dict.fromkeys((Fault.SUPERVISOR, Fault.EVERYTHING, Fault.DISABLED), float(ADDRESS_CHANGES))
@@ -93,7 +104,13 @@ UNCLEAR = re.compile(r"made for container (\S+), which is being started, and not
 REMNANT_SECONDS = COMEBACK_SECONDS + 10  # the plugin's watcher may not have found the engine yet
 # Nobody confirms a DHCPRELEASE; and whom a dockerd stops that has just been started may be started again by it, so that
 # the lease waits for two minutes.
-LOSES_RELEASES = {Fault.OUTAGE: 0.0, Fault.DOCKERD_TERM: 3.0, Fault.DOCKERD_KILL: 3.0}
+LOSES_RELEASES = {
+    Fault.OUTAGE: 0.0,
+    Fault.BRIDGE: 1.0,
+    Fault.PORTS: 1.0,
+    Fault.DOCKERD_TERM: 3.0,
+    Fault.DOCKERD_KILL: 3.0,
+}
 # Over IPv6 a lease is given back to the server that granted it, which has another name when its leases are forgotten.
 LOSES_RELEASES_IPV6 = LOSES_RELEASES | {Fault.FORGETFUL: float(LAST_REBIND)}
 

@@ -6,15 +6,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from http.client import HTTPException
+from ipaddress import IPv6Address
+from random import Random
 from signal import SIGKILL
 
-from tests.lab.command import wait_until
+from tests.lab.command import CommandFailed, wait_until
 from tests.lab.dhcp import Ipv6Options, ServerOptions
 from tests.lab.engine import EngineFailed
 from tests.lab.lab import Lab
-from tests.lab.network import LAN, SERVER
+from tests.lab.network import BRIDGE, LAN, SERVER
 from tests.lab.plugin import Plugin
 from tests.lab.process import Process
+from tests.netns.process.forgery import answers_of_strangers, claims_in_each_way, flood, mac_of, rogue_advertisements
+from tests.netns.process.wire6 import neighbour_advertisement
 from tests.soak.records import Fault
 
 LIVE_RESTORE = {"live-restore": True}
@@ -23,6 +27,10 @@ ROUTERS = (SERVER, LAN[10])
 SAME_SERVER = "--dhcp-duid=32473,02:00:5e:00:53:01"  # dnsmasq keeps a DUID of its own making with its leases
 OUTAGE = (10.0, 100.0)  # seconds
 AWAY = 15.0  # seconds, at most, for which the plugin is disabled or the state cannot be written
+BRIDGELESS = 8.0  # seconds, at most, for which there is no bridge
+FORGING = (5.0, 25.0)  # seconds
+FORGED_PER_SECOND, CLAIMANTS = 500, 5
+PORTS = "dh-"
 WAIT_LIMIT = 60.0  # seconds
 DISABLE_LIMIT = 120.0
 
@@ -118,6 +126,32 @@ class Injector:
         self.lab.dhcp.lease_file.unlink()
         self.lab.dhcp.start(self.options)
 
+    def remake_bridge(self, roll: float) -> None:
+        """As a tool does it that configures the host's network anew: nobody puts the containers' ports back but we."""
+        self.lab.network.unplug(BRIDGE)
+        time.sleep(roll * BRIDGELESS)
+        self.lab.network.make_bridge()
+
+    def take_ports(self, roll: float) -> None:
+        """Some of the containers' ports are no ports of the bridge any more."""
+        ports = sorted(name for name in self.lab.network.links() if name.startswith(PORTS))
+        for port in ports[:: 1 + int(roll * 4)]:
+            with suppress(CommandFailed):  # its container has just gone
+                self.lab.network.on_host("ip", "link", "set", port, "nomaster")
+
+    def forge(self, roll: float) -> None:
+        """A neighbour claims each leased address, by ARP and over IPv6, answers for DHCP servers, and plays routers."""
+        leases, leases6 = self.lab.dhcp.leases(), self.lab.dhcp.leases6()
+        frames = rogue_advertisements(IPv6Address("fe80::1"))
+        frames += answers_of_strangers(lease.mac for lease in leases[:CLAIMANTS])
+        for number in range(CLAIMANTS):
+            mac = mac_of(number)
+            frames += [frame for lease in leases for frame in claims_in_each_way(lease.address, mac)]
+            frames += [neighbour_advertisement(lease.address, mac) for lease in leases6]
+        Random(roll).shuffle(frames)  # noqa: S311  (no secret)
+        with flood(self.lab.network.lan, frames, FORGED_PER_SECOND):
+            time.sleep(FORGING[0] + roll * (FORGING[1] - FORGING[0]))
+
     def _restart(self, options: ServerOptions) -> None:
         self.options = options
         self.lab.dhcp.restart(options)
@@ -154,4 +188,7 @@ FAULTS: dict[Fault, Callable[[Injector, float], None]] = {
     Fault.RENUMBERED: Injector.renumber,
     Fault.REROUTED: Injector.reroute,
     Fault.FORGETFUL: Injector.forget,
+    Fault.BRIDGE: Injector.remake_bridge,
+    Fault.PORTS: Injector.take_ports,
+    Fault.FORGED: Injector.forge,
 }

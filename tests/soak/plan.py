@@ -15,9 +15,11 @@ PROCESS_FAULTS = (
     *(Fault.EVERYTHING, Fault.DISABLED, Fault.DOCKERD_TERM, Fault.DOCKERD_KILL, Fault.FULL_DISK),
 )
 SERVER_FAULTS = (Fault.OUTAGE, Fault.RENUMBERED, Fault.REROUTED, Fault.FORGETFUL)
+LAN_FAULTS = (Fault.BRIDGE, Fault.PORTS, Fault.FORGED)
 BETWEEN_OPS = 9.0  # seconds from one operation of a hand to its next, on average
 BETWEEN_PROCESS_FAULTS = 10.0
 BETWEEN_SERVER_FAULTS = 30.0
+BETWEEN_LAN_FAULTS = 20.0
 STEADY = 3  # every third container is left alone, so that its lease gets old
 
 
@@ -59,6 +61,11 @@ def process_faults(seed: int) -> Iterator[Step[Fault]]:
 def server_faults(seed: int) -> Iterator[Step[Fault]]:
     """What is done to the DHCP server."""
     return _rounds(seed, SERVER_FAULTS, BETWEEN_SERVER_FAULTS)
+
+
+def lan_faults(seed: int) -> Iterator[Step[Fault]]:
+    """What is done to the machine's bridge, and by a neighbour."""
+    return _rounds(seed, LAN_FAULTS, BETWEEN_LAN_FAULTS)
 
 
 def _rounds(seed: int, faults: Sequence[Fault], between: float) -> Iterator[Step[Fault]]:

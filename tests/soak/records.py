@@ -41,7 +41,7 @@ class Op(Enum):
 
 
 class Fault(Enum):
-    """What is done to the plugin, the engine and the DHCP server."""
+    """What is done to the plugin, the engine, the DHCP server and the LAN."""
 
     WORKER = "worker killed"
     UDHCPC = "udhcpc killed"
@@ -57,6 +57,9 @@ class Fault(Enum):
     RENUMBERED = "DHCP server: other range"
     REROUTED = "DHCP server: other gateway"
     FORGETFUL = "DHCP server: leases forgotten"
+    BRIDGE = "bridge removed, made anew"
+    PORTS = "ports taken from the bridge"
+    FORGED = "a neighbour forges"
 
 
 class Kind(Enum):

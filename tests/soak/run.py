@@ -76,7 +76,8 @@ class Soak:
         seed = self._settings.seed
         with ThreadPoolExecutor() as threads:
             tasks = [threads.submit(self._use, hand) for hand in range(plan.HANDS)]
-            tasks += [threads.submit(self._inject, steps(seed)) for steps in (plan.process_faults, plan.server_faults)]
+            faults = plan.process_faults, plan.server_faults, plan.lan_faults
+            tasks += [threads.submit(self._inject, steps(seed)) for steps in faults]
             self._over.wait(self._settings.seconds)
             self._over.set()
             for task in tasks:

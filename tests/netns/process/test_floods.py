@@ -3,13 +3,10 @@ to no processor time and few lines. Containers on a bridge and on a card.
 """
 
 import itertools
-import socket
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from ipaddress import IPv6Address
 from pathlib import Path
 
 import psutil
@@ -17,17 +14,17 @@ import pytest
 
 from tests.lab.command import wait_until
 from tests.lab.dhcp import DhcpServer, Ipv6Options, ServerOptions
-from tests.lab.network import LAN, LAN6, LAN_BRIDGE
+from tests.lab.network import LAN6
 from tests.lab.radvd import Advertised, Radvd
 from tests.netns.process import wire6
 from tests.netns.process.fakeengine import Container
+from tests.netns.process.forgery import answers_of_strangers, claim, flood, mac_of, rogue_advertisements
 from tests.netns.process.hurried import with_constants
 from tests.netns.process.rig import Rig, rig_in
-from tests.netns.process.scripted import Grant, refusal, scripted_server, to_each_its_own
+from tests.netns.process.scripted import scripted_server, to_each_its_own
 from tests.netns.process.shared import Shared, shared
-from tests.netns.process.test_forged_claims import claim, mac_of, spent
-from tests.netns.process.wire import Kind, Option, Packet, broadcast_frame
-from workers.system.namespaces import open_namespace
+from tests.netns.process.test_forged_claims import spent
+from tests.netns.process.wire import Kind, Option
 
 PER_SECOND, FLOOD_SECONDS = 10_000, 4
 CPU_SHARE = 0.05  # of a processor, for all workers
@@ -35,33 +32,6 @@ LINES = 10  # that a flood may cause for each container
 IMPATIENT = {f"workers.dhcp{version}.machine.TAKEOVER_WAIT_SECONDS": 1.0 for version in (4, 6)}
 T1, T2, LEASE_SECONDS = 2, 4, 120
 SHORT: dict[int, bytes | None] = {Option.RENEWAL_TIME: T1.to_bytes(4), Option.REBINDING_TIME: T2.to_bytes(4)}
-STRANGER = IPv4Address("192.168.77.66")
-ROGUE = IPv6Network("fd00:bad::/64")
-
-
-@contextmanager
-def flood(rig: Rig, frames: list[bytes]) -> Iterator[None]:
-    """These frames, one after the other, as fast as PER_SECOND says, or as a busy machine can."""
-    with open_namespace(f"/run/netns/{rig.machine.lan}") as lan, lan.visit():
-        packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-    packets.bind((LAN_BRIDGE, 0))
-    over = threading.Event()
-
-    def send() -> None:
-        endless, begun, sent = itertools.cycle(frames), time.monotonic(), 0
-        while not over.wait(0.005):  # the pace is what is tested
-            while sent < (time.monotonic() - begun) * PER_SECOND and not over.is_set():
-                packets.send(next(endless))
-                sent += 1
-
-    sender = threading.Thread(target=send)
-    sender.start()
-    try:
-        yield
-    finally:
-        over.set()
-        sender.join()
-        packets.close()
 
 
 @contextmanager
@@ -91,15 +61,6 @@ def _networks(rig: Rig, card: str) -> tuple[dict[str, str], ...]:
     return {}, {"parent": card}
 
 
-def answers_of_strangers(*macs: str) -> list[bytes]:
-    """To other clients; to these ones with wrong transaction ids; refusals of servers that have no say."""
-    asked = [Packet(1, number, mac_of(number).hex(":")) for number in range(100)]
-    asked += [Packet(1, number, mac) for mac in macs for number in range(100)]
-    evil = Grant(LAN[99], more={Option.SERVER_ID: STRANGER.packed})
-    answers = [p for a in asked for p in (evil.reply(a, Kind.OFFER), evil.reply(a, Kind.ACK), refusal(a, STRANGER))]
-    return [broadcast_frame(replace(answer, flags=0x8000).encode()) for answer in answers]
-
-
 def test_answers(rig: Rig, networks: tuple[dict[str, str], ...]) -> None:
     """Leases are renewed, and a container starts, amid the answers of strangers, after a time in which no server
     answered."""
@@ -107,11 +68,12 @@ def test_answers(rig: Rig, networks: tuple[dict[str, str], ...]) -> None:
     with scripted_server(rig.machine.lan, answer) as server:
         made = [rig.network(client="native", ignore_conflicts="true", **options) for options in networks]
         containers = [rig.joined(network) for network in made]
+        macs = [container.mac for container in containers]
         server.behaviour = lambda _: []
         before = len(rig.capture.frames())
         for container in containers:
             rig.restart_worker(container)
-        with flood(rig, answers_of_strangers(*(c.mac for c in containers))), cheap(rig, *containers):
+        with flood(rig.machine.lan, answers_of_strangers(macs), PER_SECOND), cheap(rig, *containers):
             for container in containers:
                 wait_until(lambda c=container: rig.asked_all(c), "a question to all", 60)  # type: ignore[misc]
             confirmed = [rig.confirmations(container) for container in containers]
@@ -130,22 +92,12 @@ def test_claims(rig: Rig, server: DhcpServer, networks: tuple[dict[str, str], ..
     bridge, card = (rig.network(**options) for options in networks)
     containers = [rig.joined(network) for network in (bridge, bridge, card)]
     frames = [claim(container.ip, mac_of(number)) for number in range(100) for container in containers]
-    with flood(rig, frames), cheap(rig, *containers):
+    with flood(rig.machine.lan, frames, PER_SECOND), cheap(rig, *containers):
         pass
     for container in containers:
         assert container.inet == [container.address]
     assert not rig.capture.frames(kind=Kind.DECLINE)
     assert len(server.leases()) == len(containers)
-
-
-def rogue_advertisements(router: IPv6Address, *options: bytes) -> list[bytes]:
-    """The router resigns, with these options; and many others come with prefixes of their own."""
-    frames = [wire6.advertisement_frame(wire6.Advertisement(0, 0, options), router, mac_of(0))]
-    for number in range(1, 100):
-        network = IPv6Network((int(ROGUE.network_address) + (number << 64), 64))
-        advertised = wire6.Advertisement(0, 1800, (wire6.prefix(network, 0xC0, 7200 + number, 7200 + number),))
-        frames.append(wire6.advertisement_frame(advertised, IPv6Address(f"fe80::bad:{number:x}"), mac_of(number)))
-    return frames
 
 
 def test_advertisements(rig: Rig, networks: tuple[dict[str, str], ...], tmp_path: Path) -> None:
@@ -158,7 +110,7 @@ def test_advertisements(rig: Rig, networks: tuple[dict[str, str], ...], tmp_path
         for container in containers:
             wait_until(lambda c=container: c.default_route6, "the router")  # type: ignore[misc]
         (router,) = {IPv6Address(c.default_route6.split()[2]) for c in containers}
-        with flood(rig, rogue_advertisements(router)), cheap(rig, *containers):
+        with flood(rig.machine.lan, rogue_advertisements(router), PER_SECOND), cheap(rig, *containers):
             pass
         for container in containers:
             assert container.ip6 in {IPv6Address(one.partition("/")[0]) for one in container.inet6}
@@ -185,7 +137,7 @@ def test_ipv6_leases(rig: Rig, networks: tuple[dict[str, str], ...], tmp_path: P
     heard = {container.duid: len(server.kinds6(container.duid)) for container in containers}
     for container in containers:
         rig.restart_worker(container)
-    with flood(rig, frames), cheap(rig, *containers):
+    with flood(rig.machine.lan, frames, PER_SECOND), cheap(rig, *containers):
         server.start(options)
         for duid, known in heard.items():
             wait_until(lambda d=duid, n=known: "REPLY" in server.kinds6(d)[n:], "a renewal", 60)  # type: ignore[misc]

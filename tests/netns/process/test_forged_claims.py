@@ -1,12 +1,10 @@
 """Forged ARP claims of a running container's address, which any neighbour can send: the address stays (RFC 5227)."""
 
 import socket
-import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
 
 import psutil
 import pytest
@@ -14,25 +12,16 @@ import pytest
 from tests.lab.dhcp import DhcpServer
 from tests.lab.network import LAN_BRIDGE
 from tests.netns.process.fakeengine import Container
+from tests.netns.process.forgery import ARP, ETH_P_ARP, REPLY, REQUEST, claim, claims_in_each_way, mac_of
 from tests.netns.process.instances import history
 from tests.netns.process.rig import Rig
-from tests.netns.process.wire import NOWHERE, Kind
+from tests.netns.process.wire import Kind
 from workers.system.namespaces import open_namespace
 
-ETH_P_ARP = 0x0806
-ARP = struct.Struct("!6s6sHHHBBH6s4s6s4s")
-EVERYONE = b"\xff" * 6
-REQUEST, REPLY = 1, 2
 RENEWALS, CROWD = 5, 200
 PER_SECOND, FLOOD_SECONDS = 1000, 12  # longer than the ten seconds between two defences
 DEFEND_SECONDS = 10
 CPU_SHARE = 0.1
-
-
-def claim(address: IPv4Address, mac: bytes, kind: int = REQUEST, sender: IPv4Address | None = None) -> bytes:
-    """A frame about the address; without another sender it is `mac` that has it."""
-    head = (EVERYONE, mac, ETH_P_ARP, 1, 0x0800, 6, 4, kind)
-    return ARP.pack(*head, mac, (sender or address).packed, EVERYONE, address.packed)
 
 
 @dataclass
@@ -44,15 +33,14 @@ class Forger:
     discovers: int
     begun: float = field(default_factory=time.monotonic)
 
-    def claim(self, mac: bytes, kind: int = REQUEST, sender: IPv4Address | None = None) -> None:
+    def claim(self, mac: bytes, kind: int) -> None:
         """One packet about the victim's address."""
-        self.socket.send(claim(self.victim.ip, mac, kind, sender))
+        self.socket.send(claim(self.victim.ip, mac, kind))
 
     def claim_in_each_way(self, mac: bytes) -> None:
-        """An announcement, a reply that nobody asked for, a probe."""
-        self.claim(mac)
-        self.claim(mac, REPLY)
-        self.claim(mac, sender=NOWHERE)
+        """Those of the victim's address."""
+        for frame in claims_in_each_way(self.victim.ip, mac):
+            self.socket.send(frame)
 
     def announcements(self) -> int:
         """How often the victim has announced its address since the last call."""
@@ -82,11 +70,6 @@ def forging(rig: Rig, container: Container) -> Iterator[Forger]:
         packets.bind((LAN_BRIDGE, ETH_P_ARP))
         packets.setblocking(False)
         yield Forger(packets, container, len(rig.capture.frames(kind=Kind.DISCOVER)))
-
-
-def mac_of(number: int) -> bytes:
-    """One of many."""
-    return bytes((2, 0xBA, 0xD0, 0, number // 256, number % 256))
 
 
 def assert_kept(rig: Rig, forger: Forger) -> None:
