@@ -108,7 +108,7 @@ check: lint ## lint and the unit tests
 
 # Many tests wait for a lease or a container, so four at a time keep two processors busy.
 # Its status tells failed tests from all else that can go wrong (.ci/run).
-test: setup lint $(PLUGIN) $(BEFORE) ## everything
+test: setup lint $(PLUGIN) $(BEFORE) ## everything, with the machine's own engine or another one: ENGINE=20, 26 or 28
 	@status=0; $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder --durations=30 || status=$$?; \
 	  echo $$status > build/test-status; exit $$status
 
@@ -122,8 +122,8 @@ test-engines: setup $(VENV) $(PLUGIN) $(BEFORE) ## the plugin tests on engines o
 	  --no-loadscope-reorder tests/plugin --ignore tests/plugin/test_guest.py; done
 
 # All takes longer where the processor is emulated. The engine has to be in a root file system of its own.
-test-boot: setup $(VENV) $(PLUGIN) ## power failures of a machine with containers, CUTS=10 of them, and its suspend
-	@SLOWNESS=8 ENGINE=26 CUTS=$(CUTS) SEED=$(SEED) $(BIN)/python -m pytest -m boot -s tests/boot
+test-boot: setup $(VENV) $(PLUGIN) ## a machine's power failures, late server and suspends; one of these by ONLY=cuts, late or suspend
+	@SLOWNESS=8 ENGINE=26 CUTS=$(CUTS) SEED=$(SEED) $(BIN)/python -m pytest -m boot -s tests/boot $(if $(ONLY),-k $(ONLY))
 
 test-swarm: setup $(VENV) $(PLUGIN) ## Docker's Swarm on three engines
 	@$(BIN)/python -m pytest -m swarm

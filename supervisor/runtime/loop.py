@@ -24,6 +24,8 @@ class HasDescriptor(Protocol):
 Source = HasDescriptor | int
 Callback = Callable[[], None]
 
+MIN_TIMERS = 64
+
 log = logging.getLogger(__name__)
 
 
@@ -57,6 +59,7 @@ class Loop:
         self._numbers: dict[Source, int] = {}
         self._callbacks: dict[int, Callback] = {}
         self._timers: list[tuple[float, int, Timer]] = []
+        self._most_timers = MIN_TIMERS  # until those that are idle are dropped
         self._order = itertools.count()
 
     def watch(self, source: Source, callback: Callback) -> None:
@@ -84,6 +87,10 @@ class Loop:
     def call_later(self, seconds: float, callback: Callback) -> Timer:
         """Calls back once, `seconds` from now."""
         timer = Timer(callback)
+        if len(self._timers) >= self._most_timers:  # each start cancels some whose time is minutes away
+            self._timers = [entry for entry in self._timers if not entry[2].is_idle]
+            heapq.heapify(self._timers)
+            self._most_timers = max(MIN_TIMERS, 2 * len(self._timers))
         heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._order), timer))
         return timer
 

@@ -13,6 +13,7 @@ from tests.lab.command import run
 BUILD = Path(__file__).resolve().parents[2] / "build"
 ROOTS = BUILD / "engines"
 SUITES = {"26": "trixie", "28": "sid"}  # Debian's releases by the major version of their engine
+OWN = "20"  # Debian 12's, where the machine is one
 PACKAGES = "docker.io,docker-cli,docker-compose,iptables,ca-certificates,mount"
 COMPOSE = "usr/libexec/docker/cli-plugins/docker-compose"
 # An archive whose signature is out of date is good enough for a test.
@@ -25,11 +26,16 @@ class UnknownEngine(Exception):
 
 
 def chosen() -> str | None:
-    """The major version that ENGINE names; None for the machine's own engine. Raises UnknownEngine."""
+    """The major version that ENGINE names; None for the machine's own engine, which may be 20. Raises UnknownEngine."""
     version = os.environ.get("ENGINE") or None
-    if version is not None and version not in SUITES:
-        raise UnknownEngine(f"ENGINE={version}: there are {', '.join(SUITES)}, and without ENGINE= the machine's own")
-    return version
+    if version is None or version in SUITES:
+        return version
+    machines = run("dockerd", "--version").strip()
+    if version == OWN and f" {OWN}." in machines:
+        return None
+    raise UnknownEngine(
+        f"ENGINE={version}: there are {', '.join(SUITES)}, and without ENGINE= the machine's {machines}"
+    )
 
 
 def root_of(version: str) -> Path:

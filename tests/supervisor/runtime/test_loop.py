@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
+from weakref import WeakSet
 
 import pytest
 
-from supervisor.runtime.loop import Loop
+from supervisor.runtime.loop import MIN_TIMERS, Loop, Timer
 
 
 def _fail() -> None:
@@ -72,6 +73,25 @@ def test_nobody_wakes_for_a_cancelled_timer() -> None:
     loop.call_later(0.03, lambda: fired.append("end"))
     loop.step()
     assert fired == ["end"]
+
+
+def test_cancelled_timers_take_no_memory() -> None:
+    """Timers that are cancelled do not stay until their time comes, and the others fire in their order."""
+    loop, fired = Loop(), list[int]()
+    gone: WeakSet[Timer] = WeakSet()
+
+    def cancel_one() -> None:
+        timer = loop.call_later(3600, lambda: None)
+        gone.add(timer)
+        timer.cancel()
+
+    for number in range(1000):
+        if number % 100 == 0:
+            loop.call_later(0.001 * (1000 - number), partial(fired.append, number))
+        cancel_one()
+    assert len(gone) <= 2 * MIN_TIMERS
+    _steps_until(loop, lambda: len(fired) == 10)
+    assert fired == sorted(fired, reverse=True)
 
 
 def test_a_timer_fires_once() -> None:
