@@ -28,6 +28,8 @@ from supervisor.state.records import EndpointRecord, Origin
 from supervisor.state.store import Store
 from workers.contract.messages import EndpointSpec
 
+MOST_UNCOLLECTED = 50  # endpoints: each refers to its worker and back, so only the collector frees one that has ended
+
 log = logging.getLogger(__name__)
 
 
@@ -51,6 +53,7 @@ class Registry:
         self._mark = mark
         self._endpoints: dict[str, Endpoint] = {}
         self._ending: set[str] = set()
+        self._uncollected = 0
         self.watchers: list[Callable[[EndpointSpec], None]] = []  # called when this endpoint has changed
         self._context = EndpointContext(
             process_manager,
@@ -177,7 +180,9 @@ class Registry:
             forget()
         else:
             self._orphans.remove_link(spec.endpoint_id, forget)
-        if not self._endpoints:
+        self._uncollected += 1
+        if not self._endpoints or self._uncollected >= MOST_UNCOLLECTED:
+            self._uncollected = 0
             give_back()
 
     def _forget(self, spec: EndpointSpec) -> None:

@@ -1,7 +1,8 @@
 """The text of a container's resolv.conf: what the engine wrote into it, and the search list that a lease puts there.
 
 The text also remembers what has to be known to undo that, in a comment: it lives exactly as long as the sandbox, and
-the engine writes it anew at each start. A container may write into it as well, so it is hostile. Pure.
+the engine writes it anew at each start (from 29.1 on only if the change was undone). A container may write into it as
+well, so it is hostile. Pure.
 """
 
 import json

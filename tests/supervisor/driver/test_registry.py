@@ -5,6 +5,7 @@ import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from weakref import WeakSet
 
 import pytest
 
@@ -12,7 +13,7 @@ from supervisor.contract.messages import CreateEndpoint, Done
 from supervisor.domain.options import NetworkOptions
 from supervisor.domain.phases import Phase
 from supervisor.driver.orphans import Orphans
-from supervisor.driver.registry import Registry
+from supervisor.driver.registry import MOST_UNCOLLECTED, Registry
 from supervisor.endpoint.endpoint import Endpoint
 from supervisor.engine.facts import Engine
 from supervisor.runtime.child_states import ChildEvent
@@ -75,6 +76,23 @@ def test_memory_is_given_back(played: Played) -> None:
         _live(endpoints.pop(0))
         assert len(registry) == 0
         assert first() is None
+    finally:
+        gc.enable()
+
+
+def test_memory_is_given_back_while_others_live(played: Played) -> None:
+    """Where there is always an endpoint, those that have ended do not wait for its end either."""
+    registry, ended = played.registry, WeakSet[Endpoint]()
+    gc.disable()
+    try:
+        registry.admit(_request("stays"), NetworkOptions("br0"))
+        for number in range(2 * MOST_UNCOLLECTED):
+            endpoint = registry.admit(_request(f"{number}"), NetworkOptions("br0"))
+            ended.add(endpoint)
+            _live(endpoint)
+            del endpoint
+        assert len(registry) == 1
+        assert len(ended) <= 1, "the last one is still being ended when memory is given back"
     finally:
         gc.enable()
 
