@@ -14,13 +14,14 @@ from tests.netns.process.rig import Rig
 WARM_UP = 500  # cycles: what grows with the first ones, as the API's threads do, is no leak
 AT_ONCE = 4
 WHOLE_LIFE_EVERY = 100
-MOST_IDLE, EVENT_ROWS, PRUNE_EVERY = 200, 1000, 100  # the product's are larger, and would be reached too late
+MOST_IDLE, HISTORY_ROWS, PRUNE_EVERY = 200, 1000, 100  # the product's are larger, and would be reached too late
 CONSTANTS = {
     "supervisor.state.bindings.MOST_IDLE": MOST_IDLE,
-    "supervisor.state.tables.EVENT_ROWS": EVENT_ROWS,
+    "supervisor.state.tables.EVENT_ROWS": HISTORY_ROWS,
+    "supervisor.state.holdings.KEPT_ROWS": HISTORY_ROWS,
     "supervisor.state.store.PRUNE_EVERY": PRUNE_EVERY,
 }
-BOUNDS = {"binding": MOST_IDLE, "event": EVENT_ROWS + PRUNE_EVERY}
+BOUNDS = {"binding": MOST_IDLE, **dict.fromkeys(("event", "holding"), HISTORY_ROWS + PRUNE_EVERY)}
 
 
 def run(rig: Rig, server: DhcpServer, cycles: int) -> tuple[float, Growth]:

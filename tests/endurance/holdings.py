@@ -11,7 +11,7 @@ from tests.lab.leaks import Belongings
 from tests.netns.process.plugin import at_rest
 from tests.netns.process.rig import Rig
 
-TABLES = ("network", "endpoint", "lease", "binding", "event", "quarantine")
+TABLES = ("network", "endpoint", "lease", "binding", "event", "holding", "quarantine")
 MIB = 1 << 20
 MOST_MEMORY = 2 * MIB
 

@@ -21,6 +21,7 @@ FOUND_AGAIN_IPV6 = 125  # seconds: SOLICITs come ever more rarely, at last every
 LAST_REBIND = 125  # seconds: a server that has another name is not asked before T2, and then by a Rebind
 AFTER_T2 = 17  # seconds: from T2 to the end of a lease, and some for the plugin to find its containers again
 PORTS_BACK = 3  # seconds: from a new bridge, or a port that it has lost, to containers that answer, on a busy machine
+TOLD = 2  # seconds: from a connection to the watcher's word on it, on a busy machine
 NEW_LEASE = 10  # seconds: from a refusal to another lease; udhcpc waits three before it asks
 
 
@@ -132,7 +133,8 @@ def explanation(gap: Gap, faults: Sequence[Injected], operations: Sequence[Opera
     if gap.kind in (Kind.SILENT, Kind.NO_LEASE):
         return _one_family(gap, faults, operations) or _let_go(gap, faults) or _prolonged(gap, faults, BREAKS_UPDATES)
     if gap.kind is Kind.MAC or (gap.kind is Kind.FAILED and UNCLEAR.search(gap.detail)):
-        return _started_beside(gap, operations) or _broken_start(gap, faults) or _remnant(gap, faults, operations)
+        beside = _started_beside(gap, operations) or _just_connected(gap, operations)
+        return beside or _broken_start(gap, faults) or _remnant(gap, faults, operations)
     return _died(gap, operations) if gap.kind is Kind.UNRELEASED else None
 
 
@@ -242,6 +244,13 @@ def _remnant(gap: Gap, faults: Sequence[Injected], operations: Iterable[Operatio
         if broken and any(f.span.meets(o.span) for f in engines):
             return f"beside {o.container}, whose broken start has left it mounted"
     return None
+
+
+def _just_connected(gap: Gap, operations: Iterable[Operation]) -> str | None:
+    """Who is connected while it runs gets a MAC of its own for this once, until the plugin has heard whose it is."""
+    own = (o.span for o in operations if o.op in (Op.RECONNECT, Op.AGAIN) and o.container == gap.container)
+    heard = Span(gap.span.begin - TOLD, gap.span.begin)
+    return "it had just been connected" if gap.kind is Kind.MAC and any(span.meets(heard) for span in own) else None
 
 
 def _started_beside(gap: Gap, operations: Iterable[Operation]) -> str | None:

@@ -110,7 +110,7 @@ def identity_gaps(presences: Iterable[Presence]) -> Iterator[Gap]:
         by_mac[presence.mac].append(presence)
     for lives in by_container.values():
         for before, after in pairwise(lives):
-            if before.mac != after.mac and (after.pinned or before.life == after.life):
+            if before.mac != after.mac and ((before.pinned and after.pinned) or before.life == after.life):
                 kind = Kind.PINNED_MAC if after.pinned else Kind.MAC
                 words = f"{before.mac} {after.mac}"
                 yield Gap(after.container, kind, Span(before.span.end, after.span.begin), words)

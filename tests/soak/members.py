@@ -21,9 +21,10 @@ AGAIN_TIMEOUT = 60.0  # seconds
 RETURN_TIMEOUT = 20.0  # seconds; the engine does not try again where a start fails
 KINDS = ("plain", "named", "id", "mac")
 FORGETS_MACS = 25  # the engine from which on a container that is disconnected loses a MAC of the user's
-# An engine that is killed within a start finds its containerd's task of that start in its way for ever, and one that is
-# killed within a removal a container that it neither starts nor removes by itself.
-ENGINES_REMNANTS = ("already exists", "marked for removal")
+# An engine that is killed within a start finds its containerd's task of that start in its way for ever, or takes it for
+# a container that runs, and finds no sandbox of it; and one that is killed within a removal finds a container that it
+# neither starts nor removes by itself.
+ENGINES_REMNANTS = ("already exists", "network sandbox for container", "marked for removal")
 
 
 @dataclass(slots=True)
@@ -141,24 +142,27 @@ class Member:
         """From whatever state a failed operation has left it in."""
         if not self._exists():
             return self.run()
+        try:
+            self._bring_back()
+        except CommandFailed as error:
+            if not any(remnant in str(error) for remnant in ENGINES_REMNANTS):
+                raise
+            self.remove()
+            return self.run()
+        if self.name not in self.diary.open:
+            self.arrive()
+        return None
+
+    def _bring_back(self) -> None:
         state = self.container.inspect()["State"]
         if state["Paused"]:
             self.docker("unpause", self.name)
         elif not state["Running"]:
-            try:
-                self.docker("start", self.name)
-            except CommandFailed as error:
-                if not any(remnant in str(error) for remnant in ENGINES_REMNANTS):
-                    raise
-                self.remove()
-                return self.run()
+            self.docker("start", self.name)
         if not self._attached():
             with suppress(CommandFailed):  # the engine may go on naming the network after a connect that failed
                 self.docker("network", "disconnect", "--force", NETWORK, self.name)
             self._connect()
-        if self.name not in self.diary.open:
-            self.arrive()
-        return None
 
     def _attached(self) -> bool:
         """By an interface as well: the engine goes on naming an endpoint whose Join was refused."""

@@ -36,6 +36,7 @@ class Settings:
     seed: int
     longest_outage: float = 100.0
     lease_time: int = 120
+    disturbs_lan: bool = True
 
 
 class Soak:
@@ -76,7 +77,8 @@ class Soak:
         seed = self._settings.seed
         with ThreadPoolExecutor() as threads:
             tasks = [threads.submit(self._use, hand) for hand in range(plan.HANDS)]
-            faults = plan.process_faults, plan.server_faults, plan.lan_faults
+            faults = [plan.process_faults, plan.server_faults]
+            faults += [plan.lan_faults] if self._settings.disturbs_lan else []
             tasks += [threads.submit(self._inject, steps(seed)) for steps in faults]
             self._over.wait(self._settings.seconds)
             self._over.set()

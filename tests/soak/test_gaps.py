@@ -1,5 +1,6 @@
 """Gaps are found where they are, and only there."""
 
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
@@ -114,7 +115,9 @@ def test_identity() -> None:
     assert kinds(PRESENCE, later) == [Kind.MAC]
     assert kinds(PRESENCE, Presence("web", MAC, Span(1310.0, 1400.0), 1, pinned=False)) == []
     assert kinds(PRESENCE, Presence("web", OTHER, Span(1310.0, 1400.0), 2, pinned=False)) == []
-    assert kinds(PRESENCE, Presence("web", OTHER, Span(1310.0, 1400.0), 2, pinned=True)) == [Kind.PINNED_MAC]
+    pinned = Presence("web", OTHER, Span(1310.0, 1400.0), 2, pinned=True)
+    assert kinds(replace(PRESENCE, pinned=True), pinned) == [Kind.PINNED_MAC]
+    assert kinds(PRESENCE, pinned) == []  # it was not before
     assert kinds(PRESENCE, Presence("db", MAC, Span(1290.0, 1400.0), 1, pinned=False)) == [Kind.SHARED_MAC]
     assert kinds(PRESENCE, Presence("db", MAC, Span(1310.0, 1400.0), 1, pinned=False)) == []
 

@@ -5,10 +5,12 @@ from dataclasses import replace
 
 import pytest
 
+from tests.soak import plan
 from tests.soak.diary import Diary
 from tests.soak.explain import explanation
+from tests.soak.inject import FAULTS
 from tests.soak.members import OPERATIONS
-from tests.soak.plan import CHURN, HANDS, PROCESS_FAULTS, SERVER_FAULTS, churn, is_steady, process_faults, server_faults
+from tests.soak.plan import CHURN, HANDS, churn, is_steady
 from tests.soak.records import Fault, Gap, Injected, Kind, Op, Operation, Presence, Probe, Span
 from tests.soak.verdict import explained, gaps_of, table, unexplained
 
@@ -16,6 +18,7 @@ MAC = "02:00:00:00:00:01"
 OUTAGE = Injected(Fault.OUTAGE, Span(100.0, 200.0))
 RENUMBERED = Injected(Fault.RENUMBERED, Span(100.0, 101.0))
 KILLED = Injected(Fault.SUPERVISOR, Span(100.0, 102.0))
+DISABLED = Injected(Fault.DISABLED, Span(105.0, 119.0))
 
 
 @pytest.mark.parametrize(
@@ -209,6 +212,32 @@ def test_started_beside_another() -> None:
     assert not explanation(gap, [], [Operation(Op.RUN, "web", Span(11.0, 11.5))])
 
 
+def test_started_right_after_a_connection() -> None:
+    """Who is connected while it runs is not known for a moment; after that it keeps its MAC."""
+    connected = Operation(Op.RECONNECT, "web", Span(8.0, 9.0))
+    assert explanation(Gap("web", Kind.MAC, Span(9.4, 10.5)), [], [connected])
+    assert not explanation(Gap("web", Kind.MAC, Span(12.0, 13.0)), [], [connected])
+    assert not explanation(Gap("db", Kind.MAC, Span(9.4, 10.5)), [], [connected])
+    assert not explanation(Gap("web", Kind.PINNED_MAC, Span(9.4, 10.5)), [], [connected])
+
+
+def test_without_a_bridge() -> None:
+    """Who has no port is silent until the ports are back, also where the plugin is away by then; it keeps its lease."""
+    bridge = Injected(Fault.BRIDGE, Span(100.0, 106.0))
+    assert explanation(Gap("web", Kind.SILENT, Span(100.5, 108.0)), [bridge], [])
+    assert not explanation(Gap("web", Kind.SILENT, Span(100.5, 112.0)), [bridge], [])
+    assert explanation(Gap("web", Kind.SILENT, Span(100.5, 120.0)), [bridge, DISABLED], [])
+    assert not explanation(Gap("web", Kind.EXPIRED, Span(100.5, 108.0)), [bridge], [])
+
+
+def test_forgers_cost_no_lease() -> None:
+    """Who starts may be told that an address is taken; who runs loses nothing."""
+    forged = Injected(Fault.FORGED, Span(100.0, 120.0))
+    assert explanation(Gap("web", Kind.DECLINED, Span(101.0, 103.0)), [forged], [])
+    for kind in (Kind.EXPIRED, Kind.LATE, Kind.REFUSED, Kind.RELEASED, Kind.TWINS, Kind.FAILED):
+        assert not explanation(Gap("web", kind, Span(101.0, 103.0)), [forged], [])
+
+
 def test_start_that_the_plugins_death_broke() -> None:
     """Another MAC has a reason where the plugin died between the two lives, and not where a worker did."""
     gap = Gap("web", Kind.MAC, Span(99.0, 104.0))
@@ -243,11 +272,17 @@ def test_diary() -> None:
 
 def test_plan_is_repeatable() -> None:
     """One seed gives one plan, another one another, and all faults and operations are in it."""
-    for plan in (lambda seed: churn(seed, 0, 30), process_faults, server_faults):
-        steps = [list(itertools.islice(plan(seed), 200)) for seed in (1, 1, 2)]
+    rounds = {
+        plan.process_faults: plan.PROCESS_FAULTS,
+        plan.server_faults: plan.SERVER_FAULTS,
+        plan.lan_faults: plan.LAN_FAULTS,
+    }
+    for planned in (lambda seed: churn(seed, 0, 30), *rounds):
+        steps = [list(itertools.islice(planned(seed), 200)) for seed in (1, 1, 2)]
         assert steps[0] == steps[1] != steps[2]
-    assert {step.what for step in itertools.islice(process_faults(1), len(PROCESS_FAULTS))} == set(PROCESS_FAULTS)
-    assert {step.what for step in itertools.islice(server_faults(1), len(SERVER_FAULTS))} == set(SERVER_FAULTS)
+    for planned, faults in rounds.items():
+        assert {step.what for step in itertools.islice(planned(1), len(faults))} == set(faults)
+    assert set(FAULTS) == set(Fault) == set(itertools.chain(*rounds.values()))
     assert set(CHURN) <= set(OPERATIONS)
 
 
