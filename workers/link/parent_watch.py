@@ -26,6 +26,7 @@ KIND, MASTER = struct.Struct("=H"), struct.Struct("=i")
 RTM_DELLINK = 17
 IFLA_IFNAME, IFLA_MASTER = 3, 10
 MESSAGE_BYTES = 4096
+MAX_MESSAGES = 1000  # read at a time: the supervisor has other work
 MOST_FILTERED = 200  # a jump of the filter goes over 255 instructions at most
 EVERYTHING: tuple[Instruction, ...] = ((RETURN, 0, 0, ALL),)
 
@@ -96,13 +97,13 @@ class ParentWatch:
         attach(self._feed, (*tests, (RETURN, 0, 0, 0), (RETURN, 0, 0, ALL)))
 
     def read(self) -> Heard:
-        """Reads all that was heard since the last call."""
+        """Reads what was heard since the last call; of very much only a part."""
         lost, joined, changed, missed = set[str](), set[int](), False, False
-        while True:
+        for _ in range(MAX_MESSAGES):
             try:
                 message = self._feed.recv(MESSAGE_BYTES)
             except BlockingIOError:
-                return Heard(frozenset(lost), frozenset(joined), changed, missed)
+                break
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
@@ -118,3 +119,4 @@ class ParentWatch:
                     lost.add(name)  # else the link itself is removed
                 elif not is_ours and IFLA_MASTER in found:
                     joined.add(MASTER.unpack(found[IFLA_MASTER])[0])
+        return Heard(frozenset(lost), frozenset(joined), changed, missed)

@@ -28,6 +28,7 @@ ID = struct.Struct("!H")
 NO_ERROR, NAME_ERROR, RCODE = 0, 3, 0x0F
 MAX_SERVERS = 3
 MAX_QUESTIONS, MAX_KEPT = 64, 4
+MAX_PACKETS = 64  # read at a time: who asks faster than we answer must not keep the worker from its lease
 MAX_QUESTION, MAX_ANSWER = 1232, 4096  # octets, with EDNS
 MAX_NAME = 255
 DOCKERS_SECONDS = 0.25  # Docker's resolver answers for a container at once; a question that it passes on takes longer
@@ -137,7 +138,7 @@ class Forwarder:
 
     def _on_questions(self) -> None:
         with suppress(BlockingIOError):
-            while True:
+            for _ in range(MAX_PACKETS):
                 packet, client = self._asked.recvfrom(MAX_QUESTION + 1)
                 question = question_of(packet)
                 if question and len(packet) <= MAX_QUESTION and len(self._questions) < MAX_QUESTIONS:
@@ -175,7 +176,7 @@ class Forwarder:
     def _on_answers(self) -> None:
         for one in self._asking:
             with suppress(OSError):  # nothing more, or nobody listens there: then the next one is asked in time
-                while True:
+                for _ in range(MAX_PACKETS):
                     self._on_answer(one, one.recv(MAX_ANSWER))
         self.due(boottime())
 
