@@ -143,13 +143,13 @@ class Injector:
         """A neighbour claims each leased address, by ARP and over IPv6, answers for DHCP servers, and plays routers."""
         leases, leases6 = self.lab.dhcp.leases(), self.lab.dhcp.leases6()
         frames = rogue_advertisements(IPv6Address("fe80::1"))
-        frames += answers_of_strangers(lease.mac for lease in leases[:CLAIMANTS])
+        frames += answers_of_strangers(*(lease.mac for lease in leases[:CLAIMANTS]))
         for number in range(CLAIMANTS):
             mac = mac_of(number)
             frames += [frame for lease in leases for frame in claims_in_each_way(lease.address, mac)]
             frames += [neighbour_advertisement(lease.address, mac) for lease in leases6]
         Random(roll).shuffle(frames)  # noqa: S311  (no secret)
-        with flood(self.lab.network.lan, frames, FORGED_PER_SECOND):
+        with flood(self.lab.network, frames, FORGED_PER_SECOND):
             time.sleep(FORGING[0] + roll * (FORGING[1] - FORGING[0]))
 
     def _restart(self, options: ServerOptions) -> None:

@@ -7,12 +7,12 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
-from tests.lab.network import LAN, LAN_BRIDGE
+from tests.lab.network import LAN, LAN_BRIDGE, Network
 from tests.netns.process import wire6
 from tests.netns.process.scripted import Grant, refusal
 from tests.netns.process.wire import NOWHERE, Kind, Option, Packet, broadcast_frame
@@ -25,6 +25,7 @@ REQUEST, REPLY = 1, 2
 STRANGER = IPv4Address("192.168.77.66")
 ROGUE = IPv6Network("fd00:bad::/64")
 CROWD = 100
+PER_SECOND = 10_000
 PAUSE_SECONDS = 0.005
 
 
@@ -44,7 +45,7 @@ def claims_in_each_way(address: IPv4Address, mac: bytes) -> tuple[bytes, ...]:
     return claim(address, mac), claim(address, mac, REPLY), claim(address, mac, sender=NOWHERE)
 
 
-def answers_of_strangers(macs: Iterable[str]) -> list[bytes]:
+def answers_of_strangers(*macs: str) -> list[bytes]:
     """To other clients; to these ones with wrong transaction ids; refusals of servers that have no say."""
     asked = [Packet(1, number, mac_of(number).hex(":")) for number in range(CROWD)]
     asked += [Packet(1, number, mac) for mac in macs for number in range(CROWD)]
@@ -64,10 +65,10 @@ def rogue_advertisements(router: IPv6Address, *options: bytes) -> list[bytes]:
 
 
 @contextmanager
-def flood(lan: str, frames: list[bytes], per_second: int) -> Iterator[None]:
-    """These frames on the LAN of this namespace, one after the other, again and again. Its own side does not hear them:
-    servers are not deceived."""
-    with open_namespace(f"/run/netns/{lan}") as namespace, namespace.visit():
+def flood(network: Network, frames: list[bytes], per_second: int = PER_SECOND) -> Iterator[None]:
+    """These frames on the LAN, one after the other, again and again. Its own side does not hear them: servers are not
+    deceived."""
+    with open_namespace(f"/run/netns/{network.lan}") as namespace, namespace.visit():
         packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     packets.bind((LAN_BRIDGE, 0))
     over = threading.Event()
@@ -75,7 +76,7 @@ def flood(lan: str, frames: list[bytes], per_second: int) -> Iterator[None]:
     def send() -> None:
         endless, begun, sent = itertools.cycle(frames), time.monotonic(), 0
         while not over.wait(PAUSE_SECONDS):  # the pace is what is tested
-            while sent < (time.monotonic() - begun) * per_second:
+            while sent < (time.monotonic() - begun) * per_second and not over.is_set():
                 packets.send(next(endless))
                 sent += 1
 
