@@ -47,7 +47,8 @@ def pin(session: Session, *, names: tuple[str, ...], everything: bool, by: str, 
     addresses then, unless they have a mac_address or an id. This lists them, and prints the lines that pin them.
     With --now each is connected anew with an id, and keeps its MAC address and its lease.
     """
-    found = places(session.engine.containers(), session.engine.networks(session.installed.name))
+    pinned = {row["endpoint_id"] for row in endpoints.rows(session.client) if row.get("pinned")}
+    found = places(session.engine.containers(), session.engine.networks(session.installed.name), pinned)
     risks = mixed_up(found, str(session.engine.info().get("Driver")))
     chosen = _chosen(found, risks, names, everything)
     if not chosen:

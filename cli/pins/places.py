@@ -47,9 +47,12 @@ class Place:
         return (names[0], names[1]) if names[0] and names[1] else None
 
 
-def places(containers: Collection[Json], networks: Collection[Json]) -> list[Place]:
-    """All containers on these networks."""
-    found = [place for container in containers for place in _of(container, networks)]
+def places(containers: Collection[Json], networks: Collection[Json], pinned: Collection[str] = ()) -> list[Place]:
+    """All containers on these networks. The plugin says of which endpoints the user has chosen the identity.
+
+    The engine does not: from API 1.44 on it shows the MAC address that was chosen for a network as it shows any other.
+    """
+    found = [place for container in containers for place in _of(container, networks, pinned)]
     return sorted(found, key=lambda place: (place.network, place.name))
 
 
@@ -83,7 +86,7 @@ def _may_be(asking: Place, other: Place) -> bool:
     )
 
 
-def _of(container: Json, networks: Collection[Json]) -> Iterator[Place]:
+def _of(container: Json, networks: Collection[Json], pinned: Collection[str]) -> Iterator[Place]:
     host, config = container["HostConfig"], container["Config"]
     mode = host.get("NetworkMode")
     attached = container["NetworkSettings"].get("Networks") or {}
@@ -94,6 +97,7 @@ def _of(container: Json, networks: Collection[Json]) -> Iterator[Place]:
         is_first = mode in (network["Name"], network["Id"])
         chosen = config.get("MacAddress") if is_first else None
         options = settings.get("DriverOpts") or {}
+        known = settings.get("EndpointID") in pinned
         yield Place(
             container=container["Id"],
             name=container["Name"].lstrip("/"),
@@ -101,7 +105,7 @@ def _of(container: Json, networks: Collection[Json]) -> Iterator[Place]:
             key=(network.get("Labels") or {}).get(KEY) or network["Name"],
             settings=settings,
             mac=settings.get("MacAddress") or chosen or None,
-            is_pinned=bool(chosen or options.get("id") or _chosen_while_stopped(container, settings)),
+            is_pinned=bool(known or chosen or options.get("id") or _chosen_while_stopped(container, settings)),
             is_running=bool(container["State"].get("Running")),
             comes_back=(host.get("RestartPolicy") or {}).get("Name") not in (None, "", "no"),
             is_first=is_first,

@@ -394,6 +394,7 @@ class EndpointView:
     interface: str | None
     host_link: str | None
     mac: str | None
+    pinned: bool
     address: IPv4Interface | None
     gateway: IPv4Address | None
     dns: tuple[IPv4Address, ...]

@@ -22,6 +22,7 @@ from supervisor.endpoint.endpoint import Endpoint
 from supervisor.engine.facts import Engine
 from supervisor.runtime.child import Child
 from supervisor.runtime.child_states import ChildState
+from supervisor.state.bindings import is_found
 from supervisor.state.holdings import Holding
 from supervisor.state.records import Network
 from supervisor.state.tables import LeaseEvent
@@ -55,6 +56,7 @@ def view_endpoint(endpoint: Endpoint, engine: Engine) -> EndpointView:
         interface=endpoint.interface,
         host_link=spec.link.host_end(spec.endpoint_id),
         mac=spec.mac if spec.link.has_own_mac else None,
+        pinned=endpoint.origin.key is not None and not is_found(endpoint.origin.key),
         address=lease.address if lease else None,
         gateway=spec.applied(lease).gateway if lease else None,
         dns=lease.dns if lease else (),

@@ -52,6 +52,7 @@ ENDPOINT = EndpointView(
     interface="eth0",
     host_link="dh-eeeeeeeeeeee",
     mac="02:00:00:00:00:01",
+    pinned=False,
     address=IPv4Interface("192.0.2.7/24"),
     gateway=IPv4Address("192.0.2.1"),
     dns=(IPv4Address("192.0.2.3"), IPv4Address("192.0.2.4")),

@@ -20,6 +20,7 @@ ENDPOINT = {
     "interface": "eth0",
     "host_link": "dh-c57dd3f2eec9",
     "mac": MAC,
+    "pinned": False,
     "address": "192.168.77.161/24",
     "gateway": "192.168.77.1",
     "dns": ["192.168.77.1"],

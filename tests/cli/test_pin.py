@@ -95,6 +95,18 @@ def test_nothing_to_pin(host: Host) -> None:
     assert "No container has to be pinned" in result.output
 
 
+def test_mac_address_of_a_network(host: Host) -> None:
+    """A running container whose MAC address was chosen for its network, which only the plugin knows, is pinned, as the
+    hints of the plugin have it."""
+    a, b = samples.container("a", 1), samples.container("b", 2)
+    b["NetworkSettings"]["Networks"]["lan"]["EndpointID"] = samples.ENDPOINT_ID
+    _serve(host, a, b)
+    assert "MAY BE TAKEN FOR" in host.run("pin").output
+    host.plugin.answers["GET /v1/endpoints"] = {"endpoints": [samples.endpoint(container="b", pinned=True)]}
+    assert "No container has to be pinned" in host.run("pin").output
+    assert "b " not in host.run("pin", "--all").output
+
+
 def test_lines_for_compose(host: Host) -> None:
     """By file, project and service; a MAC address stands beside its network. Nothing is changed."""
     _serve(host, _compose("home-a-1", 1, "a"), _compose("home-b-1", 2, "yes"), samples.container("lonely", 3))
