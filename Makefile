@@ -25,7 +25,7 @@ SOURCES := $(shell find api supervisor workers -name __pycache__ -prune -o -prin
   Dockerfile .dockerignore config.json requirements.lock
 
 .PHONY: help setup lock plugin cli install push lab lab-down demo lint check test test-kernels test-boot test-engines \
-  test-swarm test-recipes test-monitoring test-page retest coverage bench endurance soak docs site release release-check \
+  test-swarm test-doctor test-recipes test-monitoring test-page retest coverage bench endurance soak docs site release release-check \
   release-start audit clean
 
 help: ## this list
@@ -127,6 +127,9 @@ test-boot: setup $(VENV) $(PLUGIN) ## a machine's power failures, late server an
 
 test-swarm: setup $(VENV) $(PLUGIN) ## Docker's Swarm on three engines
 	@$(BIN)/python -m pytest -m swarm
+
+test-doctor: setup $(VENV) $(PLUGIN) ## docker dhcp doctor on twenty broken hosts, and the commands that mend them
+	@$(BIN)/python -m pytest -m netns tests/netns/process/test_doctor.py
 
 test-recipes: setup $(VENV) ## contrib/host-bridge, by netplan, networkd, ifupdown, NetworkManager and Ansible
 	@$(BIN)/python -m pytest -m recipes tests/contrib

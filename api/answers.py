@@ -26,6 +26,7 @@ from supervisor.contract.messages import (
     HintView,
     Ipv6View,
     LeaseView,
+    MessageView,
     NetworkProbed,
     NetworkView,
     Readiness,
@@ -38,6 +39,7 @@ View = (
     | Ipv6View
     | EventView
     | LeaseView
+    | MessageView
     | NetworkProbed
     | NetworkView
     | WorkerView
@@ -51,7 +53,7 @@ View = (
     | Forgotten
     | Done
 )
-_NESTED = (BindingView, Cost, HintView, Ipv6View, WorkerView)
+_NESTED = (BindingView, Cost, HintView, Ipv6View, MessageView, WorkerView)
 PRECISIONS = dict.fromkeys(("obtained", "renewed", "expires", "started", "created"), "seconds")
 PRECISIONS |= dict.fromkeys(("time", "begin", "end"), "milliseconds")
 
@@ -92,7 +94,7 @@ def with_last_words(lines: Iterator[bytes]) -> Iterator[bytes]:
 
 def json_of(view: View) -> Json:
     """Its fields; `asdict` would copy each address."""
-    return {name: _value(name, getattr(view, name)) for name in type(view).__slots__}
+    return {name: _value(name, getattr(view, name)) for name in view.__match_args__}
 
 
 def _array(name: str, pages: Iterator[Iterable[View]]) -> Iterator[bytes]:

@@ -15,6 +15,7 @@ from api.fields import Json
 from supervisor.contract.messages import (
     CheckList,
     Done,
+    EndpointDetail,
     EndpointView,
     EventView,
     Forgotten,
@@ -52,7 +53,7 @@ ANSWERS: dict[str, type] = {
     "/healthz": Health,
     "/readyz": Readiness,
     "/v1/checks": CheckList,
-    "/v1/endpoints/{name}": EndpointView,
+    "/v1/endpoints/{name}": EndpointDetail,
     "/v1/workers": WorkerList,
     "/v1/endpoints/{name}/renew": EndpointView,
     "/v1/endpoints/{name}/release": EndpointView,

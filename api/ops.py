@@ -20,6 +20,7 @@ from supervisor.contract.errors import InvalidRequest, NotFound
 from supervisor.contract.messages import (
     PAGE_ROWS,
     CheckList,
+    EndpointDetail,
     EndpointList,
     EndpointView,
     GetChecks,
@@ -66,7 +67,7 @@ class Path:
 
 def endpoint(client: Caller, name: str) -> Reply:
     """That of this id, or of this container."""
-    return whole(ask(client, GetEndpoint(name), EndpointView))
+    return whole(ask(client, GetEndpoint(name), EndpointDetail))
 
 
 def _health(client: Caller, _query: Query, _headers: Headers) -> Reply:

@@ -1,4 +1,4 @@
-// One endpoint: its facts, its lease's time line, its events and what its processes cost.
+// One endpoint: its facts, its lease's time line, its events and messages, and what its processes cost.
 
 import { ask, json, objects } from "./client.js";
 import { ago, duration, element, megabytes, moment, until } from "./format.js";
@@ -33,15 +33,17 @@ export async function show(endpoint) {
   document.getElementById("detail-title").textContent = nameOf(endpoint);
   document.getElementById("detail-facts").replaceChildren(facts(endpoint, []));
   const id = endpoint.endpoint_id;
-  const [history, processes] = await Promise.all([
+  const [history, processes, whole] = await Promise.all([
     json(`/v1/leases?${new URLSearchParams(who(endpoint))}`).catch(() => ({ leases: [] })),
     json("/v1/workers").catch(() => ({ workers: [] })),
+    json(`/v1/endpoints/${id}`).catch(() => ({ messages: [] })),
   ]);
   const events = await eventsOf(id);
   if (shown !== id) return;
   document.getElementById("detail-facts").replaceChildren(facts(endpoint, processes.workers));
   document.getElementById("detail-timeline").replaceChildren(timeline(history.leases, events, endpoint));
   document.getElementById("detail-events").replaceChildren(...events.reverse().map(item));
+  document.getElementById("detail-messages").replaceChildren(...whole.messages.reverse().map(message));
 }
 
 const who = (one) => (one.container_id ? { container: one.container_id } : one.mac ? { mac: one.mac } : { network: one.network_id });
@@ -88,6 +90,13 @@ function item(event) {
   const kind = element("b", { class: TROUBLES.includes(event.kind) ? "bad" : "good" }, event.kind);
   return element("li", {}, element("time", { datetime: event.time }, moment(event.time)), kind, " ",
     event.address ?? "", " ", element("span", { class: "quiet" }, event.detail));
+}
+
+function message(one) {
+  const kind = element("b", { class: one.kind === "NAK" ? "bad" : "good" }, one.kind);
+  const rest = [one.address, one.server && `server ${one.server}`, one.xid && `xid ${one.xid}`].filter(Boolean);
+  return element("li", {}, element("time", { datetime: one.time }, moment(one.time)), one.sent ? "sent " : "received ",
+    kind, " ", element("span", { class: "quiet" }, rest.join(", ")));
 }
 
 function timeline(leases, events, endpoint) {

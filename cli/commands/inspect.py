@@ -6,7 +6,9 @@ from collections.abc import Iterator
 import click
 
 from cli import endpoints
+from cli.client import segment
 from cli.commands.options import examples, name_argument, network_option
+from cli.errors import NotFound, Refused
 from cli.history import Wanted, past
 from cli.inert import inert
 from cli.output import STYLES, Column, Row, console, lines, table
@@ -19,10 +21,17 @@ TIME_LINE = (
     Column("ADDRESS", lambda row: str(row["address"] or NONE)),
     Column("DETAIL", lambda row: row["detail"]),
 )
+MESSAGES = (
+    Column("TIME", lambda row: clock(row["time"])),
+    Column("MESSAGE", lambda row: f"{'sent' if row['sent'] else 'received'} {row['kind']}"),
+    Column("ADDRESS", lambda row: str(row["address"] or NONE)),
+    Column("SERVER", lambda row: str(row["server"] or NONE)),
+    Column("XID", lambda row: str(row["xid"] or NONE)),
+)
 TIMES = ("obtained", "renewed", "expires")
 SECONDS = ("lease_seconds", "preferred_seconds", "cpu")
 SIZES = ("rss", "pss")
-MADE = ("name", "addresses", "state", "expires_in", "renewed_ago", "events")
+MADE = ("name", "addresses", "state", "expires_in", "renewed_ago", "events", "messages")
 
 
 @click.command(
@@ -42,13 +51,14 @@ MADE = ("name", "addresses", "state", "expires_in", "renewed_ago", "events")
 @click.option("--format", "form", default="", metavar="FORMAT", help="json, or a template such as '{{.address}}'")
 @pass_session
 def inspect(session: Session, name: str, network: str | None, count: int, form: str) -> None:
-    """Show everything about a container's lease, with what happened to it.
+    """Show everything about a container's lease, with what happened to it and the last DHCPv4 messages.
 
     NAME is the container's name, its IPv4, IPv6 or MAC address, or the beginning of its id or the endpoint's.
     """
     found = endpoints.meant(endpoints.rows(session.client, costs=True, network=network), name)
     for row in found:
         row["events"] = past(session.client, _story(row), count) if count else []
+        row["messages"] = _messages(session, row)
         if form:
             click.echo("\n".join(lines([row], form)))
         else:
@@ -60,6 +70,15 @@ def _story(row: Row) -> Wanted:
     if row["container"] is None:
         return Wanted(endpoint_id=row["endpoint_id"])
     return Wanted(container=row["container"], network=row["network_id"])
+
+
+def _messages(session: Session, row: Row) -> list[Row]:
+    """The last ones of its IPv4 lease; none of an endpoint that has just gone, or of an older plugin."""
+    try:
+        found: list[Row] = session.client.get(f"/v1/endpoints/{segment(row['endpoint_id'])}").get("messages", [])
+    except (NotFound, Refused):
+        return []
+    return found
 
 
 def _print(row: Row) -> None:
@@ -74,9 +93,10 @@ def _print(row: Row) -> None:
         text = inert(value)
         fields.add_row(name, Text(text, STYLES.get(text, "")))
     out.print(fields)
-    if row["events"]:
-        out.print()
-        out.print(table(row["events"], TIME_LINE))
+    for name, columns in (("events", TIME_LINE), ("messages", MESSAGES)):
+        if row[name]:
+            out.print()
+            out.print(table(row[name], columns))
     out.print()
 
 

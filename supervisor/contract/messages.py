@@ -413,6 +413,25 @@ class EndpointView:
 
 
 @dataclass(frozen=True, slots=True)
+class MessageView:
+    """A DHCPv4 message of an endpoint; `time` is in Unix seconds."""
+
+    time: float
+    kind: str
+    sent: bool
+    xid: str | None
+    address: IPv4Address | None
+    server: IPv4Address | None
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointDetail(EndpointView):
+    """One endpoint with the last messages of its IPv4 lease."""
+
+    messages: tuple[MessageView, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class EndpointList:
     """Sorted by endpoint id."""
 

@@ -8,7 +8,7 @@ import os
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 
 from supervisor import VERSION
@@ -41,6 +41,7 @@ from supervisor.driver.networks import Networks
 from supervisor.driver.parents import Parents
 from supervisor.driver.registry import Registry
 from supervisor.endpoint.endpoint import Endpoint
+from supervisor.engine.checks import overlaps
 from supervisor.engine.facts import Engine
 from supervisor.ops.history import History
 from supervisor.ops.metrics import Scene
@@ -52,6 +53,7 @@ from supervisor.ops.views import (
     networks_called,
     problems,
     the_endpoint,
+    view_detail,
     view_endpoint,
     view_hint,
     view_network,
@@ -62,7 +64,9 @@ from supervisor.runtime.child import Child
 from supervisor.runtime.jobs import ask
 from supervisor.runtime.loop import Loop
 from supervisor.runtime.process_manager import ProcessManager
+from supervisor.state.records import Network
 from supervisor.state.store import Store
+from workers.contract.finding import Finding
 
 SAMPLER = "supervisor.ops.sampling:sample_tree"
 METRICS_WRITER = "supervisor.ops.metrics:write"
@@ -167,10 +171,23 @@ class Questions:
             raise NotFound(f"no network {name!r} is known to this plugin")
 
         def looked() -> None:
-            found = (one for one in self._networks.findings() if named is None or one[0].id in named)
+            all_found = (*self._networks.findings(), *self._overlaps())
+            found = (one for one in all_found if named is None or one[0].id in named)
             respond(CheckList(tuple(view_hint(network, finding, self._engine) for network, finding in found)))
 
         self._networks.look(looked)
+
+    def _overlaps(self) -> Iterator[tuple[Network, Finding]]:
+        """Of the subnets in which containers have leases."""
+        subnets = {
+            (endpoint.spec.network_id, record.lease.address.network)
+            for endpoint in self._endpoints
+            for record in endpoint.leases.values()
+        }
+        for network in self._networks:
+            for network_id, subnet in subnets:
+                if network_id == network.id:
+                    yield from ((network, one) for one in overlaps(self._engine, subnet, network.options.link.parent))
 
     def _list_networks(self, asked: ListNetworks, respond: Respond) -> None:
         counts = Counter(e.spec.network_id for e in self._endpoints if not e.spec.link.on_host)
@@ -179,7 +196,7 @@ class Questions:
         respond(NetworkList(tuple(view_network(network, counts[network.id], self._engine) for network in page)))
 
     def _endpoint(self, asked: GetEndpoint, respond: Respond) -> None:
-        respond(view_endpoint(the_endpoint(self._endpoints, asked.name), self._engine))
+        respond(view_detail(the_endpoint(self._endpoints, asked.name), self._engine))
 
     def _list_endpoints(self, asked: ListEndpoints, respond: Respond) -> None:
         _check("phase", asked.phase, tuple(Phase))

@@ -3,16 +3,19 @@
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from supervisor.contract.errors import Conflict, NotFound
 from supervisor.contract.messages import (
+    EndpointDetail,
     EndpointView,
     EventView,
     HintView,
     Ipv6View,
     LeaseView,
     ListEndpoints,
+    MessageView,
     NetworkView,
     WorkerView,
 )
@@ -26,6 +29,7 @@ from supervisor.state.bindings import is_found
 from supervisor.state.holdings import Holding
 from supervisor.state.records import Network
 from supervisor.state.tables import LeaseEvent
+from workers.contract.exchange import KINDS, unpacked
 from workers.contract.finding import Finding
 from workers.contract.lease import AnyLease, Family, Lease, Lease6
 from workers.system.clock import boottime
@@ -73,6 +77,19 @@ def view_endpoint(endpoint: Endpoint, engine: Engine) -> EndpointView:
         worker_pid=endpoint.worker.child.pid,
         udhcpc_pid=endpoint.worker.clients.get(Family.IPV4),
     )
+
+
+def view_detail(endpoint: Endpoint, engine: Engine) -> EndpointDetail:
+    """The answer about one endpoint alone."""
+    row = view_endpoint(endpoint, engine)
+    messages = tuple(view_message(*fields) for fields in unpacked(endpoint.messages))
+    return EndpointDetail(**{name: getattr(row, name) for name in row.__slots__}, messages=messages)
+
+
+def view_message(when: float, kind: int, sent: bool, xid: int, address: int, server: int) -> MessageView:  # noqa: PLR0917  a row
+    """One message, from the fields of its row."""
+    addresses = (IPv4Address(one) if one else None for one in (address, server))
+    return MessageView(when, KINDS[kind], sent, f"{xid:08x}" if xid else None, *addresses)
 
 
 def _view_ipv6(endpoint: Endpoint) -> Ipv6View | None:

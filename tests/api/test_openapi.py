@@ -31,7 +31,7 @@ from supervisor.contract.messages import (
 )
 from tests.api import test_actions
 from tests.api.fakes import FakeClient, http_over
-from tests.api.test_ops import ENDPOINT, GONE, HEALTH, HINT, WORKER
+from tests.api.test_ops import DETAIL, ENDPOINT, GONE, HEALTH, HINT, WORKER
 from tests.api.test_streams import EVENT, LEASE
 
 NETWORK = NetworkView("n" * 64, None, "bridge", "br0", {"bridge": "br0"}, 2, None)
@@ -42,7 +42,7 @@ ANSWERS: dict[type, Answer] = {
     ListNetworks: NetworkList((NETWORK,)),
     ListWorkers: WorkerList((WORKER, GONE)),
     GetChecks: CheckList((HINT,)),
-    GetEndpoint: ENDPOINT,
+    GetEndpoint: DETAIL,
     GetReadiness: Readiness(False, ("dockerd",)),
 }
 

@@ -17,6 +17,7 @@ from supervisor.contract.messages import (
     Answer,
     Body,
     Cost,
+    EndpointDetail,
     EndpointList,
     EndpointView,
     EventList,
@@ -28,6 +29,7 @@ from supervisor.contract.messages import (
     ListEndpoints,
     ListEvents,
     ListWorkers,
+    MessageView,
     NetworkProbed,
     ProbeNetwork,
     WorkerList,
@@ -39,6 +41,7 @@ HEALED = ("network lan was lost and learnt from the engine",)
 HINT = HintView("lan", "br0", "no-uplink", "warning", "br0 has no uplink", "make the card a port of it")
 HEALTH = Health(True, (), "f00d", 12.5, 1, 2, engine_connected=True, hints=(HINT,), healed=HEALED)
 
+MESSAGE = MessageView(1_700_000_000.4, "ACK", False, "0000002a", IPv4Address("192.0.2.7"), IPv4Address("192.0.2.2"))
 ENDPOINT = EndpointView(
     endpoint_id="e" * 64,
     network_id="n" * 64,
@@ -69,6 +72,8 @@ ENDPOINT = EndpointView(
     worker_pid=42,
     udhcpc_pid=43,
 )
+
+DETAIL = EndpointDetail(**{name: getattr(ENDPOINT, name) for name in ENDPOINT.__slots__}, messages=(MESSAGE,))
 
 WORKER = WorkerView("api", "api", "RUNNING", 7, None, 0, 1_700_000_000.0, Cost(0.25, 30_000_000, 20_000_000, 12, 4))
 
@@ -241,16 +246,18 @@ def test_filters() -> None:
 
 
 def test_one_endpoint() -> None:
-    """It has the same fields as in the list; a name is taken as it is, and one that is not known is 404."""
+    """It has the fields that it has in the list, and messages; a name is taken as it is; an unknown one is 404."""
 
     def find(body: Body) -> Answer:
         if body != GetEndpoint("my web"):
             raise NotFound("no such endpoint")
-        return ENDPOINT
+        return DETAIL
 
     http = http_over(FakeClient(find))
     (listed,) = http_over(FakeClient(lambda _: EndpointList((ENDPOINT,)))).simulate_get("/v1/endpoints").json.values()
-    assert http.simulate_get("/v1/endpoints/my%20web").json == listed[0]
+    message = {"time": "2023-11-14T22:13:20.400+00:00", "kind": "ACK", "sent": False, "xid": "0000002a"}
+    message |= {"address": "192.0.2.7", "server": "192.0.2.2"}
+    assert http.simulate_get("/v1/endpoints/my%20web").json == {**listed[0], "messages": [message]}
     assert http.simulate_get("/v1/endpoints/web").status_code == 404
 
 

@@ -55,6 +55,8 @@ def test_details_and_history(rig: Rig, page: Page) -> None:
         detail = page.locator("#detail")
         expect(detail).to_contain_text(container.mac)
         expect(detail.locator("#detail-events")).to_contain_text("bound")
+        expect(detail.locator("#detail-messages")).to_contain_text("sent DISCOVER")
+        expect(detail.locator("#detail-messages")).to_contain_text("received ACK")
         expect(detail.locator("svg.timeline")).to_have_attribute("role", "img")
         serious(page)
         page.keyboard.press("Escape")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.contract.messages import Cost, EndpointView, EventView, Health, WorkerView
+from supervisor.contract.messages import Cost, EndpointView, EventView, Health, MessageView, WorkerView
 from tests.documents.markdown import blocks, first_cells, headings, section
 from workers.contract.messages import Trouble
 
@@ -40,13 +40,14 @@ def test_commands_that_are_not_run_say_why(document: Path) -> None:
     assert [f"{document.name}:{block.line}" for block in silent] == []
 
 
-@pytest.mark.parametrize("view", [EndpointView, EventView, Health, WorkerView, Cost])
+@pytest.mark.parametrize("view", [EndpointView, EventView, Health, MessageView, WorkerView, Cost])
 def test_the_manual_explains_every_field(view: type) -> None:
     """docs/operations.md has a table for each answer, with exactly the fields that the answer has."""
     headings = {
         EndpointView: "GET /v1/endpoints",
         EventView: "GET /v1/events",
         Health: "GET /healthz",
+        MessageView: "GET /v1/endpoints/NAME",
         WorkerView: "GET /v1/workers",
         Cost: "What a process costs",
     }

@@ -243,12 +243,14 @@ Command = Attach | UseResolver | Rename | Reach | AskServers | GiveBack | SetLog
 class Created:
     """The link exists and the first leases are held; `parent_routes` are the host's static routes over its parent.
 
-    The leases of the families in `unconfirmed` are remembered ones that no server has confirmed.
+    The leases of the families in `unconfirmed` are remembered ones that no server has confirmed. `messages` went to and
+    fro for the IPv4 lease (workers.contract.exchange).
     """
 
     leases: tuple[AnyLease, ...]
     parent_routes: tuple[Route, ...]
     unconfirmed: frozenset[Family] = frozenset()
+    messages: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

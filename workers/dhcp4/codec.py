@@ -5,12 +5,14 @@ answer means. pyroute2 has a codec as well; its first message costs a worker 0.6
 """
 
 import struct
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import IPv4Address
 
 from workers.contract.client_identity import ClientIdentity
+from workers.contract.exchange import packed
 
 CLIENT_PORT, SERVER_PORT = 68, 67
 BOOTP_MINIMUM = 300  # octets; relays and servers may drop less (RFC 1542 section 2.1)
@@ -72,6 +74,12 @@ class Answer:
         return found[0] if found else None
 
     @property
+    def row(self) -> bytes:
+        """For those who look at the exchange."""
+        address = self.address if self.kind is not Kind.NAK else None
+        return packed(time.time(), self.kind, xid=self.xid, address=address, server=self.server)
+
+    @property
     def values(self) -> dict[str, str]:
         """The answer in udhcpc's variables, which `parse_lease` validates."""
         words = {"ip": str(self.address)}
@@ -126,6 +134,16 @@ def encode(
     header = HEADER.pack(*fields, *addresses, hardware, b"", b"", COOKIE)
     area = b"".join(bytes([code, len(value)]) + value for code, value in options)
     return (header + area + bytes([END])).ljust(BOOTP_MINIMUM, b"\0")
+
+
+def row_of(payload: bytes) -> bytes:
+    """A message of ours, for those who look at the exchange."""
+    xid, ciaddr = HEADER.unpack_from(payload)[4], HEADER.unpack_from(payload)[7]
+    options = _collect(payload[HEADER.size :])
+    asked, server = _addresses(options.get(50, ciaddr)), _addresses(options.get(54, b""))
+    return packed(
+        time.time(), options[53][0], sent=True, xid=xid, address=asked[0], server=server[0] if server else None
+    )
 
 
 def description(identity: ClientIdentity) -> Iterator[tuple[int, bytes]]:

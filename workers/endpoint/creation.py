@@ -63,7 +63,9 @@ class Creation:
                         follow_mtu(self._spec.container_link, None, self._spec.applied(lease))
                 # Reported before the packet sockets are closed, which takes 15 ms.
                 unconfirmed = frozenset(family for family, one in acquired.items() if not one.confirmed)
-                self._report(Created(leases, routes, unconfirmed))
+                ipv4 = exchanges.get(Family.IPV4)
+                messages = ipv4.messages if isinstance(ipv4, dhcp4.Exchange) else b""
+                self._report(Created(leases, routes, unconfirmed, messages))
         except (NetlinkError, NoLease, Cancelled, OSError) as error:
             self._report(CreateFailed(self._reason(error), self._roll_back(), _kind(error)))
             return None

@@ -8,11 +8,13 @@ import json
 import sys
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
+from ipaddress import IPv4Network
 from pathlib import Path
 from socketserver import ThreadingUnixStreamServer
 from threading import Event
 from typing import Any
 
+from tests.lab.rootfs import SOCKET
 from tests.netns.process.fakeengine import Container
 from tests.netns.process.rig import EngineDaemon
 from workers.system.libc import take_name
@@ -28,6 +30,8 @@ class Told:
     """What the daemon tells. `plugin` is the id of the plugin, which the plugin finds in what is mounted in it."""
 
     plugin: str = ""
+    enabled: bool = True
+    info: dict[str, Any] = field(default_factory=INFO.copy)
     networks: list[dict[str, Any]] = field(default_factory=list)
     containers: list[dict[str, Any]] = field(default_factory=list)
 
@@ -40,6 +44,25 @@ class Told:
                 "Driver": NAME,
                 "IPAM": {"Driver": "null", "Config": [{"Subnet": "0.0.0.0/0"}]},
                 "Options": options,
+            }
+        )
+
+    def bridge_network(self, name: str, subnet: IPv4Network) -> None:
+        """One of Docker's own, with these addresses."""
+        addresses = {"Driver": "default", "Config": [{"Subnet": str(subnet)}]}
+        network = {"Id": name.encode().hex().ljust(64, "0"), "Name": name, "Driver": "bridge", "Scope": "local"}
+        self.networks.append({**network, "IPAM": addresses, "Options": {}})
+
+    def did_not_start(self, name: str, error: str) -> None:
+        """A container of this network, of which Docker says so."""
+        place = {"NetworkID": self.networks[0]["Id"], "EndpointID": ""}
+        self.containers.append(
+            {
+                "Id": name.encode().hex().ljust(64, "0"),
+                "Name": f"/{name}",
+                "Config": {"Hostname": name},
+                "State": {"Running": False, "Error": error},
+                "NetworkSettings": {"Networks": {self.networks[0]["Name"]: place}},
             }
         )
 
@@ -77,20 +100,24 @@ class Told:
 
     def serve(self, daemon: EngineDaemon, path: Path) -> None:
         """A daemon that tells this takes the place of this one; what it tells is in the file."""
-        self._write(path)
+        self.write(path)
         daemon.stop()
         daemon.start("answeringengine", str(path))
 
-    def _write(self, path: Path) -> None:
+    def write(self, path: Path) -> None:
+        """A daemon that tells what is in this file tells this from now on."""
+        plugin = {"Id": self.plugin, "Name": NAME, "Enabled": self.enabled, "Config": {"Interface": {"Socket": SOCKET}}}
         inspected = {f"/containers/{one['Id']}/json": one for one in self.containers}
         answers = {
             "/version": VERSION,
-            "/info": INFO,
-            "/plugins": [{"Id": self.plugin, "Name": NAME}] if self.plugin else [],
+            "/info": self.info,
+            "/plugins": [plugin] if self.plugin else [],
             "/networks": self.networks,
             "/containers/json": self.containers,
         }
-        path.write_text(json.dumps(answers | inspected))
+        new = path.with_suffix(".new")
+        new.write_text(json.dumps(answers | inspected))
+        new.rename(path)
 
 
 class Api(BaseHTTPRequestHandler):

@@ -32,22 +32,22 @@ class EngineDaemon:
     """The silent daemon whose pid the plugin finds by its socket; started anew it has another pid."""
 
     def __init__(self, directory: Path) -> None:
-        self._socket = directory / "docker.sock"
+        self.socket = directory / "docker.sock"
         self.log = directory / "dockerd.log"
         self.start()
 
     def start(self, kind: str = "fakeengine", *arguments: str, made: socket.socket | None = None) -> None:
         """Returns when it listens: at a socket that somebody has made, as systemd does, or at its own."""
-        program = [sys.executable, "-m", f"tests.netns.process.{kind}", str(self._socket), *arguments]
+        program = [sys.executable, "-m", f"tests.netns.process.{kind}", str(self.socket), *arguments]
         handed_over = [] if made is None else [f"{MADE}={made.fileno()}"]
         self._process = spawn(["env", f"--chdir={REPOSITORY}", *handed_over, *program], self.log)
-        wait_until(self._socket.exists, "the engine's socket")
+        wait_until(self.socket.exists, "the engine's socket")
 
     def stop(self) -> None:
         """As after `kill -9`, but that its socket is gone, too."""
         self._process.kill(signal.SIGKILL)
         wait_until(lambda: not self._process.alive, "the engine's end")
-        self._socket.unlink()
+        self.socket.unlink()
 
 
 @dataclass(slots=True)

@@ -18,7 +18,7 @@ import pytest
 from tests.api.test_openapi import judge
 from tests.api.unit import reaction
 from tests.lab.command import wait_until
-from tests.lab.dhcp import DhcpServer
+from tests.lab.dhcp import DhcpServer, Ipv6Options, ServerOptions
 from tests.lab.network import LAN_BRIDGE, MACHINE, SERVER
 from tests.netns.process.plugin import NAMES
 from tests.netns.process.rig import Rig
@@ -142,6 +142,37 @@ def test_history(rig: Rig, server: DhcpServer) -> None:
     (over,) = json.loads(ask(rig, question)[1])["leases"]
     assert over["ended_by"] == "released"
     assert over["begin"] == held["begin"] <= over["end"]
+
+
+def test_messages(rig: Rig, server: DhcpServer) -> None:
+    """The messages of a first lease are those of a capture; of a renewal by udhcpc there is the answer."""
+    container = rig.joined()
+    path = f"/v1/endpoints/{container.endpoint_id}"
+    seen = [(f.packet.kind.name, f"{f.packet.xid:08x}") for f in rig.capture.frames(container.mac)]
+    status, body = ask(rig, path)
+    judge("/v1/endpoints/{name}", "get", status, "application/json")(json.loads(body))
+    told = [(one["kind"], one["xid"]) for one in json.loads(body)["messages"]]
+    assert [kind for kind, _ in told[:4]] == ["DISCOVER", "OFFER", "REQUEST", "ACK"]
+    assert [told[0], told[2]] == seen[:2]
+    rig.renew(container)
+    last = json.loads(ask(rig, path)[1])["messages"][-1]
+    assert (last["kind"], last["sent"], last["xid"]) == ("ACK", False, None)
+    assert (last["address"], last["server"]) == (str(container.ip), str(SERVER))
+
+
+def test_pin_of_both_families(rig: Rig, server: DhcpServer) -> None:
+    """A container that was pinned keeps its MAC address, its IPv4 and its IPv6 address under the id."""
+    rig.machine.serve_ipv6()
+    server.restart(ServerOptions(ipv6=Ipv6Options()))
+    container = rig.joined(rig.network(ipv6="true", ignore_conflicts="true"))
+    path = f"/v1/endpoints/{container.endpoint_id}"
+    assert rig.engine.get(path)["pinned"] is False
+    assert change(rig, "POST", f"{path}/pin", {"id": "db"})[0] == 200
+    before = (container.mac, container.address, container.address6)
+    container.stop()
+    again = rig.joined(container.network_id, {"id": "db"})
+    assert (again.mac, again.address, again.address6) == before
+    assert rig.engine.get(f"/v1/endpoints/{again.endpoint_id}")["pinned"] is True
 
 
 def test_metrics(rig: Rig, server: DhcpServer) -> None:
