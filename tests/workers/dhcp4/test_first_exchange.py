@@ -227,7 +227,7 @@ def test_nothing_to_begin_with(client: Client, remembered: Lease | None) -> None
 def test_run_out_and_asked_for(client: Client) -> None:
     """A server that offers it and falls silent does not keep a container from its last address: what it may have
     leased is not given back, as the container uses it. One that refuses does."""
-    client.remembered, client.timeout = RUN_OUT, 0.1
+    client.remembered, client.timeout = RUN_OUT, 0.6
 
     def offering(packet: Packet) -> list[Packet]:
         return [reply(packet, Kind.OFFER)] if packet.kind is Kind.DISCOVER else []
