@@ -88,7 +88,7 @@ push: $(PLUGIN) ## push the plugin to a registry as NAME
 	$(CREATE)
 	docker plugin push $(NAME)
 
-lab: $(PLUGIN) ## a LAN with a DHCP server and a Docker Engine with the plugin, left running
+lab: $(PLUGIN) $(CLI) ## a LAN with a DHCP server and a Docker Engine with the plugin, left running
 	@$(LAB) up
 
 lab-down: ## remove the lab

@@ -18,18 +18,24 @@ from tests.lab.plugin import Plugin, create
 
 LAB = "lab"
 DRIVER = "net-dhcp:dev"
+COMMAND = "build/docker-dhcp"
+OPS_LISTEN = "127.0.0.1:9618"
 
 
 def up() -> None:
     """Leave a laboratory running, with the plugin in it, and say how it is used."""
     lab = Lab(LAB)
     lab.up()
-    Plugin.install(lab.engine, DRIVER, PLUGIN)
+    Plugin.install(lab.engine, DRIVER, PLUGIN, f"OPS_LISTEN={OPS_LISTEN}")
     print(
         f"The lab is up, with {DRIVER} enabled. Use its engine from any shell:\n\n"
         f"    export DOCKER_HOST=unix://{lab.engine.socket}\n"
         f"    docker network create -d {DRIVER} --ipam-driver null -o bridge={BRIDGE} lan\n"
-        f"    docker run --rm -it --network lan lab-busybox sh\n\n"
+        f"    docker run -d --name web --network lan lab-busybox\n"
+        f"    {COMMAND} ps\n\n"
+        f"The page is http://{OPS_LISTEN}/ in the namespace {lab.network.host}. Break something, and ask why:\n\n"
+        f"    nsenter --net=/run/netns/{lab.network.host} ip link set uplink down\n"
+        f"    {COMMAND} doctor\n\n"
         f"The bridge is {BRIDGE} in the network namespace {lab.network.host}; the DHCP server is {SERVER} in\n"
         f"{lab.network.lan}. Its log: {lab.dhcp.log_file}\n"
         f"The engine's log, with the plugin's: {lab.engine.log}\n"

@@ -27,9 +27,11 @@ class Plugin:
     id: str
 
     @classmethod
-    def install(cls, engine: Engine, name: str, definition: Path) -> "Plugin":
-        """Create it from build/plugin and enable it."""
+    def install(cls, engine: Engine, name: str, definition: Path, *settings: str) -> "Plugin":
+        """Create it from build/plugin and enable it, with these settings such as LOG_LEVEL=DEBUG."""
         create(engine.docker, name, definition)
+        if settings:
+            engine.docker("plugin", "set", name, *settings)
         engine.docker("plugin", "enable", name)
         return cls.installed(engine, name)
 
