@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -77,6 +78,21 @@ def test_each_help_has_examples(call: Call) -> None:
     for name in main.COMMANDS:
         assert f"net-dhcp {name}" in call(name, "--help").partition("Examples:")[2]
     assert all(meaning in call("--help") for meaning in MEANINGS.values())
+
+
+def test_examples_are_commands() -> None:
+    """Every command line of the helps, which docs/cli.md and the man page have as well, is one that is understood."""
+    count = 0
+    with click.Context(main.group) as context:
+        for name in main.COMMANDS:
+            command = main.group.get_command(context, name)
+            assert command is not None
+            for line in (command.epilog or "").splitlines():
+                words = shlex.split(line.partition(" | ")[0].partition(" > ")[0], comments=True)
+                if words[:2] == ["net-dhcp", name]:
+                    command.make_context(name, words[2:], parent=context)  # it fails on what it does not know
+                    count += 1
+    assert count >= len(main.COMMANDS)
 
 
 def test_completed_by_docker(call: Call) -> None:
