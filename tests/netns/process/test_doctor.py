@@ -199,7 +199,7 @@ CARDS = {
         mends=(f"ip link set {CARD}-port up",),
     ),
 }
-ALWAYS = ("iptables", "no-carrier")  # as a part of `make test`; `make test-doctor` runs all
+ALWAYS: tuple[str, ...] = ()
 
 
 def rows(hosts: dict[str, Broken]) -> list[ParameterSet]:
@@ -254,6 +254,7 @@ def test_card(host: Host, server: DhcpServer, card: str, broken: Broken) -> None
     mended(host, network_id, broken, on_either_side)
 
 
+@DOCTOR
 def test_server(host: Host, server: DhcpServer) -> None:
     """A server that does not run is what is left where nothing is wrong on the host; Docker's word of a container that
     has not started for that is passed on."""
@@ -352,6 +353,7 @@ def test_engine(host: Host, server: DhcpServer) -> None:
     wait_until(host.is_well, "a host on which all is well")
 
 
+@DOCTOR
 @pytest.mark.usefixtures("alone")
 def test_plugin(host: Host, instances: Instances) -> None:
     """A plugin that does not answer is silent, disabled or missing, as the engine tells; each has its command."""
