@@ -465,7 +465,7 @@ class Endpoint:
             self.messages = latest(self.messages + row)
         # A next instance that does not know of the latest renewal knows that the lease runs, and renews it at once.
         with self._store.together() if changed or trouble else self._store.soon():
-            self._save()
+            self._store.put_lease(self.spec.endpoint_id, record)
             self.journal.lease(lease, self.origin, previous.lease if previous else None, trouble)
         if changed:
             self._context.on_change(self.spec)

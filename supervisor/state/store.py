@@ -19,7 +19,7 @@ from supervisor.contract.errors import Unavailable
 from supervisor.state import holdings, migrations, tables
 from supervisor.state.holdings import Found, Holding, Statement, Wanted
 from supervisor.state.migrations import NewerVersion
-from supervisor.state.records import Binding, EndpointRecord, Network
+from supervisor.state.records import Binding, EndpointRecord, LeaseRecord, Network
 from supervisor.state.tables import LeaseEvent, Snapshot, Unreadable
 
 PRUNE_EVERY = 1000  # events
@@ -115,6 +115,10 @@ class Store:
     def put_endpoint(self, record: EndpointRecord) -> None:
         """Adds or replaces it."""
         self._do(*tables.put(record))
+
+    def put_lease(self, endpoint_id: str, lease: LeaseRecord) -> None:
+        """Adds or replaces a lease of an endpoint that is there."""
+        self._do(tables.put_lease(endpoint_id, lease))
 
     def drop_endpoint(self, endpoint_id: str) -> None:
         """Removes it with its leases."""

@@ -114,7 +114,12 @@ def put(record: Record) -> Iterator[Statement]:
         case EndpointRecord(spec):
             yield _put("endpoint", spec.endpoint_id, to_json(replace(record, leases=())))
             for one in record.leases:
-                yield _put("lease", spec.endpoint_id, one.lease.family, to_json(one))
+                yield put_lease(spec.endpoint_id, one)
+
+
+def put_lease(endpoint_id: str, one: LeaseRecord) -> Statement:
+    """Adds or replaces a lease of this endpoint."""
+    return _put("lease", endpoint_id, one.lease.family, to_json(one))
 
 
 def put_data_root(path: str) -> Statement:

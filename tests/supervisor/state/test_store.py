@@ -21,7 +21,7 @@ from supervisor.state.store import SOON_SECONDS, Store
 from supervisor.state.tables import KEYS, LeaseEvent, Snapshot
 from tests.lab.command import run
 from tests.supervisor.children import Home
-from tests.supervisor.puppet import PlayedLoop
+from tests.supervisor.puppet import LEASE, PlayedLoop
 from tests.supervisor.samples import Samples, assert_same, never
 
 SEEDS = range(20)
@@ -129,12 +129,16 @@ def test_what_was_dropped_is_gone(tmp_path: Path) -> None:
 
 
 def test_replaced(tmp_path: Path) -> None:
-    """The same thing put twice is there once, as it was last."""
-    record = Samples(2).endpoint()
+    """The same thing put twice is there once, as it was last; so is a lease that was put by itself."""
+    samples = Samples(2)
+    record = replace(samples.endpoint(), leases=(samples.lease_record(LEASE),))
     store = filled(tmp_path, Snapshot(endpoints=(record,)))
     store.put_endpoint(replace(record, sandbox_key="/elsewhere"))
-    (seen,) = kept_in(tmp_path).load().endpoints
-    assert seen.sandbox_key == "/elsewhere"
+    renewed = replace(record.leases[0], renewed=1234.5)
+    store.put_lease(record.spec.endpoint_id, renewed)
+    assert_same(
+        kept_in(tmp_path).load(), Snapshot(endpoints=(replace(record, sandbox_key="/elsewhere", leases=(renewed,)),))
+    )
 
 
 def test_written_when_it_returns(tmp_path: Path) -> None:
