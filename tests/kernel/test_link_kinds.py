@@ -16,10 +16,10 @@ from tests.lab.kea6 import Kea6, Kea6Lease
 from tests.lab.network import LAN, LAN6
 from tests.netns.process import wire6
 from tests.netns.process.fakeengine import INTERFACE, Container, network_request
+from tests.netns.process.forgery import answers_of_strangers, claim, flood, mac_of, rogue_advertisements
 from tests.netns.process.instances import Instances, terminate
 from tests.netns.process.rig import Rig
-from tests.netns.process.test_floods import answers_of_strangers, cheap, flood, rogue_advertisements
-from tests.netns.process.test_forged_claims import claim, mac_of
+from tests.netns.process.test_floods import cheap
 from tests.netns.process.wire import EVERYONE, Kind
 
 
@@ -181,7 +181,7 @@ def test_floods_on_an_ipvlan(rig: Rig, server: DhcpServer) -> None:
             frames.append(claim(container.ip, mac_of(number)))
             frames.append(wire6.neighbour_advertisement(container.ip6, mac_of(number)))
 
-        with flood(rig, frames):
+        with flood(rig.machine, frames):
             with cheap(rig, container):
                 pass
             rig.renew(container)

@@ -66,8 +66,8 @@ def rogue_advertisements(router: IPv6Address, *options: bytes) -> list[bytes]:
 
 @contextmanager
 def flood(network: Network, frames: list[bytes], per_second: int = PER_SECOND) -> Iterator[None]:
-    """These frames on the LAN, one after the other, again and again. Its own side does not hear them: servers are not
-    deceived."""
+    """These frames on the LAN, one after the other, again and again, as fast as the machine can where that is slower.
+    Its own side does not hear them: servers are not deceived."""
     with open_namespace(f"/run/netns/{network.lan}") as namespace, namespace.visit():
         packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     packets.bind((LAN_BRIDGE, 0))
