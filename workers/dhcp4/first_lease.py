@@ -91,14 +91,14 @@ class Exchange:
         return [self._packet_socket.fileno(), *self._probe.sources()]
 
     def step(self, now: float) -> None:
-        """Does what is due, and reads what has come. Raises NoLease if it is in vain to go on."""
-        if self._lease is None and self._machine.next_at is not None and now >= self._machine.next_at:
-            self._carry_out(self._machine.due(now))
+        """Reads what has come, and does what is due then. Raises NoLease if it is in vain to go on."""
         self._probe.hear()
         for answer in self._packet_socket.receive():
             if answer.mac == self._machine.mac:
                 self.messages = latest(self.messages + answer.row)
             self._carry_out(self._machine.receive(answer, boottime()), answer.sender)
+        if self._lease is None and self._machine.next_at is not None and now >= self._machine.next_at:
+            self._carry_out(self._machine.due(now))
         self._judge()
         if self._lease is None and self._last is not None and boottime() >= self._last_at:
             self._resort_to(self._last)

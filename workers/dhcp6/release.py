@@ -74,8 +74,11 @@ def _tell(kind: MessageType, interface: str, mac: str, lease: Lease6, identity: 
         for attempt in range(TRIES):
             packet_socket.multicast(message_about(kind, xid, lease, identity, boottime() - begun))
             until = begun + (attempt + 1) * ANSWER_SECONDS
-            while (left := until - boottime()) > 0:
-                ready([packet_socket.fileno()], left)
+            over = False
+            while not over:
+                left = until - boottime()
+                over = left <= 0  # what a busy machine has not read until then counts all the same
+                ready([packet_socket.fileno()], max(0.0, left))
                 if any(_is_reply(message, xid, lease, identity) for message in packet_socket.receive()):
                     return True
     return False

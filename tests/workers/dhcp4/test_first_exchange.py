@@ -1,6 +1,7 @@
 """The first lease, with or without a remembered one. The wire is played, packet by packet."""
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,7 @@ from typing import ClassVar, cast
 
 import pytest
 
+from tests.lab.command import SLACK_SECONDS
 from tests.netns.process.wire import Kind, Option, Packet
 from workers.acd.probe import AddressProbe
 from workers.contract.client_identity import ClientIdentity
@@ -116,7 +118,7 @@ class Client:
     """An endpoint that remembers a lease, or not."""
 
     remembered: Lease | None = field(default_factory=lambda: Lease(FORMER, SERVER, 600, boottime()))
-    timeout: float = 5.0
+    timeout: float = 2 * SLACK_SECONDS
     drop_expired: bool = False
     wires: list[PlayedWire] = field(default_factory=list)
     ends: tuple[Connection, Connection] = field(default_factory=Pipe)
@@ -202,7 +204,26 @@ def test_silence(client: Client) -> None:
     acquired, sent = client.run(silent)
     assert (acquired.lease, acquired.confirmed) == (client.remembered, False)
     assert kinds(sent) == [Kind.REQUEST] * machine.REBOOT_TRIES
-    assert machine.REBOOT_TRIES * REBOOT_WAIT_SECONDS <= boottime() - begun < 1
+    assert machine.REBOOT_TRIES * REBOOT_WAIT_SECONDS <= boottime() - begun < SLACK_SECONDS
+
+
+def test_answer_that_waits_when_a_message_is_due(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine comes late to both: the answer counts, and no message is sent again."""
+    monkeypatch.setattr(machine, "FIRST_WAIT_SECONDS", 0.0)
+    client.remembered = None
+    assert kinds(client.run(willing)[1]) == [Kind.DISCOVER, Kind.REQUEST]
+
+
+def test_answer_that_waits_when_the_time_is_over(client: Client) -> None:
+    """A busy machine comes late to it: it counts all the same."""
+    client.remembered, client.timeout = None, 0.1
+
+    def busy(packet: Packet) -> list[Packet]:
+        if packet.kind is Kind.REQUEST:
+            time.sleep(client.timeout)  # in which nothing runs
+        return willing(packet)
+
+    assert client.run(busy)[0].lease.address == FRESH
 
 
 @pytest.mark.parametrize("remembered", [None, RUN_OUT], ids=["none", "run out"])
