@@ -106,9 +106,10 @@ lint: $(VENV) ## linter, formatter, types and import contracts
 check: lint ## lint and the unit tests
 	@$(BIN)/python -m pytest -m "not netns and not plugin and not kernel and not boot and not recipes"
 
-# Many tests wait for a lease or a container, so four at a time keep two processors busy.
-# Its status tells failed tests from all else that can go wrong (.ci/run).
-test: setup lint $(PLUGIN) $(BEFORE) ## everything, with the machine's own engine or another one: ENGINE=20, 26 or 28
+# The linters run while what is tested is built. Many tests wait for a lease or a container, so four at a time keep two
+# processors busy. Their status tells failed tests from all else that can go wrong (.ci/run).
+test: setup ## everything, with the machine's own engine or another one: ENGINE=20, 26 or 28
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint $(BEFORE)
 	@status=0; $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder --durations=30 || status=$$?; \
 	  echo $$status > build/test-status; exit $$status
 
