@@ -26,7 +26,7 @@ def instance(plugin: Plugin) -> str | None:
     except (OSError, HTTPException):
         return None  # it is just ending, or being started
     if "problems" not in health:
-        return None  # the API says that nobody answers behind it
+        return None  # its API outlives the supervisor for a moment, and says that it has gone
     well = status == 200 or all(ANOTHER_MAC in problem for problem in health["problems"])
     return str(health["instance"]) if well and health["engine_connected"] else None
 
