@@ -19,8 +19,8 @@ from tests.plugin.conftest import Run
 from tests.plugin.crash import kill_supervisor
 from tests.plugin.judge import assert_leased
 
-RESTARTS = int(os.environ.get("RESTARTS", "10"))
-ROUNDS = int(os.environ.get("ROUNDS", "5"))
+RESTARTS = int(os.environ.get("RESTARTS", "5"))
+ROUNDS = int(os.environ.get("ROUNDS", "3"))
 SECONDS_EACH = 10  # of a restart on a busy machine
 KILL_EVERY = 4
 SERVICES = 8

@@ -21,7 +21,7 @@ from tests.plugin.sandbox import Sandbox
 pytestmark = pytest.mark.plugin
 
 CARD, NETWORK, MAC = "card0", "on-card", "02:00:5e:10:00:09"
-RESTARTS = int(os.environ.get("RESTARTS", "20"))
+RESTARTS = int(os.environ.get("RESTARTS", "5"))
 SECONDS_EACH = 10  # of a restart on a busy machine
 
 

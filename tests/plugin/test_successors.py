@@ -14,7 +14,7 @@ from tests.lab.plugin import Plugin
 from tests.plugin.conftest import Run, create_network
 from tests.plugin.judge import assert_leased, assert_released
 
-RUNS = int(os.environ.get("RUNS", "20"))
+RUNS = int(os.environ.get("RUNS", "10"))
 POOL = 4
 BY_NAME = "by-name"
 

@@ -232,7 +232,7 @@ def test_no_lease_for_the_host(rig: Rig, only_card: str, server: DhcpServer) -> 
     """If the server gives the host no address, containers start all the same, and /healthz says why the host does not
     reach them."""
     server.restart(ServerOptions(extra=(f"--dhcp-host={NAME},ignore",)))
-    network = rig.network(parent=only_card, host_access="true", lease_timeout="1s")
+    network = rig.network(parent=only_card, host_access="true", lease_timeout="3s")
 
     container = rig.joined(network)
 

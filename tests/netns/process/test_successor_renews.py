@@ -3,7 +3,7 @@
 import os
 import signal
 
-from tests.lab.command import wait_until
+from tests.lab.command import SLACK_SECONDS, wait_until
 from tests.lab.network import LAN, SERVER
 from tests.netns.process.fakeengine import INTERFACE, Container
 from tests.netns.process.rig import Rig
@@ -53,7 +53,7 @@ def test_whole_life(rig: Rig) -> None:
         assert len(rig.capture.frames()) == before + 1
         server.behaviour = lambda _: []
 
-        rig.wait_for_frames(before + 2, LEASE_SECONDS * 0.5 + 1)
+        rig.wait_for_frames(before + 2, LEASE_SECONDS * 0.5 + SLACK_SECONDS)  # before T2
         renewed = container.view["renewed"]
         wait_until(lambda: Kind.DISCOVER in kinds_since(rig, before), "a DISCOVER")
 
