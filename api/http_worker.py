@@ -1,4 +1,4 @@
-"""gunicorn's threaded worker: one request a connection, JSON for what is not HTTP, no client that keeps a thread.
+"""gunicorn's threaded worker: one request a connection, JSON for other protocols, no client that keeps a thread.
 
 Owns the answer to a malformed request line, header or transfer coding, which never reaches the application. Must not
 know the plugin protocol.

@@ -1,6 +1,6 @@
 """The description of the ops surface in OpenAPI 3.1, made from the paths and from the dataclasses of the answers.
 
-So it cannot say anything else than what is answered. Must not know how questions are answered.
+So it cannot differ from the answers. Must not know how questions are answered.
 """
 
 from collections.abc import Iterable

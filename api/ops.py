@@ -57,7 +57,7 @@ Headers = Callable[[str], str | None]
 class Path:
     """How a path is answered, what parameters it takes, and how many of its answers may be under way at once.
 
-    Each one that is under way keeps a thread until its client has read it; None is for what is short.
+    Each one that is under way keeps a thread until its client has read it; None is for short answers.
     """
 
     answer: Callable[[Caller, Query, Headers], Reply]
@@ -199,7 +199,7 @@ def _events(client: Caller, query: Query, headers: Headers) -> Reply:
 
 
 def _is_id(text: str) -> bool:
-    """A browser sends the last id that it has seen; what is none counts as absent."""
+    """A browser sends the last id that it has seen; any other text counts as absent."""
     return text.isascii() and text.isdecimal() and len(text) <= 18
 
 

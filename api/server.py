@@ -144,7 +144,7 @@ def _post_fork(arbiter: Arbiter, worker: Worker) -> None:
 
 
 def _stop_with(reader: threading.Thread) -> None:
-    """A SIGTERM makes gunicorn's worker answer what is in flight, then exit."""
+    """A SIGTERM makes gunicorn's worker answer the requests in flight, then exit."""
     reader.join()
     _log.error("the channel to the supervisor broke")
     os.kill(os.getpid(), signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""What is measured side by side in one engine: the plugin, perhaps the build before, and the engine's own drivers."""
+"""The contenders, side by side in one engine: the plugin, perhaps the build before, and the engine's own drivers."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager

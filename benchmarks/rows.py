@@ -32,7 +32,7 @@ class Row:
         return ours / other if ours is not None and other else None
 
     def judged(self, figures: Figures) -> float | None:
-        """What is held against the target."""
+        """The number that is held against the target."""
         return self.ratio(figures, self.control) if self.control else self.number(figures, OURS)
 
     def verdict(self, figures: Figures) -> str:

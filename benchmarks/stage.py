@@ -1,6 +1,6 @@
 """What a played engine plays on: a LAN with room for thousands, its DHCP server, the plugin's own root file system.
 
-Must not know what is measured there.
+Must not know the measurements.
 """
 
 import os

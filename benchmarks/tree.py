@@ -44,7 +44,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def busy_seconds() -> float:
-    """What all processors have worked since boot, whoever for."""
+    """The time that all processors have worked since boot, for any process."""
     user, nice, system, _idle, _iowait, *interrupts = Path("/proc/stat").read_text().splitlines()[0].split()[1:8]
     return sum(map(int, (user, nice, system, *interrupts))) / TICKS_PER_SECOND
 

@@ -1,1 +1,1 @@
-"""What is made for others: the site of the documents, and the files of a release. Nothing of it ships in the plugin."""
+"""The site of the documents, and the files of a release. Nothing of this ships in the plugin."""

@@ -37,7 +37,7 @@ def commit_time() -> int:
 
 
 def build(architecture: str, *, cached: bool) -> Path:
-    """Make the archive; the list of what is in it and the command are beside it. Returns the archive."""
+    """Make the archive; the list of its contents and the command are beside it. Returns the archive."""
     tree = RELEASE / architecture
     image = f"net-dhcp-release-{architecture}"
     foreign = None if architecture == native() else architecture

@@ -1,4 +1,4 @@
-"""What is in the root file system, as a CycloneDX list: Debian's packages, the wheels, and the plugin itself."""
+"""The contents of the root file system, as a CycloneDX list: Debian's packages, the wheels, and the plugin itself."""
 
 import re
 import uuid
@@ -51,7 +51,7 @@ def debian(table: str) -> list[Component]:
 
 
 def wheels(metadata_files: Iterable[str], locks: Iterable[str]) -> list[Component]:
-    """From the METADATA of what is installed. Raises NotLocked."""
+    """From the METADATA of the installed packages. Raises NotLocked."""
     locked = {(_normal(name), version) for lock in locks for name, version in PINNED.findall(lock)}
     found = []
     for text_of_one in metadata_files:

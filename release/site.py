@@ -25,7 +25,7 @@ LINK = re.compile(r"\]\((?!https?:|#)(?P<target>[^)#\s]+)")
 
 
 class Incomplete(Exception):
-    """A page links to what is no page of the site, or the site's menu lacks a page."""
+    """A page links to something that is no page of the site, or the site's menu lacks a page."""
 
 
 def gather() -> None:

@@ -49,7 +49,7 @@ class LogfmtFormatter(logging.Formatter):
 
 
 def _line(words: dict[str, str]) -> str:
-    """The words as one line that fits into a single write; what is too long for that loses its middle."""
+    """The words as one line that fits into a single write; a line that is too long loses its middle."""
     while len(line := " ".join(f"{name}={_quoted(value)}" for name, value in words.items())) > LINE_LENGTH:
         longest = max(words, key=lambda name: len(words[name]))
         kept = len(words[longest]) * 3 // 8

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 class NotYet(Exception):
     """The lease that the container had is just being released: ask again in a moment.
 
-    What is released now and obtained before the server hears of it would be lost to the container that uses it.
+    A lease that is released now and obtained again before the server hears of it would be lost to its container.
     """
 
 

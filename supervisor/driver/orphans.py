@@ -17,7 +17,7 @@ from workers.link.sweep import Swept, sweep
 RELEASE_DEADLINE_SECONDS = 3.5  # a container that comes back waits for the release of its lease
 MOST_RELEASES = 8  # that begin together: each has a process of its own
 REMOVE_DEADLINE_SECONDS = 4.0
-REMOVE_TRIES, REMOVE_AGAIN_SECONDS = 10, 5.0  # what is left then goes at the next start
+REMOVE_TRIES, REMOVE_AGAIN_SECONDS = 10, 5.0  # a link that is left then goes at the next start
 SWEEP_DEADLINE_SECONDS = 1.5  # shorter than the wait of the first request
 
 log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""The checks of what is known of the Docker Engine: what it does to containers' addresses and names.
+"""The checks of the Docker Engine: what it does to containers' addresses and names.
 
 Owns their words. Asks the engine nothing.
 """
@@ -51,7 +51,7 @@ def engine_findings(engine: Engine) -> Iterator[Finding]:
 
 
 def overlaps(engine: Engine, subnet: IPv4Network | IPv6Network, parent: str) -> Iterator[Finding]:
-    """Of a lease's subnet: the bridges to which the host may send what is for the LAN."""
+    """Of a lease's subnet: the bridges to which the host may send packets that are for the LAN."""
     for network in engine.networks.values():
         for own in network.subnets if network.bridge not in (None, parent) else ():
             if own.version == subnet.version and own.overlaps(subnet):

@@ -1,4 +1,4 @@
-"""Finds a container's resolv.conf in the engine's data root. Must not know what is done with it."""
+"""Finds a container's resolv.conf in the engine's data root. Must not know its use."""
 
 from supervisor.engine.facts import Engine
 from supervisor.engine.mounted_roots import CONTAINERS, MountedRoots

@@ -54,7 +54,7 @@ def serve(orders: socket.socket) -> None:
             log.error("a worker could not be forked: %s", error)
         for descriptor in descriptors:
             os.close(descriptor)
-    # The worker: what is done here stays in its memory.
+    # The worker: work done here stays in its memory.
     take_name(SPARE)
     follow_parent(supervisor, signal.SIGKILL)
     try:  # noqa: SIM105  `suppress` takes memory

@@ -47,11 +47,11 @@ def share_objects() -> None:
         _make_immortal()
     _fill_gaps()
     gc.freeze()
-    give_back()  # what is free would be copied before it is used
+    give_back()  # a free page would be copied before it is used
 
 
 def give_back() -> None:
-    """What is not needed any more goes back to the kernel, as far as that can be."""
+    """Gives memory that is not needed any more back to the kernel, as far as it can."""
     gc.collect()
     LIBC.malloc_trim(0)
 

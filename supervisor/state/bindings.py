@@ -214,7 +214,7 @@ class Bindings:
         under_way = (self._bindings[place] for place in self._releasing if place in self._bindings)
         return any(one.network_id == network_id and _shares_lease(one, client) for one in under_way)
 
-    # What is of no use any more is forgotten.
+    # Bindings that are of no use any more are forgotten.
 
     def forget_container(self, container_id: str) -> None:
         """The container was removed. Leases that wait for it stay until they are released."""

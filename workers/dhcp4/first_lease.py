@@ -91,7 +91,7 @@ class Exchange:
         return [self._packet_socket.fileno(), *self._probe.sources()]
 
     def step(self, now: float) -> None:
-        """Reads what has come, and does what is due then. Raises NoLease if it is in vain to go on."""
+        """Reads what has come, and does what is due then. Raises NoLease if it is useless to go on."""
         self._probe.hear()
         for answer in self._packet_socket.receive():
             if answer.mac == self._machine.mac:

@@ -170,7 +170,7 @@ class Client:
         if busybox is None:
             raise FileNotFoundError("busybox, which brings udhcpc, is not installed")
         self.pid = os.getpid()
-        self.events, output = socket.socketpair()  # not a pipe: what is in there can be looked at before it is read
+        self.events, output = socket.socketpair()  # not a pipe: bytes in it can be looked at before they are read
         self.events.setblocking(False)
         self.errors, errors = _pipe()
         self.start: Start | None = Start(busybox, ["busybox", *options.arguments()], output, errors)

@@ -118,7 +118,7 @@ class Exchange:
         return [self._packet_socket.fileno(), *self._probe.sources()]
 
     def step(self, now: float) -> None:
-        """Reads what came and sends what is due. Raises NoLease if it is useless to go on, or OSError."""
+        """Reads what came and sends what it is time for. Raises NoLease if it is useless to go on, or OSError."""
         for message in self._packet_socket.receive():
             if isinstance(message, Answer):
                 self._carry_out(self.machine.receive(message, now), now, message.sender)

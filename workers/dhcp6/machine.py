@@ -25,7 +25,7 @@ from workers.dhcp6.codec import Answer, Code, Kind, MessageType, encode
 from workers.dhcp6.effects import Configured, Effect, Granted, Offered, Refused, Send, Unanswered, Unconfirmed, Unusable
 from workers.dhcp6.lease_parser import INFINITE_SECONDS, InvalidLease, Refusal, parse_lease
 
-# RFC 8415 section 7.6, but for what is said.
+# RFC 8415 section 7.6, except where a comment says otherwise.
 RAND = 0.1  # of each wait, to either side
 FUZZ = 0.02  # of the time from T1 to T2 by which T1 is late: clients that started together drift apart
 SOLICIT_SECONDS = REQUEST_SECONDS = CONFIRM_SECONDS = INFORM_SECONDS = 1.0

@@ -88,7 +88,7 @@ class NativeClient6:
             elif isinstance(effect, Report):
                 reports.append(effect)
             else:
-                assert isinstance(effect, Offered | Unconfirmed)  # the lease manager probes for what is granted
+                assert isinstance(effect, Offered | Unconfirmed)  # the lease manager probes for the granted address
         if self._machine.state in SILENT:
             self._close_socket()
         if self._machine.state is State.BOUND:

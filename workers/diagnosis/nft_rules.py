@@ -1,6 +1,6 @@
 """Which rules of nf_tables match a packet: plays their expressions, as the kernel would, as far as all is known.
 
-Pure. Values are either known or not; what is compared with an unknown one is not known to match.
+Pure. Values are either known or not; a comparison with an unknown one is not known to match.
 """
 
 import socket
@@ -175,7 +175,7 @@ class _Play:
         size = number(data[3])
         value = self._registers.get(data[1], size)
         if value is None or 4 not in data or 5 not in data:
-            self._registers.put(data[2], None)  # a shift, or of what is not known
+            self._registers.put(data[2], None)  # a shift, or of an unknown value
             return
         mask, flipped = (by_kind(data[n])[1] for n in (4, 5))
         self._registers.put(data[2], bytes((v & m) ^ x for v, m, x in zip(value, mask, flipped, strict=True)))

@@ -49,7 +49,7 @@ def fate(chain: Chain, verdicts: Callable[[Chain], Iterable[Verdict[Chain]]], de
 
 
 def decide(matches: bool | None, about_link: bool, verdict: Verdict[Chain] | None) -> Verdict[Chain] | None:
-    """The verdict, if it counts for our packet. `matches` is None where the rule asks for what is not known here.
+    """The verdict, if it counts for our packet. `matches` is None where the rule asks for something unknown here.
 
     Such a rule counts only if it names our link, and drops nothing: the host's owner has thought of the link.
     """

@@ -30,7 +30,7 @@ DROP, ACCEPT, RETURN = -1, -2, -5  # -NF_DROP - 1, -NF_ACCEPT - 1, XT_RETURN
 INVERTED_IN, INVERTED_OUT, INVERTED_SOURCE, INVERTED_DESTINATION, INVERTED_PROTOCOL = 0x01, 0x02, 0x08, 0x10, 0x40
 
 # Of matches: linux/netfilter/xt_physdev.h, xt_tcpudp.h
-PHYSDEV_MODE = struct.Struct("=64sBB")  # interfaces and masks, inverted, what is asked
+PHYSDEV_MODE = struct.Struct("=64sBB")  # interfaces and masks, inverted, which of them are compared
 IS_BRIDGED = 0x04
 UDP_PORTS = struct.Struct("=HHHHB")  # the least and greatest source and destination, inverted
 

@@ -52,7 +52,7 @@ class Exchange(Protocol):
         """The descriptors that are readable when there is something to read for `step`."""
 
     def step(self, now: float) -> None:
-        """Does what is due, and reads what has come. Raises NoLease if it is in vain to go on."""
+        """Sends what it is time for, and reads what has come. Raises NoLease if it is useless to go on."""
 
     def failure(self) -> NoLease:
         """The reason why there is no lease when the time is up."""

@@ -40,7 +40,7 @@ from workers.system.clock import boottime
 from workers.system.deadlines import Deadlines
 
 RETRY_SECONDS = 5.0
-DECLINED_PAUSE_SECONDS = 10.0  # between two Declines: whoever claims all addresses shall not empty the server's pool
+DECLINED_PAUSE_SECONDS = 10.0  # between two Declines: one that claims all addresses must not empty the server's pool
 REPORT_SECONDS = 1.0  # between two looks at what the kernel makes of advertisements: they may come in a flood
 FRESHER_SECONDS = 1.5  # by which an advertisement must prolong an address to be worth a report
 

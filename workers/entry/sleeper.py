@@ -1,4 +1,4 @@
-"""The worker's process: it sleeps until something happens, and then forks a turn, which does what is to be done.
+"""The worker's process: it sleeps until something happens, and then forks a turn, which does the work.
 
     supervisor ──forks──► sleeper ──forks──► turn: wakes as the worker, works, hands over,
                              ▲ state and descriptors │ and ends, or becomes the udhcpc that it starts

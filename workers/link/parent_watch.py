@@ -1,7 +1,7 @@
 """Notices when the parents of our links change. The supervisor itself listens, so nothing here waits for the kernel.
 
-A parent's state comes by ioctl, for which the kernel takes no lock: a question over rtnetlink would wait for whoever
-makes or removes links. Must not know what follows from a change.
+A parent's state comes by ioctl, for which the kernel takes no lock: a question over rtnetlink would wait while others
+make or remove links. Must not know what follows from a change.
 """
 
 import errno

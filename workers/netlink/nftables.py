@@ -44,7 +44,7 @@ ANSWER_SECONDS = 2.0  # the kernel answers within the call that sends
 def put_redirect(table: str, address: IPv4Address, port: int, target: int, mark: int) -> None:
     """Makes the table, in place of one of that name, in one transaction, which takes 15 ms. Raises OSError.
 
-    What is sent to `port` of the address goes to its port `target`, unless the sender's socket has the mark.
+    A packet to `port` of the address goes to its port `target`, unless the sender's socket has the mark.
     """
     place = _number(1, OUTPUT) + _attribute(2, struct.pack("!i", FIRST))
     _put(NFPROTO_IPV4, table, "nat", place, _redirection(address, port, target, mark))

@@ -97,7 +97,7 @@ class Forwarder:
         return sources
 
     def due(self, now: float) -> None:
-        """Asks the next one for what is still open, and gives up what has been open for long."""
+        """Asks the next one the questions that are still open, and gives up those that have been open for long."""
         self._looked_at = now
         for number, question in list(self._questions.items()):
             if question.lan is None and now >= question.asked + RETRY_SECONDS * question.tried:
@@ -107,7 +107,7 @@ class Forwarder:
             self._settle(number, question, now)
 
     def use(self, servers: Sequence[Address]) -> None:
-        """Asks these from now on, also what is still open."""
+        """Asks these from now on, also the questions that are still open."""
         self._servers = tuple(servers[:MAX_SERVERS])
         if self._questions:
             self._connect_lan()
@@ -198,7 +198,7 @@ class Forwarder:
     def _settle(self, number: int, question: Question, now: float) -> None:
         answer = question.answer(now)
         if answer is not None:
-            with suppress(OSError):  # whoever asked has gone
+            with suppress(OSError):  # the asker has gone
                 self._asked.sendto(ID.pack(question.id) + answer[ID.size :], question.client)
         if answer is not None or now >= question.asked + GIVE_UP_SECONDS:
             self._questions.pop(number, None)

@@ -1,10 +1,10 @@
-"""What is to be done later: one time for each callback, on the clock that goes on in a suspend."""
+"""Callbacks for later: one time for each, on the clock that goes on in a suspend."""
 
 from collections.abc import Callable
 
 
 class Deadlines:
-    """Times are `boottime()` seconds. Nothing happens by itself: whoever owns it waits until `next_at`."""
+    """Times are `boottime()` seconds. Nothing happens by itself: the owner waits until `next_at`."""
 
     def __init__(self) -> None:
         self._at: dict[Callable[[], None], float] = {}

@@ -1,7 +1,7 @@
 """Network namespaces and the sysctls that belong to them.
 
 The only file that calls setns, unshare and mount; `os` has the first two from Python 3.12 on. Must not know what a
-namespace is used for. A process enters a namespace as a whole, so whoever calls this has one thread.
+namespace is used for. A process enters a namespace as a whole, so the caller has one thread.
 """
 
 import ctypes
@@ -71,7 +71,7 @@ def is_abandoned(path: str) -> bool:
     """Whether only this process, its parent and the children of both are in the present namespace, and `path` does
     not lead to it.
 
-    Whoever entered a sandbox keeps it alive, so its end has to be looked for. In doubt it is not abandoned.
+    A process that has entered a sandbox keeps it alive, so its end has to be looked for. In doubt it is not abandoned.
     """
     family = (os.getpid(), os.getppid())
     with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Bounds how often a descriptor wakes a process: whoever floods it gets that much of the processor, and no more."""
+"""Bounds how often a descriptor wakes a process: a flood gets that much of the processor, and no more."""
 
 from collections.abc import Iterable
 
