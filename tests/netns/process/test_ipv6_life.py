@@ -66,7 +66,7 @@ def test_renewed_expired_and_back(rig: Rig, kea: Kea6) -> None:
     assert keep.inet6 == [keep.address6]
     assert "forever" in lifetimes(keep)
     assert not rig.engine.get("/healthz")["healthy"]
-    assert history(rig.directory, keep)[-2:] == ["no answer", "expired"]
+    wait_until(lambda: history(rig.directory, keep)[-2:] == ["no answer", "expired"], "the same in the history")
 
     kea.start(SHORT)
     wait_for_state(both, "bound", 30)

@@ -95,7 +95,7 @@ def test_port_that_is_taken_from_the_bridge(rig: Rig, server: DhcpServer) -> Non
     rig.machine.on_host("ip", "link", "set", port_of(container), "nomaster")
 
     wait_for_lan(container)
-    assert "reconnected" in history(rig.directory, container)
+    wait_until(lambda: "reconnected" in history(rig.directory, container), "the history")
     assert "br-other" in rig.machine.on_host("ip", "link", "show", "dev", port_of(other))
     rig.machine.on_host("ip", "link", "delete", "br-other")
     wait_for_lan(other)
