@@ -12,7 +12,8 @@ from tests.soak.records import Gap, Heard, Injected, Kind, Operation, Presence, 
 
 T2 = 7 / 8  # of the lease: RFC 2131, section 4.4.5
 WHOLE_SECONDS = 1  # what the server's log does not tell
-UNANSWERED = 3  # probes in a row; one may be lost, and a sandbox comes shortly after `docker run` has answered
+UNANSWERED = 3  # probes in a row; one may be lost
+START_SECONDS = 5.0  # in which a busy machine has a container on the LAN after `docker run` has answered
 PROBE_SECONDS = 0.5
 LEAVES = 10  # seconds: a container that is being stopped gives its lease back within these, if all is well
 LOSSES = {"RELEASE": Kind.RELEASED, "NAK": Kind.REFUSED, "DECLINE": Kind.DECLINED}
@@ -78,11 +79,12 @@ def _tolerance(message: Heard) -> int:
 
 
 def probe_gaps(presence: Presence, probes: Iterable[Probe]) -> Iterator[Gap]:
-    """Where the container did not answer for its address, or another machine did. `probes` are in order, and of one
-    family."""
+    """Where the container did not answer for its address, unless it has just started, or another machine did. `probes`
+    are in order, and of one family."""
+    starts = presence.span.begin + START_SECONDS
     own = [p for p in probes if p.container == presence.container and _inside(p, presence.span)]
     for kind, asked in groupby(own, key=lambda probe: _verdict(probe, presence.mac)):
-        times = list(asked)
+        times = [probe for probe in asked if kind is not Kind.SILENT or probe.time >= starts]
         if kind is None or (kind is Kind.SILENT and len(times) < UNANSWERED):
             continue
         others = {mac for probe in times for mac in probe.answers} - {presence.mac}

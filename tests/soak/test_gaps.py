@@ -79,10 +79,10 @@ def test_other_address_released() -> None:
     assert lapses([*heard("ACK@-1"), present[0], *heard("RELEASE@20"), *present[1:]]) == []
 
 
-def probed(answers: str) -> list[Gap]:
+def probed(answers: str, begin: int = 1100) -> list[Gap]:
     """One probe each half second: `+` is answered, `-` is not, `!` is answered by another machine as well."""
     told = {"+": {MAC}, "-": set(), "!": {MAC, OTHER}}
-    probes = [Probe(1000 + n / 2, "web", ADDRESS, frozenset(told[answer])) for n, answer in enumerate(answers)]
+    probes = [Probe(begin + n / 2, "web", ADDRESS, frozenset(told[answer])) for n, answer in enumerate(answers)]
     return list(probe_gaps(PRESENCE, probes))
 
 
@@ -90,10 +90,17 @@ def test_probes() -> None:
     """Three unanswered probes are a gap, two are not; one answer of another machine is."""
     assert probed("++--++-+") == []
     assert [(g.kind, g.span) for g in probed("++---++!")] == [
-        (Kind.SILENT, Span(1001.0, 1002.5)),
-        (Kind.TWINS, Span(1003.5, 1004.0)),
+        (Kind.SILENT, Span(1101.0, 1102.5)),
+        (Kind.TWINS, Span(1103.5, 1104.0)),
     ]
     assert OTHER in probed("!")[0].detail
+
+
+def test_container_that_has_just_started() -> None:
+    """Its silence is a gap after the first seconds, another machine's answer at once."""
+    assert probed("-----", 1000) == []
+    assert [g.span.begin for g in probed("-" * 20, 1000)] == [1005.0]
+    assert [g.kind for g in probed("!", 1000)] == [Kind.TWINS]
 
 
 def test_probes_of_others_and_at_other_times() -> None:
