@@ -14,6 +14,7 @@ from tests.netns.process.rig import Rig
 TABLES = ("network", "endpoint", "lease", "binding", "event", "holding", "quarantine")
 MIB = 1 << 20
 MOST_MEMORY = 2 * MIB
+NAMED = MIB // 10  # a process that has grown by less is not named
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +45,16 @@ class Growth:
     bounds: dict[str, int]
 
     def __str__(self) -> str:
-        more = {name: size - self.before.memory[name] for name, size in self.after.memory.items()}
-        most = max(more, key=more.__getitem__)
+        more = Counter(self.after.memory)
+        more.subtract(self.before.memory)
+        named = ", ".join(f"{name} {size / MIB:+.2f}" for name, size in more.most_common() if size >= NAMED)
         descriptors = sum(
             count - self.before.belongings.counts[what]
             for what, count in self.after.belongings.counts.items()
             if "'s descriptors of " in what
         )
         rows = ", ".join(f"{name} {self.after.rows[name]}" for name in TABLES)
-        memory = f"{self._memory / MIB:+.2f} MiB (of {most} {more[most] / MIB:+.2f})"
+        memory = f"{self._memory / MIB:+.2f} MiB ({named})"
         return f"descriptors {descriptors:+d}, memory {memory}, rows: {rows}"
 
     @property
