@@ -10,6 +10,7 @@ from cli.session import Session
 from cli.words import duration
 
 ABOUT = "plugin"
+MEND_PROBLEM = "do what it says, or what the findings below say; docs/operations.md has more at GET /healthz"
 NOT_INSTALLED = "docker plugin install --alias net-dhcp REGISTRY/net-dhcp"
 
 
@@ -44,7 +45,7 @@ def _silent(session: Session, error: Failure) -> Finding:
 
 def _of_health(health: Json) -> Iterator[Finding]:
     for problem in health["problems"]:
-        yield Finding(ABOUT, "problem", Severity.ERROR, str(problem), "docs/operations.md, GET /healthz")
+        yield Finding(ABOUT, "problem", Severity.ERROR, str(problem), MEND_PROBLEM)
     if not health["engine_connected"]:
         found = "the plugin does not reach the engine: new containers may have no names, and may not be told apart"
         yield Finding(ABOUT, "plugin-alone", Severity.WARNING, found, "journalctl -u docker.service has its log")

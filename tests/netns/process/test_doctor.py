@@ -18,6 +18,7 @@ from tests.lab.command import wait_until
 from tests.lab.dhcp import DhcpServer, Ipv6Options, ServerOptions
 from tests.lab.network import BRIDGE, LAN, MACHINE
 from tests.netns.process.answeringengine import Told
+from tests.netns.process.fakeengine import Container
 from tests.netns.process.instances import Instances
 from tests.netns.process.plugin import settled
 from tests.netns.process.rig import Rig, rig_in
@@ -27,6 +28,7 @@ FILE = PLUGIN / "rootfs" / "usr" / "share" / "net-dhcp" / "docker-dhcp"
 COMMAND = re.compile(r"`([^`]+)`")
 CARD = "card0"
 PLUGIN_ID = "f" * 64  # not in the plugin's mounts: it makes nothing anew of what this engine tells
+PATIENT = "5s"
 QUICK = {"lease_timeout": "1s", "ignore_conflicts": "true"}
 WELL, WRONG, WARNED = 0, 1, 7
 FILTER_BRIDGED = tuple(f"sysctl -qw net.bridge.bridge-nf-call-{tables}=1" for tables in ("iptables", "ip6tables"))
@@ -49,7 +51,7 @@ class Host:
 
     def network(self, **options: str) -> str:
         """The only network, which is called lan, as the engine and the plugin know it."""
-        network_id = self.rig.network(**options, **QUICK)
+        network_id = self.rig.network(**{**QUICK, **options})
         self.told.networks.clear()
         self.told.network(network_id, "lan", **options)
         self.engine_tells()
@@ -70,9 +72,13 @@ class Host:
         assert (seen, len(found)) == (status, 1), findings
         return found[0]
 
-    def is_well(self) -> bool:
+    def wait_until_well(self) -> None:
         """A server answers and nothing is left to say."""
-        return self.doctor()[0] == WELL
+        wait_until(lambda: self.doctor()[0] == WELL, "a host on which all is well")
+
+    def wait_until_started(self, container: Container) -> None:
+        """A busy machine may need longer than this network waits for a lease."""
+        wait_until(lambda: container.create().status == 200, "a lease")
 
     def reconnect(self) -> None:
         """The engine starts anew, and so the plugin asks it for everything."""
@@ -174,6 +180,7 @@ BRIDGES = {
         "firewall-bridge",
         ("ebtables -P FORWARD DROP",),
         FILTERED.format("FORWARD", "bridge filter"),
+        placeholder=(f"meta ibrname {BRIDGE} ", ""),  # some kernels cannot tell; tests/kernel runs it as it is
         restores=NO_FILTER,
     ),
     "rp-filter": Broken(
@@ -199,7 +206,7 @@ CARDS = {
         mends=(f"ip link set {CARD}-port up",),
     ),
 }
-ALWAYS: tuple[str, ...] = ()
+ALWAYS = ("iptables", "cable")  # as a part of `make test`; `make test-doctor` runs all
 
 
 def rows(hosts: dict[str, Broken]) -> list[ParameterSet]:
@@ -219,8 +226,8 @@ def mended(host: Host, network_id: str, broken: Broken, run: Callable[[str], Non
         assert printed is not None, cause
         host.run(printed[1].replace(*broken.placeholder))
 
-    wait_until(host.is_well, "a host on which all is well")
-    assert host.rig.container(network_id).create().status == 200
+    host.wait_until_well()
+    host.wait_until_started(host.rig.container(network_id))
 
 
 @pytest.mark.parametrize("broken", rows(BRIDGES))
@@ -254,7 +261,6 @@ def test_card(host: Host, server: DhcpServer, card: str, broken: Broken) -> None
     mended(host, network_id, broken, on_either_side)
 
 
-@DOCTOR
 def test_server(host: Host, server: DhcpServer) -> None:
     """A server that does not run is what is left where nothing is wrong on the host; Docker's word of a container that
     has not started for that is passed on."""
@@ -273,29 +279,29 @@ def test_server(host: Host, server: DhcpServer) -> None:
     assert "docker start web" in not_started["remedy"]
 
     server.start()
-    assert container.create().status == 200
+    host.wait_until_started(container)
     host.told.containers.clear()
     host.engine_tells()
-    assert host.is_well()
+    host.wait_until_well()
 
 
 @DOCTOR
 def test_pool(host: Host, server: DhcpServer) -> None:
-    """A server that answers others, but has no address left, is named as such."""
-    network_id = host.network(bridge=BRIDGE)
+    """A server whose addresses are used up makes no offer, and that is told."""
+    network_id = host.network(bridge=BRIDGE, lease_timeout=PATIENT)
     server.restart(ServerOptions(first=LAN[50], last=LAN[50]))
     host.rig.joined(network_id)
 
     assert host.cause("no-offer", WRONG)["about"] == network_id[:12]
 
     server.restart(ServerOptions())
-    assert host.is_well()
+    host.wait_until_well()
 
 
 @DOCTOR
 def test_subnet(host: Host, server: DhcpServer) -> None:
     """A network of Docker's with the LAN's addresses is named, with the command that removes it."""
-    host.rig.joined(host.network(bridge=BRIDGE))
+    host.rig.joined(host.network(bridge=BRIDGE, lease_timeout=PATIENT))
     host.told.bridge_network("other", LAN)
     host.engine_tells()
     host.reconnect()
@@ -306,7 +312,7 @@ def test_subnet(host: Host, server: DhcpServer) -> None:
     host.told.networks.pop()
     host.engine_tells()
     host.reconnect()
-    wait_until(host.is_well, "a host on which all is well")
+    host.wait_until_well()
 
 
 @DOCTOR
@@ -321,22 +327,25 @@ def test_lost_network(host: Host, server: DhcpServer) -> None:
 
     host.told.networks.pop()
     host.engine_tells()
-    assert host.is_well()
+    host.wait_until_well()
 
 
 @DOCTOR
 def test_card_that_went(host: Host, server: DhcpServer, card: str) -> None:
     """A container whose link went with its card is named by the plugin itself."""
-    container = host.rig.joined(host.network(parent=card))
+    network_id = host.network(parent=card, lease_timeout=PATIENT)
+    container = host.rig.joined(network_id)
     host.rig.machine.unplug(card)
-    wait_until(lambda: not host.rig.engine.get("/healthz")["healthy"], "a plugin that is not well")
+    lost = "restart the container"
+    wait_until(lambda: lost in str(host.rig.engine.get("/healthz")["problems"]), "the end of the link")
 
-    problem = host.cause("problem", WRONG)
-    assert "link" in problem["found"], problem
+    _, findings = host.doctor()
+    assert any(finding["id"] == "problem" and lost in finding["found"] for finding in findings), findings
+    assert host.cause("no-parent", WRONG)["about"] == network_id[:12]
 
-    container.stop()
     host.rig.machine.plug_in(card)
-    wait_until(host.is_well, "a host on which all is well")
+    container.stop()
+    host.wait_until_well()
 
 
 @DOCTOR
@@ -349,8 +358,8 @@ def test_engine(host: Host, server: DhcpServer) -> None:
     assert silent["remedy"].startswith("systemctl start docker;")
     assert host.cause("offer", WRONG)["about"] == network_id[:12]
 
-    host.told.serve(host.rig.daemon, host.file)
-    wait_until(host.is_well, "a host on which all is well")
+    host.rig.daemon.start("answeringengine", str(host.file))
+    host.wait_until_well()
 
 
 @DOCTOR
@@ -373,4 +382,4 @@ def test_plugin(host: Host, instances: Instances) -> None:
     host.told.plugin, host.told.enabled = PLUGIN_ID, True
     host.engine_tells()
     instances.start()
-    wait_until(host.is_well, "a host on which all is well")
+    host.wait_until_well()
