@@ -12,9 +12,10 @@ WORKDIR /build
 ENV PYTHONNODEBUGRANGES=1
 COPY LICENSE build/host* ./
 
+# busybox-static, because udhcpc's script is a process of its own at each renewal, and loading libraries would be most of it.
 RUN export DEBIAN_FRONTEND=noninteractive; \
     if [ -e apt.conf ]; then cp apt.conf /etc/apt/apt.conf.d/99host; fi; \
-    apt-get update -q && apt-get install -q -y --no-install-recommends busybox python3 python3-pip
+    apt-get update -q && apt-get install -q -y --no-install-recommends busybox-static python3 python3-pip
 
 # Python as /usr/bin/python3 and its library, without what a plugin has no use for: test suites, editors, installers,
 # terminal and GUI modules, compression, and OpenSSL: nobody speaks TLS, and Python has hashes of its own.

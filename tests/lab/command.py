@@ -37,7 +37,8 @@ def run(
 
 def on_machine(*argv: str) -> list[str]:
     """The command line that runs `argv` with the machine's tools, wherever the test runs."""
-    return [*(("busybox", "chroot", MACHINE) if Path(MACHINE).is_dir() else ()), *argv]
+    # By a path, because a static busybox would take its own applet of that name.
+    return [*(("busybox", "chroot", MACHINE, "/usr/bin/env") if Path(MACHINE).is_dir() else ()), *argv]
 
 
 def wait_until(
