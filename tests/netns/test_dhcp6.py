@@ -288,8 +288,13 @@ def test_address_that_is_claimed_later(kea: Kea6) -> None:
     acquired = acquire()
     run(f"ip addr add {acquired.lease.address} dev {FOREIGN_PORT} nodad")
     assert acquired.probe.watch is not None
-    acquired.probe.watch.probe()
-    claimant = wait_until(acquired.probe.claimant, "the claim")
+    watch = acquired.probe.watch
+
+    def claims() -> str | None:
+        watch.probe()  # more than once, as the port may not hear the address's multicast group yet
+        return acquired.probe.claimant()
+
+    claimant = wait_until(claims, "the claim", interval=0.5)
     acquired.probe.forget()
     assert str(claimant) in run(f"ip link show {FOREIGN_PORT}")
     decline(CONTAINER_LINK, MAC, acquired.lease, IDENTITY)
