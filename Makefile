@@ -149,12 +149,12 @@ test-page: $(BROWSER) $(PLUGIN) ## the page in Chromium; PICTURES=1 makes those 
 retest: $(VENV) ## the tests that failed, once more
 	@$(BIN)/python -m pytest --last-failed --last-failed-no-failures none
 
-# A measured process holds files of its own, and its children end later: some tests that look at those fail here.
-coverage: setup $(VENV) ## the lines of api, supervisor and workers that no test runs, without the plugin tests
-	@$(BIN)/coverage erase
-	@FROM_SOURCE=1 $(BIN)/coverage run -m pytest -m "not plugin and not kernel and not boot and not recipes" --numprocesses 2 --dist loadfile || true
-	@$(BIN)/coverage combine --quiet
-	@$(BIN)/coverage report
+# coverage.py measures unit tests; a process of the shipped root records its lines by itself (tests/lab/lines.py).
+coverage: setup $(VENV) $(PLUGIN) ## the lines of api, supervisor and workers that neither unit nor netns nor process tests run
+	@$(BIN)/coverage erase && $(BIN)/python -m tests.lab.lines begin
+	@$(BIN)/coverage run -m pytest --numprocesses 2 --dist loadfile tests/api tests/supervisor tests/workers || true
+	@LINES=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/netns || true
+	@$(BIN)/coverage combine --quiet && $(BIN)/python -m tests.lab.lines report
 
 bench: $(VENV) $(PLUGIN) ## measure what it costs, beside Docker's drivers and another build: BASELINE=PATH
 	@$(BIN)/python -m benchmarks $(if $(BASELINE),--baseline $(BASELINE))

@@ -6,7 +6,7 @@ Owns the mounts, which end with the command's process. Must not know what is run
 import os
 from pathlib import Path
 
-from tests.lab.build import PLUGIN
+from tests.lab.build import BUILD, PLUGIN
 from tests.lab.command import MACHINE
 
 FROM_SOURCE = "FROM_SOURCE" in os.environ  # for one test while it is written: the sources, by the tests' interpreter
@@ -14,6 +14,13 @@ INTERPRETER = ("/usr/bin/python3", "-I", "-OO")
 # Where config.json and the plugin's defaults have them.
 ENGINE_DIRECTORY, SOCKET_DIRECTORY, STATE_DIRECTORY = "/run/host", "/run/docker/plugins", "/var/lib/net-dhcp"
 SOCKET = "net-dhcp.sock"
+# With LINES=1 the interpreter finds one package more, which records the lines that run.
+LINES, LINES_INSIDE = BUILD / "lines", "/run/lines"
+RECORD = f"""
+mkdir .{LINES_INSIDE}; mount --bind {LINES} .{LINES_INSIDE}
+site=$(echo usr/local/lib/python3*/dist-packages)
+mount -t overlay -o ro,lowerdir={LINES}/site:$site none $site
+"""
 SCRIPT = f"""
 cd "$0"; mount --bind . .; cd "$0"
 mount -t proc proc proc
@@ -23,6 +30,7 @@ mount -t tmpfs -o mode=755 tmpfs run
 mkdir -p run/docker/plugins .{MACHINE}
 while [ "$1" != -- ]; do mkdir -p ".$2"; mount --rbind "$1" ".$2"; shift 2; done
 shift
+{RECORD if "LINES" in os.environ else ""}
 pivot_root . .{MACHINE}
 cd /
 exec "$@"
