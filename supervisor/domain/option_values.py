@@ -85,9 +85,8 @@ def requested6_address(text: str) -> IPv6Address:
         address = IPv6Address(text.partition("/")[0])
     except ValueError:
         raise ValueError(f"{text!r} is no IPv6 address") from None
-    if not (address.is_global or address.is_private) or address.is_unspecified or address.is_loopback:
-        raise ValueError(f"{address} cannot be the address of a container")
-    if address.is_multicast or address.is_link_local:
+    never = address.is_unspecified or address.is_loopback or address.is_multicast or address.is_link_local
+    if never or not (address.is_global or address.is_private):
         raise ValueError(f"{address} cannot be the address of a container")
     return address
 

@@ -1,7 +1,7 @@
 """The users' options: what is taken, what it means, and that each refusal names its option."""
 
 from dataclasses import asdict
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
@@ -228,16 +228,18 @@ def test_values(options: dict[str, str], field: str, value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "requested"),
+    ("options", "parsed"),
     [
-        ({}, None),
-        ({"ip": "192.0.2.7"}, IPv4Address("192.0.2.7")),
-        ({"ip": "192.0.2.7/24"}, IPv4Address("192.0.2.7")),
+        ({}, EndpointOptions()),
+        ({"ip": "192.0.2.7"}, EndpointOptions(IPv4Address("192.0.2.7"))),
+        ({"ip": "192.0.2.7/24"}, EndpointOptions(IPv4Address("192.0.2.7"))),
+        ({"ip6": "2001:db8::7"}, EndpointOptions(requested6=IPv6Address("2001:db8::7"))),
+        ({"ip6": "fd00::7/64"}, EndpointOptions(requested6=IPv6Address("fd00::7"))),
     ],
 )
-def test_endpoint_options(options: dict[str, str], requested: IPv4Address | None) -> None:
-    """The address to ask for may come with its prefix length, which is the server's to say."""
-    assert parse_endpoint_options(options) == EndpointOptions(requested)
+def test_endpoint_options(options: dict[str, str], parsed: EndpointOptions) -> None:
+    """The addresses to ask for may come with their prefix lengths, which are the servers' to say."""
+    assert parse_endpoint_options(options) == parsed
 
 
 def test_identity_of_an_endpoint() -> None:
@@ -257,6 +259,11 @@ def test_identity_of_an_endpoint() -> None:
         ({"ip": "127.0.0.1"}, "ip"),
         ({"ip": "224.0.0.1"}, "ip"),
         ({"ip": "255.255.255.255"}, "ip"),
+        ({"ip6": "192.0.2.7"}, "ip6"),
+        ({"ip6": "::"}, "ip6"),
+        ({"ip6": "::1"}, "ip6"),
+        ({"ip6": "fe80::7"}, "ip6"),
+        ({"ip6": "ff0e::7"}, "ip6"),
         ({"client_id": ""}, "client_id"),
         ({"client_id": "01:aa:b"}, "client_id"),
         ({"client_id": "x" * 64}, "client_id"),
