@@ -22,7 +22,6 @@ from tests.lab.plugin import Plugin
 PNG = b"\x89PNG"
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.usefixtures("no_leaks")
 def test_measures_every_row(lab: Lab, plugin: Plugin, tmp_path: Path) -> None:
     """Each row has finite numbers of ours, of another build where it takes part, and of its control, on disk and in

@@ -204,7 +204,7 @@ def test_upgrade_from_a_version_of_before(old_fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize("event", EVENTS)
-@pytest.mark.timeout(240 + 60 * ROUNDS)
+@pytest.mark.timeout(400 + 60 * ROUNDS)
 def test_nothing_is_lost(event: str, fleet: Fleet) -> None:
     """Ten containers keep MAC and both addresses, their leases are renewed at the server, and none is released but by
     those that the engine stops for good."""

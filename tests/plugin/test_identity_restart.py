@@ -36,7 +36,7 @@ networks:
 """
 
 
-@pytest.mark.timeout(60 + SECONDS_EACH * RESTARTS)
+@pytest.mark.timeout(300 + SECONDS_EACH * RESTARTS)
 def test_restart_by_restart(run: Run, plugin: Plugin, lab: Lab, network: str) -> None:
     """`docker restart` again and again, a plugin that dies in between, `docker stop` and `start`: one MAC, one address,
     and one RELEASE for each stop."""
@@ -107,7 +107,7 @@ def services(docker: Docker, network: str) -> Iterator[dict[str, Container]]:
     docker("rm", "--force", *started)
 
 
-@pytest.mark.timeout(120 + 6 * SECONDS_EACH * ROUNDS)
+@pytest.mark.timeout(300 + 6 * SECONDS_EACH * ROUNDS)
 def test_restarted_all_at_once(
     services: dict[str, Container],
     plugin: Plugin,

@@ -117,7 +117,6 @@ def test_make_install(docker: Docker, lab: Lab) -> None:
 
 
 @pytest.mark.usefixtures("installed", "registry")
-@pytest.mark.timeout(120)
 def test_from_a_registry(docker: Docker, lab: Lab) -> None:
     """Pushed by make, removed here, installed from there; its log level is set as users set it; removed once more below
     a running container and installed again, it goes on with that."""

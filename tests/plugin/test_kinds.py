@@ -33,7 +33,6 @@ KINDS = {
 }
 
 
-@pytest.mark.timeout(5 * LEASE_SECONDS)
 def test_every_kind_of_container_keeps_its_lease(kea: Kea, run: Run, lab: Lab, plugin: Plugin, network: str) -> None:
     """All side by side for longer than a lease, one paused, one sent a SIGSTOP: REQUESTs alone from inside of each,
     in the end a RELEASE."""

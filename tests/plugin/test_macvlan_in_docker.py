@@ -55,7 +55,7 @@ def host_leases(lab: Lab) -> list[ServerLease]:
     return [lease for lease in lab.dhcp.leases() if lease.hostname == name]
 
 
-@pytest.mark.timeout(60 + SECONDS_EACH * RESTARTS)
+@pytest.mark.timeout(300 + SECONDS_EACH * RESTARTS)
 def test_restarts_on_a_card(container: Container, docker: Docker, lab: Lab) -> None:
     """However fast a container with a fixed MAC stops and starts, its former link is not in the way: one address, one
     RELEASE for each stop. The LAN is reached from it."""

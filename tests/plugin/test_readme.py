@@ -75,4 +75,4 @@ def _run(script: str, machine: Lab, directory: Path) -> None:
         run("bash", "-euo", "pipefail", "-c", f"cd {ROOT}\n{script}", env=environment, timeout=180)
     else:
         shell = machine.engine.inside("bash", "-euo", "pipefail", "-c", f"cd {directory}\n{script}")
-        run(*shell, env=environment, stdin=b"y\n", timeout=60)
+        run(*shell, env=environment, stdin=b"y\n")

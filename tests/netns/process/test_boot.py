@@ -93,7 +93,6 @@ def bound(container: Container) -> bool:
     return all(one["lease_state"] == "bound" for one in (view, view["ipv6"]) if one is not None)
 
 
-@pytest.mark.timeout(180)
 def test_router_that_is_slower_than_the_host(rig: Rig, host: Host, server: DhcpServer, squat: Squat) -> None:
     """Leases that ran out meanwhile cost no container its start: with `expired=keep` it has its last addresses at once,
     unless another machine has them, and they are confirmed or changed when the server is back. With `expired=drop` it

@@ -60,7 +60,6 @@ def start_as(rig: Rig, network: str, chosen: str) -> Container:
     return container
 
 
-@pytest.mark.timeout(120)
 def test_expired(rig: Rig) -> None:
     """Without a server `drop` takes the address off at expiry, `keep` leaves it; both are bound again soon after.
 

@@ -49,7 +49,6 @@ def wait_for_state(containers: list[Container], state: str, timeout: float) -> N
     wait_until(lambda: all(c.view6["lease_state"] == state for c in containers), f"leases that are {state}", timeout)
 
 
-@pytest.mark.timeout(120)
 def test_renewed_expired_and_back(rig: Rig, kea: Kea6) -> None:
     """The lease is renewed at T1. At the end of one that nobody renews `keep` leaves the address on the link, although
     the kernel would take it off, and `drop` takes it off; both have a lease again soon after the server's return."""

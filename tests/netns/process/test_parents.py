@@ -131,7 +131,6 @@ def test_made_anew_while_the_plugin_is_away(instances: Instances, rig: Rig, serv
     wait_for_health(rig)
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("kind", ["bridge", "macvlan"])
 def test_cable_that_is_plugged_in_again(rig: Rig, card: str, kind: str) -> None:
     """A renewal that waits for an answer is sent at once when there is a carrier again, not at its next try."""
