@@ -94,10 +94,11 @@ def test_worker_sleeps(run: Run, plugin: Plugin, network: str) -> None:
 
 
 def _steady(plugin: Plugin) -> set[Process]:
-    """All processes but those that come and go: the jobs, and the turns, which a worker forks and are no udhcpc."""
-    found = {process for process in plugin.processes() if process.name not in JOBS}
-    workers = {p.pid for p in found if (p.name or "").startswith("nd-") and p.name not in {"nd-api", "nd-init"}}
-    return {p for p in found if p.name == "busybox" or _parent(p) not in workers}
+    """All processes but those that come and go: the jobs, and the turns, which a worker forks and are no udhcpc. One
+    that has just gone has no name and no parent."""
+    names = {process: name for process in plugin.processes() if (name := process.name) and name not in JOBS}
+    workers = {p.pid for p, name in names.items() if name.startswith("nd-") and name not in {"nd-api", "nd-init"}}
+    return {p for p, name in names.items() if name == "busybox" or _parent(p) not in {*workers, None}}
 
 
 def _parent(process: Process) -> int | None:
