@@ -153,7 +153,7 @@ retest: $(VENV) ## the tests that failed, once more
 coverage: setup $(VENV) $(PLUGIN) ## the lines of api, supervisor and workers that neither unit nor netns nor process tests run
 	@$(BIN)/coverage erase && $(BIN)/python -m tests.lab.lines begin
 	@$(BIN)/coverage run -m pytest --numprocesses 2 --dist loadfile tests/api tests/supervisor tests/workers || true
-	@LINES=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/netns || true
+	@RECORD_LINES=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/netns || true
 	@$(BIN)/coverage combine --quiet && $(BIN)/python -m tests.lab.lines report
 
 bench: $(VENV) $(PLUGIN) ## measure what it costs, beside Docker's drivers and another build: BASELINE=PATH

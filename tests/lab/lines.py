@@ -1,4 +1,4 @@
-"""Which lines of the shipped code have run, in all processes of tests that run what ships; `LINES=1` measures.
+"""Which lines of the shipped code have run, in all processes of tests that run what ships; `RECORD_LINES=1` measures.
 
     python -m tests.lab.lines begin, and afterwards: python -m tests.lab.lines report
 At its start Python imports what a `.pth` file beside its packages says: the harness puts one there (`rootfs.py`).

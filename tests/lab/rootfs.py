@@ -14,7 +14,7 @@ INTERPRETER = ("/usr/bin/python3", "-I", "-OO")
 # Where config.json and the plugin's defaults have them.
 ENGINE_DIRECTORY, SOCKET_DIRECTORY, STATE_DIRECTORY = "/run/host", "/run/docker/plugins", "/var/lib/net-dhcp"
 SOCKET = "net-dhcp.sock"
-# With LINES=1 the interpreter finds one package more, which records the lines that run.
+# With RECORD_LINES=1 the interpreter finds one package more, which records the lines that run; a shell sets LINES.
 LINES, LINES_INSIDE = BUILD / "lines", "/run/lines"
 RECORD = f"""
 mkdir .{LINES_INSIDE}; mount --bind {LINES} .{LINES_INSIDE}
@@ -30,7 +30,7 @@ mount -t tmpfs -o mode=755 tmpfs run
 mkdir -p run/docker/plugins .{MACHINE}
 while [ "$1" != -- ]; do mkdir -p ".$2"; mount --rbind "$1" ".$2"; shift 2; done
 shift
-{RECORD if "LINES" in os.environ else ""}
+{RECORD if "RECORD_LINES" in os.environ else ""}
 pivot_root . .{MACHINE}
 cd /
 exec "$@"
