@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from supervisor.engine.identity import COMEBACK_SECONDS
-from tests.soak.gaps import WHOLE_SECONDS
+from tests.soak.gaps import START_SECONDS, WHOLE_SECONDS
 from tests.soak.records import Fault, Gap, Injected, Kind, Op, Operation, Span
 
 STARTS = {Op.RESTART, Op.STOP_START, Op.REMOVE_RUN, Op.RECONNECT, Op.DIE, Op.RUN, Op.AGAIN}
@@ -21,7 +21,6 @@ FOUND_AGAIN_IPV6 = 125  # seconds: SOLICITs come ever more rarely, at last every
 LAST_REBIND = 125  # seconds: a server that has another name is not asked before T2, and then by a Rebind
 AFTER_T2 = 17  # seconds: from T2 to the end of a lease, and some for the plugin to find its containers again
 PORTS_BACK = 3  # seconds: from a new bridge, or a port that it has lost, to containers that answer, on a busy machine
-TOLD = 2  # seconds: from a connection to the watcher's word on it, on a busy machine
 NEW_LEASE = 10  # seconds: from a refusal to another lease; udhcpc waits three before it asks
 
 
@@ -100,6 +99,8 @@ BREAKS_REQUESTS = {
 BREAKS_UPDATES = dict.fromkeys((Fault.SUPERVISOR, Fault.EVERYTHING, Fault.DISABLED), float(ADDRESS_CHANGES))
 # Nor does anybody ask for another lease; and for how long after.
 BREAKS_CLIENTS = dict.fromkeys((*BREAKS_UPDATES, Fault.WORKER, Fault.UDHCPC), float(NEW_LEASE))
+# From Docker 28 on a start fails if the kernel hears a claim of the IPv6 address while it tests it (RFC 4862, DAD).
+NO_ADDRESS = re.compile("failed to advertise addresses")
 NO_START = re.compile("another life")  # the engine's own, of which it says nothing
 UNCLEAR = re.compile(r"made for container (\S+), which is being started, and not for")
 REMNANT_SECONDS = COMEBACK_SECONDS + 10  # the plugin's watcher may not have found the engine yet
@@ -133,8 +134,7 @@ def explanation(gap: Gap, faults: Sequence[Injected], operations: Sequence[Opera
     if gap.kind in (Kind.SILENT, Kind.NO_LEASE):
         return _one_family(gap, faults, operations) or _let_go(gap, faults) or _prolonged(gap, faults, BREAKS_UPDATES)
     if gap.kind is Kind.MAC or (gap.kind is Kind.FAILED and UNCLEAR.search(gap.detail)):
-        beside = _started_beside(gap, operations) or _just_connected(gap, operations)
-        return beside or _broken_start(gap, faults) or _remnant(gap, faults, operations)
+        return _started_beside(gap, operations) or _broken_start(gap, faults) or _remnant(gap, faults, operations)
     return _died(gap, operations) if gap.kind is Kind.UNRELEASED else None
 
 
@@ -171,7 +171,7 @@ def _one_family(gap: Gap, faults: Sequence[Injected], operations: Iterable[Opera
     """Who starts while no server answers runs with the family whose lease it still has, until the server is back."""
     outages = [f.span for f in faults if f.fault is Fault.OUTAGE]
     starts = (o.span for o in operations if o.op in STARTS and o.container == gap.container)
-    begin = Span(gap.span.begin - ADDRESS_CHANGES, gap.span.begin)
+    begin = Span(gap.span.begin - START_SECONDS - ADDRESS_CHANGES, gap.span.begin)
     began = any(start.meets(begin) and any(start.meets(outage) for outage in outages) for start in starts)
     again = FOUND_AGAIN_IPV6 if gap.ipv6 else FOUND_AGAIN
     ended = any(outage.meets(gap.span) and gap.span.end <= outage.end + again for outage in outages)
@@ -203,6 +203,8 @@ def _not_repeated(gap: Gap, faults: Sequence[Injected]) -> str | None:
 def _disturbing(gap: Gap) -> dict[Fault, float]:
     if gap.kind is Kind.UNRELEASED:
         return LOSES_RELEASES_IPV6 if gap.ipv6 else LOSES_RELEASES
+    if NO_ADDRESS.search(gap.detail):
+        return {Fault.FORGED: 1.0}
     if NO_START.search(gap.detail):
         return BREAKS_LEASES | BREAKS_REQUESTS
     return BREAKS_LEASES if NO_LEASE.search(gap.detail) else BREAKS_REQUESTS
@@ -220,9 +222,9 @@ def _with_its_operation(gap: Gap, operations: Iterable[Operation]) -> Span:
 
 
 def _died(gap: Gap, operations: Iterable[Operation]) -> str | None:
-    """The lease of a container that the engine is to start again waits for it, as long as the lease runs."""
-    died = (o for o in operations if o.op is Op.DIE and o.container == gap.container and o.error is not None)
-    return "it died and was not started again" if any(o.span.meets(gap.span) for o in died) else None
+    """The lease of a container that the engine is to start again waits for it: it may not come, or have another MAC."""
+    died = (o for o in operations if o.op is Op.DIE and o.container == gap.container)
+    return "it died, and its lease waits for it" if any(o.span.meets(gap.span) for o in died) else None
 
 
 def _broken_start(gap: Gap, faults: Sequence[Injected]) -> str | None:
@@ -244,13 +246,6 @@ def _remnant(gap: Gap, faults: Sequence[Injected], operations: Iterable[Operatio
         if broken and any(f.span.meets(o.span) for f in engines):
             return f"beside {o.container}, whose broken start has left it mounted"
     return None
-
-
-def _just_connected(gap: Gap, operations: Iterable[Operation]) -> str | None:
-    """Who is connected while it runs gets a MAC of its own for this once, until the plugin has heard whose it is."""
-    own = (o.span for o in operations if o.op in (Op.RECONNECT, Op.AGAIN) and o.container == gap.container)
-    heard = Span(gap.span.begin - TOLD, gap.span.begin)
-    return "it had just been connected" if gap.kind is Kind.MAC and any(span.meets(heard) for span in own) else None
 
 
 def _started_beside(gap: Gap, operations: Iterable[Operation]) -> str | None:

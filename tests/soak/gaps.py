@@ -27,14 +27,16 @@ def heard4(messages: Iterable[Message]) -> Iterator[Heard]:
 
 def heard6(messages: Iterable[Message6]) -> Iterator[Heard]:
     """A Reply that grants an address is an ACK, one that takes it away a NAK. The address of a Release is not logged:
-    it is the client's last one."""
+    it is the client's last one. One that is sent again, as no answer has come, is the same."""
     last: dict[str, Message6] = {}
+    released: set[tuple[str, int]] = set()
     for message in messages:
         mac = message.duid[-len("02:00:00:00:00:00") :]
         if message.kind == "REPLY" and message.address is not None:
             yield Heard(message.time, "ACK" if message.grants else "NAK", mac, message.address)
             last[mac] = message
-        elif message.kind in LOSSES:
+        elif message.kind in LOSSES and (mac, message.xid) not in released:
+            released.add((mac, message.xid))
             yield Heard(message.time, message.kind, mac, last[mac].address if mac in last else None)
 
 
@@ -104,16 +106,20 @@ def _verdict(probe: Probe, mac: str) -> Kind | None:
 
 
 def identity_gaps(presences: Iterable[Presence]) -> Iterator[Gap]:
-    """Where a container came back as another one, or as one that was there already."""
+    """Where a container came back as another one, which it had never been, or as one that was there already."""
     by_container: dict[str, list[Presence]] = defaultdict(list)
     by_mac: dict[str, list[Presence]] = defaultdict(list)
     for presence in sorted(presences, key=lambda p: p.span):
         by_container[presence.container].append(presence)
         by_mac[presence.mac].append(presence)
     for lives in by_container.values():
+        known: set[str] = set()
         for before, after in pairwise(lives):
-            if before.mac != after.mac and ((before.pinned and after.pinned) or before.life == after.life):
-                kind = Kind.PINNED_MAC if after.pinned else Kind.MAC
+            pinned = before.pinned and after.pinned
+            anew = before.life == after.life and after.mac not in known
+            known.add(before.mac)
+            if before.mac != after.mac and (pinned or anew):
+                kind = Kind.PINNED_MAC if pinned else Kind.MAC
                 words = f"{before.mac} {after.mac}"
                 yield Gap(after.container, kind, Span(before.span.end, after.span.begin), words)
     for holders in by_mac.values():

@@ -142,7 +142,8 @@ class Injector:
     def forge(self, roll: float) -> None:
         """A neighbour claims each leased address, by ARP and over IPv6, answers for DHCP servers, and plays routers."""
         leases, leases6 = self.lab.dhcp.leases(), self.lab.dhcp.leases6()
-        frames = rogue_advertisements(IPv6Address("fe80::1"))
+        # Few routers: each takes a place in the kernel's table of neighbours, where the server would lack them here.
+        frames = rogue_advertisements(IPv6Address("fe80::1"))[:CLAIMANTS]
         frames += answers_of_strangers(*(lease.mac for lease in leases[:CLAIMANTS]))
         for number in range(CLAIMANTS):
             mac = mac_of(number)

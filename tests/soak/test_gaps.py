@@ -73,6 +73,15 @@ def test_ipv6() -> None:
     assert lapses(messages) == [(Kind.REFUSED, 100, 110), (Kind.RELEASED, 251, 300)]
 
 
+def test_ipv6_release_that_is_sent_again() -> None:
+    """A Release without an answer is sent again, as the same message; another one is a second release."""
+    duid = f"00:03:00:01:{MAC}"
+    granted = Message6(1000.0, "REPLY", duid, IPv6Address("fd00::7"), 1, "web")
+    first, again, second = (Message6(1100.0 + xid, "RELEASE", duid, None, xid, "") for xid in (2, 2, 3))
+    assert list(release_gaps(heard6([granted, first, again]), {MAC: "web"})) == []
+    assert len(list(release_gaps(heard6([granted, first, second]), {MAC: "web"}))) == 1
+
+
 def test_other_address_released() -> None:
     """A former address that is given back late does not end the lease of the present one."""
     present = heard("ACK@10", "ACK@110", "ACK@210", address=ELSEWHERE)
@@ -121,6 +130,8 @@ def test_identity() -> None:
     later = Presence("web", OTHER, Span(1310.0, 1400.0), 1, pinned=False)
     assert kinds(PRESENCE, later) == [Kind.MAC]
     assert kinds(PRESENCE, Presence("web", MAC, Span(1310.0, 1400.0), 1, pinned=False)) == []
+    connected = Presence("web", OTHER, Span(1310.0, 1400.0), 2, pinned=False)
+    assert kinds(PRESENCE, connected, Presence("web", MAC, Span(1410.0, 1500.0), 2, pinned=False)) == []  # its own
     assert kinds(PRESENCE, Presence("web", OTHER, Span(1310.0, 1400.0), 2, pinned=False)) == []
     pinned = Presence("web", OTHER, Span(1310.0, 1400.0), 2, pinned=True)
     assert kinds(replace(PRESENCE, pinned=True), pinned) == [Kind.PINNED_MAC]

@@ -212,15 +212,6 @@ def test_started_beside_another() -> None:
     assert not explanation(gap, [], [Operation(Op.RUN, "web", Span(11.0, 11.5))])
 
 
-def test_started_right_after_a_connection() -> None:
-    """Who is connected while it runs is not known for a moment; after that it keeps its MAC."""
-    connected = Operation(Op.RECONNECT, "web", Span(8.0, 9.0))
-    assert explanation(Gap("web", Kind.MAC, Span(9.4, 10.5)), [], [connected])
-    assert not explanation(Gap("web", Kind.MAC, Span(12.0, 13.0)), [], [connected])
-    assert not explanation(Gap("db", Kind.MAC, Span(9.4, 10.5)), [], [connected])
-    assert not explanation(Gap("web", Kind.PINNED_MAC, Span(9.4, 10.5)), [], [connected])
-
-
 def test_without_a_bridge() -> None:
     """Who has no port is silent until the ports are back, also where the plugin is away by then; it keeps its lease."""
     bridge = Injected(Fault.BRIDGE, Span(100.0, 106.0))
@@ -234,6 +225,9 @@ def test_forgers_cost_no_lease() -> None:
     """Who starts may be told that an address is taken; who runs loses nothing."""
     forged = Injected(Fault.FORGED, Span(100.0, 120.0))
     assert explanation(Gap("web", Kind.DECLINED, Span(101.0, 103.0)), [forged], [])
+    claimed = Gap("web", Kind.FAILED, Span(101.0, 103.0), "failed to advertise addresses: write ip: invalid argument")
+    assert explanation(claimed, [forged], [])
+    assert not explanation(claimed, [KILLED], [])
     for kind in (Kind.EXPIRED, Kind.LATE, Kind.REFUSED, Kind.RELEASED, Kind.TWINS, Kind.FAILED):
         assert not explanation(Gap("web", kind, Span(101.0, 103.0)), [forged], [])
 
