@@ -92,7 +92,9 @@ def test_what_operators_see_of_a_life(rig: Rig, server: DhcpServer) -> None:
         assert received.readline() == b"HTTP/1.1 200 OK\r\n"
         container = rig.joined()
         network = rig.engine.get(f"/v1/endpoints?network={container.network_id}&phase=joined&limit=1")
-        assert network["endpoints"] == [rig.engine.get(f"/v1/endpoints/{container.endpoint_id[:12]}")]
+        alone = rig.engine.get(f"/v1/endpoints/{container.endpoint_id[:12]}")
+        assert [message["kind"] for message in alone.pop("messages")][:4] == ["DISCOVER", "OFFER", "REQUEST", "ACK"]
+        assert network["endpoints"] == [alone]
         container.stop()
         rig.containers.clear()
         events = [json.loads(line) for line in received if line.startswith(b"{")]
