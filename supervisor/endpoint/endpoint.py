@@ -383,7 +383,7 @@ class Endpoint:
         if self.identity is None:
             identity = self._context.identifier.at_join(self.spec.endpoint_id)
             if identity is not None:
-                self.journal.belongs_to(identity)
+                self._belongs_to(identity)
         self._send_to(path, arrived=self.phase is Phase.JOINED)
 
     def _send_to(self, path: Path, *, arrived: bool) -> None:
@@ -425,15 +425,18 @@ class Endpoint:
         identity = Identity(container.id, container.name, container.hostname)
         if identity != self.identity:
             known = self.identity
-            with self._store.soon():  # the watcher tells the next instance, too
-                self.journal.belongs_to(identity)
-                self._save()
+            self._belongs_to(identity)
             if self.hostname and self.has_sandbox:
                 self.worker.send(w.Rename(self.hostname))
             if self.has_sandbox and (known is None or known.id != identity.id):
                 self._use_resolver()
         if self.origin.key is None and self.identity_lost is None:
             self._take_key(key_of_container(container.id))
+
+    def _belongs_to(self, identity: Identity) -> None:
+        with self._store.soon():  # the watcher tells the next instance, too
+            self.journal.belongs_to(identity)
+            self._save()
 
     def _take_key(self, key: str) -> None:
         """Nobody knew at CreateEndpoint which container it was. One that has a MAC of its own gets that back later."""

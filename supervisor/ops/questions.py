@@ -7,8 +7,9 @@ supervisor at most, because long lists come in pages.
 import os
 import time
 import uuid
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from ipaddress import IPv4Network, IPv6Network
 from itertools import islice
 
 from supervisor import VERSION
@@ -179,15 +180,12 @@ class Questions:
 
     def _overlaps(self) -> Iterator[tuple[Network, Finding]]:
         """Of the subnets in which containers have leases."""
-        subnets = {
-            (endpoint.spec.network_id, record.lease.address.network)
-            for endpoint in self._endpoints
-            for record in endpoint.leases.values()
-        }
+        subnets = defaultdict[str, set[IPv4Network | IPv6Network]](set)
+        for endpoint in self._endpoints:
+            subnets[endpoint.spec.network_id].update(one.lease.address.network for one in endpoint.leases.values())
         for network in self._networks:
-            for network_id, subnet in subnets:
-                if network_id == network.id:
-                    yield from ((network, one) for one in overlaps(self._engine, subnet, network.options.link.parent))
+            for subnet in subnets[network.id]:
+                yield from ((network, one) for one in overlaps(self._engine, subnet, network.options.link.parent))
 
     def _list_networks(self, asked: ListNetworks, respond: Respond) -> None:
         counts = Counter(e.spec.network_id for e in self._endpoints if not e.spec.link.on_host)

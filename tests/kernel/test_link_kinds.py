@@ -126,9 +126,9 @@ def clients(servers: Servers) -> tuple[set[str], dict[tuple[IPv4Address, IPv6Add
 
 @pytest.mark.long
 def test_servers_that_answer_to_the_card(rig: Rig, tmp_path: Path) -> None:
-    """Kea sends what is for all stations in a frame to the card. A container on ipvlan hears it whatever it asks for: a
-    lease, another server after T2, another address after a refusal, and its address when it starts again. The rule on
-    the card that does so goes with the network."""
+    """Kea sends its broadcast answers in frames to the card. A container on ipvlan hears them when it asks for a lease,
+    for another server after T2, for another address after a refusal, and for its address when it starts again. The rule
+    on the card that brings this about goes with the network."""
     kea = Kea(tmp_path, rig.machine.lan)
     kea.start()
     with ExitStack() as stack:

@@ -127,7 +127,7 @@ class Injector:
         self.lab.dhcp.start(self.options)
 
     def remake_bridge(self, roll: float) -> None:
-        """As a tool does it that configures the host's network anew: nobody puts the containers' ports back but we."""
+        """As a tool that configures the host's network anew does it: only the plugin puts containers' ports back."""
         self.lab.network.unplug(BRIDGE)
         time.sleep(roll * BRIDGELESS)
         self.lab.network.make_bridge()

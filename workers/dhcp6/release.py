@@ -74,11 +74,11 @@ def _tell(kind: MessageType, interface: str, mac: str, lease: Lease6, identity: 
         for attempt in range(TRIES):
             packet_socket.multicast(message_about(kind, xid, lease, identity, boottime() - begun))
             until = begun + (attempt + 1) * ANSWER_SECONDS
-            over = False
-            while not over:
+            left = ANSWER_SECONDS
+            while left > 0:
                 left = until - boottime()
-                over = left <= 0  # what a busy machine has not read until then counts all the same
                 ready([packet_socket.fileno()], max(0.0, left))
+                # An answer counts also if a busy machine reads it when the time is over.
                 if any(_is_reply(message, xid, lease, identity) for message in packet_socket.receive()):
                     return True
     return False

@@ -77,15 +77,16 @@ def acquire(spec: EndpointSpec, exchanges: Mapping[Family, Exchange], channel: C
 def _acquire(spec: EndpointSpec, exchanges: Mapping[Family, Exchange], channel: Connection) -> dict[Family, Acquired]:
     waiting, acquired, failures = dict(exchanges), dict[Family, Acquired](), dict[Family, NoLease]()
     deadline = boottime() + spec.lease_timeout
-    over = False
-    while waiting and not over:
-        over = boottime() >= deadline  # what a busy machine has not read until then counts all the same
+    while waiting:
+        over = boottime() >= deadline  # an answer that a busy machine has not read until then counts all the same
         found, failed = _step(waiting)
         acquired, failures = acquired | found, failures | failed
         waiting = {family: exchange for family, exchange in waiting.items() if family not in found | failed}
         if found:
             deadline = min(deadline, boottime() + OTHER_FAMILY_SECONDS)
-        if waiting and not over:
+        if over:
+            break
+        if waiting:
             _wait(waiting, channel, deadline - boottime())
     failures |= {family: exchange.failure() for family, exchange in waiting.items()}
     if not acquired:

@@ -39,7 +39,7 @@ NETWORK_ID = "f" * 64
 
 @pytest.fixture(name="benches", scope="module")
 def _benches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[bool, Shared[Bench]]]:
-    """By whether nobody joins: a plugin that gives such an endpoint up soon would do so to others on a busy machine."""
+    """The hasty one is for endpoints that are never joined. It gives up those soon, and others on a busy machine."""
 
     def one(constants: Mapping[str, float]) -> AbstractContextManager[Shared[Bench]]:
         return shared(lambda: bench_in(tmp_path_factory.mktemp("bench"), constants))

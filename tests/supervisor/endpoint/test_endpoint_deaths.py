@@ -12,6 +12,7 @@ from supervisor.domain.phases import Phase
 from supervisor.endpoint import worker_process as module
 from supervisor.endpoint.worker_process import STUCK_SECONDS
 from supervisor.runtime.process_manager import NOT_STARTED
+from supervisor.state.records import EndpointRecord
 from tests.supervisor.puppet import ENDPOINT, IDENTITY, IPV4, LEASE, NONE, Puppet, attach_path, bring_to
 from workers.contract.lease import Family
 from workers.contract.messages import (
@@ -200,6 +201,17 @@ def test_successor_while_the_engine_is_lost(puppet: Puppet) -> None:
     puppet.engine.pid = pid
     puppet.endpoint.engine_changed()
     assert puppet.worker.told() == [Attach(attach_path(puppet), None, LEASE.gateway)]
+
+
+def test_container_that_is_known_with_the_successor(puppet: Puppet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The record has it as well: renewals write the leases alone."""
+    bring_to(puppet, Phase.JOINED)
+    puppet.die()
+    puppet.container.found = IDENTITY
+    written: list[EndpointRecord] = []
+    monkeypatch.setattr(puppet.store, "put_endpoint", written.append)
+    puppet.loop.pass_time(BACKOFF)
+    assert [record.identity for record in written] == [IDENTITY]
 
 
 def test_create_overdue(puppet: Puppet) -> None:
