@@ -9,12 +9,14 @@ import shutil
 import stat
 import sys
 import tempfile
+import time
 import zipfile
 from pathlib import Path
 
 BUILD = ""  # stands for the archive's contents; set when it is made
 CACHE = Path("/var/cache/net-dhcp")
 METADATA = "docker-cli-plugin-metadata"
+UNUSED_SECONDS = 86_400  # of another version, until it goes
 
 
 def main() -> None:
@@ -42,6 +44,7 @@ def _unpacked(archive: str, target: Path) -> str:
             return archive
         if not target.is_dir():
             _unpack(archive, target)
+        os.utime(target)
         return str(target) if _is_roots(target) else archive
     except OSError:
         return archive  # a full or read-only disk
@@ -54,8 +57,8 @@ def _is_roots(directory: Path) -> bool:
 
 
 def _unpack(archive: str, target: Path) -> None:
-    """All at once, so that a half-unpacked one is never used. Those of other versions go."""
-    others = list(CACHE.iterdir())
+    """All at once, so that a half-unpacked one is never used. Those of other versions go, but not while a call runs."""
+    others = [other for other in CACHE.iterdir() if other.stat().st_mtime < time.time() - UNUSED_SECONDS]
     fresh = Path(tempfile.mkdtemp(dir=CACHE))
     try:
         with zipfile.ZipFile(archive) as content:

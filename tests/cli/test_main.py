@@ -6,6 +6,7 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -182,17 +183,19 @@ def test_one_file_runs(archives: list[Path], host: Host) -> None:
 
 
 def test_unpacked_once(archives: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a directory that only root can write, or nowhere; another version's goes."""
+    """In a directory that only root can write, or nowhere; another version's goes, unless a call may be using it."""
     cache = tmp_path / "cache"
     monkeypatch.setattr(start, "CACHE", cache)
     monkeypatch.setattr(start, "BUILD", "b" * 32)
-    (cache / "old").mkdir(parents=True)
+    for name, used in (("old", 0), ("in use", time.time())):
+        (cache / name).mkdir(parents=True)
+        os.utime(cache / name, (used, used))
     cache.chmod(0o755)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(start, "_is_roots", lambda _: True)
     target = cache / ("b" * 32)
     assert start._unpacked(str(archives[0]), target) == str(target)
-    assert sorted(path.name for path in cache.iterdir()) == [target.name]
+    assert sorted(path.name for path in cache.iterdir()) == [target.name, "in use"]
     assert (target / "cli" / "main.py").exists()
     monkeypatch.setattr(start, "_is_roots", lambda _: False)
     assert start._unpacked(str(archives[0]), target) == str(archives[0])
