@@ -8,6 +8,7 @@ import pytest
 
 from tests.lab.lab import Lab, keep_logs
 from tests.lab.rootfs import missing
+from workers.contract.exchange import taken
 
 DIRECTORY = Path(__file__).parent
 MARKED = ("plugin", "netns", "kernel", "boot", "browser")
@@ -24,7 +25,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Tests of what ships fail where nothing was built."""
+    """Tests of what ships fail where nothing was built. A test plays a new worker, which has noted nothing yet."""
+    taken()
     if _kind(item) in MARKED and (words := missing()):
         pytest.fail(words, pytrace=False)
 

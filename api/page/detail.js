@@ -94,7 +94,7 @@ function item(event) {
 
 function message(one) {
   const kind = element("b", { class: one.kind === "NAK" ? "bad" : "good" }, one.kind);
-  const rest = [one.address, one.server && `server ${one.server}`, one.xid && `xid ${one.xid}`].filter(Boolean);
+  const rest = [one.family, one.address, one.server && `server ${one.server}`, one.xid && `xid ${one.xid}`].filter(Boolean);
   return element("li", {}, element("time", { datetime: one.time }, moment(one.time)), one.sent ? "sent " : "received ",
     kind, " ", element("span", { class: "quiet" }, rest.join(", ")));
 }

@@ -24,6 +24,7 @@ TIME_LINE = (
 MESSAGES = (
     Column("TIME", lambda row: clock(row["time"])),
     Column("MESSAGE", lambda row: f"{'sent' if row['sent'] else 'received'} {row['kind']}"),
+    Column("FAMILY", lambda row: row.get("family", "ipv4")),  # an older plugin knows no other
     Column("ADDRESS", lambda row: str(row["address"] or NONE)),
     Column("SERVER", lambda row: str(row["server"] or NONE)),
     Column("XID", lambda row: str(row["xid"] or NONE)),
@@ -51,7 +52,7 @@ MADE = ("name", "addresses", "state", "expires_in", "renewed_ago", "events", "me
 @click.option("--format", "form", default="", metavar="FORMAT", help="json, or a template such as '{{.address}}'")
 @pass_session
 def inspect(session: Session, name: str, network: str | None, count: int, form: str) -> None:
-    """Show everything about a container's lease, with what happened to it and the last DHCPv4 messages.
+    """Show everything about a container's lease, with what happened to it and the last DHCP messages.
 
     NAME is the container's name, its IPv4, IPv6 or MAC address, or the beginning of its id or the endpoint's.
     """
@@ -73,7 +74,7 @@ def _story(row: Row) -> Wanted:
 
 
 def _messages(session: Session, row: Row) -> list[Row]:
-    """The last ones of its IPv4 lease; none of an endpoint that has just gone, or of an older plugin."""
+    """The last ones of its leases; none of an endpoint that has just gone, or of an older plugin."""
     try:
         found: list[Row] = session.client.get(f"/v1/endpoints/{segment(row['endpoint_id'])}").get("messages", [])
     except (NotFound, Refused):

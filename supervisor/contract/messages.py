@@ -414,19 +414,20 @@ class EndpointView:
 
 @dataclass(frozen=True, slots=True)
 class MessageView:
-    """A DHCPv4 message of an endpoint; `time` is in Unix seconds."""
+    """A DHCP message of an endpoint, or a router's; `time` is in Unix seconds."""
 
     time: float
+    family: str
     kind: str
     sent: bool
     xid: str | None
-    address: IPv4Address | None
-    server: IPv4Address | None
+    address: IPv4Address | IPv6Address | None
+    server: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointDetail(EndpointView):
-    """One endpoint with the last messages of its IPv4 lease."""
+    """One endpoint with its last DHCP messages."""
 
     messages: tuple[MessageView, ...]
 

@@ -39,7 +39,7 @@ from supervisor.state.bindings import Client, is_found, key_of_container
 from supervisor.state.records import EndpointRecord, LeaseRecord, Origin
 from workers.contract import messages as w
 from workers.contract.errors import Failing
-from workers.contract.exchange import ACK, NAK, latest, packed
+from workers.contract.exchange import ACK, Messages, add, packed
 from workers.contract.lease import AnyLease, Family, Lease, Lease6, Route
 from workers.system.clock import boottime
 
@@ -118,7 +118,7 @@ class Endpoint:
     `troubles` has the last trouble of each lease, until a server confirms the lease. `recovering`: the plugin has
     started again, and the worker has not found the sandbox yet. `link_lost`: the container runs on without its link.
     `identity_lost` says why it came back with another MAC address. `counts` has the RENEWALS of each lease, and its
-    troubles by their kind. `messages` are the last ones of the IPv4 lease (workers.contract.exchange).
+    troubles by their kind. `messages` are the last DHCP messages (workers.contract.exchange).
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class Endpoint:
         self.link_lost = False
         self.identity_lost: str | None = None
         self.counts: Counter[tuple[Family, str]] = Counter()
-        self.messages = b""
+        self.messages: Messages = {}
         self.journal = Journal(spec, context.store, context.bindings, identity)
         self.awaited_leases = AwaitedLeases(context.loop)
         self.worker = WorkerProcess(
@@ -250,7 +250,9 @@ class Endpoint:
             case w.LeaseObtained(lease):
                 self._on_lease(lease)
             case w.LeaseRenewed() if self._lease is not None:
-                self._on_lease(self._lease.renewed(boottime()))
+                self._on_renewed(self._lease)
+            case w.Exchanged(messages):
+                add(self.messages, messages)
             case w.LeaseTrouble():
                 self._on_trouble(report)
             case w.Left(released):
@@ -281,7 +283,7 @@ class Endpoint:
         self._created, self._answered_at, now = boottime(), time.monotonic(), time.time()
         self._set_deadline(JOIN_SECONDS, self._on_join_overdue)
         self._routes = report.parent_routes
-        self.messages = report.messages
+        add(self.messages, report.messages)
         for lease in report.leases:
             unconfirmed, at = lease.family in report.unconfirmed, boottime()
             granted = now - at + lease.obtained if unconfirmed else now
@@ -463,9 +465,6 @@ class Endpoint:
             record, changed = replace(previous, lease=lease, held=held, renewed=now), False
             self.counts[lease.family, RENEWALS] += 1
         self.leases[lease.family] = record
-        if isinstance(lease, Lease):
-            row = packed(now, ACK, address=lease.address.ip, server=lease.server)
-            self.messages = latest(self.messages + row)
         # A next instance that does not know of the latest renewal knows that the lease runs, and renews it at once.
         with self._store.together() if changed or trouble else self._store.soon():
             self._store.put_lease(self.spec.endpoint_id, record)
@@ -474,14 +473,18 @@ class Endpoint:
             self._context.on_change(self.spec)
         self.awaited_leases.confirmed(lease.family)
 
+    def _on_renewed(self, lease: Lease) -> None:
+        """The sleeper, which says so, knows no message."""
+        server = b"" if lease.server is None else lease.server.packed
+        add(self.messages, packed(Family.IPV4, ACK, address=lease.address.ip, server=server))
+        self._on_lease(lease.renewed(boottime()))
+
     def _on_trouble(self, report: w.LeaseTrouble) -> None:
         """Logs a trouble once, however often the worker reports it."""
         families = tuple(Family) if report.family is None else (report.family,)
         if report.kind is w.Trouble.CLIENT_DIED:
             for family in families:
                 self.worker.set_client(family, None)
-        if report.kind is w.Trouble.NAK and report.family is Family.IPV4:
-            self.messages = latest(self.messages + packed(time.time(), NAK))
         text = f"{report.kind}: {report.detail}"
         if any(self.troubles.get(family) != text for family in families):
             self.counts.update((family, report.kind) for family in families if family in self.leases)

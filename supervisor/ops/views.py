@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, ip_address
 from typing import TYPE_CHECKING
 
 from supervisor.contract.errors import Conflict, NotFound
@@ -29,7 +29,7 @@ from supervisor.state.bindings import is_found
 from supervisor.state.holdings import Holding
 from supervisor.state.records import Network
 from supervisor.state.tables import LeaseEvent
-from workers.contract.exchange import KINDS, unpacked
+from workers.contract.exchange import KINDS, ROWS, Messages
 from workers.contract.finding import Finding
 from workers.contract.lease import AnyLease, Family, Lease, Lease6
 from workers.system.clock import boottime
@@ -82,14 +82,28 @@ def view_endpoint(endpoint: Endpoint, engine: Engine) -> EndpointView:
 def view_detail(endpoint: Endpoint, engine: Engine) -> EndpointDetail:
     """The answer about one endpoint alone."""
     row = view_endpoint(endpoint, engine)
-    messages = tuple(view_message(*fields) for fields in unpacked(endpoint.messages))
+    messages = tuple(sorted(view_messages(endpoint.messages), key=lambda one: one.time))
     return EndpointDetail(**{name: getattr(row, name) for name in row.__slots__}, messages=messages)
 
 
-def view_message(when: float, kind: int, sent: bool, xid: int, address: int, server: int) -> MessageView:  # noqa: PLR0917  a row
-    """One message, from the fields of its row."""
-    addresses = (IPv4Address(one) if one else None for one in (address, server))
-    return MessageView(when, KINDS[kind], sent, f"{xid:08x}" if xid else None, *addresses)
+def view_messages(messages: Messages) -> Iterator[MessageView]:
+    """Those of each family in their order."""
+    for family, rows in messages.items():
+        for when, kind, sent, xid, address, server in ROWS[family].iter_unpack(rows):
+            yield MessageView(
+                time=when,
+                family=family,
+                kind=KINDS[family][kind],
+                sent=sent,
+                xid=(f"{xid:08x}" if family is Family.IPV4 else f"{xid:06x}") if xid else None,
+                address=ip_address(address) if address else None,
+                server=_server(family, server) or None,
+            )
+
+
+def _server(family: Family, raw: bytes) -> str:
+    """As the leases show it."""
+    return str(IPv4Address(raw)) if family is Family.IPV4 and raw else raw.hex(":")
 
 
 def _view_ipv6(endpoint: Endpoint) -> Ipv6View | None:

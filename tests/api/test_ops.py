@@ -41,7 +41,7 @@ HEALED = ("network lan was lost and learnt from the engine",)
 HINT = HintView("lan", "br0", "no-uplink", "warning", "br0 has no uplink", "make the card a port of it")
 HEALTH = Health(True, (), "f00d", 12.5, 1, 2, engine_connected=True, hints=(HINT,), healed=HEALED)
 
-MESSAGE = MessageView(1_700_000_000.4, "ACK", False, "0000002a", IPv4Address("192.0.2.7"), IPv4Address("192.0.2.2"))
+MESSAGE = MessageView(1_700_000_000.4, "ipv4", "ACK", False, "0000002a", IPv4Address("192.0.2.7"), "192.0.2.2")
 ENDPOINT = EndpointView(
     endpoint_id="e" * 64,
     network_id="n" * 64,
@@ -256,7 +256,7 @@ def test_one_endpoint() -> None:
     http = http_over(FakeClient(find))
     (listed,) = http_over(FakeClient(lambda _: EndpointList((ENDPOINT,)))).simulate_get("/v1/endpoints").json.values()
     message = {"time": "2023-11-14T22:13:20.400+00:00", "kind": "ACK", "sent": False, "xid": "0000002a"}
-    message |= {"address": "192.0.2.7", "server": "192.0.2.2"}
+    message |= {"family": "ipv4", "address": "192.0.2.7", "server": "192.0.2.2"}
     assert http.simulate_get("/v1/endpoints/my%20web").json == {**listed[0], "messages": [message]}
     assert http.simulate_get("/v1/endpoints/web").status_code == 404
 

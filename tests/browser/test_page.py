@@ -56,7 +56,7 @@ def test_details_and_history(rig: Rig, page: Page) -> None:
         expect(detail).to_contain_text(container.mac)
         expect(detail.locator("#detail-events")).to_contain_text("bound")
         expect(detail.locator("#detail-messages")).to_contain_text("sent DISCOVER")
-        expect(detail.locator("#detail-messages")).to_contain_text("received ACK")
+        expect(detail.locator("#detail-messages")).to_contain_text("received ACK ipv4, ")
         expect(detail.locator("svg.timeline")).to_have_attribute("role", "img")
         serious(page)
         page.keyboard.press("Escape")

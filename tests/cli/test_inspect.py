@@ -53,12 +53,13 @@ def test_not_found(host: Host) -> None:
 def test_messages(host: Host) -> None:
     """The last messages of the endpoint, each with its transaction."""
     message = {"time": samples.event(1, "bound")["time"], "kind": "OFFER", "sent": False, "xid": "0000beef"}
-    message |= {"address": "192.168.77.161", "server": "192.168.77.1"}
+    message |= {"family": "ipv4", "address": "192.168.77.161", "server": "192.168.77.1"}
     detail = {**samples.endpoint(), "messages": [message]}
     host.plugin.answers[f"GET /v1/endpoints/{samples.ENDPOINT_ID}"] = detail
     output = host.run("inspect", "web").output
     assert "received OFFER" in output
     assert "0000beef" in output
+    assert "ipv4" in output
     assert json.loads(host.run("inspect", "web", "--format", "json").output)["messages"] == [message]
 
 

@@ -1,36 +1,59 @@
-"""The last DHCPv4 messages of an endpoint, for operators. They are packed, because each container has some.
+"""The last DHCP messages of an endpoint, for operators. They are packed, because each container has some.
 
-Owns their form. Must not know who sent or received them.
+    packet sockets, udhcpc ──note──► the worker's process ──taken──► its report ──add──► the supervisor
+A worker has one endpoint, so all that its process sends and hears is that endpoint's. Must not know what follows from a
+message.
 """
 
 import struct
-from collections.abc import Iterator
-from ipaddress import IPv4Address
+import time
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv6Address
 
-MOST = 16
-ROW = struct.Struct("!dB?III")  # Unix time, option 53, sent, xid, address, server; 0 where there is none
-KINDS = ("", "DISCOVER", "OFFER", "REQUEST", "DECLINE", "ACK", "NAK", "RELEASE")  # RFC 2132 section 9.6
-ACK, NAK = KINDS.index("ACK"), KINDS.index("NAK")
+from workers.contract.lease import Family
+
+Messages = dict[Family, bytes]
+
+MOST = 16  # of each family
+# Unix time, kind, sent, xid or 0, address and server, where there are such. Of a DUID there are the first 19 octets.
+ROWS = {Family.IPV4: struct.Struct("!dB?I5p5p"), Family.IPV6: struct.Struct("!dB?I17p20p")}
+ACK, NAK = 5, 6
+KINDS = {  # RFC 2132 section 9.6; RFC 8415 section 7.3, and RFC 4861 section 4
+    Family.IPV4: dict(enumerate(("DISCOVER", "OFFER", "REQUEST", "DECLINE", "ACK", "NAK", "RELEASE"), 1)),
+    Family.IPV6: dict(enumerate(("SOLICIT", "ADVERTISE", "REQUEST", "CONFIRM", "RENEW", "REBIND", "REPLY"), 1))
+    | {8: "RELEASE", 9: "DECLINE", 11: "INFORMATION-REQUEST", 133: "ROUTER-SOLICIT", 134: "ROUTER-ADVERT"},
+}
+
+_noted: Messages = {}
 
 
 def packed(
-    time: float,
+    family: Family,
     kind: int,
     *,
     sent: bool = False,
     xid: int = 0,
-    address: IPv4Address | None = None,
-    server: IPv4Address | None = None,
-) -> bytes:
-    """One message; `address` is the one that it asks for or grants, `server` its option 54."""
-    return ROW.pack(time, kind, sent, xid, int(address or 0), int(server or 0))
+    address: IPv4Address | IPv6Address | None = None,
+    server: bytes = b"",
+) -> Messages:
+    """One message of now; `address` is the one that it asks for or grants, `server` is an address or a DUID."""
+    held = b"" if address is None else address.packed
+    return {family: ROWS[family].pack(time.time(), kind, sent, xid, held, server)}
 
 
-def latest(rows: bytes) -> bytes:
-    """Those that are kept."""
-    return rows[-MOST * ROW.size :]
+def add(known: Messages, new: Mapping[Family, bytes]) -> None:
+    """Puts these behind those that are known, of which the oldest go."""
+    for family, rows in new.items():
+        known[family] = (known.get(family, b"") + rows)[-MOST * ROWS[family].size :]
 
 
-def unpacked(rows: bytes) -> Iterator[tuple[float, int, bool, int, int, int]]:
-    """The fields of ROW, the oldest message first."""
-    return ROW.iter_unpack(rows)
+def note(new: Messages) -> None:
+    """This process has sent or heard them."""
+    add(_noted, new)
+
+
+def taken() -> Messages:
+    """What was noted since the last call."""
+    found = _noted.copy()
+    _noted.clear()
+    return found

@@ -3,12 +3,13 @@
 Messages travel over one pipe per worker, as pickles of these frozen dataclasses. Times are `boottime()` seconds.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address
 
 from workers.contract.client_identity import ClientIdentity
 from workers.contract.errors import Failing
+from workers.contract.exchange import Messages
 from workers.contract.lease import AnyLease, Family, Lease, Lease6, Route
 from workers.contract.link import LINK_ID_LENGTH, LinkSpec, container_link, host_link
 
@@ -244,13 +245,13 @@ class Created:
     """The link exists and the first leases are held; `parent_routes` are the host's static routes over its parent.
 
     The leases of the families in `unconfirmed` are remembered ones that no server has confirmed. `messages` went to and
-    fro for the IPv4 lease (workers.contract.exchange).
+    fro for them (workers.contract.exchange).
     """
 
     leases: tuple[AnyLease, ...]
     parent_routes: tuple[Route, ...]
     unconfirmed: frozenset[Family] = frozenset()
-    messages: bytes = b""
+    messages: Messages = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,6 +310,13 @@ class LeaseRenewed:
     """The server has confirmed the IPv4 lease as it was: nothing but its time is new."""
 
 
+@dataclass(frozen=True, slots=True)
+class Exchanged:
+    """What went to and fro since the last report of this kind."""
+
+    messages: Messages
+
+
 class Trouble(StrEnum):
     """The troubles of a lease that is held."""
 
@@ -353,6 +361,7 @@ Report = (
     | ClientStarted
     | LeaseObtained
     | LeaseRenewed
+    | Exchanged
     | LeaseTrouble
     | Left
     | Deleted

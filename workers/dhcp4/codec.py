@@ -5,14 +5,14 @@ answer means. pyroute2 has a codec as well; its first message costs a worker 0.6
 """
 
 import struct
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import IPv4Address
 
 from workers.contract.client_identity import ClientIdentity
-from workers.contract.exchange import packed
+from workers.contract.exchange import Messages, packed
+from workers.contract.lease import Family
 
 CLIENT_PORT, SERVER_PORT = 68, 67
 BOOTP_MINIMUM = 300  # octets; relays and servers may drop less (RFC 1542 section 2.1)
@@ -74,12 +74,6 @@ class Answer:
         return found[0] if found else None
 
     @property
-    def row(self) -> bytes:
-        """For those who look at the exchange."""
-        address = self.address if self.kind is not Kind.NAK else None
-        return packed(time.time(), self.kind, xid=self.xid, address=address, server=self.server)
-
-    @property
     def values(self) -> dict[str, str]:
         """The answer in udhcpc's variables, which `parse_lease` validates."""
         words = {"ip": str(self.address)}
@@ -136,14 +130,13 @@ def encode(
     return (header + area + bytes([END])).ljust(BOOTP_MINIMUM, b"\0")
 
 
-def row_of(payload: bytes) -> bytes:
-    """A message of ours, for those who look at the exchange."""
-    xid, ciaddr = HEADER.unpack_from(payload)[4], HEADER.unpack_from(payload)[7]
-    options = _collect(payload[HEADER.size :])
-    asked, server = _addresses(options.get(50, ciaddr)), _addresses(options.get(54, b""))
-    return packed(
-        time.time(), options[53][0], sent=True, xid=xid, address=asked[0], server=server[0] if server else None
-    )
+def noted(payload: bytes, *, sent: bool = False) -> Messages:
+    """A message of ours, or an answer that `decode` takes, for those who look at the exchange."""
+    fields, options = HEADER.unpack_from(payload), _options(payload)
+    asked = _addresses(options.get(50, fields[7]) if sent else fields[8])[:1]
+    address = next((a for a in asked if not a.is_unspecified), None)
+    server = b"".join(a.packed for a in _addresses(options.get(54, b""))[:1])
+    return packed(Family.IPV4, options[53][0], sent=sent, xid=fields[4], address=address, server=server)
 
 
 def description(identity: ClientIdentity) -> Iterator[tuple[int, bytes]]:
@@ -165,19 +158,26 @@ def decode(payload: bytes) -> Answer:
     """A server's message. Raises Malformed."""
     if len(payload) < HEADER.size:
         raise Malformed(f"{len(payload)} octets are too few")
-    op, htype, hlen, _, xid, _, _, _, yiaddr, _, _, chaddr, sname, file, cookie = HEADER.unpack_from(payload)
+    op, htype, hlen, _, xid, _, _, _, yiaddr, _, _, chaddr, _, _, cookie = HEADER.unpack_from(payload)
     if (op, htype, hlen, cookie) != (BOOTREPLY, ETHERNET, ETHERNET_LENGTH, COOKIE):
         raise Malformed("not a BOOTREPLY for an Ethernet client")
+    options = _options(payload)
+    kind = options.get(53, b"")
+    if kind not in KINDS:
+        raise Malformed(f"message type {kind.hex() or 'missing'} is none of a server's")
+    return Answer(KINDS[kind], xid, IPv4Address(yiaddr), chaddr[:6].hex(":"), options)
+
+
+def _options(payload: bytes) -> dict[int, bytes]:
+    """Those of all areas."""
     options = _collect(payload[HEADER.size :])
+    *_, sname, file, _ = HEADER.unpack_from(payload)
     overload = options.get(OVERLOAD, b"\0")[-1:]
     for flag, field in ((b"\1", file), (b"\2", sname)):  # RFC 2132 section 9.3: 1 file, 2 sname, 3 both
         if overload in (flag, b"\3"):
             for code, value in _collect(field).items():
                 options[code] = options.get(code, b"") + value
-    kind = options.get(53, b"")
-    if kind not in KINDS:
-        raise Malformed(f"message type {kind.hex() or 'missing'} is none of a server's")
-    return Answer(KINDS[kind], xid, IPv4Address(yiaddr), chaddr[:6].hex(":"), options)
+    return options
 
 
 def _collect(area: bytes) -> dict[int, bytes]:

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 
 from workers.acd.probe import AddressProbe
 from workers.contract.errors import Failing, NoLease
-from workers.contract.exchange import latest
 from workers.contract.lease import Lease
 from workers.contract.link import LinkSpec
 from workers.contract.messages import ConflictCheck, EndpointSpec
-from workers.dhcp4.codec import row_of
 from workers.dhcp4.machine import (
     MAX_WAIT_SECONDS,
     Effect,
@@ -62,7 +60,6 @@ class Exchange:
 
     def __init__(self, spec: EndpointSpec, machine: Machine, packet_socket: PacketSocket) -> None:
         self.acquired: Acquired | None = None
-        self.messages = b""  # what went to and fro (workers.contract.exchange)
         self._spec = spec
         self._machine = machine
         self._packet_socket = packet_socket
@@ -94,8 +91,6 @@ class Exchange:
         """Reads what has come, and does what is due then. Raises NoLease if it is useless to go on."""
         self._probe.hear()
         for answer in self._packet_socket.receive():
-            if answer.mac == self._machine.mac:
-                self.messages = latest(self.messages + answer.row)
             self._carry_out(self._machine.receive(answer, boottime()), answer.sender)
         if self._lease is None and self._machine.next_at is not None and now >= self._machine.next_at:
             self._carry_out(self._machine.due(now))
@@ -151,7 +146,6 @@ class Exchange:
             match effect:
                 case Send(payload):
                     self._packet_socket.broadcast(payload)
-                    self.messages = latest(self.messages + row_of(payload))
                 case Offered(address):
                     self._probe.probe(self._spec.container_link, address)
                     self._probe.router = sender

@@ -9,7 +9,8 @@ import logging
 import socket
 import struct
 
-from workers.dhcp4.codec import CLIENT_PORT, SERVER_PORT, Answer, Malformed, decode
+from workers.contract.exchange import note
+from workers.dhcp4.codec import CLIENT_PORT, SERVER_PORT, Answer, Malformed, decode, noted
 from workers.dhcp4.machine import Effect, Granted, Machine, Offered, Refused, Send, State, Unanswered, Unusable
 from workers.dhcp4.packet_socket import NOBODY, PacketSocket, answers_checks
 from workers.dhcp4.release import release_by_broadcast
@@ -96,6 +97,7 @@ class NativeClient:
                 udp = self._udp_socket()
                 attach(udp, equal(*answers_checks(message.payload, UDP_HEADER_BYTES)))
                 udp.sendmsg([message.payload], [source], 0, (str(message.to), SERVER_PORT))
+                note(noted(message.payload, sent=True))
         except OSError as error:
             log.debug("%s not sent: %s", self._machine.state, error, extra={"interface": self._interface})
 
@@ -127,7 +129,9 @@ class NativeClient:
         for _ in range(MAX_DATAGRAMS if self._udp is not None else 0):
             assert self._udp is not None
             try:
-                answers.append(decode(self._udp.recv(MAX_DATAGRAM)))
+                payload = self._udp.recv(MAX_DATAGRAM)
+                answers.append(decode(payload))
+                note(noted(payload))
             except BlockingIOError:
                 break
             except (Malformed, OSError):

@@ -11,7 +11,8 @@ from ipaddress import IPv4Address
 from types import TracebackType
 from typing import Self
 
-from workers.dhcp4.codec import CLIENT_PORT, SERVER_PORT, Answer, Malformed, decode
+from workers.contract.exchange import note
+from workers.dhcp4.codec import CLIENT_PORT, SERVER_PORT, Answer, Malformed, decode, noted
 from workers.system.ip_packet import checksum
 from workers.system.packet_filter import (
     IP_HEADER_LENGTH,
@@ -90,6 +91,7 @@ class PacketSocket:
         header = IP_HEADER.pack(*fields, 0, source.packed, EVERYONE)
         header = IP_HEADER.pack(*fields, checksum(header), source.packed, EVERYONE)
         self._socket.sendto(header + udp, (self._interface, ETH_P_IP, 0, 0, BROADCAST_MAC))
+        note(noted(payload, sent=True))
 
     def receive(self) -> list[Answer]:
         """The messages of servers since the last call, or some of a flood; drops all others.
@@ -107,10 +109,13 @@ class PacketSocket:
                 break
             try:
                 payload = _payload(packet)
-                self._strangers += not _answers(payload, self._sent)
+                ours = _answers(payload, self._sent)
+                self._strangers += not ours
                 answers.append(replace(decode(payload), sender=source[4].hex(":")))
             except Malformed:
                 continue  # other packets on the wire do not concern us
+            if ours:
+                note(noted(payload))
         if self._strangers > before:
             self._drop_strangers()
         return answers

@@ -11,8 +11,9 @@ from ipaddress import IPv4Address
 
 from workers.contract.client_identity import ClientIdentity
 from workers.contract.errors import ReleaseError
+from workers.contract.exchange import note
 from workers.contract.lease import Lease
-from workers.dhcp4.codec import CLIENT_PORT, SERVER_PORT, MessageType, encode
+from workers.dhcp4.codec import CLIENT_PORT, SERVER_PORT, MessageType, encode, noted
 from workers.dhcp4.machine import declination
 from workers.dhcp4.packet_socket import PacketSocket
 from workers.link.configure import configure
@@ -39,7 +40,9 @@ def release(interface: str, lease: Lease, mac: str, identity: ClientIdentity, ti
     try:
         with _client_socket(interface, lease.address.ip) as client:
             client.connect((str(server), SERVER_PORT))
-            client.send(release_message(lease, mac, identity))
+            message = release_message(lease, mac, identity)
+            client.send(message)
+            note(noted(message, sent=True))
             left = _has_left(client, timeout)
     except OSError as error:
         raise ReleaseError(f"releasing {lease.address.ip} to {server} over {interface}: {error.strerror}") from error

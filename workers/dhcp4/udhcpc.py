@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from workers.contract.client_identity import ClientIdentity
-from workers.dhcp4.codec import description
+from workers.contract.exchange import ACK, NAK, note, packed
+from workers.contract.lease import Family
+from workers.dhcp4.codec import MessageType, description
 from workers.dhcp4.lease_parser import InvalidLease, parse_lease
 from workers.dhcp4.machine import Granted, Refused, Unanswered, Unusable
 from workers.system.clock import boottime
@@ -37,6 +39,8 @@ MAX_RECORD_BYTES = 1 << 14
 MAX_LINE_BYTES = 1 << 10
 MAX_GRANTED_BYTES = 1 << 11  # it has some 250 as a rule
 END = b"\0\0"  # of a record
+# Lines of its log. Those of a renewal are read too late, as nothing waits for them.
+SENT = {"broadcasting discover": MessageType.DISCOVER, "broadcasting select": MessageType.REQUEST}
 
 log = logging.getLogger(__name__)
 
@@ -191,6 +195,7 @@ class Client:
 
         Each udhcpc begins with a DECONFIG, before any packet, which means nothing.
         """
+        self.read_log()  # what it sent comes before what it was answered
         try:
             data = self.events.recv(READ_BYTES)
         except BlockingIOError:
@@ -204,7 +209,10 @@ class Client:
             last = events[-1]
             told = RENEWED + last.words + END if last.kind in GRANTS else b""
             self.granted = told if len(told) <= MAX_GRANTED_BYTES else b""
-        return [understood(event, boottime()) for event in (events[1:] if begins else events)]
+        found = [understood(event, boottime()) for event in (events[1:] if begins else events)]
+        for event in found:
+            _note(event)
+        return found
 
     def read_log(self) -> bool:
         """Takes in udhcpc's own log; False when udhcpc has ended."""
@@ -215,6 +223,8 @@ class Client:
             text = line[:MAX_LINE_BYTES].decode("utf-8", "replace").removeprefix("udhcpc: ")
             self.last_words = text
             log.debug("udhcpc[%d] %s", self.pid, text)
+            for kind in (SENT[words] for words in SENT if text.startswith(words)):
+                note(packed(Family.IPV4, kind, sent=True))
         return data is not None
 
     def stop(self) -> int:
@@ -241,6 +251,18 @@ class Client:
             os.close(pidfd)
         fields = Path(f"/proc/{self.pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
         return os.waitstatus_to_exitcode(int(fields[-1]))  # proc_pid_stat(5): the last one is exit_code
+
+
+def _note(event: ClientEvent) -> None:
+    """The answer that it tells of, without the transaction."""
+    match event:
+        case Granted(lease):
+            server = b"" if lease.server is None else lease.server.packed
+            note(packed(Family.IPV4, ACK, address=lease.address.ip, server=server))
+        case Unusable():
+            note(packed(Family.IPV4, ACK))
+        case Refused():
+            note(packed(Family.IPV4, NAK))
 
 
 def _pipe() -> tuple[FileIO, FileIO]:

@@ -12,6 +12,8 @@ from enum import IntEnum
 from ipaddress import IPv6Address
 
 from workers.contract.client_identity import ClientIdentity
+from workers.contract.exchange import Messages, packed
+from workers.contract.lease import Family
 
 CLIENT_PORT, SERVER_PORT = 546, 547
 OPTION = struct.Struct("!HH")
@@ -217,6 +219,15 @@ def decode(payload: bytes, sender: str = "") -> Answer:
         inf_max_rt=_number(options, Option.INF_MAX_RT, 4),
         sender=sender,
     )
+
+
+def noted(payload: bytes, *, sent: bool = False) -> Messages:
+    """A message of either side, for those who look at the exchange."""
+    area = payload[4:]
+    address = next((one.address for _, found in _associations(area) for one in found.addresses), None)
+    server = dict(_options(area)).get(Option.SERVER_ID, b"")
+    xid = int.from_bytes(payload[1:4])
+    return packed(Family.IPV6, payload[0], sent=sent, xid=xid, address=address, server=server)
 
 
 def addresses_of(raw: bytes) -> tuple[IPv6Address, ...]:

@@ -14,8 +14,10 @@ from types import TracebackType
 from typing import Self
 
 from workers.acd.solicitation import HOPS, NEXT_HEADER, SOLICITATION, TARGET, TYPE, answer, solicited_node, target_is
+from workers.contract.exchange import note, packed
+from workers.contract.lease import Family
 from workers.dhcp6 import router_advertisement
-from workers.dhcp6.codec import CLIENT_PORT, SERVER_PORT, Answer, Kind, Malformed, decode
+from workers.dhcp6.codec import CLIENT_PORT, SERVER_PORT, Answer, Kind, Malformed, decode, noted
 from workers.dhcp6.router_advertisement import HOP_LIMIT, RouterAdvertisement, eui64
 from workers.system.ip_packet import (
     ALL_NODES,
@@ -84,12 +86,14 @@ class PacketSocket6:
         attach(self._socket, _filter(self._address, payload[1:4]))
         datagram = UDP_HEADER.pack(CLIENT_PORT, SERVER_PORT, UDP_HEADER.size + len(payload), 0) + payload
         self._send(SERVERS, socket.IPPROTO_UDP, datagram, checksum_at=6)
+        note(noted(payload, sent=True))
 
     def solicit_router(self) -> None:
         """Asks the routers for an advertisement (RFC 4861 section 4.1). Raises OSError."""
         option = SOURCE_LINK_ADDRESS + bytes.fromhex(self._mac.replace(":", ""))
         message = bytes([ROUTER_SOLICITATION]) + bytes(7) + option
         self._send(ALL_ROUTERS, socket.IPPROTO_ICMPV6, message, checksum_at=2)
+        note(packed(Family.IPV6, ROUTER_SOLICITATION, sent=True))
 
     def receive(self) -> list[Answer | RouterAdvertisement]:
         """The messages of servers and routers since the last call, or some of a flood; drops all others.
@@ -123,17 +127,21 @@ class PacketSocket6:
 
 
 def parse_packet(packet: bytes, sender: str) -> Answer | RouterAdvertisement:
-    """What an IPv6 packet from this MAC carries. Raises Malformed of either kind."""
+    """What an IPv6 packet from this MAC carries, which is noted. Raises Malformed of either kind."""
     if len(packet) < IPV6_HEADER.size + UDP_HEADER.size:
         raise Malformed(f"a packet of {len(packet)} octets")
     _, length, protocol, hop_limit, source, _ = IPV6_HEADER.unpack_from(packet)
     payload = packet[IPV6_HEADER.size : IPV6_HEADER.size + length]
     if protocol == socket.IPPROTO_ICMPV6:
-        return router_advertisement.decode(payload, IPv6Address(source), hop_limit, sender)
+        advertisement = router_advertisement.decode(payload, IPv6Address(source), hop_limit, sender)
+        note(packed(Family.IPV6, router_advertisement.TYPE, address=advertisement.source))
+        return advertisement
     if protocol != socket.IPPROTO_UDP or len(payload) < UDP_HEADER.size:
         raise Malformed(f"a packet of protocol {protocol} with {len(payload)} octets")
     _, _, length, _ = UDP_HEADER.unpack_from(payload)
-    return decode(payload[UDP_HEADER.size : length], sender)
+    answer = decode(payload[UDP_HEADER.size : length], sender)
+    note(noted(payload[UDP_HEADER.size : length]))
+    return answer
 
 
 def _is_question(packet: bytes) -> bool:

@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 from typing import NamedTuple
 
 from workers.contract.errors import Failing, NoLease
+from workers.contract.exchange import taken
 from workers.contract.lease import AnyLease, Family, Lease
 from workers.contract.messages import Created, CreateFailed, Deleted, EndpointSpec, Report
 from workers.dhcp4 import first_lease as dhcp4
@@ -63,9 +64,7 @@ class Creation:
                         follow_mtu(self._spec.container_link, None, self._spec.applied(lease))
                 # Reported before the packet sockets are closed, which takes 15 ms.
                 unconfirmed = frozenset(family for family, one in acquired.items() if not one.confirmed)
-                ipv4 = exchanges.get(Family.IPV4)
-                messages = ipv4.messages if isinstance(ipv4, dhcp4.Exchange) else b""
-                self._report(Created(leases, routes, unconfirmed, messages))
+                self._report(Created(leases, routes, unconfirmed, taken()))
         except (NetlinkError, NoLease, Cancelled, OSError) as error:
             self._report(CreateFailed(self._reason(error), self._roll_back(), _kind(error)))
             return None

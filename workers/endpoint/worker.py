@@ -19,6 +19,7 @@ from multiprocessing.connection import Connection
 from typing import NamedTuple
 
 from workers.contract.errors import ReleaseError
+from workers.contract.exchange import taken
 from workers.contract.lease import NO_LEASE, AnyLease, Family, Lease, Lease6
 from workers.contract.messages import (
     AskServers,
@@ -28,6 +29,7 @@ from workers.contract.messages import (
     Delete,
     Deleted,
     EndpointSpec,
+    Exchanged,
     GiveBack,
     LeaseObtained,
     LeaseTrouble,
@@ -153,6 +155,7 @@ class Worker:
                         throttle.count(number)
                     sources[number]()
             idle = not (found or deaf)
+        self._tell_messages()
         if self._forwarder is not None:
             self._forwarder.trim()
         if not self._done:
@@ -224,6 +227,15 @@ class Worker:
         if isinstance(report, LeaseObtained):
             self._unreleased.add(report.lease.family)
             self._follow_resolver()
+        self._tell_messages()
+        self._send(report)
+
+    def _tell_messages(self) -> None:
+        """Unanswered ones lead to no report, and are told when nothing has happened for a while."""
+        if messages := taken():
+            self._send(Exchanged(messages))
+
+    def _send(self, report: Report) -> None:
         try:
             self._channel.send(report)
         except OSError:

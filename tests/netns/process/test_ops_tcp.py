@@ -20,8 +20,10 @@ from tests.api.unit import reaction
 from tests.lab.command import wait_until
 from tests.lab.dhcp import DhcpServer, Ipv6Options, ServerOptions
 from tests.lab.network import LAN_BRIDGE, MACHINE, SERVER
+from tests.netns.process.fakeengine import Container
 from tests.netns.process.plugin import NAMES
 from tests.netns.process.rig import Rig
+from tests.netns.process.wire import Kind
 from workers.system.libc import LIBC, checked
 from workers.system.namespaces import CLONE_NEWNET
 
@@ -144,20 +146,48 @@ def test_history(rig: Rig, server: DhcpServer) -> None:
     assert over["begin"] == held["begin"] <= over["end"]
 
 
-def test_messages(rig: Rig, server: DhcpServer) -> None:
-    """The messages of a first lease are those of a capture; of a renewal by udhcpc there is the answer."""
-    container = rig.joined()
-    path = f"/v1/endpoints/{container.endpoint_id}"
-    seen = [(f.packet.kind.name, f"{f.packet.xid:08x}") for f in rig.capture.frames(container.mac)]
-    status, body = ask(rig, path)
+def told(rig: Rig, container: Container, family: str) -> list[dict[str, Any]]:
+    """The messages that operators see."""
+    status, body = ask(rig, f"/v1/endpoints/{container.endpoint_id}")
     judge("/v1/endpoints/{name}", "get", status, "application/json")(json.loads(body))
-    told = [(one["kind"], one["xid"]) for one in json.loads(body)["messages"]]
-    assert [kind for kind, _ in told[:4]] == ["DISCOVER", "OFFER", "REQUEST", "ACK"]
-    assert [told[0], told[2]] == seen[:2]
+    return [one for one in json.loads(body)["messages"] if one["family"] == family]
+
+
+def test_messages(rig: Rig, server: DhcpServer) -> None:
+    """They are those of a capture and of the server's log, in both families; of udhcpc's renewals, the answers."""
+    rig.machine.serve_ipv6()
+    server.restart(ServerOptions(ipv6=Ipv6Options()))
+    container = rig.joined(rig.network(ipv6="true", ignore_conflicts="true"))
+    first, own = rig.capture.frames(container.mac), told(rig, container, "ipv4")
+    assert [one["kind"] for one in own[:4]] == ["DISCOVER", "OFFER", "REQUEST", "ACK"]
+    assert [one["xid"] for one in own[:4:2]] == [f"{frame.packet.xid:08x}" for frame in first[:2]]
+    assert [one["kind"] for one in own if one["sent"]] == [frame.packet.kind.name for frame in first]
     rig.renew(container)
-    last = json.loads(ask(rig, path)[1])["messages"][-1]
+    last = told(rig, container, "ipv4")[-1]
     assert (last["kind"], last["sent"], last["xid"]) == ("ACK", False, None)
     assert (last["address"], last["server"]) == (str(container.ip), str(SERVER))
+
+    def complete(wanted: str) -> bool:
+        seen = {(one["kind"], one["xid"]) for one in told(rig, container, "ipv6") if one["xid"] is not None}
+        logged = {(one.kind, f"{one.xid:06x}") for one in server.messages6(container.duid)}
+        return seen == logged and wanted in {kind for kind, _ in seen}
+
+    wait_until(lambda: complete("SOLICIT"), "the first messages of DHCPv6")
+    assert change(rig, "POST", f"/v1/endpoints/{container.endpoint_id}/renew")[0] == 200
+    wait_until(lambda: complete("RENEW"), "those of a renewal")
+    last, lease = told(rig, container, "ipv6")[-1], container.view["ipv6"]
+    assert (last["address"], last["server"]) == (lease["address"].split("/")[0], lease["server"])
+
+
+def test_messages_without_an_answer(rig: Rig, server: DhcpServer) -> None:
+    """They are seen as well: here those of our own client, which goes on after a worker's death."""
+    container = rig.joined()
+    server.stop()
+    rig.restart_worker(container)
+    wait_until(lambda: told(rig, container, "ipv4")[-1]["sent"], "what nobody has answered")
+    asked = f"{rig.capture.frames(container.mac, Kind.REQUEST)[-1].packet.xid:08x}"
+    wait_until(lambda: asked in {one["xid"] for one in told(rig, container, "ipv4")}, "the capture's transaction")
+    server.start()
 
 
 def test_pin_of_both_families(rig: Rig, server: DhcpServer) -> None:

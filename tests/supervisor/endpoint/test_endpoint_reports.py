@@ -12,7 +12,7 @@ import pytest
 from supervisor.domain.phases import Phase
 from supervisor.endpoint.journal import BURST
 from supervisor.engine.facts import ContainerSeen, NetworkSeen
-from supervisor.ops.views import problems
+from supervisor.ops.views import problems, view_messages
 from tests.supervisor.puppet import IDENTITY, IPV4, LEASE, MAC, NONE, SANDBOX, Puppet, attach_path, bring_to
 from workers.contract.lease import Family
 from workers.contract.messages import (
@@ -86,6 +86,8 @@ def test_renewal_without_news(puppet: Puppet) -> None:
     assert lease == MOVED.renewed(lease.obtained)
     assert before <= lease.obtained <= boottime()
     assert not puppet.endpoint.troubles
+    (seen,) = view_messages(puppet.endpoint.messages)
+    assert (seen.kind, seen.address) == ("ACK", MOVED.address.ip)
 
 
 def bring_to_joined(puppet: Puppet) -> None:

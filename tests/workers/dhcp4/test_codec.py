@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workers.dhcp4.codec import COOKIE, END, HEADER, OVERLOAD, PAD, Answer, Kind, Malformed, decode
+from supervisor.ops.views import view_messages
+from workers.dhcp4.codec import COOKIE, END, HEADER, OVERLOAD, PAD, Answer, Kind, Malformed, decode, noted
 from workers.dhcp4.lease_parser import InvalidLease, parse_lease
 
 XID, ADDRESS, MAC = 0x12345678, IPv4Address("192.0.2.10"), "02:00:5e:00:53:01"
@@ -40,10 +41,15 @@ def joined(*areas: Options) -> dict[int, bytes]:
 
 
 def interpreted(payload: bytes) -> Answer | None:
-    """The answer as a client reads it, down to the lease; fails with any exception but the two that clients expect."""
+    """The answer as a client reads it, down to the lease; fails with any exception but the two that clients expect.
+
+    Operators see each answer.
+    """
     answer = None
     with suppress(Malformed, InvalidLease):
         answer = decode(payload)
+        (seen,) = view_messages(noted(payload))
+        assert (seen.kind, seen.xid and int(seen.xid, 16), seen.sent) == (answer.kind.name, answer.xid or None, False)
         parse_lease(answer.values, 0.0)
     return answer
 

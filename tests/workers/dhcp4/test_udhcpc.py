@@ -1,6 +1,7 @@
 """udhcpc's words: its command line, the script that it calls, the records that come back."""
 
 import logging
+import os
 import subprocess
 from contextlib import closing
 from ipaddress import IPv4Address
@@ -8,8 +9,10 @@ from itertools import pairwise
 
 import pytest
 
+from supervisor.ops.views import view_messages
 from tests.workers.dhcp4.hostile import texts
 from workers.contract.client_identity import ClientIdentity
+from workers.contract.exchange import taken
 from workers.dhcp4.udhcpc import (
     MAX_GRANTED_BYTES,
     MAX_RECORD_BYTES,
@@ -148,6 +151,29 @@ def test_words_of_a_renewal(shell: list[str]) -> None:
         client.read_events()
         assert client.granted == b""  # a sleeper keeps no more
         assert not reader.getblocking()
+
+
+def test_messages() -> None:
+    """Operators see what it sends without a lease and each answer, in this order although the worker reads all at once.
+    Another program's lines are none."""
+    client = Client(ClientOptions("eth0", ClientIdentity.of_mac(MAC)))
+    start = client.take_start()
+    assert start is not None
+    with client.events, client.errors, closing(start):
+        lines = ("broadcasting discover", "broadcasting select for 192.0.2.10, server 192.0.2.1", "sh: broadcasting")
+        os.write(start.errors.fileno(), "".join(f"udhcpc: {line}\n" for line in lines).encode())
+        for event, ip in (("deconfig", ""), ("bound", "192.0.2.10"), ("renew", "$(reboot)"), ("nak", "")):
+            words = {"ip": ip, "mask": "24", "lease": "600", "serverid": "192.0.2.1"}
+            start.output.send(_script(SHELLS[0], event, **words))
+        client.read_events()
+    address, server = IPv4Address("192.0.2.10"), "192.0.2.1"
+    assert [(view.kind, view.sent, view.address, view.server) for view in view_messages(taken())] == [
+        ("DISCOVER", True, None, None),
+        ("REQUEST", True, None, None),
+        ("ACK", False, address, server),
+        ("ACK", False, None, None),
+        ("NAK", False, None, None),
+    ]
 
 
 def _pairs(words: list[str], option: str) -> list[str]:

@@ -6,9 +6,11 @@ from ipaddress import IPv6Address
 
 import pytest
 
+from supervisor.ops.views import view_messages
 from tests.netns.process.wire6 import Code, Kind, Option, ia_address, ia_na, status
 from tests.workers.dhcp6.client import ADDRESS, ANOTHER, BEGUN, IDENTITY, LEASE, MAC, OTHER, SERVER, Client, granting
 from tests.workers.dhcp6.mutations import mutated, seeds
+from workers.contract.exchange import taken
 from workers.dhcp6 import codec, router_advertisement
 from workers.dhcp6.codec import MAX_ADDRESSES, MAX_DOMAINS, Answer
 from workers.dhcp6.lease_parser import InvalidLease, Refusal, parse_lease
@@ -28,13 +30,16 @@ def is_usable(address: IPv6Address) -> bool:
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_mutated_packets(part: int) -> None:
-    """Each is an answer, an advertisement or Malformed; a lease that comes of one has an address and sane times."""
+    """Each is an answer, an advertisement or Malformed; a lease that comes of one has an address and sane times.
+    Operators see what is not malformed."""
     seed = 8415 + part
     print(f"seed {seed}")
     leases = 0
     for data in mutated(PACKETS // PARTS, seed):
         with suppress(*MALFORMED, InvalidLease, Refusal):
             message = parse_packet(data, MAC)
+            (seen,) = view_messages(taken())
+            assert seen.kind == (message.kind.name if isinstance(message, Answer) else "ROUTER-ADVERT")
             assert len(message.dns) <= MAX_ADDRESSES
             assert len(message.search) <= MAX_DOMAINS
             if isinstance(message, Answer):
