@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from ipaddress import IPv4Interface, IPv6Address
 from typing import Any
 
@@ -52,6 +53,10 @@ class Container:
         address = IPv4Interface(f"{found['IPAddress']}/{found['IPPrefixLen']}") if found["IPAddress"] else None
         address6 = IPv6Address(found["GlobalIPv6Address"]) if found["GlobalIPv6Address"] else None
         return Attachment(found["EndpointID"], found["MacAddress"], address, found["Gateway"], address6)
+
+    def started(self) -> float:
+        """When it was started last, in Unix seconds."""
+        return datetime.fromisoformat(self.inspect()["State"]["StartedAt"]).timestamp()
 
     def stop(self) -> None:
         """`docker stop`."""

@@ -13,7 +13,7 @@ from tests.lab.network import LAN, LAN6, LAN_BRIDGE, SERVER, SERVER6
 
 LINE = re.compile(
     r"^(?P<time>\w{3} [ \d]\d [\d:]{8}) dnsmasq-dhcp\[\d+\]: (?:\d+ )?DHCP(?P<kind>[A-Z]+)\(\S+\)"
-    r"(?: (?P<address>\d+\.\d+\.\d+\.\d+))? (?P<mac>[0-9a-f]{2}(?::[0-9a-f]{2}){5})(?!:)"
+    r"(?: (?P<address>\d+\.\d+\.\d+\.\d+))? (?P<mac>[0-9a-f]{2}(?::[0-9a-f]{2}){5})(?!:)(?: (?P<words>.*))?"
 )
 LINE6 = re.compile(
     r"^(?P<time>.{15}) dnsmasq-dhcp\[\d+\]: (?P<xid>\d+) DHCP(?P<kind>[A-Z-]+)\(\S+\)"
@@ -86,12 +86,14 @@ class ServerOptions:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A DHCP message that the server saw or sent. `time` is in Unix seconds, whole ones; `kind` as in RFC 2131."""
+    """A DHCP message that the server saw or sent. `time` is in Unix seconds, whole ones; `kind` as in RFC 2131; `words`
+    are the server's about it, and the client's name for an ACK."""
 
     time: float
     kind: str
     mac: str
     address: IPv4Address | None
+    words: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +251,7 @@ def message_of(line: str) -> Message | None:
     if not (match := LINE.match(line)):
         return None
     address = IPv4Address(match["address"]) if match["address"] else None
-    return Message(_unix_seconds(match["time"]), match["kind"], match["mac"], address)
+    return Message(_unix_seconds(match["time"]), match["kind"], match["mac"], address, match["words"] or "")
 
 
 def _unix_seconds(words: str) -> float:

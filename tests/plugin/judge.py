@@ -12,11 +12,13 @@ from tests.lab.containers import Attachment, Container
 from tests.lab.dhcp import DhcpServer, ServerLease
 from tests.lab.kea import Kea
 from tests.lab.lab import Lab
+from tests.lab.network import SERVER
 from tests.lab.plugin import Plugin
 from tests.plugin.sandbox import Sandbox
 
 PACKET = re.compile(r"dnsmasq-dhcp\[\d+\]: (?P<xid>\d+) (?P<text>.*)")
 NAME = re.compile(r"client provides name: (\S+)")
+NAME_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,30 @@ def names(dhcp: DhcpServer, mac: str) -> list[Named]:
             name_now = announced.pop(xid, None)
             found += [Named(kind, name_now)] if mac in text else []
     return found
+
+
+def assert_found(lab: Lab, container: Container, network: str, name: str) -> None:
+    """The LAN's DNS finds the container by this name, and did so within 5 s of its start.
+
+    A busy machine may take longer to ask. The server answers from the ACK on whose line in its log the name is, so the
+    time of the first one since the container came to the LAN is judged.
+    """
+    attachment = container.attachment(network)
+    assert attachment.address is not None
+    address = str(attachment.address.ip)
+    wait_until(lambda: lookup(lab, name) == address, f"{name} in the LAN's DNS")
+    named: list[float] = []
+    for message in lab.dhcp.messages(attachment.mac):
+        if message.kind == "RELEASE":
+            named.clear()
+        elif message.kind == "ACK" and message.words == name:
+            named.append(message.time)
+    assert named[0] + 1 <= container.started() + NAME_SECONDS  # the log has whole seconds
+
+
+def lookup(lab: Lab, name: str) -> str:
+    """The address that the LAN's DNS has for a name, if it has one."""
+    return lab.network.on_lan("dig", "+short", f"@{SERVER}", f"{name}.lan")
 
 
 def endpoint(plugin: Plugin, attachment: Attachment) -> dict[str, Any]:

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.command import wait_until
 from tests.lab.compose import Compose
 from tests.lab.containers import Container
 from tests.lab.engine import Docker
 from tests.lab.images import BUSYBOX
 from tests.lab.lab import Lab
-from tests.lab.network import BRIDGE, SERVER
+from tests.lab.network import BRIDGE
 from tests.lab.plugin import Plugin
+from tests.plugin.judge import assert_found, lookup
 
 PROJECT = """
 services:
@@ -45,32 +45,16 @@ def compose(docker: Docker, plugin: Plugin, no_leaks: None, tmp_path: Path) -> I
 
 
 def test_up_restart_recreate_down(compose: Compose, lab: Lab) -> None:
-    """Each service is found on the LAN, wherever it has moved; `down` releases everything."""
+    """Each service is found on the LAN within 5 s of its start, wherever it has moved; `down` releases everything."""
     seen = len(lab.dhcp.messages(kind="RELEASE"))
     for command in (("up", "--detach"), ("restart",), ("up", "--detach", "--force-recreate")):
         compose(*command)
         for service, name in SERVICES.items():
-            _await_name(lab, name, _address(lab, compose, service))
+            (container,) = compose("ps", "--quiet", service).split()
+            assert_found(lab, Container(lab.engine.docker, container), NETWORK, name)
 
     compose("down")
     assert len(lab.dhcp.messages(kind="RELEASE")) == seen + 3 * len(SERVICES)
     assert lab.dhcp.leases() == []
-    assert [_asked(lab, name) for name in SERVICES.values()] == ["", ""]
+    assert [lookup(lab, name) for name in SERVICES.values()] == ["", ""]
     assert NETWORK not in lab.engine.docker("network", "ls", "--format", "{{.Name}}").splitlines()
-
-
-def _address(lab: Lab, compose: Compose, service: str) -> str:
-    """As the engine knows it."""
-    (container,) = compose("ps", "--quiet", service).split()
-    address = Container(lab.engine.docker, container).attachment(NETWORK).address
-    assert address is not None
-    return str(address.ip)
-
-
-def _await_name(lab: Lab, name: str, address: str) -> None:
-    wait_until(lambda: _asked(lab, name) == address, f"{name}.lan in the LAN's DNS")
-
-
-def _asked(lab: Lab, name: str) -> str:
-    """As the LAN's name server knows it."""
-    return lab.network.on_lan("dig", "+short", f"@{SERVER}", f"{name}.lan")
