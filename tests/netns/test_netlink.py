@@ -10,7 +10,7 @@ from tests.lab.network import BRIDGE
 from tests.netns.lan import CARD, HOST_LINK, link, readable, run
 from tests.netns.process.wire import broadcast_frame
 from workers.link.parent_watch import ParentWatch
-from workers.link.shared_mac import share_answers, unshare_answers
+from workers.link.shared_mac import share_answers, sweep_answers, unshare_answers
 from workers.netlink.changes import change_feed, drain
 from workers.netlink.operations import Netlink
 from workers.system.namespaces import new_namespace
@@ -148,3 +148,17 @@ def test_rule_of_a_card_that_was_made_anew() -> None:
     share_answers(CARD, 7)
 
     assert f'hook ingress device "{CARD}"' in run("nft list ruleset")
+
+
+@pytest.mark.usefixtures("machine")
+def test_rules_that_a_plugin_has_left() -> None:
+    """Its next instance removes the rules of cards without a network, also of one that has gone, and no one else's."""
+    run("nft add table netdev net-dhcp-7-gone")
+    run("nft add table netdev foreign")
+    share_answers(CARD, 7)
+    share_answers(CARD, 8)
+
+    for cards, left in (({CARD}, f"net-dhcp-7-{CARD}"), ((), "")):
+        sweep_answers(7, cards)
+        tables = {line.split()[-1] for line in run("nft list tables").splitlines()}
+        assert tables == {"foreign", f"net-dhcp-8-{CARD}", left} - {""}

@@ -42,6 +42,8 @@ from workers.system.deadlines import Deadlines
 RETRY_SECONDS = 5.0
 DECLINED_PAUSE_SECONDS = 10.0  # between two Declines: one that claims all addresses must not empty the server's pool
 REPORT_SECONDS = 1.0  # between two looks at what the kernel makes of advertisements: they may come in a flood
+# Docker 28 advertises the address that it has set, three times in two seconds. Without the address, the start fails.
+ENGINE_SECONDS = 3.0
 FRESHER_SECONDS = 1.5  # by which an advertisement must prolong an address to be worth a report
 
 log = logging.getLogger(__name__)
@@ -70,6 +72,7 @@ class LeaseManager6:
         self._claimant: str | None = None
         self._refused = False
         self._paused_until = 0.0
+        self._stays_until = 0.0
         self._looked_at = 0.0
         self._client: NativeClient6 | None = None
         self._search: Exchange | None = None
@@ -97,6 +100,7 @@ class LeaseManager6:
     def begin(self, interface: str, attach: Attach, _: int) -> None:
         """The link is in the sandbox, configured, and called `interface` there."""
         self._interface = interface
+        self._stays_until = boottime() + ENGINE_SECONDS
         if attach.hostname not in (None, self.client_identity.hostname):
             self.client_identity = replace(self.client_identity, hostname=attach.hostname)
             self._confirmed = False  # the server does not know it yet
@@ -277,7 +281,7 @@ class LeaseManager6:
                     pass
 
     def _on_granted(self, lease: Lease6) -> None:
-        """Probes for an address before it is used; a renewal needs no probe."""
+        """Probes for an address before it is used; a renewal needs no probe. The engine advertises its own first."""
         former = self.lease
         lease = replace(lease, router=former.router if former else None)
         in_use = former is not None and former.address == lease.address and self._stays(former)
@@ -288,11 +292,12 @@ class LeaseManager6:
         with suppress(OSError):  # the link has gone: the lease cannot be applied either
             self._probe.probe(self._interface, lease.address.ip)
             self._probe.router = self._client.sender if self._client is not None else ""
-        if self._probe.watch is None:
+        adopted_at = max(self._probe.settled_at, self._stays_until if former else 0.0)
+        if adopted_at <= boottime():
             self._adopt(lease)
         else:
             self._candidate = lease
-            self._deadlines.set(self._on_silence, self._probe.settled_at)
+            self._deadlines.set(self._on_silence, adopted_at)
 
     def _on_refused(self, words: str) -> None:
         """The client asks for another lease by itself."""

@@ -6,8 +6,9 @@ rule on the card, in a table of nf_tables, makes it a frame to all stations befo
 """
 
 import logging
+from collections.abc import Collection
 
-from workers.netlink.nftables import put_spreading, remove_spreading
+from workers.netlink.nftables import put_spreading, remove_spreading, tables_of_devices
 
 SERVER_PORT, CLIENT_PORT = 67, 68
 
@@ -28,6 +29,16 @@ def unshare_answers(card: str, mark: int) -> None:
         remove_spreading(_table(card, mark))
     except OSError as error:
         log.debug("%s has no rule that could be removed: %s", card, error)
+
+
+def sweep_answers(mark: int, cards: Collection[str]) -> None:
+    """Removes the rules of all other cards: a plugin that died over the removal of a network has left them."""
+    kept = {_table(card, mark) for card in cards}
+    try:
+        for table in [one for one in tables_of_devices() if one.startswith(_table("", mark)) and one not in kept]:
+            remove_spreading(table)
+    except OSError as error:
+        log.debug("no rule of another instance could be removed: %s", error)
 
 
 def _table(card: str, mark: int) -> str:

@@ -1,4 +1,4 @@
-"""Removes the links that no endpoint has: once, at the start, in the host's network namespace."""
+"""Removes what no endpoint and no network has, links and rules of cards: once, at the start, on the host."""
 
 import logging
 from collections.abc import Collection
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 from workers.link.kind import KINDS
+from workers.link.shared_mac import sweep_answers
 from workers.link.vlan_parent import is_ours
 from workers.netlink.operations import Netlink, NetlinkError
 
@@ -23,8 +24,10 @@ def sweep(mark: int, ends: Collection[str], parents: Collection[str] | None, cha
     """Removes the links with this mark, except these container ends and VLANs; sends a `Swept` that names them.
 
     A link in a sandbox stays: a running container may need it, and it goes with the sandbox. If it is not known which
-    VLANs such links need (None), all of them stay, too.
+    VLANs such links need (None), all of them stay, too, and so do the rules of cards.
     """
+    if parents is not None:
+        sweep_answers(mark, parents)
     removed = []
     try:
         with Netlink() as netlink:

@@ -10,6 +10,9 @@ import socket
 import struct
 from collections.abc import Collection, Iterable, Iterator
 from ipaddress import IPv4Address
+from itertools import islice
+
+from workers.netlink.rtnetlink import attributes
 
 Message = tuple[int, int, bytes]  # its kind, flags and attributes
 
@@ -18,13 +21,13 @@ FAMILY = struct.Struct("!BBH")  # nfgenmsg: family, version, resource
 ATTRIBUTE = struct.Struct("=HH")
 STATUS = struct.Struct("=i")  # a negated errno, or 0
 NESTED = 0x8000
-NLM_F_REQUEST, NLM_F_ACK, NLM_F_CREATE, NLM_F_APPEND = 0x1, 0x4, 0x400, 0x800
-NLMSG_ERROR = 2
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP, NLM_F_CREATE, NLM_F_APPEND = 0x1, 0x4, 0x300, 0x400, 0x800
+NLMSG_ERROR, NLMSG_DONE = 2, 3
 NETLINK_NETFILTER = 12
 NFPROTO_IPV4, NFPROTO_NETDEV = 2, 5
 ETH_P_IP = 0x0800
 BATCH_BEGIN, BATCH_END, NFTABLES = 0x10, 0x11, 10  # NFNL_MSG_BATCH_*, NFNL_SUBSYS_NFTABLES
-NEW_TABLE, DELETE_TABLE, NEW_CHAIN, GET_CHAIN, NEW_RULE = 0, 2, 3, 4, 6
+NEW_TABLE, GET_TABLE, DELETE_TABLE, NEW_CHAIN, GET_CHAIN, NEW_RULE = 0, 1, 2, 3, 4, 6
 OUTPUT, INGRESS = 3, 0  # NF_INET_LOCAL_OUT, NF_NETDEV_INGRESS
 FIRST = -101  # of the translations: Docker's own have -100, and the first that matches holds
 CHAIN = "packets"
@@ -70,6 +73,19 @@ def put_spreading(table: str, device: str, source: int, target: int) -> None:
 def remove_spreading(table: str) -> None:
     """Removes the table; one that is not there is no error. Raises OSError."""
     _commit(NFPROTO_NETDEV, [*_removal(table)])
+
+
+def tables_of_devices() -> Iterator[str]:
+    """The names of the tables of frames: those of `put_spreading`, and other programs'. Raises OSError."""
+    with _kernel() as kernel:
+        kernel.send(_encode(NFTABLES << 8 | GET_TABLE, NLM_F_DUMP, NFPROTO_NETDEV, b""))
+        for kind, body in _answers(kernel):
+            if kind in (NLMSG_ERROR, NLMSG_DONE):
+                (status,) = STATUS.unpack_from(body)
+                if status:
+                    raise OSError(-status, f"listing the tables of nf_tables: {os.strerror(-status)}")
+                return
+            yield dict(attributes(body[FAMILY.size :]))[1].rstrip(b"\0").decode(errors="replace")
 
 
 def _put(family: int, table: str, kind: str, place: bytes, expressions: Iterable[bytes]) -> None:
@@ -166,21 +182,26 @@ def _has_chain(family: int, table: str) -> bool:
 
 
 def _asked(messages: bytes, count: int) -> Iterator[int]:
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER) as kernel:
-        kernel.settimeout(ANSWER_SECONDS)
+    """The status of each message. The caller stops at the first error, after which the kernel may say nothing more."""
+    with _kernel() as kernel:
         kernel.send(messages)
-        yield from _statuses(kernel, count)
+        statuses = (STATUS.unpack_from(body)[0] for kind, body in _answers(kernel) if kind == NLMSG_ERROR)
+        yield from islice(statuses, count)
 
 
-def _statuses(kernel: socket.socket, count: int) -> Iterator[int]:
-    """Of each message. The caller stops at the first error, after which the kernel may say nothing more."""
-    while count > 0:
+def _kernel() -> socket.socket:
+    kernel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
+    kernel.settimeout(ANSWER_SECONDS)
+    return kernel
+
+
+def _answers(kernel: socket.socket) -> Iterator[tuple[int, bytes]]:
+    """The kind and the content of each; the caller knows the last one."""
+    while True:
         data, at = kernel.recv(BUFFER_BYTES), 0
         while at < len(data):
             length, kind, *_ = HEADER.unpack_from(data, at)
-            if kind == NLMSG_ERROR:
-                count -= 1
-                yield STATUS.unpack_from(data, at + HEADER.size)[0]
+            yield kind, data[at + HEADER.size : at + length]
             at += (length + 3) & ~3
 
 

@@ -1,18 +1,19 @@
 """What a lease manager makes of a DHCPv6 server's words; the client, the link and the wire are played."""
 
 from dataclasses import dataclass, field, replace
+from ipaddress import IPv6Interface
 from typing import cast
 
 import pytest
 
-from tests.workers.dhcp6.client import ADDRESS, IDENTITY, LEASE, MAC
+from tests.workers.dhcp6.client import ADDRESS, ANOTHER, IDENTITY, LEASE, MAC
 from workers.contract.lease import Lease6
 from workers.contract.link import LinkKind, LinkSpec
-from workers.contract.messages import Attach, EndpointSpec, Ipv6, Report
+from workers.contract.messages import Attach, ConflictCheck, EndpointSpec, Ipv6, Report
 from workers.dhcp6.effects import Effect, Granted, Refused
 from workers.dhcp6.machine import Machine
 from workers.endpoint import lease_manager6 as module
-from workers.endpoint.lease_manager6 import DECLINED_PAUSE_SECONDS, LeaseManager6
+from workers.endpoint.lease_manager6 import DECLINED_PAUSE_SECONDS, ENGINE_SECONDS, LeaseManager6
 from workers.system.clock import boottime
 
 SPEC = EndpointSpec("n", "e", LinkSpec(LinkKind.BRIDGE, "br0"), MAC, IDENTITY, 5.0, ipv6=Ipv6.DHCP)
@@ -69,16 +70,20 @@ class PlayedClient:
         """Nothing is open."""
 
 
-def begun(monkeypatch: pytest.MonkeyPatch, *, drop: bool) -> tuple[LeaseManager6, Link]:
-    """A manager whose container has just started."""
+def begun(
+    monkeypatch: pytest.MonkeyPatch, *, drop: bool, claimant: str | None = None, spec: EndpointSpec = SPEC
+) -> tuple[LeaseManager6, Link]:
+    """A manager whose container has just started; `claimant` has claimed its address before that."""
     link = Link()
     monkeypatch.setattr(module, "NativeClient6", PlayedClient)
     monkeypatch.setattr(module, "Placement6", lambda *_, **__: link)
     monkeypatch.setattr(module, "decline", lambda *_: None)
     reports: list[Report] = []
     manager = LeaseManager6(
-        replace(SPEC, drop_expired=drop), replace(LEASE, obtained=boottime()), reports.append, confirmed=True
+        replace(spec, drop_expired=drop), replace(LEASE, obtained=boottime()), reports.append, confirmed=True
     )
+    if claimant is not None:
+        manager.on_conflict(claimant)
     manager.begin("eth0", Attach("/run/netns/x", None, None), 1500)
     return manager, link
 
@@ -123,4 +128,21 @@ def test_pause_between_two_declines(monkeypatch: pytest.MonkeyPatch) -> None:
         assert machine.next_at is not None
         assert (machine.next_at > boottime() + DECLINED_PAUSE_SECONDS / 2) == waits
         assert machine.requested != ADDRESS
+    manager.end()
+
+
+def test_address_stays_until_the_engine_has_announced_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A claim of the address that the engine has just set is mended, but the start, which ends with an advertisement
+    from that address, does not fail: another one takes its place only when the engine has had the time."""
+    spec = replace(SPEC, conflict=ConflictCheck.OFF)  # no wire: the other address is not probed for
+    manager, link = begun(monkeypatch, drop=False, claimant=STRANGER, spec=spec)
+    another = replace(LEASE, address=IPv6Interface(ANOTHER), obtained=boottime())
+    hear(manager, Granted(another, fresh=True))
+    assert manager.lease is not None
+    assert (manager.lease.address.ip, link.calls) == (ADDRESS, ["put"])
+
+    soon = boottime() + ENGINE_SECONDS
+    monkeypatch.setattr(module, "boottime", lambda: soon)
+    manager.due()
+    assert (manager.lease, link.calls) == (another, ["put", "put"])
     manager.end()

@@ -52,10 +52,14 @@ class PlayedNetlink:
 def test_sweep(
     monkeypatch: pytest.MonkeyPatch, ends: Collection[str], parents: Collection[str] | None, removed: list[str]
 ) -> None:
-    """Those that no endpoint and no network has; if the networks are not known, no VLAN, as containers may need it."""
+    """Those that no endpoint and no network has; if the networks are not known, no VLAN and no rule of a card, as
+    containers may need them."""
+    spared: list[Collection[str]] = []
+    monkeypatch.setattr(module, "sweep_answers", lambda _, cards: spared.append(cards))
     monkeypatch.setattr(module, "Netlink", PlayedNetlink)
     monkeypatch.setattr(PlayedNetlink, "removed", [])
     ours, theirs = Pipe()
     sweep(MARK, ends, parents, theirs)
     assert PlayedNetlink.removed == removed
+    assert spared == ([] if parents is None else [parents])
     assert ours.recv() == Swept(tuple(removed))
