@@ -17,6 +17,8 @@ from tests.lab.images import BUSYBOX
 from tests.lab.lab import Lab
 from tests.lab.network import SERVER, SERVER6
 from tests.lab.plugin import Plugin
+from tests.netns.process.forgery import flood, mac_of
+from tests.netns.process.wire6 import neighbour_advertisement
 from tests.plugin.conftest import create_network
 from tests.plugin.judge import duid_of, endpoint, renew
 from tests.plugin.sandbox import Sandbox
@@ -28,6 +30,7 @@ RESTARTS = 20
 RIVAL = "a-rival"  # before DUAL in the alphabet
 RIVAL_SUBNET6 = "fd00:99::/64"
 KNOWS_PRIORITIES = 28  # the engine from this version on
+CLAIMED_STARTS, CLAIMS_PER_SECOND = 20, 20
 ELSEWHERE = "2001:db8::1"
 
 
@@ -102,6 +105,33 @@ def test_restarts(container: Container, lab: Lab) -> None:
     assert given == {IPv6Address(ipv6)}
     assert lab.dhcp.kinds6(duid_of(mac)).count("RELEASE") == RESTARTS + 1
     assert lab.dhcp.kinds(mac).count("RELEASE") == RESTARTS + 1
+
+
+def test_claimed_while_it_starts(networked: None, plugin: Plugin, lab: Lab) -> None:
+    """If a neighbour claims the address after the plugin's answer, the container starts, and the server is told. Docker
+    28 advertises that address, and would end the start if it had gone; then another one takes its place."""
+
+    def started(mac: str) -> tuple[Container, str]:
+        container = Container.run(plugin.docker, "six", f"--network={DUAL}", f"--mac-address={mac}", image=BUSYBOX)
+        return container, address_of(container)
+
+    for number in range(CLAIMED_STARTS):
+        mac = f"02:42:ac:11:1e:{number:02x}"  # the server gives it one address, until that is declined
+        container, address = started(mac)
+        container.remove()
+        claim = neighbour_advertisement(IPv6Address(address), mac_of(number))
+        with flood(lab.network, [claim], CLAIMS_PER_SECOND):
+            container, told = started(mac)
+        declined = "DECLINE" in lab.dhcp.kinds6(duid_of(mac))
+        if told == address and declined:
+            break
+        container.remove()  # the claim came before the answer, or too late
+    else:
+        raise AssertionError("no claim came while a container started")
+    wait_until(lambda: address not in inet6(container), "another address")
+
+    assert len(inet6(container)) == 1
+    assert "Failed to send unsolicited NA" not in lab.engine.log.read_text()
 
 
 def default_routes(container: Container) -> tuple[str | None, str | None]:
