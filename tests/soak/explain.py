@@ -99,8 +99,6 @@ BREAKS_REQUESTS = {
 BREAKS_UPDATES = dict.fromkeys((Fault.SUPERVISOR, Fault.EVERYTHING, Fault.DISABLED), float(ADDRESS_CHANGES))
 # Nor does anybody ask for another lease; and for how long after.
 BREAKS_CLIENTS = dict.fromkeys((*BREAKS_UPDATES, Fault.WORKER, Fault.UDHCPC), float(NEW_LEASE))
-# From Docker 28 on a start fails if the kernel hears a claim of the IPv6 address while it tests it (RFC 4862, DAD).
-NO_ADDRESS = re.compile("failed to advertise addresses")
 NO_START = re.compile("another life")  # the engine's own, of which it says nothing
 UNCLEAR = re.compile(r"made for container (\S+), which is being started, and not for")
 REMNANT_SECONDS = COMEBACK_SECONDS + 10  # the plugin's watcher may not have found the engine yet
@@ -203,8 +201,6 @@ def _not_repeated(gap: Gap, faults: Sequence[Injected]) -> str | None:
 def _disturbing(gap: Gap) -> dict[Fault, float]:
     if gap.kind is Kind.UNRELEASED:
         return LOSES_RELEASES_IPV6 if gap.ipv6 else LOSES_RELEASES
-    if NO_ADDRESS.search(gap.detail):
-        return {Fault.FORGED: 1.0}
     if NO_START.search(gap.detail):
         return BREAKS_LEASES | BREAKS_REQUESTS
     return BREAKS_LEASES if NO_LEASE.search(gap.detail) else BREAKS_REQUESTS
