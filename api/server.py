@@ -18,22 +18,21 @@ from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from typing import Any
 
-import falcon
-
-from api import ops
-from api.app import App, create_app
-from api.notls import ssl_stands_in
+from api.stand_ins import stand_ins
 from supervisor.contract.client import Client
 from supervisor.contract.messages import Reply, Request
 from supervisor.runtime.shared_memory import share_objects
 
-with ssl_stands_in():
+with stand_ins():
+    import falcon
     from gunicorn.app.base import BaseApplication
     from gunicorn.arbiter import Arbiter
     from gunicorn.errors import HaltServer
     from gunicorn.http.errors import ParseException
     from gunicorn.workers.base import Worker
 
+    from api import ops
+    from api.app import App, create_app
     from api.http_worker import JsonThreadWorker
 
 # For the engine more than one host starts containers at once, and those that long answers to operators may keep. A

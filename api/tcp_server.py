@@ -9,18 +9,18 @@ import time
 from contextlib import suppress
 from multiprocessing.queues import SimpleQueue
 
-from api import ops
-from api.notls import ssl_stands_in
 from api.server import Server
-from api.tcp_app import create_tcp_app
+from api.stand_ins import stand_ins
 from supervisor.contract.client import Client
 from supervisor.contract.messages import Reply, Request
 
-with ssl_stands_in():
+with stand_ins():
     from gunicorn.http import Request as HttpRequest
     from gunicorn.workers.gthread import TConn
 
+    from api import ops
     from api.http_worker import JsonThreadWorker
+    from api.tcp_app import create_tcp_app
 
 THREADS = 24 + sum(path.at_once or 0 for path in ops.PATHS.values())
 HEAD_SECONDS = 10.0  # in which a client has sent the head of its request
