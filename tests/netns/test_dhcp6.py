@@ -18,11 +18,13 @@ from workers.contract.client_identity import ClientIdentity
 from workers.contract.errors import NoLease, ReleaseError
 from workers.contract.lease import Lease6
 from workers.contract.messages import ConflictCheck, EndpointSpec, Ipv6
+from workers.dhcp.effects import Configured, Granted, Refused
+from workers.dhcp.first_lease import Acquired
+from workers.dhcp.native import Report
 from workers.dhcp6 import machine
-from workers.dhcp6.effects import Configured, Granted, Refused
-from workers.dhcp6.first_lease import Acquired, Exchange, machine_for
+from workers.dhcp6.first_lease import Exchange6, machine_for
 from workers.dhcp6.machine import Machine
-from workers.dhcp6.native import NativeClient6, Report
+from workers.dhcp6.native import NativeClient6
 from workers.dhcp6.packet_socket import PacketSocket6
 from workers.dhcp6.release import decline, release
 from workers.dhcp6.router_advertisement import eui64
@@ -86,17 +88,17 @@ def _radvd(lan6: None, tmp_path: Path) -> Iterator[Radvd]:
     radvd.stop()
 
 
-def acquire(spec: EndpointSpec = SPEC6, interface: str = CONTAINER_LINK) -> Acquired:
+def acquire(spec: EndpointSpec = SPEC6, interface: str = CONTAINER_LINK) -> Acquired[Lease6]:
     """A first lease, as a worker obtains it. Raises NoLease."""
     begun = boottime()
     with PacketSocket6(interface, MAC) as packet_socket:
-        exchange = Exchange(spec, machine_for(spec, begun), packet_socket, interface, begun)
+        exchange = Exchange6(spec, machine_for(spec, begun), packet_socket, interface, begun)
         try:
             while exchange.acquired is None:
                 now = boottime()
                 if now >= begun + spec.lease_timeout:
                     raise exchange.failure()
-                ready(exchange.sources(), max(0.0, min(exchange.next_at, begun + spec.lease_timeout) - now))
+                ready(exchange.sources(), max(0.0, min(exchange.next_at or now, begun + spec.lease_timeout) - now))
                 exchange.step(boottime())
             exchange.release_others()
         except BaseException:
@@ -119,9 +121,9 @@ def refusal(spec: EndpointSpec) -> str:
     return str(raised.value)
 
 
-def reports(driven: Machine, *, moved: bool = False) -> list[Report]:
+def reports(driven: Machine, *, moved: bool = False) -> list[Report[Lease6]]:
     """What the client in the sandbox tells after the next message that is due, and its answer."""
-    client = NativeClient6(CONTAINER_LINK, MAC, driven)
+    client = NativeClient6(CONTAINER_LINK, driven)
     if moved:
         client.moved()
     found = client.due()
@@ -133,7 +135,7 @@ def reports(driven: Machine, *, moved: bool = False) -> list[Report]:
 
 def held(lease: Lease6, *, confirm: bool = True) -> Machine:
     """A machine that has the lease."""
-    client = Machine(IDENTITY)
+    client = Machine(MAC, IDENTITY)
     client.hold(lease, boottime(), confirm=confirm)
     return client
 
@@ -351,7 +353,7 @@ def test_auto(
 def test_refreshed_configuration(dnsmasq: DhcpServer) -> None:
     """A server tells its name servers also to a client without a lease."""
     dnsmasq.start(ServerOptions(ipv6=Ipv6Options(mode="ra-stateless")))
-    client = Machine(IDENTITY)
+    client = Machine(MAC, IDENTITY)
     client.inform(boottime())
     (configured,) = reports(client)
     assert isinstance(configured, Configured)

@@ -2,6 +2,7 @@
 
 import string
 from ipaddress import IPv6Address
+from typing import cast
 
 import pytest
 
@@ -13,9 +14,10 @@ from workers.contract.client_identity import legal_hostname
 from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import EndpointSpec
 from workers.dhcp4 import codec as codec4
-from workers.dhcp4.first_lease import no_lease
+from workers.dhcp4.first_lease import Exchange4
 from workers.dhcp4.lease_parser import parse_lease as parse_lease4
 from workers.dhcp4.machine import Machine
+from workers.dhcp4.packet_socket import PacketSocket
 from workers.dhcp4.udhcpc import Records, understood
 from workers.dhcp6 import codec as codec6
 from workers.dhcp6 import router_advertisement
@@ -71,8 +73,9 @@ def test_dhcpv4(text: str) -> None:
     machine.receive(offer, 1.0)
     nak = Grant().reply(asked, Kind.NAK).encode()
     machine.receive(codec4.decode(nak[:-1] + area + nak[-1:]), 1.0)
-    assert "were refused by the server" in str(no_lease(SPEC, machine))
-    assert is_inert(str(no_lease(SPEC, machine)))
+    error = str(Exchange4(SPEC, machine, cast(PacketSocket, None)).failure())
+    assert "were refused by the server" in error
+    assert is_inert(error)
 
 
 @hostile

@@ -7,7 +7,8 @@ import socket
 import struct
 from ipaddress import IPv4Address
 
-from workers.system.packet_filter import JUMP_EQUAL, LOAD, LOAD_HALF, RETURN, Instruction, filtered_socket
+from workers.acd.watch import Watch
+from workers.system.packet_filter import JUMP_EQUAL, LOAD, LOAD_HALF, RETURN, Instruction
 
 ETH_P_ARP = 0x0806
 ETH_P_IP = 0x0800
@@ -15,53 +16,30 @@ BROADCAST_MAC = b"\xff" * 6
 REQUEST = 1
 ARP = struct.Struct("!HHBBH6s4s6s4s")
 NOBODY = IPv4Address(0)
-MAX_CLAIMS = 64  # read at a time: a sender that is faster than we are must not keep us from other work
 # Offsets in an ARP packet.
 SENDER_MAC, SENDER_IP = 8, 14
 
 
-class ArpWatch:
-    """Hears other machines claim `address` on `interface`; `fileno` is readable when one does.
+class ArpWatch(Watch):
+    """Hears other machines claim `address` on `interface` (workers.acd.watch).
 
-    The filter is in the kernel, so that the LAN's other ARP traffic does not wake the worker. With `twins` a machine
-    that has our MAC as well is heard, too: what this link sends itself does not come to the socket.
+    With `twins` a machine that has our MAC as well is heard, too: what this link sends itself does not come to the
+    socket.
     """
 
     def __init__(self, interface: str, mac: str, address: IPv4Address, *, twins: bool = False) -> None:
         """Raises OSError."""
-        self.address = address
-        self._interface = interface
+        self._address = address
         self._mac = bytes.fromhex(mac.replace(":", ""))
         claims = _claims(address) if twins else _claims_of_others(self._mac, address)
-        self._socket = filtered_socket(interface, ETH_P_ARP, claims)
-
-    def fileno(self) -> int:
-        """The descriptor."""
-        return self._socket.fileno()
-
-    def close(self) -> None:
-        """Takes some 15 ms, as for every packet socket."""
-        self._socket.close()
+        super().__init__(interface, ETH_P_ARP, claims)
 
     def probe(self) -> None:
-        """Sends a probe, which does not claim the address (section 2.1.1). Raises OSError."""
-        packet = _packet(self._mac, NOBODY, self.address)
-        self._socket.sendto(packet, (self._interface, ETH_P_ARP, 0, 0, BROADCAST_MAC))
+        """RFC 5227 section 2.1.1."""
+        self._send_to(BROADCAST_MAC, _packet(self._mac, NOBODY, self._address))
 
-    def claims(self) -> list[str]:
-        """The MACs that have claimed the address since the last call; of a flood only some."""
-        found: list[str] = []
-        failures = 0
-        while failures < 2 and len(found) < MAX_CLAIMS:
-            try:
-                packet = self._socket.recv(ARP.size)
-            except BlockingIOError:
-                break
-            except OSError:
-                failures += 1  # a link that goes causes one error, which comes before the packets that it had received
-            else:
-                found.append(packet[SENDER_MAC : SENDER_MAC + 6].hex(":"))
-        return found
+    def _claimants(self, packet: bytes, mac: bytes) -> list[str]:
+        return [packet[SENDER_MAC : SENDER_MAC + 6].hex(":")]
 
 
 def announce(interface: str, mac: str, address: IPv4Address) -> None:

@@ -1,10 +1,11 @@
 """Probes whether another machine has the address that a server offers (RFC 5227, RFC 4862), before it is used."""
 
 from collections.abc import Collection
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address
 
 from workers.acd.arp import ArpWatch
 from workers.acd.solicitation import NeighbourWatch
+from workers.contract.lease import Address
 from workers.system.clock import boottime
 
 PROBE_SECONDS = 0.25  # for a neighbour's answer
@@ -21,14 +22,14 @@ class AddressProbe:
 
     def __init__(self, mac: str, *, enabled: bool) -> None:
         self.watch: ArpWatch | NeighbourWatch | None = None
-        self.address: IPv4Address | IPv6Address | None = None
+        self.address: Address | None = None
         self.router = ""
         self.settled_at = 0.0
         self._mac = mac
         self._enabled = enabled
         self._heard: list[str] = []
 
-    def probe(self, interface: str, address: IPv4Address | IPv6Address) -> None:
+    def probe(self, interface: str, address: Address) -> None:
         """Probes for `address`, in place of the one before. Raises OSError."""
         self.forget()
         self.address = address
@@ -60,7 +61,7 @@ class AddressProbe:
             self.watch = None
 
 
-def _watch(interface: str, mac: str, address: IPv4Address | IPv6Address) -> ArpWatch | NeighbourWatch:
+def _watch(interface: str, mac: str, address: Address) -> ArpWatch | NeighbourWatch:
     if isinstance(address, IPv4Address):
         return ArpWatch(interface, mac, address)
     return NeighbourWatch(interface, mac, address)

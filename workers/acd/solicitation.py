@@ -8,8 +8,9 @@ import socket
 import struct
 from ipaddress import IPv6Address
 
-from workers.system.ip_packet import ALL_NODES, ETH_P_IPV6, hear_group, ipv6_packet, multicast_mac
-from workers.system.packet_filter import JUMP_EQUAL, LOAD, LOAD_BYTE, RETURN, Instruction, filtered_socket
+from workers.acd.watch import Watch
+from workers.system.ip_packet import ALL_NODES, ETH_P_IPV6, ipv6_packet, multicast_mac
+from workers.system.packet_filter import JUMP_EQUAL, LOAD, LOAD_BYTE, RETURN, Instruction
 
 SOLICITATION, ADVERTISEMENT = 135, 136
 MESSAGE = struct.Struct("!BBHI16s")  # type, code, checksum, flags, target
@@ -18,60 +19,28 @@ SOLICITED_NODE = IPv6Address("ff02::1:ff00:0")
 SOLICITED, OVERRIDE = 0x40000000, 0x20000000
 TARGET_LINK_ADDRESS = b"\x02\x01"  # an option's type, and its length in eight octets
 HOP_LIMIT = 255  # a packet from another link has less (RFC 4861 section 7.1.2)
-MAX_CLAIMS = 64  # read at a time: a sender that is faster than we are must not keep us from other work
 # Offsets in a packet.
 NEXT_HEADER, HOPS, TYPE, TARGET = 6, 7, 40, 48
 
 
-class NeighbourWatch:
-    """Hears other machines claim `address` on `interface`; `fileno` is readable when one does.
-
-    The filter is in the kernel, so that the LAN's other packets do not wake the worker.
-    """
+class NeighbourWatch(Watch):
+    """Hears other machines claim `address` on `interface` (workers.acd.watch)."""
 
     def __init__(self, interface: str, mac: str, address: IPv6Address) -> None:
         """Raises OSError."""
-        self.address = address
-        self._interface = interface
+        self._address = address
         self._mac = mac
-        self._socket = filtered_socket(interface, ETH_P_IPV6, _claims(address))
-        try:
-            hear_group(self._socket, interface, ALL_NODES)
-        except OSError:
-            self._socket.close()
-            raise
-
-    def fileno(self) -> int:
-        """The descriptor."""
-        return self._socket.fileno()
-
-    def close(self) -> None:
-        """Takes some 15 ms, as for every packet socket."""
-        self._socket.close()
+        super().__init__(interface, ETH_P_IPV6, _claims(address), [multicast_mac(ALL_NODES)])
 
     def probe(self) -> None:
-        """Sends a solicitation that does not claim the address. Raises OSError."""
-        group = solicited_node(self.address)
-        message = MESSAGE.pack(SOLICITATION, 0, 0, 0, self.address.packed)
+        """RFC 4862 section 5.4.2."""
+        group = solicited_node(self._address)
+        message = MESSAGE.pack(SOLICITATION, 0, 0, 0, self._address.packed)
         packet = ipv6_packet(NOBODY, group, socket.IPPROTO_ICMPV6, message, checksum_at=2, hop_limit=HOP_LIMIT)
-        self._socket.sendto(packet, (self._interface, ETH_P_IPV6, 0, 0, multicast_mac(group)))
+        self._send_to(multicast_mac(group), packet)
 
-    def claims(self) -> list[str]:
-        """The MACs that have claimed the address since the last call; of a flood only some."""
-        found: list[str] = []
-        failures = 0
-        while failures < 2 and len(found) < MAX_CLAIMS:
-            try:
-                _, source = self._socket.recvfrom(TARGET)
-            except BlockingIOError:
-                break
-            except OSError:
-                failures += 1  # a link that goes causes one error, which comes before the packets that it had received
-            else:
-                mac = source[4].hex(":")
-                if mac != self._mac:  # a switch may send us our own packets
-                    found.append(mac)
-        return found
+    def _claimants(self, packet: bytes, mac: bytes) -> list[str]:
+        return [] if mac.hex(":") == self._mac else [mac.hex(":")]  # a switch may send us our own packets
 
 
 def solicited_node(address: IPv6Address) -> IPv6Address:

@@ -10,6 +10,7 @@ from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface
 from typing import Self
 
+Address = IPv4Address | IPv6Address
 DEFAULT_DESTINATION = IPv4Network("0.0.0.0/0")
 SILENCE_SECONDS = 5.0  # after T2, or half of the time that is left then
 T1, T2 = 0.5, 0.875  # of the duration, if the server says nothing else; RFC 2131 section 4.4.5
@@ -41,6 +42,7 @@ class AnyLease(ABC):
     __slots__ = ()
 
     address: IPv4Interface | IPv6Interface
+    server: IPv4Address | bytes | None
     duration: int | None
     obtained: float
     dns: tuple[IPv4Address, ...] | tuple[IPv6Address, ...]

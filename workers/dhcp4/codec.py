@@ -13,6 +13,7 @@ from ipaddress import IPv4Address
 from workers.contract.client_identity import ClientIdentity
 from workers.contract.exchange import Messages, packed
 from workers.contract.lease import Family
+from workers.dhcp.errors import Malformed
 
 CLIENT_PORT, SERVER_PORT = 68, 67
 BOOTP_MINIMUM = 300  # octets; relays and servers may drop less (RFC 1542 section 2.1)
@@ -27,10 +28,6 @@ PAD, END, OVERLOAD = 0, 255, 52
 # Flags E and S, two codes that are no longer used, and then a partial name without a root label, to which the server
 # adds its domain (RFC 4702 sections 2 and 3).
 CLIENT_FQDN = b"\x05\x00\x00"
-
-
-class Malformed(ValueError):
-    """The bytes are not an answer of a DHCP server."""
 
 
 class MessageType(IntEnum):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from workers.contract.lease import T1, T2, Lease, Route
+from workers.dhcp.errors import InvalidLease
 
 INFINITE_SECONDS = 0xFFFFFFFF  # RFC 2131 section 3.3
 DEFAULT_SECONDS = 3600  # udhcpc's own value without option 51
@@ -17,10 +18,6 @@ MAX_MTU = 65535
 MAX_ITEMS = 64  # of any list: no sane server sends more
 MAX_DOMAINS = 16  # of the search list: resolvers read six of them, or 250 octets
 DOMAIN = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_-]{1,63})*\.?")
-
-
-class InvalidLease(ValueError):
-    """The server's answer is unusable; the text says which value and why."""
 
 
 def parse_lease(values: Mapping[str, str], obtained: float) -> Lease:

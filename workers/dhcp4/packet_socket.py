@@ -6,15 +6,16 @@ close of such a socket the kernel waits out a grace period of some 15 ms.
 
 import socket
 import struct
+from contextlib import suppress
 from dataclasses import replace
 from ipaddress import IPv4Address
-from types import TracebackType
-from typing import Self
 
 from workers.contract.exchange import note
-from workers.dhcp4.codec import CLIENT_PORT, SERVER_PORT, Answer, Malformed, decode, noted
+from workers.dhcp.errors import Malformed
+from workers.dhcp4.codec import CLIENT_PORT, SERVER_PORT, Answer, decode, noted
 from workers.system.ip_packet import checksum
 from workers.system.packet_filter import (
+    ALL,
     IP_HEADER_LENGTH,
     JUMP_BITS,
     JUMP_EQUAL,
@@ -24,10 +25,10 @@ from workers.system.packet_filter import (
     LOAD_HALF,
     LOAD_HALF_BEHIND_HEADER,
     RETURN,
+    FilteredSocket,
     Instruction,
     attach,
     equal,
-    filtered_socket,
 )
 
 ETH_P_IP = 0x0800
@@ -36,8 +37,6 @@ NOBODY, EVERYONE = IPv4Address(0), b"\xff" * 4
 IP_HEADER = struct.Struct("!BBHHHBBH4s4s")
 UDP_HEADER = struct.Struct("!HHHH")
 TTL = 64
-MAX_FRAME = 65536
-MAX_FRAMES = 64  # read at a time: a flood must not keep the worker from other work
 MAX_STRANGERS = 64  # answers to other clients that are heard, as their number helps to explain a failure
 XID, CHADDR = 4, 28  # offsets in a message (RFC 2131 section 2)
 # UDP, no fragment, and the destination port behind the header's own length.
@@ -49,36 +48,21 @@ FILTER = (
     (IP_HEADER_LENGTH, 0, 0, 0),
     (LOAD_HALF_BEHIND_HEADER, 0, 0, 2),
     (JUMP_EQUAL, 0, 1, CLIENT_PORT),
-    (RETURN, 0, 0, MAX_FRAME),
+    (RETURN, 0, 0, ALL),
     (RETURN, 0, 0, 0),
 )
 
 
-class PacketSocket:
-    """A context manager; `fileno` is readable when a packet has come."""
+class PacketSocket(FilteredSocket):
+    """The DHCPv4 messages to the client port of one interface (workers.system.packet_filter)."""
 
     def __init__(self, interface: str) -> None:
         """Raises OSError."""
-        self._interface = interface
-        self._socket = filtered_socket(interface, ETH_P_IP, FILTER)
+        super().__init__(interface, ETH_P_IP, FILTER)
         self._sent = b""
         self._strangers = 0
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
-
-    def fileno(self) -> int:
-        """The descriptor."""
-        return self._socket.fileno()
-
-    def close(self) -> None:
-        """Takes some 15 ms."""
-        self._socket.close()
-
-    def broadcast(self, payload: bytes, source: IPv4Address = NOBODY) -> None:
+    def send(self, payload: bytes, source: IPv4Address = NOBODY) -> None:
         """Sends a DHCP message from `source` to 255.255.255.255. Raises OSError."""
         self._sent = payload[: CHADDR + 6]
         self._drop_strangers()
@@ -90,7 +74,7 @@ class PacketSocket:
         fields = (0x45, 0, IP_HEADER.size + len(udp), 0, 0, TTL, socket.IPPROTO_UDP)
         header = IP_HEADER.pack(*fields, 0, source.packed, EVERYONE)
         header = IP_HEADER.pack(*fields, checksum(header), source.packed, EVERYONE)
-        self._socket.sendto(header + udp, (self._interface, ETH_P_IP, 0, 0, BROADCAST_MAC))
+        self._send_to(BROADCAST_MAC, header + udp)
         note(noted(payload, sent=True))
 
     def receive(self) -> list[Answer]:
@@ -102,20 +86,14 @@ class PacketSocket:
         """
         answers: list[Answer] = []
         before = self._strangers
-        for _ in range(MAX_FRAMES):
-            try:
-                packet, source = self._socket.recvfrom(MAX_FRAME)
-            except BlockingIOError:
-                break
-            try:
+        for packet, mac in self._packets():
+            with suppress(Malformed):  # other packets on the wire do not concern us
                 payload = _payload(packet)
                 ours = _answers(payload, self._sent)
                 self._strangers += not ours
-                answers.append(replace(decode(payload), sender=source[4].hex(":")))
-            except Malformed:
-                continue  # other packets on the wire do not concern us
-            if ours:
-                note(noted(payload))
+                answers.append(replace(decode(payload), sender=mac.hex(":")))
+                if ours:
+                    note(noted(payload))
         if self._strangers > before:
             self._drop_strangers()
         return answers

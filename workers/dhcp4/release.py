@@ -91,7 +91,7 @@ def release_message(lease: Lease, mac: str, identity: ClientIdentity) -> bytes:
 def _broadcast(interface: str, message: bytes, name: str) -> None:
     try:
         with PacketSocket(interface) as packet_socket:
-            packet_socket.broadcast(message)
+            packet_socket.send(message)
     except OSError as error:
         log.warning("%s not sent: %s", name, error, extra={"interface": interface})
 

@@ -19,10 +19,12 @@ from typing import NoReturn
 
 from workers.contract.client_identity import ClientIdentity
 from workers.contract.exchange import ACK, NAK, note, packed
-from workers.contract.lease import Family
+from workers.contract.lease import Family, Lease
+from workers.dhcp.effects import Granted, Refused, Unanswered, Unusable
+from workers.dhcp.errors import InvalidLease
+from workers.dhcp.native import Report
 from workers.dhcp4.codec import MessageType, description
-from workers.dhcp4.lease_parser import InvalidLease, parse_lease
-from workers.dhcp4.machine import Granted, Refused, Unanswered, Unusable
+from workers.dhcp4.lease_parser import parse_lease
 from workers.system.clock import boottime
 from workers.system.libc import follow_parent
 from workers.system.poll import ready
@@ -73,7 +75,7 @@ class GaveUp:
     """udhcpc has given its lease up, and asks for another one."""
 
 
-ClientEvent = Granted | Refused | Unusable | Unanswered | GaveUp
+ClientEvent = Report[Lease] | GaveUp
 
 
 def understood(event: Event, now: float) -> ClientEvent:

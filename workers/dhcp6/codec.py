@@ -14,6 +14,7 @@ from ipaddress import IPv6Address
 from workers.contract.client_identity import ClientIdentity
 from workers.contract.exchange import Messages, packed
 from workers.contract.lease import Family
+from workers.dhcp.errors import Malformed
 
 CLIENT_PORT, SERVER_PORT = 546, 547
 OPTION = struct.Struct("!HH")
@@ -26,10 +27,6 @@ MAX_WORDS = 100
 NO_ENTERPRISE = bytes(4)  # before a vendor class: IANA has given this plugin no number
 FQDN_BY_SERVER = 1  # the S bit (RFC 4704 section 4.1): the server shall register the name in the DNS
 DOMAIN = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_-]{1,63})*")
-
-
-class Malformed(ValueError):
-    """The bytes are not an answer of a DHCPv6 server."""
 
 
 class Option(IntEnum):

@@ -7,13 +7,10 @@ from collections.abc import Collection
 from ipaddress import IPv6Address, IPv6Interface
 
 from workers.contract.lease import T1_IPV6, T2_IPV6, Lease6
+from workers.dhcp.errors import InvalidLease
 from workers.dhcp6.codec import AddressOption, Answer, Association, Code, Status, is_unicast
 
 INFINITE_SECONDS = 0xFFFFFFFF  # RFC 8415 section 7.7
-
-
-class InvalidLease(ValueError):
-    """The answer is unusable; the text says which value and why."""
 
 
 class Refusal(Exception):

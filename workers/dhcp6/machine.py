@@ -20,14 +20,24 @@ from enum import StrEnum
 from ipaddress import IPv6Address
 
 from workers.contract.client_identity import ClientIdentity
-from workers.contract.lease import Lease6
+from workers.contract.lease import Address, Lease6
+from workers.dhcp.effects import Configured, Granted, Offered, Refused, Send, Unanswered, Unusable
+from workers.dhcp.effects import Effect as AnyEffect
+from workers.dhcp.errors import InvalidLease
+from workers.dhcp.machine import (
+    MIN_WAIT_SECONDS,
+    REBOOT_TRIES,
+    REBOOT_WAIT_SECONDS,
+    REFUSED_PAUSE_SECONDS,
+    TAKEOVER_WAIT_SECONDS,
+    UNUSABLE_PAUSE_SECONDS,
+    LeaseMachine,
+)
 from workers.dhcp6.codec import Answer, Code, Kind, MessageType, encode
-from workers.dhcp6.effects import Configured, Effect, Granted, Offered, Refused, Send, Unanswered, Unconfirmed, Unusable
-from workers.dhcp6.lease_parser import INFINITE_SECONDS, InvalidLease, Refusal, parse_lease
+from workers.dhcp6.lease_parser import INFINITE_SECONDS, Refusal, parse_lease
 
 # RFC 8415 section 7.6, except where a comment says otherwise.
 RAND = 0.1  # of each wait, to either side
-FUZZ = 0.02  # of the time from T1 to T2 by which T1 is late: clients that started together drift apart
 SOLICIT_SECONDS = REQUEST_SECONDS = CONFIRM_SECONDS = INFORM_SECONDS = 1.0
 RENEW_SECONDS = REBIND_SECONDS = 10.0
 REQUEST_TRIES = 3  # the RFC says 10, which takes minutes; then it asks another server
@@ -43,15 +53,8 @@ MIN_MAX_RT, MAX_MAX_RT = 60, 86400  # sections 21.24 and 21.25
 CHOICE_SECONDS = 0.01  # for other servers' Advertises after the first one; the RFC says a second
 BEST_PREFERENCE = 255  # section 18.2.1: it is taken at once
 SOLICIT_ROUND = 3  # unanswered Solicits, until that is reported
-REBOOT_SECONDS = 0.5
-REBOOT_TRIES = 2
-REFUSED_PAUSE_SECONDS = 1.0  # so that a server that always refuses is not asked as fast as it answers
-UNUSABLE_PAUSE_SECONDS = 5.0  # after an unusable answer to a renewal
-TAKEOVER_WAIT_SECONDS = 10.0  # so that a taken-over lease is confirmed soon after a silent server is back
-MIN_WAIT_SECONDS = 1.0
 REFRESH_SECONDS, MIN_REFRESH_SECONDS = 86400, 600  # section 21.23
 MAX_OFFERS = 4
-MAX_UNRELEASED = 8  # a server that offers and never grants must not fill our memory
 
 
 class State(StrEnum):
@@ -88,71 +91,27 @@ class Signal(StrEnum):
 Outcome = Lease6 | Configured | None  # of an answer
 
 
-@dataclass(slots=True)
-class Tally:
-    """The count of messages for a first lease; `unusable` says why the last unusable answer was one."""
-
-    solicits: int = 0
-    advertises: int = 0
-    requests: int = 0
-    refusals: int = 0
-    informs: int = 0
-    last_words: str = ""
-    unusable: str = ""
+Effect = AnyEffect[Lease6]
 
 
-@dataclass(slots=True)
-class Machine:
-    """One client on one link. Without a lease it begins in INIT; `reboot`, `hold` and `inform` are other beginnings.
+@dataclass
+class Machine(LeaseMachine[Lease6, Answer]):
+    """One client on one link (workers.dhcp.machine); `inform` is one more beginning.
 
-    `requested` is the address that a Solicit asks for. `unreleased` are the leases that a server may have granted
-    although we did not hear of it. `remembered` is the lease of REBOOT or of `resort_to`, while it may still be ours
-    and no server has granted it anew.
+    In REBOOT it sends a Rebind, which any server may answer, and extend the lease. A Confirm would tell neither whether
+    the server still has the lease nor for how long.
     """
 
-    identity: ClientIdentity
+    INIT, BOUND, REBOOT = State.INIT, State.BOUND, State.REBOOT
+
     requested: IPv6Address | None = None
     state: State = State.INIT
-    lease: Lease6 | None = None
-    remembered: Lease6 | None = None
-    next_at: float | None = 0.0
-    tally: Tally = field(default_factory=Tally)
-    unreleased: dict[tuple[bytes, IPv6Address], Lease6] = field(default_factory=dict)
-    _confirmed: bool = False
     _offers: list[tuple[int, Lease6]] = field(default_factory=list)  # with the servers' preferences, the best first
-    _asked_for: Lease6 | None = None
-    _xid: int = 0
-    _begun: float = 0.0
     _sent: float = 0.0
     _wait: float = 0.0
-    _tries: int = 0
     _solicit_max: float = SOLICIT_MAX_SECONDS
     _inform_max: float = INFORM_MAX_SECONDS
     _doubt: str = ""
-
-    @property
-    def granted(self) -> Lease6 | None:
-        """The lease that a server has granted; not a remembered one that none has confirmed."""
-        return self.lease if self.state is State.BOUND and self.lease is not self.remembered else None
-
-    def reboot(self, lease: Lease6) -> None:
-        """Begins with a remembered lease. The first message is a Rebind, which any server may answer, and extend it.
-
-        A Confirm would tell neither whether the server still has the lease nor for how long.
-        """
-        self.state, self.lease, self.remembered, self.next_at = State.REBOOT, lease, lease, 0.0
-
-    def hold(self, lease: Lease6, now: float, *, confirm: bool) -> None:
-        """Begins in BOUND: we hold `lease`. With `confirm` the machine renews it at once."""
-        self._bind(lease, now)
-        if confirm:
-            self._confirmed, self.next_at = False, now
-
-    def resort_to(self, lease: Lease6, now: float) -> None:
-        """No server has answered in time: ends in BOUND with a lease that has run out, and hears no server any more."""
-        self.unreleased.pop((lease.server, lease.address.ip), None)
-        self.remembered = lease
-        self._bind(lease, now)
 
     def moved(self, now: float) -> None:
         """The link may be another one now (section 18.2.3): asks by a Confirm whether the address fits."""
@@ -164,11 +123,9 @@ class Machine:
         self.state, self._tries, self.next_at = State.INFORM, 0, now
 
     def due(self, now: float) -> list[Effect]:
-        """Does what the time demands. Call it at `next_at`."""
         return self._take(self._signal(now), now, None)
 
     def receive(self, answer: Answer, now: float) -> list[Effect]:
-        """Takes an answer, which may be of any server and for any client."""
         if (answer.xid, answer.client) != (self._xid, self.identity.duid):
             return []
         self._take_limits(answer)
@@ -182,12 +139,8 @@ class Machine:
             return self._skip(str(error), now)
         return [] if signal is None else self._take(signal, now, outcome)
 
-    def decline(self, lease: Lease6, now: float) -> list[Effect]:
-        """Another machine has the address of `lease`, which is not in use yet: the machine asks for another one."""
-        self.unreleased.pop((lease.server, lease.address.ip), None)
-        self._restart(now)
-        if self.remembered is not None and self.remembered.address.ip == lease.address.ip:
-            self.remembered = None
+    def decline(self, lease: Lease6, mac: str, now: float) -> list[Effect]:
+        self._discard(lease, now)
         return [Send(message_about(MessageType.DECLINE, random.getrandbits(24), lease, self.identity))]
 
     def _signal(self, now: float) -> Signal:
@@ -247,7 +200,7 @@ class Machine:
         if self.state is State.BOUND and self.lease is not None and answer.rapid_commit:
             stray = parse_lease(answer, self.identity.iaid, now)
             if stray.server != self.lease.server:
-                self._note(stray)
+                self._note(replace(stray, dns=(), search=()))
         return []
 
     def _judge(self, answer: Answer, now: float) -> tuple[Signal | None, Outcome]:
@@ -277,7 +230,7 @@ class Machine:
         self.tally.last_words = str(refusal.status)
         if self.state is State.REQUEST:
             self.tally.refusals += 1
-            self._settle(State.REQUEST)
+            self._settle(self._asked_for)
             return Signal.CHOICE if self._offers else Signal.REFUSAL
         if self.lease is not None and self.lease.server != answer.server:
             self._doubt = self.tally.last_words
@@ -294,7 +247,7 @@ class Machine:
         """Collects offers for a moment: servers of one LAN answer almost at once, and a container waits."""
         if self.state is not State.SOLICIT:
             return []
-        self.tally.advertises += 1
+        self.tally.offers += 1
         offer = replace(parse_lease(answer, self.identity.iaid, now, self._wanted), dns=(), search=())
         if any(known.server == offer.server for _, known in self._offers):
             return []
@@ -315,7 +268,7 @@ class Machine:
     # The actions of the table. Each gets the time, the outcome of an answer, and the state before.
 
     def _solicit(self, now: float, _: Outcome, __: State) -> list[Effect]:
-        self.tally.solicits += 1
+        self.tally.searches += 1
         silence: list[Effect] = [Unanswered()] if self._tries == SOLICIT_ROUND else []
         self._begin(now)
         addresses = () if self.requested is None else (self.requested,)
@@ -329,7 +282,7 @@ class Machine:
 
     def _ask_again(self, now: float, _: Outcome, before: State) -> list[Effect]:
         """The server does not know our lease: asks for the same address (section 18.2.10.1)."""
-        self._settle(before)
+        self._decided(before)
         self._asked_for = self.lease
         return self._request(now, None, before)
 
@@ -337,7 +290,7 @@ class Machine:
         assert self._asked_for is not None
         self.tally.requests += 1
         self._begin(now)
-        self._note(self._asked_for)
+        self._note(replace(self._asked_for, dns=(), search=()))
         self._retry(now, REQUEST_SECONDS, REQUEST_MAX_SECONDS)
         return [self._message(MessageType.REQUEST, (self._asked_for.address.ip,), self._asked_for.server)]
 
@@ -345,42 +298,30 @@ class Machine:
         assert self.lease is not None
         self._begin(now)
         self._tries += 1
-        self._sent, self.next_at = now, now + REBOOT_SECONDS
+        self._sent, self.next_at = now, now + REBOOT_WAIT_SECONDS
         return [self._message(MessageType.REBIND, (self.lease.address.ip,))]
-
-    def _trust(self, now: float, _: Outcome, __: State) -> list[Effect]:
-        """A remembered lease may be used without an answer."""
-        assert self.lease is not None
-        self._bind(self.lease, now)
-        return [Unconfirmed(self.lease)]
 
     def _grant(self, now: float, lease: Outcome, before: State) -> list[Effect]:
         assert isinstance(lease, Lease6)
         fresh = self.lease is None
-        self._settle(before)
+        self._decided(before)
         self._bind(lease, now)
         return [Granted(lease, fresh=fresh)]
 
     def _refuse(self, now: float, _: Outcome, before: State) -> list[Effect]:
-        self._settle(before)
+        self._decided(before)
         self._restart(now + (0 if before is State.REBOOT else REFUSED_PAUSE_SECONDS))
         return [Refused(self.tally.last_words)]
 
-    def _settle(self, asked: State) -> None:
+    def _decided(self, asked: State) -> None:
         """A server has decided about the lease that we asked for."""
-        if asked is State.REQUEST and self._asked_for is not None:
-            self.unreleased.pop((self._asked_for.server, self._asked_for.address.ip), None)
+        if asked is State.REQUEST:
+            self._settle(self._asked_for)
         elif asked is State.REBOOT:
             self.remembered = None
 
     def _give_up_offer(self, now: float, _: Outcome, __: State) -> list[Effect]:
         self._restart(now, None if self.lease is None else self.lease.address.ip)
-        return []
-
-    def _lose(self, now: float, _: Outcome, __: State) -> list[Effect]:
-        """The lease has run out: the machine asks for its address anew."""
-        assert self.lease is not None
-        self._restart(now, self.lease.address.ip)
         return []
 
     def _renew(self, now: float, _: Outcome, __: State) -> list[Effect]:
@@ -438,22 +379,13 @@ class Machine:
         self._tries, self._sent = self._tries + 1, now
         self.next_at = now + self._wait if end is None else min(now + self._wait, end)
 
-    def _note(self, lease: Lease6) -> None:
-        """The server may have granted it."""
-        self.unreleased[lease.server, lease.address.ip] = replace(lease, dns=(), search=())
-        while len(self.unreleased) > MAX_UNRELEASED:
-            del self.unreleased[next(iter(self.unreleased))]
-
     def _bind(self, lease: Lease6, now: float) -> None:
-        self.state, self.lease, self._confirmed = State.BOUND, lease, True
-        self._tries, self._asked_for, self._offers, self.requested, self.next_at = 0, None, [], None, None
-        if lease.t1 is not None and lease.t2 is not None:
-            self.next_at = max(now, lease.t1 + random.uniform(0, FUZZ) * (lease.t2 - lease.t1))  # noqa: S311  a timer
+        super()._bind(lease, now)
+        self._offers = []
 
-    def _restart(self, at: float, requested: IPv6Address | None = None) -> None:
-        """Begins anew. Does not ask again for an address that was refused or declined."""
-        self.state, self.lease, self._asked_for, self._offers, self.next_at = State.INIT, None, None, [], at
-        self.requested, self._tries, self._doubt = requested, 0, ""
+    def _restart(self, at: float, requested: Address | None = None) -> None:
+        super()._restart(at, requested)
+        self._offers, self._doubt = [], ""
 
     def _message(self, kind: MessageType, addresses: tuple[IPv6Address, ...] | None, server: bytes = b"") -> Send:
         elapsed = self._sent - self._begun

@@ -1,108 +1,41 @@
-"""The machine in the sandbox: keeps a lease over a packet socket that is open only while it waits for an answer.
+"""The machine in the sandbox, over a packet socket."""
 
-Must not know conflicts, nor what follows from its reports.
-"""
+from collections.abc import Collection
 
-import logging
-
+from workers.contract.lease import Lease6
+from workers.dhcp.effects import Send
+from workers.dhcp.native import Native
 from workers.dhcp6.codec import Answer
-from workers.dhcp6.effects import (
-    Configured,
-    Effect,
-    Granted,
-    Offered,
-    Refused,
-    Send,
-    Unanswered,
-    Unconfirmed,
-    Unusable,
-)
 from workers.dhcp6.machine import Machine, State
 from workers.dhcp6.packet_socket import PacketSocket6
 from workers.dhcp6.release import release_unheard
 from workers.system.clock import boottime
 
-SILENT = (State.INIT, State.BOUND, State.INFORMED)  # the states in which no answer is awaited
-Report = Granted | Configured | Refused | Unusable | Unanswered
 
-log = logging.getLogger(__name__)
+class NativeClient6(Native[Lease6, Answer]):
+    """A DHCPv6 client (workers.dhcp.native)."""
 
+    SILENT = (State.INIT, State.BOUND, State.INFORMED)
+    _machine: Machine
 
-class NativeClient6:
-    """Drives `machine` on `interface`, whose MAC is `mac`, in the present namespace.
-
-    `sender` is the MAC that the last answer came from.
-    """
-
-    def __init__(self, interface: str, mac: str, machine: Machine) -> None:
-        self._interface = interface
-        self._mac = mac
-        self._machine = machine
-        self.sender = ""
+    def __init__(self, interface: str, machine: Machine) -> None:
+        super().__init__(interface, machine)
         self._packets: PacketSocket6 | None = None
 
-    @property
-    def next_at(self) -> float | None:
-        """The `boottime()` at which to call `due`."""
-        return self._machine.next_at
-
     def sources(self) -> list[int]:
-        """The descriptors that are readable when an answer has come."""
         return [] if self._packets is None else [self._packets.fileno()]
-
-    def due(self) -> list[Report]:
-        """Sends the messages that are due."""
-        return self._carry_out(self._machine.due(boottime()))
-
-    def read(self) -> list[Report]:
-        """Reads the answers of servers."""
-        reports: list[Report] = []
-        for answer in self._answers():
-            self.sender = answer.sender
-            reports += self._carry_out(self._machine.receive(answer, boottime()))
-        return reports
 
     def moved(self) -> None:
         """The link was down, and may be another one now: the next message is a Confirm."""
         self._machine.moved(boottime())
 
-    def retry(self, seconds: float) -> None:
-        """The granted lease could not be used: asks for it once more."""
-        self._machine.next_at = boottime() + seconds
-
-    def close(self) -> None:
-        """Ends. The lease stays held; other leases that a server may have granted are released."""
-        self._close_socket()
-        self._release_others()
-
-    def _release_others(self) -> None:
-        leases = list(self._machine.unreleased.values())
-        self._machine.unreleased.clear()
-        release_unheard(self._interface, self._mac, leases, self._machine.identity)
-
-    def _carry_out(self, effects: list[Effect]) -> list[Report]:
-        reports: list[Report] = []
-        for effect in effects:
-            if isinstance(effect, Send):
-                self._send(effect)
-            elif isinstance(effect, Report):
-                reports.append(effect)
-            else:
-                assert isinstance(effect, Offered | Unconfirmed)  # the lease manager probes for the granted address
-        if self._machine.state in SILENT:
-            self._close_socket()
-        if self._machine.state is State.BOUND:
-            self._release_others()
-        return reports
+    def _release(self, leases: Collection[Lease6]) -> None:
+        release_unheard(self._interface, self._machine.mac, leases, self._machine.identity)
 
     def _send(self, message: Send) -> None:
-        """Sends. The machine tries a message that cannot be sent again, as one without an answer."""
-        try:
-            if self._packets is None:
-                self._packets = PacketSocket6(self._interface, self._mac)
-            self._packets.multicast(message.payload)
-        except OSError as error:
-            log.debug("%s not sent: %s", self._machine.state, error, extra={"interface": self._interface})
+        if self._packets is None:
+            self._packets = PacketSocket6(self._interface, self._machine.mac)
+        self._packets.send(message.payload)
 
     def _answers(self) -> list[Answer]:
         if self._packets is None:
@@ -110,10 +43,10 @@ class NativeClient6:
         try:
             return [message for message in self._packets.receive() if isinstance(message, Answer)]
         except OSError:  # the link has gone, or is down
-            self._close_socket()
+            self._close_sockets()
             return []
 
-    def _close_socket(self) -> None:
+    def _close_sockets(self) -> None:
         if self._packets is not None:
             self._packets.close()
             self._packets = None

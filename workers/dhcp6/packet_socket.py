@@ -8,35 +8,28 @@ period of some 15 ms.
 
 import socket
 import struct
+from contextlib import suppress
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from workers.acd.solicitation import HOPS, NEXT_HEADER, SOLICITATION, TARGET, TYPE, answer, solicited_node, target_is
 from workers.contract.exchange import note, packed
 from workers.contract.lease import Family
+from workers.dhcp.errors import Malformed
 from workers.dhcp6 import router_advertisement
-from workers.dhcp6.codec import CLIENT_PORT, SERVER_PORT, Answer, Kind, Malformed, decode, noted
+from workers.dhcp6.codec import CLIENT_PORT, SERVER_PORT, Answer, Kind, decode, noted
 from workers.dhcp6.router_advertisement import HOP_LIMIT, RouterAdvertisement, eui64
-from workers.system.ip_packet import (
-    ALL_NODES,
-    ALL_ROUTERS,
-    ETH_P_IPV6,
-    IPV6_HEADER,
-    hear_group,
-    ipv6_packet,
-    multicast_mac,
-)
+from workers.system.ip_packet import ALL_NODES, ALL_ROUTERS, ETH_P_IPV6, IPV6_HEADER, ipv6_packet, multicast_mac
 from workers.system.packet_filter import (
+    ALL,
     JUMP_EQUAL,
     LOAD,
     LOAD_BYTE,
     LOAD_HALF,
     RETURN,
+    FilteredSocket,
     Instruction,
     attach,
-    filtered_socket,
 )
 
 SERVERS = IPv6Address("ff02::1:2")  # all servers and relay agents of the link
@@ -47,52 +40,30 @@ SOURCE_LINK_ADDRESS = b"\x01\x01"  # an option's type, and its length in eight o
 ADDRESSES = Path("/proc/self/net/if_inet6")  # columns: address, index, prefix length, scope, flags, name
 LINK_SCOPE, DUPLICATE = 0x20, 0x08
 SOURCE, UDP_DESTINATION, MESSAGE = 8, 42, 48  # offsets in a packet
-MAX_FRAME = 65536
-MAX_FRAMES = 64  # read at a time: a flood must not keep the worker from other work
 
 
-class PacketSocket6:
-    """A context manager; `fileno` is readable when a packet has come. `mac` is the link's."""
+class PacketSocket6(FilteredSocket):
+    """The DHCPv6 messages and router advertisements of one interface, whose MAC is `mac`."""
 
     def __init__(self, interface: str, mac: str) -> None:
         """Raises OSError."""
-        self._interface = interface
         self._mac = mac
         self._address = link_local(interface, mac)
-        self._socket = filtered_socket(interface, ETH_P_IPV6, _filter(self._address, b""))
-        try:
-            for group in (ALL_NODES, solicited_node(self._address)):
-                hear_group(self._socket, interface, group)
-        except OSError:
-            self._socket.close()
-            raise
+        groups = [multicast_mac(group) for group in (ALL_NODES, solicited_node(self._address))]
+        super().__init__(interface, ETH_P_IPV6, _filter(self._address, b""), groups)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
-
-    def fileno(self) -> int:
-        """The descriptor."""
-        return self._socket.fileno()
-
-    def close(self) -> None:
-        """Takes some 15 ms."""
-        self._socket.close()
-
-    def multicast(self, payload: bytes) -> None:
+    def send(self, payload: bytes) -> None:
         """Sends a DHCPv6 message to all servers of the link; from now on its answers are heard. Raises OSError."""
         attach(self._socket, _filter(self._address, payload[1:4]))
         datagram = UDP_HEADER.pack(CLIENT_PORT, SERVER_PORT, UDP_HEADER.size + len(payload), 0) + payload
-        self._send(SERVERS, socket.IPPROTO_UDP, datagram, checksum_at=6)
+        self._multicast(SERVERS, socket.IPPROTO_UDP, datagram, checksum_at=6)
         note(noted(payload, sent=True))
 
     def solicit_router(self) -> None:
         """Asks the routers for an advertisement (RFC 4861 section 4.1). Raises OSError."""
         option = SOURCE_LINK_ADDRESS + bytes.fromhex(self._mac.replace(":", ""))
         message = bytes([ROUTER_SOLICITATION]) + bytes(7) + option
-        self._send(ALL_ROUTERS, socket.IPPROTO_ICMPV6, message, checksum_at=2)
+        self._multicast(ALL_ROUTERS, socket.IPPROTO_ICMPV6, message, checksum_at=2)
         note(packed(Family.IPV6, ROUTER_SOLICITATION, sent=True))
 
     def receive(self) -> list[Answer | RouterAdvertisement]:
@@ -102,32 +73,26 @@ class PacketSocket6:
         network card.
         """
         found: list[Answer | RouterAdvertisement] = []
-        for _ in range(MAX_FRAMES):
-            try:
-                packet, source = self._socket.recvfrom(MAX_FRAME)
-            except BlockingIOError:
-                break
-            try:
+        for packet, mac in self._packets():
+            with suppress(Malformed):  # other packets on the wire do not concern us
                 if _is_question(packet):
-                    self._answer(packet, source[4])
+                    self._answer(packet, mac)
                 else:
-                    found.append(parse_packet(packet, source[4].hex(":")))
-            except (Malformed, router_advertisement.Malformed):
-                continue  # other packets on the wire do not concern us
+                    found.append(parse_packet(packet, mac.hex(":")))
         return found
 
     def _answer(self, packet: bytes, mac: bytes) -> None:
         asker = IPv6Address(packet[SOURCE : SOURCE + 16])
         if not asker.is_unspecified:  # that would be a machine that makes sure that nobody has the address
-            self._socket.sendto(answer(self._address, self._mac, asker), (self._interface, ETH_P_IPV6, 0, 0, mac))
+            self._send_to(mac, answer(self._address, self._mac, asker))
 
-    def _send(self, group: IPv6Address, protocol: int, payload: bytes, *, checksum_at: int) -> None:
+    def _multicast(self, group: IPv6Address, protocol: int, payload: bytes, *, checksum_at: int) -> None:
         packet = ipv6_packet(self._address, group, protocol, payload, checksum_at=checksum_at, hop_limit=HOP_LIMIT)
-        self._socket.sendto(packet, (self._interface, ETH_P_IPV6, 0, 0, multicast_mac(group)))
+        self._send_to(multicast_mac(group), packet)
 
 
 def parse_packet(packet: bytes, sender: str) -> Answer | RouterAdvertisement:
-    """What an IPv6 packet from this MAC carries, which is noted. Raises Malformed of either kind."""
+    """What an IPv6 packet from this MAC carries, which is noted. Raises Malformed."""
     if len(packet) < IPV6_HEADER.size + UDP_HEADER.size:
         raise Malformed(f"a packet of {len(packet)} octets")
     _, length, protocol, hop_limit, source, _ = IPV6_HEADER.unpack_from(packet)
@@ -163,7 +128,7 @@ def _filter(address: IPv6Address, xid: bytes) -> list[Instruction]:
         (JUMP_EQUAL, 0, 12, socket.IPPROTO_ICMPV6),
         *((LOAD_BYTE, 0, 0, TYPE), (JUMP_EQUAL, 9, 0, router_advertisement.TYPE), (JUMP_EQUAL, 0, 9, SOLICITATION)),
         *target_is(address),
-        (RETURN, 0, 0, MAX_FRAME),
+        (RETURN, 0, 0, ALL),
         (RETURN, 0, 0, 0),
     ]
 

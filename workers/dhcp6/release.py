@@ -57,7 +57,7 @@ def release_unheard(interface: str, mac: str, leases: Collection[Lease6], identi
     try:
         with PacketSocket6(interface, mac) as packet_socket:
             for lease in leases:
-                packet_socket.multicast(release_message(lease, identity))
+                packet_socket.send(release_message(lease, identity))
     except OSError as error:
         log.warning("RELEASE not sent: %s", error, extra={"interface": interface})
 
@@ -72,7 +72,7 @@ def _tell(kind: MessageType, interface: str, mac: str, lease: Lease6, identity: 
     xid, begun = random.getrandbits(24), boottime()
     with PacketSocket6(interface, mac) as packet_socket:
         for attempt in range(TRIES):
-            packet_socket.multicast(message_about(kind, xid, lease, identity, boottime() - begun))
+            packet_socket.send(message_about(kind, xid, lease, identity, boottime() - begun))
             until = begun + (attempt + 1) * ANSWER_SECONDS
             left = ANSWER_SECONDS
             while left > 0:

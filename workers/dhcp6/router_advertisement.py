@@ -11,6 +11,7 @@ from ipaddress import IPv6Address, IPv6Interface, IPv6Network
 from itertools import chain
 
 from workers.contract.lease import Lease6
+from workers.dhcp.errors import Malformed
 from workers.dhcp6.codec import MAX_ADDRESSES, MAX_DOMAINS, addresses_of, is_unicast, names_of
 from workers.dhcp6.lease_parser import INFINITE_SECONDS
 
@@ -27,10 +28,6 @@ MAX_PREFIXES = 16
 UNIT = 8  # octets, in which an option's length is counted
 INTERFACE_BITS = 64  # of an interface identifier (RFC 2464 section 4)
 PREFERENCES = {0: 0, 1: 1, 3: -1}  # RFC 4191 section 2.1; 2 is reserved and means 0
-
-
-class Malformed(ValueError):
-    """The bytes are not a router advertisement."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,62 +6,26 @@ Owns the budget and the wait. Must not know the protocols, nor what follows from
 import logging
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
-from typing import Protocol
 
-from workers.acd.probe import AddressProbe
 from workers.contract.errors import NoLease
-from workers.contract.lease import AnyLease, Family
+from workers.contract.lease import Family, Lease, Lease6
 from workers.contract.messages import EndpointSpec
+from workers.dhcp import first_lease
+from workers.dhcp4.codec import Answer
+from workers.dhcp6.codec import Answer as Answer6
 from workers.system.clock import boottime
 from workers.system.poll import ready
 
 OTHER_FAMILY_SECONDS = 3.0  # for the second family, once the first one has a lease: the container starts without it
+
+Acquired = first_lease.Acquired[Lease] | first_lease.Acquired[Lease6]
+Exchange = first_lease.Exchange[Lease, Answer] | first_lease.Exchange[Lease6, Answer6]
 
 log = logging.getLogger(__name__)
 
 
 class Cancelled(Exception):
     """The supervisor has sent another command, or is gone: it does not want the leases any more."""
-
-
-class Acquired(Protocol):
-    """A first lease; `confirmed` by a server just now. `probe` hears claims of the address until its `forget`."""
-
-    @property
-    def lease(self) -> AnyLease: ...
-
-    @property
-    def confirmed(self) -> bool: ...
-
-    @property
-    def probe(self) -> AddressProbe: ...
-
-
-class Exchange(Protocol):
-    """One family's way to its first lease, over one packet socket. All methods raise OSError if the link is gone."""
-
-    @property
-    def acquired(self) -> Acquired | None:
-        """The lease, once it is there."""
-
-    @property
-    def next_at(self) -> float | None:
-        """The `boottime()` at which to call `step`."""
-
-    def sources(self) -> list[int]:
-        """The descriptors that are readable when there is something to read for `step`."""
-
-    def step(self, now: float) -> None:
-        """Sends what it is time for, and reads what has come. Raises NoLease if it is useless to go on."""
-
-    def failure(self) -> NoLease:
-        """The reason why there is no lease when the time is up."""
-
-    def release_others(self) -> None:
-        """Releases the leases that other servers may have granted although their answers were lost."""
-
-    def close(self) -> None:
-        """Ends the probe of a lease that is not wanted."""
 
 
 def acquire(spec: EndpointSpec, exchanges: Mapping[Family, Exchange], channel: Connection) -> dict[Family, Acquired]:

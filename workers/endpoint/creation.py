@@ -82,10 +82,10 @@ class Creation:
         for family, machine in self._machines.items():
             if isinstance(machine, Machine6):
                 socket6 = sockets.enter_context(PacketSocket6(spec.container_link, spec.mac))
-                exchanges[family] = dhcp6.Exchange(spec, machine, socket6, spec.container_link, boottime())
+                exchanges[family] = dhcp6.Exchange6(spec, machine, socket6, spec.container_link, boottime())
             else:
                 packet_socket = sockets.enter_context(PacketSocket(spec.container_link))
-                exchanges[family] = dhcp4.Exchange(spec, machine, packet_socket)
+                exchanges[family] = dhcp4.Exchange4(spec, machine, packet_socket)
         return exchanges
 
     def reclaim(self) -> None:

@@ -24,7 +24,8 @@ from workers.contract.messages import (
     Report,
     Trouble,
 )
-from workers.dhcp4.machine import Granted, Machine, Refused, Unanswered, Unusable
+from workers.dhcp.effects import Granted, Refused, Unanswered, Unusable
+from workers.dhcp4.machine import Machine
 from workers.dhcp4.release import decline, release_by_broadcast
 from workers.dhcp4.udhcpc import MIN_LEASE_SECONDS, ClientEvent, ClientOptions, GaveUp
 from workers.endpoint.clients import Clients, Renewal

@@ -26,8 +26,9 @@ from workers.contract.messages import (
     Report,
     Trouble,
 )
-from workers.dhcp6.effects import Configured, Effect, Granted, Refused, Unanswered, Unusable
-from workers.dhcp6.first_lease import Exchange, machine_for
+from workers.dhcp.effects import Configured, Granted, Refused, Unanswered, Unusable
+from workers.dhcp.native import Report as ClientReport
+from workers.dhcp6.first_lease import Exchange6, machine_for
 from workers.dhcp6.machine import Machine
 from workers.dhcp6.native import NativeClient6
 from workers.dhcp6.packet_socket import PacketSocket6
@@ -75,7 +76,7 @@ class LeaseManager6:
         self._stays_until = 0.0
         self._looked_at = 0.0
         self._client: NativeClient6 | None = None
-        self._search: Exchange | None = None
+        self._search: Exchange6 | None = None
         self._socket: PacketSocket6 | None = None
         self._feed: socket.socket | None = None
 
@@ -84,7 +85,7 @@ class LeaseManager6:
         """The `boottime()` at which to call `due`."""
         parts = (self._timers, self._client, self._search, self._deadlines)
         times = [part.next_at for part in parts if part is not None]
-        return min((at for at in times if at is not None and at != math.inf), default=None)
+        return min((at for at in times if at is not None), default=None)
 
     def sources(self) -> dict[int, Callable[[], None]]:
         """The descriptors to wait for, each with the function to call when it is readable."""
@@ -153,7 +154,7 @@ class LeaseManager6:
         if self._spec.drop_expired:
             self._placement.drop(self._interface, lease)
         self._stop_client()
-        self._client = NativeClient6(self._interface, self._spec.mac, Machine(self.client_identity, lease.address.ip))
+        self._client = NativeClient6(self._interface, Machine(self._spec.mac, self.client_identity, lease.address.ip))
 
     def limit_mtu(self, mtu: int) -> None:
         """The link's parent takes no larger frames any more."""
@@ -173,7 +174,7 @@ class LeaseManager6:
         now = boottime()
         if self._client is not None and self._client.next_at is not None and self._client.next_at <= now:
             self._take(self._client.due())
-        if self._search is not None and self._search.next_at <= now:
+        if self._search is not None and self._search.next_at is not None and self._search.next_at <= now:
             self._on_search()
         if self._timers is not None:
             self._timers.due(now)
@@ -212,10 +213,10 @@ class LeaseManager6:
             self._feed = address6_feed()
             self._on_addresses()
             return
-        machine = Machine(self.client_identity, lease.address.ip)
+        machine = Machine(self._spec.mac, self.client_identity, lease.address.ip)
         if lease.runs(now) and self._claimant is None:
             machine.hold(lease, now, confirm=not self._confirmed)
-        self._client = NativeClient6(self._interface, self._spec.mac, machine)
+        self._client = NativeClient6(self._interface, machine)
         self._confirmed = False
 
     def _start_search(self) -> None:
@@ -225,7 +226,7 @@ class LeaseManager6:
             former = self._spec.remembered6
             runs = former is not None and former.runs(boottime())
             spec = replace(self._spec, client_identity=self.client_identity, remembered6=former if runs else None)
-            self._search = Exchange(spec, machine_for(spec, boottime()), self._socket, self._interface, boottime())
+            self._search = Exchange6(spec, machine_for(spec, boottime()), self._socket, self._interface, boottime())
         except OSError as error:  # the link has gone, or is down
             log.debug("no search for an IPv6 address: %s", error, extra={"interface": self._interface})
             self._run_later()
@@ -264,9 +265,9 @@ class LeaseManager6:
         if self._client is not None:
             self._take(self._client.read())
 
-    def _take(self, effects: Iterable[Effect]) -> None:
-        for effect in effects:
-            match effect:
+    def _take(self, reports: Iterable[ClientReport[Lease6]]) -> None:
+        for report in reports:
+            match report:
                 case Granted(lease):
                     self._on_granted(lease)
                 case Refused(words):
@@ -277,8 +278,6 @@ class LeaseManager6:
                     self._tell(Trouble.NO_ANSWER, "no server answered a round of SOLICITs; asking on")
                 case Configured(dns, search):
                     self._learn(dns, search)
-                case _:
-                    pass
 
     def _on_granted(self, lease: Lease6) -> None:
         """Probes for an address before it is used; a renewal needs no probe. The engine advertises its own first."""
@@ -332,9 +331,9 @@ class LeaseManager6:
         self._claimant = mac
         self._stop_client()
         now = boottime()
-        machine = Machine(self.client_identity, next_at=max(now, self._paused_until))
+        machine = Machine(self._spec.mac, self.client_identity, next_at=max(now, self._paused_until))
         self._paused_until = now + DECLINED_PAUSE_SECONDS
-        self._client = NativeClient6(self._interface, self._spec.mac, machine)
+        self._client = NativeClient6(self._interface, machine)
 
     def _adopt(self, lease: Lease6) -> bool:
         """The lease is in use from now on; False if the kernel refused its address."""

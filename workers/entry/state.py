@@ -14,12 +14,14 @@ from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import Family, Lease, Lease6, Route
 from workers.contract.link import LinkKind, LinkSpec, MacvlanMode
 from workers.contract.messages import Attach, ClientKind, ConflictCheck, EndpointSpec, Ipv6, UseResolver
-from workers.dhcp4.machine import Granted, Machine, Refused, State, Tally, Unanswered, Unusable
+from workers.dhcp.effects import Granted, Refused, Unanswered, Unusable
+from workers.dhcp.machine import Tally
+from workers.dhcp4.machine import Machine, State
 from workers.dhcp4.native import NativeClient
 from workers.dhcp4.packet_socket import PacketSocket
 from workers.dhcp4.udhcpc import Client, GaveUp, Records
-from workers.dhcp6 import first_lease as dhcp6
 from workers.dhcp6 import machine as machine6
+from workers.dhcp6.first_lease import Exchange6
 from workers.dhcp6.native import NativeClient6
 from workers.dhcp6.packet_socket import PacketSocket6
 from workers.dhcp6.router_advertisement import Prefix, RouterAdvertisement
@@ -54,8 +56,8 @@ _TYPES = (
     # The clients.
     *(Clients, Client, Records, NativeClient, Machine, State, Tally, PacketSocket),
     *(Granted, Refused, Unusable, Unanswered, GaveUp),
-    *(NativeClient6, machine6.Machine, machine6.State, machine6.Tally, PacketSocket6),
-    *(dhcp6.Exchange, RouterAdvertisement, Prefix),
+    *(NativeClient6, machine6.Machine, machine6.State, PacketSocket6),
+    *(Exchange6, RouterAdvertisement, Prefix),
     *(Alarm, Backoff, Deadlines),
 )
 # `getattr` makes the bound methods that are called at a deadline.

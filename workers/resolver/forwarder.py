@@ -13,11 +13,10 @@ import struct
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address
 
+from workers.contract.lease import Address
 from workers.system.clock import boottime
-
-Address = IPv4Address | IPv6Address
 
 DNS_PORT = 53
 EMBEDDED = IPv4Address("127.0.0.11")  # Docker's resolver

@@ -14,9 +14,10 @@ from fcntl import LOCK_EX, flock
 from io import FileIO
 from pathlib import Path
 
+from workers.contract.lease import Address
 from workers.contract.messages import UseResolver
 from workers.netlink.nftables import put_redirect, remove_redirect
-from workers.resolver.forwarder import DNS_PORT, EMBEDDED, MARK, Address, Forwarder
+from workers.resolver.forwarder import DNS_PORT, EMBEDDED, MARK, Forwarder
 from workers.resolver.resolv_conf import asks_embedded, with_names, without
 
 MAX_BYTES = 1 << 16  # a larger file is not the engine's

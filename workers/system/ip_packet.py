@@ -3,16 +3,12 @@
 Must not know what a packet carries.
 """
 
-import socket
 import struct
 from ipaddress import IPv6Address
 
 ETH_P_IPV6 = 0x86DD
 IPV6_HEADER = struct.Struct("!IHBB16s16s")
 VERSION = 6 << 28
-# linux/if_packet.h
-SOL_PACKET, PACKET_ADD_MEMBERSHIP, PACKET_MR_MULTICAST = 263, 1, 0
-MEMBERSHIP = struct.Struct("=iHH8s")
 ALL_NODES, ALL_ROUTERS = IPv6Address("ff02::1"), IPv6Address("ff02::2")
 
 
@@ -37,9 +33,3 @@ def ipv6_packet(
 def multicast_mac(group: IPv6Address) -> bytes:
     """The destination of its frames (RFC 2464 section 7)."""
     return b"\x33\x33" + group.packed[12:]
-
-
-def hear_group(sock: socket.socket, interface: str, group: IPv6Address) -> None:
-    """Makes the link pass packets to the group, also while it has no IPv6 address. Raises OSError."""
-    index, mac = socket.if_nametoindex(interface), multicast_mac(group)
-    sock.setsockopt(SOL_PACKET, PACKET_ADD_MEMBERSHIP, MEMBERSHIP.pack(index, PACKET_MR_MULTICAST, len(mac), mac))

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from supervisor.ops.views import view_messages
-from workers.dhcp4.codec import COOKIE, END, HEADER, OVERLOAD, PAD, Answer, Kind, Malformed, decode, noted
-from workers.dhcp4.lease_parser import InvalidLease, parse_lease
+from workers.dhcp.errors import InvalidLease, Malformed
+from workers.dhcp4.codec import COOKIE, END, HEADER, OVERLOAD, PAD, Answer, Kind, decode, noted
+from workers.dhcp4.lease_parser import parse_lease
 
 XID, ADDRESS, MAC = 0x12345678, IPv4Address("192.0.2.10"), "02:00:5e:00:53:01"
 TYPE = 53

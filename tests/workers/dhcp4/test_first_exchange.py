@@ -20,9 +20,11 @@ from workers.contract.errors import NoLease
 from workers.contract.lease import Family, Lease
 from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import ConflictCheck, EndpointSpec
+from workers.dhcp import first_lease as shared
+from workers.dhcp.machine import REBOOT_TRIES
 from workers.dhcp4 import first_lease, machine
 from workers.dhcp4.codec import Answer, decode
-from workers.dhcp4.first_lease import Exchange, machine_for
+from workers.dhcp4.first_lease import Exchange4, machine_for
 from workers.dhcp4.machine import Machine
 from workers.dhcp4.packet_socket import PacketSocket
 from workers.diagnosis import causes
@@ -52,7 +54,7 @@ class PlayedWire:
         """Readable while there are answers."""
         return self.event
 
-    def broadcast(self, payload: bytes) -> None:
+    def send(self, payload: bytes) -> None:
         """The server's answers wait from now on."""
         packet = Packet.decode(payload)
         self.sent.append(packet)
@@ -124,7 +126,7 @@ class Client:
     machine: Machine | None = None
 
     @property
-    def unreleased(self) -> list[tuple[IPv4Address | None, IPv4Address]]:
+    def unreleased(self) -> list[tuple[object, object]]:
         """Server and address of what may have been leased besides."""
         assert self.machine is not None
         return list(self.machine.unreleased)
@@ -138,7 +140,7 @@ class Client:
         spec = EndpointSpec("n", "e", BR0, MAC, identity, self.timeout, requested, remembered=self.remembered)
         spec = replace(spec, conflict=ConflictCheck.OFF, drop_expired=self.drop_expired)
         self.machine = machine_for(spec)
-        exchange = Exchange(spec, self.machine, cast(PacketSocket, wire))
+        exchange = Exchange4(spec, self.machine, cast(PacketSocket, wire))
         return acquire(spec, {Family.IPV4: exchange}, self.ends[1])[Family.IPV4], wire.sent
 
     def close(self) -> None:
@@ -188,13 +190,13 @@ def test_silence(client: Client) -> None:
     begun = boottime()
     acquired, sent = client.run(silent)
     assert (acquired.lease, acquired.confirmed) == (client.remembered, False)
-    assert kinds(sent) == [Kind.REQUEST] * machine.REBOOT_TRIES
-    assert machine.REBOOT_TRIES * REBOOT_WAIT_SECONDS <= boottime() - begun < SLACK_SECONDS
+    assert kinds(sent) == [Kind.REQUEST] * REBOOT_TRIES
+    assert REBOOT_TRIES * REBOOT_WAIT_SECONDS <= boottime() - begun < SLACK_SECONDS
 
 
 def test_answer_that_waits_when_a_message_is_due(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine comes late to both: the answer counts, and no message is sent again."""
-    monkeypatch.setattr(machine, "FIRST_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(machine, "FIRST_WAIT_SECONDS", 1e-6)
     client.remembered = None
     assert kinds(client.run(willing)[1]) == [Kind.DISCOVER, Kind.REQUEST]
 
@@ -247,7 +249,7 @@ def test_run_out_and_asked_for(client: Client) -> None:
 @pytest.mark.parametrize("owner", [None, STRANGER])
 def test_run_out_and_in_use(client: Client, monkeypatch: pytest.MonkeyPatch, owner: str | None) -> None:
     """Its address is used only if no other machine has it. Servers are asked on then, and the error says who has it."""
-    monkeypatch.setattr(first_lease, "AddressProbe", PlayedProbe)
+    monkeypatch.setattr(shared, "AddressProbe", PlayedProbe)
     monkeypatch.setattr(PlayedProbe, "owners", {FORMER.ip: owner} if owner else {})
     client.remembered, client.timeout = RUN_OUT, 0.1
     if owner is None:
@@ -306,7 +308,7 @@ def test_remembered_address_that_somebody_answers_for(
     client: Client, monkeypatch: pytest.MonkeyPatch, owner: str
 ) -> None:
     """A router that answers for everybody is known by the ACK; anybody else has the address: it is declined."""
-    monkeypatch.setattr(first_lease, "AddressProbe", PlayedProbe)
+    monkeypatch.setattr(shared, "AddressProbe", PlayedProbe)
     monkeypatch.setattr(PlayedProbe, "owners", {FORMER.ip: owner})
 
     acquired, sent = client.run(willing)
@@ -320,7 +322,7 @@ def test_remembered_address_that_somebody_answers_for(
 
 def test_ack_for_another_address(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is probed for like one that was offered, and declined where somebody has it."""
-    monkeypatch.setattr(first_lease, "AddressProbe", PlayedProbe)
+    monkeypatch.setattr(shared, "AddressProbe", PlayedProbe)
     monkeypatch.setattr(PlayedProbe, "owners", {FORMER.ip: STRANGER})
     client.remembered = None
     first = iter((FORMER,))

@@ -6,7 +6,8 @@ import pytest
 
 from tests.workers.dhcp4.hostile import texts
 from workers.contract.lease import Lease, Route
-from workers.dhcp4.lease_parser import InvalidLease, parse_lease
+from workers.dhcp.errors import InvalidLease
+from workers.dhcp4.lease_parser import parse_lease
 
 # What udhcpc sets for a complete answer of dnsmasq's.
 COMPLETE = {

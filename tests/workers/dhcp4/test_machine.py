@@ -10,23 +10,9 @@ import pytest
 from tests.netns.process.wire import NOWHERE, Kind, Option, Packet
 from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import Lease
+from workers.dhcp.effects import Granted, Offered, Refused, Send, Unconfirmed, Unusable
 from workers.dhcp4.codec import decode
-from workers.dhcp4.machine import (
-    FIRST_WAIT_SECONDS,
-    JITTER,
-    REQUEST_TRIES,
-    TABLE,
-    Effect,
-    Granted,
-    Machine,
-    Offered,
-    Refused,
-    Send,
-    Signal,
-    State,
-    Unconfirmed,
-    Unusable,
-)
+from workers.dhcp4.machine import FIRST_WAIT_SECONDS, JITTER, REQUEST_TRIES, TABLE, Effect, Machine, Signal, State
 
 MAC = "02:00:00:00:00:01"
 SERVER, OTHER = IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2")

@@ -6,9 +6,9 @@ from ipaddress import IPv6Address, IPv6Interface
 from tests.netns.process.wire6 import Kind, Option, Packet, ia_address, ia_na
 from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import Lease6
+from workers.dhcp.effects import Send
 from workers.dhcp6.codec import decode
-from workers.dhcp6.effects import Effect, Send
-from workers.dhcp6.machine import Machine, State
+from workers.dhcp6.machine import Effect, Machine, State
 
 MAC = "02:00:00:00:00:01"
 IDENTITY = ClientIdentity.of_mac(MAC, "web")
@@ -29,7 +29,7 @@ def granting(address: IPv6Address = ADDRESS, preferred: int = PREFERRED, valid: 
 class Client:
     """A machine, what it has sent, and what it has said."""
 
-    machine: Machine = field(default_factory=lambda: Machine(IDENTITY))
+    machine: Machine = field(default_factory=lambda: Machine(MAC, IDENTITY))
     sent: list[Packet] = field(default_factory=list)
     said: list[Effect] = field(default_factory=list)
 

@@ -17,7 +17,8 @@ from tests.netns.process.wire6 import (
 )
 from tests.workers.dhcp6.client import ADDRESS, IDENTITY, SERVER
 from workers.contract.client_identity import ClientIdentity
-from workers.dhcp6.codec import MAX_ADDRESSES, MAX_DOMAINS, Answer, Malformed, MessageType, decode, encode
+from workers.dhcp.errors import Malformed
+from workers.dhcp6.codec import MAX_ADDRESSES, MAX_DOMAINS, Answer, MessageType, decode, encode
 
 XID = 0xABCDEF
 MAC = "02:42:c0:a8:4d:05"

@@ -1,5 +1,6 @@
 """The first IPv6 address. The wire is played, packet by packet, and so is the clock."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Address, IPv6Interface, IPv6Network
@@ -15,9 +16,11 @@ from workers.contract.errors import NoLease
 from workers.contract.lease import Lease6
 from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import LAST_AFTER_SECONDS, ConflictCheck, EndpointSpec, Ipv6
-from workers.dhcp6 import codec, first_lease, router_advertisement
+from workers.dhcp import first_lease as shared
+from workers.dhcp.first_lease import Acquired
+from workers.dhcp6 import codec, router_advertisement
 from workers.dhcp6.codec import Answer
-from workers.dhcp6.first_lease import MAX_ROUTERS, Acquired, Exchange, machine_for
+from workers.dhcp6.first_lease import MAX_ROUTERS, Exchange6, machine_for
 from workers.dhcp6.machine import State
 from workers.dhcp6.packet_socket import PacketSocket6
 from workers.dhcp6.router_advertisement import RouterAdvertisement, eui64
@@ -80,7 +83,7 @@ class PlayedWire:
         """Of nothing."""
         return -1
 
-    def multicast(self, payload: bytes) -> None:
+    def send(self, payload: bytes) -> None:
         """The servers' answers wait from now on."""
         packet = Packet.decode(payload)
         self.sent.append(packet)
@@ -123,11 +126,11 @@ class Search:
 
     spec: EndpointSpec
     wire: PlayedWire
-    exchange: Exchange
+    exchange: Exchange6
     seconds: float = 0.0
 
     @property
-    def result(self) -> Acquired:
+    def result(self) -> Acquired[Lease6]:
         """What it has found."""
         assert self.exchange.acquired is not None
         return self.exchange.acquired
@@ -139,18 +142,18 @@ def search(
     """Runs until it has found something, or the time is over."""
     spec = replace(SPEC, **changes)  # type: ignore[arg-type]
     wire = PlayedWire(behaviour, list(routers))
-    exchange = Exchange(spec, machine_for(spec, BEGUN), cast(PacketSocket6, wire), "eth0", BEGUN)
+    exchange = Exchange6(spec, machine_for(spec, BEGUN), cast(PacketSocket6, wire), "eth0", BEGUN)
     now = BEGUN
     while exchange.acquired is None and now < BEGUN + seconds:
         PlayedProbe.now = now
         exchange.step(now)
-        now = now + DELAY if wire.heard else max(now, exchange.next_at)
+        now = now + DELAY if wire.heard else max(now, exchange.next_at or math.inf)
     return Search(spec, wire, exchange, now - BEGUN)
 
 
 @pytest.fixture(autouse=True)
 def _played(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(first_lease, "AddressProbe", PlayedProbe)
+    monkeypatch.setattr(shared, "AddressProbe", PlayedProbe)
     monkeypatch.setattr(PlayedProbe, "owners", {})
     monkeypatch.setattr(causes, "diagnose", lambda *_, **__: ())
     monkeypatch.setattr(causes, "port_security", lambda: None)
@@ -170,7 +173,7 @@ def test_dhcp() -> None:
 def test_dhcp_does_not_wait_for_a_router(mode: Ipv6) -> None:
     """No router needs to answer, and nothing that one says keeps the client from asking."""
     found = search(willing, ipv6=mode)
-    assert found.result.router is None
+    assert found.result.lease.router is None
     assert search(willing, advertised(), ipv6=mode).result.lease.address.ip == ADDRESS
 
 

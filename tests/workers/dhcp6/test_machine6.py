@@ -14,6 +14,7 @@ from tests.workers.dhcp6.client import (
     END,
     IDENTITY,
     LEASE,
+    MAC,
     OTHER,
     PREFERRED,
     SERVER,
@@ -29,12 +30,12 @@ from tests.workers.dhcp6.client import (
     requesting,
     soliciting,
 )
+from workers.dhcp.effects import Configured, Granted, Offered, Refused, Unanswered, Unconfirmed, Unusable
+from workers.dhcp.machine import MAX_UNRELEASED
 from workers.dhcp6.codec import Answer, decode
-from workers.dhcp6.effects import Configured, Granted, Offered, Refused, Unanswered, Unconfirmed, Unusable
 from workers.dhcp6.machine import (
     CHOICE_SECONDS,
     MAX_OFFERS,
-    MAX_UNRELEASED,
     RAND,
     REFRESH_SECONDS,
     REQUEST_TRIES,
@@ -81,7 +82,7 @@ def test_first_lease() -> None:
 
 def test_requested_address() -> None:
     """It is the hint of the first Solicit."""
-    client = Client(Machine(IDENTITY, ANOTHER))
+    client = Client(Machine(MAC, IDENTITY, ANOTHER))
     client.due(BEGUN)
     assert client.last.addresses == [ANOTHER]
 
@@ -518,7 +519,7 @@ def test_decline() -> None:
     """The server is told, and the search begins anew without that address."""
     client = requesting()
     client.hear(Kind.REPLY, BEGUN + 1, granting())
-    client.take(client.machine.decline(LEASE, BEGUN + 1))
+    client.take(client.machine.decline(LEASE, MAC, BEGUN + 1))
     assert (client.last.kind, client.last.addresses) == (Kind.DECLINE, [ADDRESS])
     assert client.last.option(Option.SERVER_ID) == SERVER
     assert not client.machine.unreleased
@@ -531,7 +532,7 @@ def test_declined_memory() -> None:
     client = rebooting()
     client.hear(Kind.REPLY, BEGUN, granting())
     client.machine.remembered = LEASE
-    client.take(client.machine.decline(LEASE, BEGUN))
+    client.take(client.machine.decline(LEASE, MAC, BEGUN))
     assert client.machine.remembered is None
 
 

@@ -37,7 +37,7 @@ class PlayedSocket:
         """Of nothing."""
         return -1
 
-    def multicast(self, payload: bytes) -> None:
+    def send(self, payload: bytes) -> None:
         """The answer waits from now on."""
         packet = Packet.decode(payload)
         self.sent.append(packet)

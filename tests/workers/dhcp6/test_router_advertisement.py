@@ -6,7 +6,8 @@ from ipaddress import IPv6Address, IPv6Network
 import pytest
 
 from tests.netns.process.wire6 import INFINITE, Advertisement, dnssl, mtu, prefix, rdnss
-from workers.dhcp6.router_advertisement import Malformed, RouterAdvertisement, decode, identifier_of, slaac_lease
+from workers.dhcp.errors import Malformed
+from workers.dhcp6.router_advertisement import RouterAdvertisement, decode, identifier_of, slaac_lease
 
 ROUTER = IPv6Address("fe80::1")
 PUBLIC, PRIVATE = IPv6Network("2001:4860:0:1::/64"), IPv6Network("fd00:77::/64")

@@ -16,8 +16,8 @@ from workers.contract.errors import NoLease
 from workers.contract.lease import Family, Lease
 from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import CreateFailed, Delete, Deleted, EndpointSpec
-from workers.dhcp4 import first_lease
-from workers.dhcp4.first_lease import Acquired
+from workers.dhcp.first_lease import Acquired
+from workers.dhcp4.first_lease import Exchange4
 from workers.dhcp4.machine import State
 from workers.endpoint import creation as module
 from workers.endpoint.creation import Creation
@@ -40,14 +40,14 @@ class Server:
         self.released: list[Lease] = []
 
     def acquire(
-        self, spec: EndpointSpec, exchanges: dict[Family, first_lease.Exchange], _: object
-    ) -> dict[Family, Acquired]:
+        self, spec: EndpointSpec, exchanges: dict[Family, Exchange4], _: object
+    ) -> dict[Family, Acquired[Lease]]:
         """A DISCOVER, which brings what it has leased."""
-        assert exchanges[Family.IPV4]._machine.state is State.INIT
+        assert exchanges[Family.IPV4].machine.state is State.INIT
         assert spec.requested is None
         if self.leased is None:
             raise NoLease("no DHCPOFFER")
-        exchanges[Family.IPV4]._machine.hold(self.leased, boottime(), confirm=False)
+        exchanges[Family.IPV4].machine.hold(self.leased, boottime(), confirm=False)
         return {Family.IPV4: Acquired(self.leased, confirmed=True, probe=AddressProbe(MAC, enabled=False))}
 
     def release(self, _: EndpointSpec, __: object, lease: Lease) -> bool:
@@ -102,7 +102,7 @@ def test_reclaimed_lease_that_cannot_be_released(server: Server) -> None:
 def test_lease_of_a_family_that_was_the_faster_one(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the link goes while the other family still waits, the lease that was granted already goes back."""
 
-    def acquire(*asked: Any) -> dict[Family, Acquired]:  # noqa: ANN401  as it is called
+    def acquire(*asked: Any) -> dict[Family, Acquired[Lease]]:  # noqa: ANN401  as it is called
         server.acquire(*asked)
         raise OSError(errno.ENODEV, "No such device")
 

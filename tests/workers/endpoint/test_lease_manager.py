@@ -10,7 +10,8 @@ from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import Family, Lease
 from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import Attach, ClientKind, ConflictCheck, EndpointSpec, LeaseObtained, Report
-from workers.dhcp4.machine import Granted, Machine, Refused, State
+from workers.dhcp.effects import Granted, Refused
+from workers.dhcp4.machine import Machine, State
 from workers.dhcp4.udhcpc import ClientEvent, ClientOptions, GaveUp
 from workers.endpoint import lease_manager as module
 from workers.endpoint.clients import Renewal

@@ -10,7 +10,7 @@ from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import Lease6
 from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import Attach, EndpointSpec, Ipv6, LeaseObtained, Report
-from workers.dhcp6.first_lease import Acquired
+from workers.dhcp.first_lease import Acquired
 from workers.endpoint import lease_manager6 as module
 from workers.endpoint.lease_manager6 import RETRY_SECONDS, LeaseManager6
 from workers.system.clock import boottime
@@ -37,14 +37,14 @@ class PlayedSearch:
     """Ends with its first step."""
 
     next_at = 0.0
-    acquired: Acquired | None = None
+    acquired: Acquired[Lease6] | None = None
 
     def sources(self) -> list[int]:
         return []
 
     def step(self, now: float) -> None:
         lease = Lease6(IPv6Interface("fd00::7/128"), b"server", 600, now, 600)
-        self.acquired = Acquired(lease, True, None, PlayedPart())  # type: ignore[arg-type]
+        self.acquired = Acquired(lease, True, PlayedPart())  # type: ignore[arg-type]
 
     def release_others(self) -> None:
         """There are none."""
@@ -74,7 +74,7 @@ class PlayedPart:
 @pytest.fixture
 def played(monkeypatch: pytest.MonkeyPatch) -> Played:
     played = Played()
-    monkeypatch.setattr(module, "Exchange", played.search)
+    monkeypatch.setattr(module, "Exchange6", played.search)
     monkeypatch.setattr(module, "PacketSocket6", PlayedPart)
     monkeypatch.setattr(module, "NativeClient6", PlayedPart)
     monkeypatch.setattr("workers.link.placement6.Placement6.prepare", lambda *_, **__: None)

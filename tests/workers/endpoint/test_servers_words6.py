@@ -10,8 +10,8 @@ from tests.workers.dhcp6.client import ADDRESS, ANOTHER, IDENTITY, LEASE, MAC
 from workers.contract.lease import Lease6
 from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import Attach, ConflictCheck, EndpointSpec, Ipv6, Report
-from workers.dhcp6.effects import Effect, Granted, Refused
-from workers.dhcp6.machine import Machine
+from workers.dhcp.effects import Granted, Refused
+from workers.dhcp6.machine import Effect, Machine
 from workers.endpoint import lease_manager6 as module
 from workers.endpoint.lease_manager6 import DECLINED_PAUSE_SECONDS, ENGINE_SECONDS, LeaseManager6
 from workers.system.clock import boottime
@@ -51,7 +51,6 @@ class PlayedClient:
     """It says `words` when it is read."""
 
     interface: str
-    mac: str
     machine: Machine
     words: list[Effect] = field(default_factory=list)
     sender: str = ""

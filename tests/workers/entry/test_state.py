@@ -7,8 +7,8 @@ from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import Family
 from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import Attach, EndpointSpec
+from workers.dhcp.machine import MAX_UNRELEASED
 from workers.dhcp4.lease_parser import MAX_ITEMS, parse_lease
-from workers.dhcp4.machine import MAX_UNRELEASED
 from workers.dhcp4.udhcpc import MAX_LINE_BYTES, MAX_RECORD_BYTES
 from workers.endpoint.worker import Worker
 from workers.entry.handover import MAX_STATE_BYTES, pack, unpack
