@@ -22,23 +22,9 @@ from workers.endpoint.worker import Expected
 from workers.entry.handover import Rest, pack, receive, send, unpack
 from workers.entry.renewals import await_work
 from workers.entry.state import TYPES
+from workers.netlink import rtnetlink
 from workers.netlink.operations import Netlink, NetlinkError
-from workers.netlink.rtnetlink import (
-    RTPROT_DHCP,
-    KernelRoute,
-    Link,
-    LinkMessage,
-    changed_link,
-    decode_link,
-    encode_address,
-    encode_address6,
-    encode_default6,
-    encode_route,
-    ipvlan,
-    macvlan,
-    named_link,
-    veth_pair,
-)
+from workers.netlink.rtnetlink import RTPROT_DHCP, KernelRoute, Link
 from workers.system.alarm import Alarm
 from workers.system.clock import boottime
 from workers.system.namespaces import Namespace, current
@@ -107,15 +93,15 @@ def _make_messages() -> None:
     """Those that would change something are not sent."""
     route = KernelRoute(Route(DEFAULT_DESTINATION, ROUTER), 1, RTPROT_DHCP)
     for message in (
-        veth_pair("dh-0", MAC, BRIDGE, "dc-0", MAC),
-        macvlan("dc-0", MAC, BRIDGE, MacvlanMode.BRIDGE),
-        ipvlan("dc-0", BRIDGE),
-        named_link("dc-0", up=True),
-        changed_link(1, mtu=1500),
-        encode_address(1, ADDRESS),
-        encode_route(1, route),
-        encode_address6(1, ADDRESS6, 600, 300),
-        encode_default6(1, ROUTER6, 1, 30),
+        rtnetlink.veth_pair("dh-0", MAC, BRIDGE, "dc-0", MAC),
+        rtnetlink.macvlan("dc-0", MAC, BRIDGE, MacvlanMode.BRIDGE),
+        rtnetlink.ipvlan("dc-0", BRIDGE),
+        rtnetlink.named_link("dc-0", up=True),
+        rtnetlink.changed_link(1, mtu=1500),
+        rtnetlink.encode_address(1, ADDRESS),
+        rtnetlink.encode_route(1, route),
+        rtnetlink.encode_address6(1, ADDRESS6, 600, 300),
+        rtnetlink.encode_default6(1, ROUTER6, 1, 30),
     ):
         message.reset()
         message.encode()
@@ -127,10 +113,10 @@ def _read_link() -> None:
     nothing: dict[str, object] = {"attrs": []}
     kinds = [("IFLA_INFO_KIND", "bridge"), ("IFLA_INFO_DATA", nothing)]
     kinds += [("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", nothing)]
-    message = LinkMessage()
+    message = rtnetlink.LinkMessage()
     message["attrs"] = [("IFLA_IFNAME", "br0"), ("IFLA_LINKINFO", {"attrs": kinds})]
     message.encode()
-    decode_link(message.copy())
+    rtnetlink.decode_link(message.copy())
 
 
 def _report(lease: Lease) -> None:

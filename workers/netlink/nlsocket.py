@@ -9,8 +9,6 @@ import socket
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
-from types import TracebackType
-from typing import Self
 
 from pyroute2.netlink import NLM_F_ACK, NLM_F_DUMP, NLM_F_MULTI, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, nlmsg
 from pyroute2.netlink.exceptions import NetlinkError as KernelError
@@ -33,7 +31,7 @@ __all__ = ["KernelError", "NetlinkSocket"]
 
 
 class NetlinkSocket:
-    """A socket of the present network namespace. A context manager."""
+    """A socket of the present network namespace."""
 
     def __init__(self) -> None:
         """Raises OSError."""
@@ -41,12 +39,6 @@ class NetlinkSocket:
         with suppress(OSError):  # before Linux 4.20 the kernel sends the whole list, and the caller must choose
             self._socket.setsockopt(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
         self._sequence = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
 
     def close(self) -> None:
         """Closes the socket."""
