@@ -204,7 +204,7 @@ def test_read_only_sysctls_roll_it_back(monkeypatch: pytest.MonkeyPatch) -> None
     def refuse(_: str) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr("workers.link.silence.disable_ipv6", refuse)
+    monkeypatch.setattr("workers.link.endpoint_link.disable_ipv6", refuse)
 
     with pytest.raises(NetlinkError, match="Read-only file system"):
         make(macvlan_of())

@@ -134,7 +134,7 @@ def test_read_only_sysctls_roll_the_pair_back(monkeypatch: pytest.MonkeyPatch) -
     def refuse(_: str) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr("workers.link.silence.disable_ipv6", refuse)
+    monkeypatch.setattr("workers.link.endpoint_link.disable_ipv6", refuse)
 
     with pytest.raises(NetlinkError, match="Read-only file system"):
         create_pair()

@@ -23,7 +23,8 @@ from workers.dhcp6.machine import Machine as Machine6
 from workers.dhcp6.packet_socket import PacketSocket6
 from workers.endpoint.acquisition import Acquired, Cancelled, Exchange, acquire
 from workers.endpoint.host_release import release_from_host
-from workers.link.kind import EndpointLink, discard, link_of, make_hearing
+from workers.link.endpoint_link import EndpointLink
+from workers.link.kind import discard, link_of, make_hearing
 from workers.link.mtu import follow_mtu
 from workers.netlink.operations import Netlink, NetlinkError
 from workers.system.clock import boottime

@@ -7,7 +7,7 @@ from workers.contract.lease import AnyLease, Lease, Lease6
 from workers.contract.messages import EndpointSpec
 from workers.dhcp4.release import release_detached
 from workers.dhcp6.release import release as release6
-from workers.link.kind import EndpointLink
+from workers.link.endpoint_link import EndpointLink
 from workers.netlink.operations import Netlink, NetlinkError
 
 log = logging.getLogger(__name__)

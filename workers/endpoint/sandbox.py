@@ -8,7 +8,7 @@ import logging
 import socket
 from ipaddress import IPv4Address
 
-from workers.link.kind import EndpointLink
+from workers.link.endpoint_link import EndpointLink
 from workers.netlink.changes import change_feed, change_feed_of, drain, is_here
 from workers.netlink.operations import Link, Netlink
 from workers.system import namespaces as netns

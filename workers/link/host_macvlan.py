@@ -24,20 +24,20 @@ log = logging.getLogger(__name__)
 
 
 class HostMacvlan(Macvlan):
-    """The host's link on one network (workers.link.kind.EndpointLink)."""
+    """The host's link on one network (workers.link.endpoint_link)."""
 
     def make(self, netlink: Netlink) -> None:
         """Also takes the place of one that was left behind with a state that is lost."""
         netlink.delete_link(self._name)
         super().make(netlink)
 
-    def _raise_silently(self, netlink: Netlink, parent: Link) -> None:
+    def _silence(self) -> None:
         try:
             for setting, value in SETTINGS.items():
                 set_ipv4(self._name, setting, value)
         except OSError as error:
             raise NetlinkError(f"restricting {self._name}", error.errno or errno.EIO, str(error)) from error
-        super()._raise_silently(netlink, parent)
+        super()._silence()
 
     def find(self, netlink: Netlink) -> Link | None:
         """It is where it was made, under its name."""

@@ -1,64 +1,19 @@
-"""The interface of every kind of link, and the class of each kind."""
+"""The class of each kind of link, and what becomes of a link whatever its kind is."""
 
 import logging
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import ClassVar, Protocol
 
-from workers.contract.lease import Route
-from workers.contract.link import LinkKind, LinkSpec, container_link, host_link, vlan_of
+from workers.contract.link import LinkKind, container_link, host_link, vlan_of
 from workers.contract.messages import EndpointSpec
+from workers.link.endpoint_link import EndpointLink
 from workers.link.host_macvlan import HostMacvlan
 from workers.link.ipvlan import Ipvlan
 from workers.link.macvlan import Macvlan
 from workers.link.shared_mac import share_answers
 from workers.link.veth_bridge import VethOnBridge
-from workers.netlink.operations import Link, Netlink, NetlinkError
+from workers.netlink.operations import Netlink, NetlinkError
 
 log = logging.getLogger(__name__)
-
-
-class EndpointLink(Protocol):
-    """The link of one endpoint, which need not exist; each kind has one class.
-
-    The object goes from one process of the worker to the next, so it holds no descriptor. A `netlink` belongs to the
-    host's network namespace, except in `find`. All methods but `mtu_limit` raise NetlinkError.
-
-    `moves_sooner_down`: Docker moves it into a sandbox sooner if it is down.
-    """
-
-    moves_sooner_down: ClassVar[bool]
-
-    def __init__(self, spec: EndpointSpec) -> None: ...
-
-    @staticmethod
-    def check(netlink: Netlink, spec: LinkSpec) -> None:
-        """Raises NetlinkError if the parent cannot carry such links: the text says why, and what to do."""
-
-    def make(self, netlink: Netlink) -> None:
-        """Makes the link `spec.container_link`, up and ready to send; leaves nothing behind if it fails."""
-
-    def recognise(self, netlink: Netlink) -> None:
-        """Reads from the kernel what `find` needs, if another process made the link."""
-
-    def find(self, netlink: Netlink) -> Link | None:
-        """The link in the namespace of `netlink`, a sandbox; by then the engine or the container has renamed it."""
-
-    def mtu_limit(self, link: Link) -> int:
-        """The largest MTU that its parent takes; `link` is what was found."""
-
-    def parent_routes(self, netlink: Netlink) -> tuple[Route, ...]:
-        """The static routes over its parent on the host, which the container gets, too."""
-
-    def remove(self, netlink: Netlink) -> None:
-        """Removes the link, also from a sandbox if it has an end on the host; a missing link is no error."""
-
-    def went_with_parent(self, netlink: Netlink) -> bool:
-        """Whether a link that is gone has gone because its parent has."""
-
-    @staticmethod
-    def unused(links: Iterable[Link], mark: int) -> Iterator[Link]:
-        """The container ends of the host's `links` that have this mark, if the container end is in no sandbox."""
 
 
 KINDS: dict[LinkKind, type[EndpointLink]] = {

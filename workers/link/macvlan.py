@@ -7,56 +7,56 @@ from typing import ClassVar
 
 from pyroute2.netlink import nlmsg
 
-from workers.contract.lease import Route
 from workers.contract.link import CONTAINER_LINK_PREFIX, HOST_LINK_PREFIX, LinkKind, LinkSpec, MacvlanMode
-from workers.contract.messages import EndpointSpec
-from workers.link.parent import create_on_card, refuse_wireless, require_card, static_routes
-from workers.link.silence import silence
+from workers.link.endpoint_link import EndpointLink
+from workers.link.parent import create_on_card, refuse_wireless, require_card
 from workers.link.vlan_parent import check_absent, is_absent, require_parent
 from workers.netlink.operations import Link, Netlink, NetlinkError
 from workers.netlink.rtnetlink import macvlan
 from workers.system.namespaces import new_namespace
 
-KIND = LinkKind.MACVLAN.value
 PREFIXES = (CONTAINER_LINK_PREFIX, HOST_LINK_PREFIX)  # the second one is the host's own link's
 BUSY_SECONDS = 2.0  # in which a sandbox that ends gives up the MAC address, or the parent
 RETRY_SECONDS = 0.05
 
 
-class Macvlan:
-    """The link of one endpoint (workers.link.kind.EndpointLink)."""
+class Macvlan(EndpointLink):
+    """The link of one endpoint (workers.link.endpoint_link). Its landmark is the parent.
+
+    `busy` and `unfit` say why the kernel calls a parent so.
+    """
 
     moves_sooner_down: ClassVar[bool] = True  # when one goes down the kernel waits out a grace period of 10 ms
+    kind: ClassVar[LinkKind] = LinkKind.MACVLAN
+    busy: ClassVar[str] = "is in use by ipvlan, or is a port of something, and the kernel allows no macvlan beside that"
+    unfit: ClassVar[str] = "other macvlans, and with macvlan_mode=passthru there can be one only"
 
-    def __init__(self, spec: EndpointSpec) -> None:
-        self._name = spec.container_link
-        self._spec = spec
-        self._mac = spec.mac.lower()
-        self._mark = spec.mark
-        self._parent: Link | None = None
-
-    @staticmethod
-    def check(netlink: Netlink, spec: LinkSpec) -> None:
+    @classmethod
+    def check(cls, netlink: Netlink, spec: LinkSpec) -> None:
         """Tries it, too, in a namespace that goes with it: only the kernel knows what else uses the parent."""
         if is_absent(netlink, spec.parent):
             check_absent(netlink, spec.parent)
             return
         parent = require_card(netlink, spec.parent)
-        refuse_wireless(parent.name)
+        cls._check_card(parent)
         with new_namespace() as scratch:
-            message = macvlan("probe", parent.mac, parent, spec.macvlan_mode, namespace=scratch.fileno())
-            _create(netlink, f"a macvlan of {parent.name}", message, parent.name)
+            probe = cls._message("probe", parent.mac, parent, spec, namespace=scratch.fileno())
+            cls._create(netlink, f"{cls.kind}s of {parent.name}", probe, parent.name)
+
+    @classmethod
+    def _check_card(cls, parent: Link) -> None:
+        refuse_wireless(parent.name)
 
     def make(self, netlink: Netlink) -> None:
         """Makes it, and tries again while the former link of a container with this MAC address is still ending.
 
         It is silenced before it gets a carrier, so that the host takes no router advertisements on it.
         """
-        self._parent = require_parent(netlink, self._spec.link.parent, self._mark)
+        self._landmark = require_parent(netlink, self._spec.link.parent, self._spec.mark)
         until = time.monotonic() + BUSY_SECONDS
         while True:
             try:
-                self._make(netlink, self._parent)
+                self._make(netlink, self._landmark)
                 break
             except NetlinkError as error:
                 if error.errno not in (errno.EADDRINUSE, errno.EINVAL) or time.monotonic() > until:
@@ -65,16 +65,26 @@ class Macvlan:
         netlink.await_operational(self._name)
 
     def _make(self, netlink: Netlink, parent: Link) -> None:
-        message = macvlan(self._name, self._mac, parent, self._spec.link.macvlan_mode, group=self._mark)
-        _create(netlink, f"the macvlan {self._name} of {parent.name}", message, parent.name)
-        try:
-            self._raise_silently(netlink, parent)
-        except NetlinkError:
-            self.remove(netlink)
-            raise
+        message = self._message(self._name, self._mac, parent, self._spec.link, group=self._spec.mark)
+        self._create(netlink, f"the {self.kind} {self._name} of {parent.name}", message, parent.name)
+        self._raise_or_remove(netlink)
 
-    def _raise_silently(self, netlink: Netlink, parent: Link) -> None:
-        silence(self._spec, None)
+    @classmethod
+    def _message(
+        cls, name: str, mac: str, parent: Link, spec: LinkSpec, *, group: int = 0, namespace: int | None = None
+    ) -> nlmsg:
+        return macvlan(name, mac, parent, spec.macvlan_mode, group=group, namespace=namespace)
+
+    @classmethod
+    def _create(cls, netlink: Netlink, what: str, message: nlmsg, parent: str) -> None:
+        reasons = {
+            errno.EBUSY: f"{parent} {cls.busy}; remove it, or use another parent",
+            errno.EINVAL: f"{parent} has {cls.unfit}",
+            errno.EOPNOTSUPP: f"this kernel has no {cls.kind} (`modprobe {cls.kind}` loads it where there is a module)",
+        }
+        create_on_card(netlink, what, message, reasons)
+
+    def _raise(self, netlink: Netlink) -> None:
         if self._spec.link.macvlan_mode is MacvlanMode.PASSTHRU:  # it has the parent's, and gives it to the parent
             netlink.set_mac(netlink.require_link(self._name), self._mac)
         try:
@@ -82,61 +92,42 @@ class Macvlan:
         except NetlinkError as error:
             if error.errno != errno.EADDRINUSE:
                 raise
+            parent = self._spec.link.parent
             reason = (
-                f"{parent.name} itself or another macvlan on it has this MAC address; stop the container that has it, "
+                f"{parent} itself or another macvlan on it has this MAC address; stop the container that has it, "
                 "or choose another address"
             )
-            raise NetlinkError(f"using {self._mac} on {parent.name}", error.errno, reason) from error
-
-    def recognise(self, netlink: Netlink) -> None:
-        """Reads the parent, whose index the macvlan names."""
-        if self._parent is None:
-            self._parent = netlink.link(self._spec.link.parent)
+            raise NetlinkError(f"using {self._mac} on {parent}", error.errno, reason) from error
 
     def find(self, netlink: Netlink) -> Link | None:
         """The macvlan with our MAC whose parent is ours.
 
         One that the container made of its own link has the same parent, but not the MAC, unless it is down.
         """
-        if self._parent is None:
-            return None  # a macvlan goes with its parent
-        known = (KIND, _real_parent(self._parent), True, self._mac)
-        found = [n for n in netlink.links() if (n.kind, n.peer_index, n.peer_is_elsewhere, n.mac) == known]
-        return max(found, key=lambda link: link.up, default=None)
+        return max((n for n in self._siblings(netlink) if n.mac == self._mac), key=lambda n: n.up, default=None)
 
-    def mtu_limit(self, link: Link) -> int:
-        """The parent's MTU when the link was made; the kernel itself makes a macvlan's smaller if the parent's is."""
-        return self._parent.mtu if self._parent else link.mtu
+    def _siblings(self, netlink: Netlink) -> list[Link]:
+        """The links of this kind whose parent is ours, and elsewhere. Without a parent there are none any more.
 
-    def parent_routes(self, netlink: Netlink) -> tuple[Route, ...]:
-        """The static routes over the parent."""
-        return static_routes(netlink, self._parent.index) if self._parent else ()
+        For the kernel a link of such a link is one of that one's parent.
+        """
+        parent = self._landmark
+        if parent is None:
+            return []
+        index = parent.peer_index if parent.kind == self.kind else parent.index
+        known = (self.kind, index, True)
+        return [n for n in netlink.links() if (n.kind, n.peer_index, n.peer_is_elsewhere) == known]
 
-    def remove(self, netlink: Netlink) -> None:
-        """Removes it from the host, where the engine has moved it back; one that is in a sandbox goes with that."""
-        netlink.delete_link(self._name)
+    @property
+    def _parent_index(self) -> int | None:
+        return self._landmark.index if self._landmark else None
 
     def went_with_parent(self, netlink: Netlink) -> bool:
         """Whether the parent is another one by now, or none."""
-        parent = netlink.link(self._spec.link.parent)
-        return self._parent is not None and (parent is None or parent.index != self._parent.index)
+        parent = netlink.link(self._landmark_name)
+        return self._landmark is not None and (parent is None or parent.index != self._landmark.index)
 
-    @staticmethod
-    def unused(links: Iterable[Link], mark: int) -> Iterator[Link]:
-        """The macvlans that are here under their first names and have the mark."""
-        return (n for n in links if n.kind == KIND and n.group == mark and n.name.startswith(PREFIXES))
-
-
-def _real_parent(parent: Link) -> int | None:
-    """The index of the macvlan's parent in the kernel: a macvlan of a macvlan is one of that one's parent."""
-    return parent.peer_index if parent.kind == KIND else parent.index
-
-
-def _create(netlink: Netlink, what: str, message: nlmsg, parent: str) -> None:
-    reasons = {
-        errno.EBUSY: f"{parent} is in use by ipvlan, or is a port of something, and the kernel allows no macvlan "
-        "beside that; remove it, or use another parent",
-        errno.EINVAL: f"{parent} has other macvlans, and with macvlan_mode=passthru there can be one only",
-        errno.EOPNOTSUPP: "this kernel has no macvlan (`modprobe macvlan` loads it where there is a module)",
-    }
-    create_on_card(netlink, what, message, reasons)
+    @classmethod
+    def unused(cls, links: Iterable[Link], mark: int) -> Iterator[Link]:
+        """Those that are here under their first names and have the mark."""
+        return (n for n in links if n.kind == cls.kind and n.group == mark and n.name.startswith(PREFIXES))

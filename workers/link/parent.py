@@ -1,14 +1,12 @@
-"""What kinds of link have in common about their parent on the host: whether it fits, and its routes."""
+"""What kinds of link have in common about their parent on the host: whether it fits."""
 
 import errno
 from collections.abc import Mapping
 
 from pyroute2.netlink import nlmsg
 
-from workers.contract.lease import DEFAULT_DESTINATION, Route
 from workers.diagnosis.wireless import is_wireless
 from workers.netlink.operations import Link, Netlink, NetlinkError
-from workers.netlink.rtnetlink import RTPROT_KERNEL
 
 OWNERS = ("bond", "team")  # the LAN is on these, and not on their ports
 
@@ -46,9 +44,3 @@ def create_on_card(netlink: Netlink, what: str, message: nlmsg, reasons: Mapping
 
 def _unfit(name: str, reason: str) -> NetlinkError:
     return NetlinkError(f"{name} cannot be the parent", errno.EINVAL, reason)
-
-
-def static_routes(netlink: Netlink, index: int | None) -> tuple[Route, ...]:
-    """The static routes over the parent, without a default route and the routes that come with an address."""
-    static = (found.route for found in netlink.routes(index) if found.protocol != RTPROT_KERNEL)
-    return tuple(route for route in static if route.destination != DEFAULT_DESTINATION)

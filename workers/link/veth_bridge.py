@@ -2,33 +2,23 @@
 
 import errno
 from collections.abc import Iterable, Iterator
-from typing import ClassVar
 
-from workers.contract.lease import Route
 from workers.contract.link import CONTAINER_LINK_PREFIX, HOST_LINK_PREFIX, LinkSpec
 from workers.contract.messages import EndpointSpec
-from workers.link.parent import static_routes
-from workers.link.silence import silence
+from workers.link.endpoint_link import EndpointLink
 from workers.netlink.operations import Link, Netlink, NetlinkError
 from workers.netlink.rtnetlink import veth_pair
 
 
-class VethOnBridge:
-    """The link of one endpoint (workers.link.kind.EndpointLink)."""
-
-    moves_sooner_down: ClassVar[bool] = False
+class VethOnBridge(EndpointLink):
+    """The link of one endpoint (workers.link.endpoint_link). Its landmark is the port, which has the bridge's MTU."""
 
     def __init__(self, spec: EndpointSpec) -> None:
-        self._spec = spec
-        self._port = spec.link.host_end(spec.endpoint_id) or ""
-        self._container_link = spec.container_link
-        self._bridge = spec.link.parent
-        self._mac = spec.mac.lower()
-        self._mark = spec.mark
-        self._host_end: Link | None = None
+        super().__init__(spec)
+        self._landmark_name = spec.link.host_end(spec.endpoint_id) or ""
 
-    @staticmethod
-    def check(netlink: Netlink, spec: LinkSpec) -> None:
+    @classmethod
+    def check(cls, netlink: Netlink, spec: LinkSpec) -> None:
         """The parent has to be a bridge, and to filter VLANs if one of them is wanted."""
         bridge = netlink.require_link(spec.parent, "bridge")
         if spec.vlan is not None and not netlink.settings(bridge).filters_vlans:
@@ -45,56 +35,37 @@ class VethOnBridge:
         The message that creates the pair contains the MACs, so that udev takes them for chosen. IPv6 is off before the
         container's end gets a carrier, so that the host takes no router advertisements on it.
         """
-        bridge = netlink.require_link(self._bridge, "bridge")
-        pair = veth_pair(self._port, host_mac(self._mac), bridge, self._container_link, self._mac, group=self._mark)
-        netlink.create_link(f"the veth pair {self._port}, {self._container_link} on {self._bridge}", pair)
-        try:
-            self._raise_silently(netlink)
-        except NetlinkError:
-            self.remove(netlink)
-            raise
+        port, bridge = self._landmark_name, netlink.require_link(self._spec.link.parent, "bridge")
+        pair = veth_pair(port, host_mac(self._mac), bridge, self._name, self._mac, group=self._spec.mark)
+        netlink.create_link(f"the veth pair {port}, {self._name} on {bridge.name}", pair)
+        self._raise_or_remove(netlink)
 
-    def _raise_silently(self, netlink: Netlink) -> None:
-        silence(self._spec, self._port)
+    def _raise(self, netlink: Netlink) -> None:
         if self._spec.link.vlan is not None:
-            netlink.set_native_vlan(netlink.require_link(self._port), self._spec.link.vlan)
-        netlink.raise_link(self._container_link)
-        self._host_end = netlink.await_operational(self._port)
-
-    def recognise(self, netlink: Netlink) -> None:
-        """Reads the index of its port, which the container's end names as its peer."""
-        if self._host_end is None:
-            self._host_end = netlink.link(self._port)
+            netlink.set_native_vlan(netlink.require_link(self._landmark_name), self._spec.link.vlan)
+        netlink.raise_link(self._name)
+        self._landmark = netlink.await_operational(self._landmark_name)
 
     def find(self, netlink: Netlink) -> Link | None:
         """The veth whose other end is our port.
 
         The MAC has to be ours as well: a veth that the container made has an index of another namespace in it.
         """
-        if self._host_end is None:
+        if self._landmark is None:
             return None  # the ends of a pair go together
-        known = ("veth", self._host_end.index, self._mac)
+        known = ("veth", self._landmark.index, self._mac)
         return next((link for link in netlink.links() if (link.kind, link.peer_index, link.mac) == known), None)
 
-    def mtu_limit(self, link: Link) -> int:
-        """The bridge's MTU when the pair was made, which the port still has."""
-        return self._host_end.mtu if self._host_end else link.mtu
+    @property
+    def _parent_index(self) -> int | None:
+        return self._landmark.master if self._landmark else None
 
-    def parent_routes(self, netlink: Netlink) -> tuple[Route, ...]:
-        """The static routes over the bridge."""
-        return static_routes(netlink, self._host_end.master) if self._host_end else ()
-
-    def remove(self, netlink: Netlink) -> None:
-        """Removes the port, and with it the other end, in any namespace."""
-        netlink.delete_link(self._port)
-
-    @staticmethod
-    def went_with_parent(netlink: Netlink) -> bool:
+    def went_with_parent(self, netlink: Netlink) -> bool:
         """A bridge that goes leaves its ports behind."""
         return False
 
-    @staticmethod
-    def unused(links: Iterable[Link], mark: int) -> Iterator[Link]:
+    @classmethod
+    def unused(cls, links: Iterable[Link], mark: int) -> Iterator[Link]:
         """The pairs whose both ends are here under their first names; the port has the mark."""
         by_index = {link.index: link for link in links}
         for port in by_index.values():
