@@ -7,53 +7,15 @@ as ISO 8601 in UTC. Must not know which questions there are.
 import itertools
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from http import HTTPStatus
 from ipaddress import IPv4Address, IPv6Address
 
 from api.fields import Json
 from supervisor.contract.errors import RequestError
-from supervisor.contract.messages import (
-    BindingView,
-    CheckList,
-    Cost,
-    Done,
-    EndpointView,
-    EventView,
-    Forgotten,
-    Health,
-    HintView,
-    Ipv6View,
-    LeaseView,
-    MessageView,
-    NetworkProbed,
-    NetworkView,
-    Readiness,
-    WorkerList,
-    WorkerView,
-)
+from supervisor.contract.messages import View
 
-View = (
-    EndpointView
-    | Ipv6View
-    | EventView
-    | LeaseView
-    | MessageView
-    | NetworkProbed
-    | NetworkView
-    | WorkerView
-    | Cost
-    | Health
-    | HintView
-    | Readiness
-    | CheckList
-    | WorkerList
-    | BindingView
-    | Forgotten
-    | Done
-)
-_NESTED = (BindingView, Cost, HintView, Ipv6View, MessageView, WorkerView)
 PRECISIONS = dict.fromkeys(("obtained", "renewed", "expires", "started", "created"), "seconds")
 PRECISIONS |= dict.fromkeys(("time", "begin", "end"), "milliseconds")
 
@@ -94,7 +56,7 @@ def with_last_words(lines: Iterator[bytes]) -> Iterator[bytes]:
 
 def json_of(view: View) -> Json:
     """Its fields; `asdict` would copy each address."""
-    return {name: _value(name, getattr(view, name)) for name in view.__match_args__}
+    return {field.name: _value(field.name, getattr(view, field.name)) for field in fields(view)}
 
 
 def _array(name: str, pages: Iterator[Iterable[View]]) -> Iterator[bytes]:
@@ -109,7 +71,7 @@ def _array(name: str, pages: Iterator[Iterable[View]]) -> Iterator[bytes]:
 def _value(key: str, value: object) -> object:
     if key in PRECISIONS and isinstance(value, int | float):
         return datetime.fromtimestamp(value, UTC).isoformat(timespec=PRECISIONS[key])
-    if isinstance(value, _NESTED):
+    if isinstance(value, View):
         return json_of(value)
     if isinstance(value, tuple):
         return [_value(key, item) for item in value]

@@ -7,7 +7,7 @@ neither at Content-Type nor at Host: engines send none of the first and anything
 import json
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 
 import falcon
@@ -55,8 +55,8 @@ def create_app(client: Caller) -> App:
     for method in protocol.PARSERS:
         app.add_route(f"/{method}", _Call(client, method))
     add_questions(app, client, with_changes=True)
-    for path, method in actions.PATHS:
-        app.add_route(path, _Action(client, method, actions.PATHS[path, method]))
+    for path, action in actions.PATHS.items():
+        app.add_route(path, _Action(client, action))
     return app
 
 
@@ -65,7 +65,6 @@ def add_questions(app: App, client: Caller, *, with_changes: bool) -> None:
     app.add_route("/openapi.json", _Description(with_changes=with_changes))
     for path, how in ops.PATHS.items():
         app.add_route(path, _Question(client, path, how))
-    app.add_route("/v1/endpoints/{name}", _OneEndpoint(client))
     app.set_error_serializer(_serialise)
     app.add_error_handler(Exception, _unexpected)
     app.add_error_handler(RequestError, _refused)
@@ -109,21 +108,24 @@ class _Question(Resource):
 
     def __init__(self, client: Caller, path: str, how: ops.Path) -> None:
         self._client = client
+        self._path = path
         self._how = how
-        self._places = None if how.at_once is None else _Places(how.at_once, path)
+        self._places = None if how.at_once is None else threading.BoundedSemaphore(how.at_once)
 
-    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        query = Query(req.params, self._how.parameters)
+    def on_get(self, req: falcon.Request, resp: falcon.Response, name: str = "") -> None:
+        """A place is taken until the answer has been sent, or cannot be sent."""
+        asked = ops.Asked(self._client, Query(req.params, self._how.parameters), req.get_header, name)
         if self._places is None:
-            _send(resp, self._how.answer(self._client, query, req.get_header))
+            _send(resp, self._how.answer(asked))
             return
-        self._places.take()
+        if not self._places.acquire(blocking=False):
+            raise Unavailable(f"{self._how.at_once} answers of {self._path} are being read already; try again later")
         try:
-            reply = self._how.answer(self._client, query, req.get_header)
+            reply = self._how.answer(asked)
         except BaseException:
-            self._places.give_back()
+            self._places.release()
             raise
-        _send(resp, reply, self._places)
+        _send(resp, reply, self._places.release)
 
 
 class _Description(Resource):
@@ -141,57 +143,27 @@ class _Description(Resource):
         _write(resp, openapi.document(with_changes=self._with_changes))
 
 
-class _OneEndpoint(Resource):
-    """One endpoint, by its id or its container's name."""
-
-    allowed = "GET"
-
-    def __init__(self, client: Caller) -> None:
-        self._client = client
-
-    def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
-        Query(req.params, ())
-        _send(resp, ops.endpoint(self._client, name))
-
-
 class _Action(Resource):
     """A change that an operator makes."""
 
-    def __init__(self, client: Caller, method: str, act: actions.Act) -> None:
-        self.allowed = method
+    def __init__(self, client: Caller, action: actions.Action) -> None:
+        self.allowed = action.method
         self._client = client
-        setattr(self, f"on_{method.lower()}", self._carry_out)
-        self._act = act
+        self._action = action
+        setattr(self, f"on_{action.method.lower()}", self._carry_out)
 
-    def _carry_out(self, req: falcon.Request, resp: falcon.Response, name: str = "") -> None:
+    def _carry_out(self, req: falcon.Request, resp: falcon.Response, name: str | None = None) -> None:
         Query(req.params, ())
         body = _read(req)
-        _send(resp, self._act(self._client, name, decode(body) if body else Fields({})))
-
-
-class _Places:
-    """A bound for answers that are under way; one that is not sent to its end gives its place back as well."""
-
-    def __init__(self, number: int, path: str) -> None:
-        self._free = threading.BoundedSemaphore(number)
-        self._refusal = f"{number} answers of {path} are being read already; try again later"
-
-    def take(self) -> None:
-        """Raises Unavailable where all are taken."""
-        if not self._free.acquire(blocking=False):
-            raise Unavailable(self._refusal)
-
-    def give_back(self) -> None:
-        """Once for each `take`."""
-        self._free.release()
+        _send(resp, actions.carry_out(self._client, self._action, name, decode(body) if body else Fields({})))
 
 
 class _Stream:
-    """A body in parts. The server closes it when it is sent, and when it cannot be sent."""
+    """A body in parts. The server calls `close` when it is sent, and when it cannot be sent."""
 
-    def __init__(self, parts: Iterator[bytes], places: _Places) -> None:
+    def __init__(self, parts: Iterator[bytes], close: Callable[[], None]) -> None:
         self._parts = parts
-        self._places = places
+        self.close = close
 
     def __iter__(self) -> Iterator[bytes]:
         try:
@@ -199,19 +171,15 @@ class _Stream:
         except RequestError as error:  # only an end without its last chunk tells the client now
             raise ConnectionAbortedError(f"an answer broke off: {error}") from error
 
-    def close(self) -> None:
-        """Gives its place back."""
-        self._places.give_back()
 
-
-def _send(resp: falcon.Response, reply: Reply, places: _Places | None = None) -> None:
+def _send(resp: falcon.Response, reply: Reply, sent: Callable[[], None] | None = None) -> None:
     resp.status, resp.content_type = reply.status, reply.content_type
     if reply.encoding is not None:
         resp.set_header("Content-Encoding", reply.encoding)
-    if places is None:
+    if sent is None:
         resp.data = b"".join(reply.parts)
     else:
-        resp.stream = _Stream(reply.parts, places)
+        resp.stream = _Stream(reply.parts, sent)
 
 
 def _read(req: falcon.Request) -> bytes:

@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from api.answers import Reply, begun, json_of, with_last_words
-from api.asking import DEADLINE_SECONDS, ask
-from supervisor.contract.client import Caller
+from supervisor.contract.client import DEADLINE_SECONDS, Caller, ask
 from supervisor.contract.errors import InvalidRequest, RequestError
-from supervisor.contract.messages import EVENT_WAIT_SECONDS, PAGE_ROWS, EventList, EventView, ListEvents
+from supervisor.contract.messages import EVENT_WAIT_SECONDS, PAGE_ROWS, EventView, ListEvents, Page
 
 RETRY_MILLISECONDS = 2000  # after which a browser asks again
 Wanted = Callable[[EventView], bool]
@@ -76,10 +75,11 @@ def _pages(
     """
     while limit is None or limit > 0:
         size = PAGE_ROWS if limit is None or wanted is not None else min(limit, PAGE_ROWS)
-        page = ask(client, replace(question, limit=size), EventList, DEADLINE_SECONDS + EVENT_WAIT_SECONDS)
-        kept = [event for event in page.events if wanted is None or wanted(event)][:limit]
+        question = replace(question, limit=size)
+        page: Page[EventView] = ask(client, question, Page, DEADLINE_SECONDS + EVENT_WAIT_SECONDS)
+        kept = [event for event in page.rows if wanted is None or wanted(event)][:limit]
         yield kept, question.wait
-        if len(page.events) < size and not follow:
+        if page.complete and not follow:
             return
-        question = ListEvents(page.last, wait=follow)
+        question = ListEvents(int(page.last), wait=follow)
         limit = None if limit is None else limit - len(kept)

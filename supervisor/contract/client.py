@@ -8,13 +8,17 @@ import itertools
 import queue
 import threading
 from multiprocessing.queues import SimpleQueue
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from supervisor.contract.errors import DeadlineExceeded, RequestError, Unavailable
 from supervisor.contract.messages import Answer, Body, GetHealth, Reply, Request
 
 # The deadlines nest: first lease (<= 20 s) < worker < supervisor < this < the engine's 30 s.
 CALL_DEADLINE_SECONDS = 28.0
+# An operator, or a health check, waits less patiently than the engine: these are answered from memory.
+DEADLINE_SECONDS = 5.0
+
+_T = TypeVar("_T", bound=Answer)
 
 
 class Caller(Protocol):
@@ -22,6 +26,14 @@ class Caller(Protocol):
 
     def call(self, body: Body, deadline: float = CALL_DEADLINE_SECONDS) -> Answer:
         """The supervisor's answer; raises RequestError."""
+
+
+def ask(client: Caller, question: Body, kind: type[_T], deadline: float = DEADLINE_SECONDS) -> _T:
+    """The answer, which is to be of this kind; raises RequestError."""
+    answer = client.call(question, deadline)
+    if not isinstance(answer, kind):
+        raise TypeError(f"{type(answer).__name__} is no answer to {type(question).__name__}")
+    return answer
 
 
 class Client:

@@ -7,6 +7,7 @@ reply belongs to which request. Text from Docker was parsed before it gets here:
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+from typing import Any, Generic, TypeVar
 
 from supervisor.contract.errors import RequestError
 from workers.contract.lease import Route
@@ -113,7 +114,7 @@ class GetEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class ListEndpoints:
-    """A page of the endpoints that match and whose ids follow `after`. A page that is not full is the last one.
+    """A page of the endpoints that match and whose ids follow `after`.
 
     `network` and `container` are names or ids.
     """
@@ -164,7 +165,7 @@ class ProbeNetwork:
 
 @dataclass(frozen=True, slots=True)
 class ListNetworks:
-    """A page of the networks whose ids follow `after`. A page that is not full is the last one."""
+    """A page of the networks whose ids follow `after`."""
 
     after: str = ""
     limit: int = PAGE_ROWS
@@ -172,7 +173,7 @@ class ListNetworks:
 
 @dataclass(frozen=True, slots=True)
 class ListLeases:
-    """A page of who held which address, behind the id `after`. It may be empty and not the last one.
+    """A page of who held which address, behind the id `after`. It may be empty and not be the last one.
 
     `container` and `network` are names or ids, `address` is one without a prefix length. All that was held at some
     time from `since` to `until`, both Unix times, and at `until` if both are equal.
@@ -251,7 +252,27 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class View:
+    """An answer, or a part of one, that the API tells with all of its fields."""
+
+
+V = TypeVar("V", bound=View)
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[V]):
+    """A part of a list, sorted by id. The next page is the one after `last`, unless this one is `complete`.
+
+    A page of events may be followed by others all the same. Without an event `last` is the id to ask after next.
+    """
+
+    rows: tuple[V, ...]
+    last: str | int
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Done(View):
     """The request was carried out; there is nothing else to tell."""
 
 
@@ -282,7 +303,7 @@ class OperValues:
 
 
 @dataclass(frozen=True, slots=True)
-class HintView:
+class HintView(View):
     """What a check of a network's parent has found (workers.contract.finding)."""
 
     network: str
@@ -294,7 +315,7 @@ class HintView:
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class Health(View):
     """`problems` are the reasons why `healthy` is false, `hints` why leases may fail; `uptime` is in seconds.
 
     `healed` is what this instance had lost and has learnt again from the engine. `version` is the plugin's.
@@ -313,7 +334,7 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
-class Readiness:
+class Readiness(View):
     """`awaits` are the reasons why the plugin is not ready."""
 
     ready: bool
@@ -321,14 +342,14 @@ class Readiness:
 
 
 @dataclass(frozen=True, slots=True)
-class CheckList:
+class CheckList(View):
     """What was found, of all networks that were asked for."""
 
     checks: tuple[HintView, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class NetworkProbed:
+class NetworkProbed(View):
     """`server` has answered first: an address, or with the family ipv6 a DUID. `error` is why none did."""
 
     network_id: str
@@ -340,7 +361,7 @@ class NetworkProbed:
 
 
 @dataclass(frozen=True, slots=True)
-class NetworkView:
+class NetworkView(View):
     """One network; `options` are those that its user gave, `endpoints` counts those of containers.
 
     `created` is in Unix seconds, None where an older version of the plugin made it.
@@ -356,14 +377,7 @@ class NetworkView:
 
 
 @dataclass(frozen=True, slots=True)
-class NetworkList:
-    """Sorted by network id."""
-
-    networks: tuple[NetworkView, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Ipv6View:
+class Ipv6View(View):
     """The IPv6 address of an endpoint, as EndpointView. `server` is a DUID; with SLAAC there is none."""
 
     address: IPv6Interface
@@ -379,7 +393,7 @@ class Ipv6View:
 
 
 @dataclass(frozen=True, slots=True)
-class EndpointView:
+class EndpointView(View):
     """One endpoint as operators see it. Times are Unix seconds."""
 
     endpoint_id: str
@@ -413,7 +427,7 @@ class EndpointView:
 
 
 @dataclass(frozen=True, slots=True)
-class MessageView:
+class MessageView(View):
     """A DHCP message of an endpoint, or a router's; `time` is in Unix seconds."""
 
     time: float
@@ -433,14 +447,7 @@ class EndpointDetail(EndpointView):
 
 
 @dataclass(frozen=True, slots=True)
-class EndpointList:
-    """Sorted by endpoint id."""
-
-    endpoints: tuple[EndpointView, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class EventView:
+class EventView(View):
     """One event of the history of leases; `time` is in Unix seconds. Ids ascend, and no id stands for two events."""
 
     id: int
@@ -455,15 +462,7 @@ class EventView:
 
 
 @dataclass(frozen=True, slots=True)
-class EventList:
-    """Sorted by id. `last` is the id of the last event; without an event it is the id to ask after next."""
-
-    events: tuple[EventView, ...]
-    last: int
-
-
-@dataclass(frozen=True, slots=True)
-class LeaseView:
+class LeaseView(View):
     """An endpoint had this address from `begin` to `end`, both in Unix seconds; while it lasts, the end is None.
 
     `ended_by` is released, kept, still to be released, deleted, changed, expired or lost. `server` is an address, or
@@ -486,16 +485,7 @@ class LeaseView:
 
 
 @dataclass(frozen=True, slots=True)
-class LeaseList:
-    """Sorted by id. The next page is the one after `last`, unless this one is `complete`."""
-
-    leases: tuple[LeaseView, ...]
-    last: int
-    complete: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(View):
     """The cost of a process: `cpu` in seconds of both modes since its start, `rss` and `pss` in bytes."""
 
     cpu: float
@@ -506,7 +496,7 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerView:
+class WorkerView(View):
     """One process of the plugin; `started` is in Unix seconds. `cost` is None if it has just ended.
 
     `role` is supervisor, api, ops, watcher, worker, turn, spare, udhcpc or orphan. Only the supervisor's own children
@@ -524,14 +514,14 @@ class WorkerView:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerList:
+class WorkerList(View):
     """The supervisor comes first, then its children, each followed by its own children."""
 
     workers: tuple[WorkerView, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class BindingView:
+class BindingView(View):
     """An identity on a network: its owner, by the kind of the key and a name, its MAC address and last addresses."""
 
     network_id: str
@@ -542,7 +532,7 @@ class BindingView:
 
 
 @dataclass(frozen=True, slots=True)
-class Forgotten:
+class Forgotten(View):
     """The identities that are forgotten. Leases that waited for them are released."""
 
     forgotten: tuple[BindingView, ...]
@@ -555,9 +545,7 @@ class Metrics:
     text: bytes
 
 
-EngineAnswer = Done | EndpointCreated | Joined | OperValues
-ListAnswer = EndpointList | NetworkList | EventList | LeaseList | WorkerList
-Answer = EngineAnswer | Health | Readiness | Metrics | EndpointView | Forgotten | CheckList | NetworkProbed | ListAnswer
+Answer = EndpointCreated | Joined | OperValues | Metrics | View | Page[Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from supervisor.contract.errors import InvalidRequest, RequestError, Unavailable
 from supervisor.contract.messages import (
     EVENT_WAIT_SECONDS,
     PAGE_ROWS,
-    EventList,
-    LeaseList,
+    EventView,
     ListEvents,
     ListLeases,
+    Page,
     Respond,
 )
 from supervisor.driver.networks import Networks
@@ -65,7 +65,7 @@ class History:
         wanted = Wanted(asked.mac, asked.address, asked.container, networks, asked.since, asked.until)
         found = self._store.holdings(wanted, asked.after, min(asked.limit, PAGE_ROWS))
         leases = tuple(view_holding(number, one, self._engine) for number, one in found.rows)
-        respond(LeaseList(leases, found.last, found.complete))
+        respond(Page(leases, found.last, found.complete))
 
     def _list_events(self, asked: ListEvents, respond: Respond) -> None:
         newest = max((number for number, _ in self._store.events(None, 1)), default=0)
@@ -77,15 +77,16 @@ class History:
         else:
             respond(self._events(after, asked.limit))
 
-    def _events(self, after: int, limit: int) -> EventList:
-        found = self._store.events(after, min(limit, PAGE_ROWS))
-        last = found[-1][0] if found else after
-        return EventList(tuple(view_event(number, event, self._engine) for number, event in found), last)
+    def _events(self, after: int, limit: int) -> Page[EventView]:
+        limit = min(limit, PAGE_ROWS)
+        found = self._store.events(after, limit)
+        rows = tuple(view_event(number, event, self._engine) for number, event in found)
+        return Page(rows, rows[-1].id if rows else after, complete=len(rows) < limit)
 
     def _follow(self, after: int, limit: int, respond: Respond) -> None:
         def give_up() -> None:
             self._followers.remove(follower)
-            respond(EventList((), after))
+            respond(Page((), after, complete=True))
 
         follower = _Follower(after, limit, respond, self._loop.call_later(EVENT_WAIT_SECONDS, give_up))
         self._followers.append(follower)
@@ -100,12 +101,12 @@ class History:
         self._is_gathering = False
         for follower in tuple(self._followers):
             answer = self._events_or_error(follower)
-            if isinstance(answer, RequestError) or answer.events:
+            if isinstance(answer, RequestError) or answer.rows:
                 self._followers.remove(follower)
                 follower.timer.cancel()
                 follower.respond(answer)
 
-    def _events_or_error(self, follower: _Follower) -> EventList | RequestError:
+    def _events_or_error(self, follower: _Follower) -> Page[EventView] | RequestError:
         try:
             return self._events(follower.after, follower.limit)
         except RequestError as error:

@@ -17,7 +17,6 @@ from supervisor.contract.errors import InvalidRequest, NotFound, Unavailable
 from supervisor.contract.messages import (
     PAGE_ROWS,
     CheckList,
-    EndpointList,
     GetChecks,
     GetEndpoint,
     GetHealth,
@@ -28,10 +27,11 @@ from supervisor.contract.messages import (
     ListNetworks,
     ListWorkers,
     Metrics,
-    NetworkList,
+    Page,
     ProbeNetwork,
     Readiness,
     Respond,
+    V,
     WorkerList,
 )
 from supervisor.domain.lease_states import LeaseState
@@ -41,7 +41,6 @@ from supervisor.driver.host_access import HostAccess
 from supervisor.driver.networks import Networks
 from supervisor.driver.parents import Parents
 from supervisor.driver.registry import Registry
-from supervisor.endpoint.endpoint import Endpoint
 from supervisor.engine.checks import overlaps
 from supervisor.engine.facts import Engine
 from supervisor.ops.history import History
@@ -189,9 +188,9 @@ class Questions:
 
     def _list_networks(self, asked: ListNetworks, respond: Respond) -> None:
         counts = Counter(e.spec.network_id for e in self._endpoints if not e.spec.link.on_host)
-        later = (network for network in self._networks if network.id > asked.after)
-        page = sorted(later, key=lambda network: network.id)[: min(asked.limit, PAGE_ROWS)]
-        respond(NetworkList(tuple(view_network(network, counts[network.id], self._engine) for network in page)))
+        later = sorted(one.id for one in self._networks if one.id > asked.after)
+        found = (view_network(self._networks.get(one), counts[one], self._engine) for one in later)
+        respond(_page(found, asked, lambda view: view.network_id))
 
     def _endpoint(self, asked: GetEndpoint, respond: Respond) -> None:
         respond(view_detail(the_endpoint(self._endpoints, asked.name), self._engine))
@@ -199,10 +198,10 @@ class Questions:
     def _list_endpoints(self, asked: ListEndpoints, respond: Respond) -> None:
         _check("phase", asked.phase, tuple(Phase))
         _check("lease_state", asked.lease_state, tuple(LeaseState))
-        later = (endpoint for endpoint in self._endpoints if endpoint.spec.endpoint_id > asked.after)
-        found = (e for e in sorted(later, key=_id_of) if matches(e, asked, self._engine))
-        page = islice(found, min(asked.limit, PAGE_ROWS))
-        respond(EndpointList(tuple(view_endpoint(endpoint, self._engine) for endpoint in page)))
+        later = [endpoint for endpoint in self._endpoints if endpoint.spec.endpoint_id > asked.after]
+        later.sort(key=lambda endpoint: endpoint.spec.endpoint_id)
+        found = (endpoint for endpoint in later if matches(endpoint, asked, self._engine))
+        respond(_page((view_endpoint(e, self._engine) for e in found), asked, lambda view: view.endpoint_id))
 
     def _list_workers(self, _: ListWorkers, respond: Respond) -> None:
         """Questions that come while a sample is being taken share it."""
@@ -227,8 +226,11 @@ class Questions:
             respond(workers)
 
 
-def _id_of(endpoint: Endpoint) -> str:
-    return endpoint.spec.endpoint_id
+def _page(found: Iterator[V], asked: ListEndpoints | ListNetworks, id_of: Callable[[V], str]) -> Page[V]:
+    """The first ones that were found."""
+    limit = min(asked.limit, PAGE_ROWS)
+    rows = tuple(islice(found, limit))
+    return Page(rows, id_of(rows[-1]) if rows else asked.after, complete=len(rows) < limit)
 
 
 def _check(parameter: str, value: str | None, known: tuple[str, ...]) -> None:

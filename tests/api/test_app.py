@@ -4,8 +4,7 @@ import logging
 
 import pytest
 
-from api.asking import DEADLINE_SECONDS
-from supervisor.contract.client import CALL_DEADLINE_SECONDS
+from supervisor.contract.client import CALL_DEADLINE_SECONDS, DEADLINE_SECONDS
 from supervisor.contract.errors import (
     Conflict,
     DeadlineExceeded,

@@ -15,11 +15,10 @@ import pytest
 from supervisor.contract.messages import (
     Answer,
     EndpointCreated,
-    EndpointList,
-    EventList,
     GetHealth,
     ListEndpoints,
     ListEvents,
+    Page,
     Reply,
     Request,
     Respond,
@@ -71,10 +70,12 @@ class Plugin:
         match request.body:
             case ListEndpoints(after=after, limit=limit):
                 first = int(after, 16) + 1 if after else 0
-                return EndpointList(VIEWS[first : first + limit])
+                views = VIEWS[first : first + limit]
+                return Page(views, views[-1].endpoint_id if views else after, complete=len(views) < limit)
             case ListEvents(after=after, limit=limit):
                 first = (after or 0) + 1
-                return EventList(tuple(replace(EVENT, id=first + n) for n in range(limit)), first + limit - 1)
+                rows = tuple(replace(EVENT, id=first + n) for n in range(limit))
+                return Page(rows, first + limit - 1, complete=False)
             case GetHealth():
                 return HEALTH
             case _:

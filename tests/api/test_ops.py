@@ -10,17 +10,14 @@ import pytest
 from falcon.testing import Result, create_environ
 
 from api import ops
-from api.asking import DEADLINE_SECONDS
-from supervisor.contract.client import CALL_DEADLINE_SECONDS
+from supervisor.contract.client import CALL_DEADLINE_SECONDS, DEADLINE_SECONDS
 from supervisor.contract.errors import NotFound, Unavailable
 from supervisor.contract.messages import (
     Answer,
     Body,
     Cost,
     EndpointDetail,
-    EndpointList,
     EndpointView,
-    EventList,
     EventView,
     GetEndpoint,
     GetHealth,
@@ -31,6 +28,7 @@ from supervisor.contract.messages import (
     ListWorkers,
     MessageView,
     NetworkProbed,
+    Page,
     ProbeNetwork,
     WorkerList,
     WorkerView,
@@ -130,7 +128,7 @@ def test_without_supervisor() -> None:
 
 def test_endpoints() -> None:
     """Addresses are strings, times are ISO 8601 in UTC, what is not known is null."""
-    client = FakeClient(lambda _body: EndpointList((ENDPOINT,)))
+    client = FakeClient(lambda _body: LISTED)
     result = http_over(client).simulate_get("/v1/endpoints")
     assert client.bodies == [ListEndpoints()]
     assert result.status_code == 200
@@ -193,6 +191,9 @@ def endpoint(number: int) -> EndpointView:
     return replace(ENDPOINT, endpoint_id=f"{number:04d}")
 
 
+LISTED = Page((ENDPOINT,), ENDPOINT.endpoint_id, complete=True)
+
+
 def event(number: int) -> EventView:
     """One of many."""
     return replace(EVENT, id=number)
@@ -208,11 +209,13 @@ class Many:
         """The page."""
         if isinstance(body, ListEndpoints):
             first = int(body.after or "0") + 1
-            return EndpointList(tuple(map(endpoint, range(first, min(first + body.limit, self.number + 1)))))
+            rows = tuple(map(endpoint, range(first, min(first + body.limit, self.number + 1))))
+            return Page(rows, rows[-1].endpoint_id if rows else body.after, complete=len(rows) < body.limit)
         assert isinstance(body, ListEvents)
         first = (self.number if body.after is None else body.after) + 1
         numbers = range(first, min(first + body.limit, self.number + 1))
-        return EventList(tuple(map(event, numbers)), numbers[-1] if numbers else first - 1)
+        last = numbers[-1] if numbers else first - 1
+        return Page(tuple(map(event, numbers)), last, complete=len(numbers) < body.limit)
 
 
 @pytest.mark.parametrize(
@@ -239,7 +242,7 @@ def test_no_workers() -> None:
 
 def test_filters() -> None:
     """Each parameter is a filter of the question."""
-    client = FakeClient(lambda _body: EndpointList(()))
+    client = FakeClient(lambda _body: Page((), "", complete=True))
     path = "/v1/endpoints?network=lan&container=my%20web&phase=joined&lease_state=bound&after=e1&limit=7"
     http_over(client).simulate_get(path)
     assert client.bodies == [ListEndpoints("lan", "my web", "joined", "bound", "e1", 7)]
@@ -254,7 +257,7 @@ def test_one_endpoint() -> None:
         return DETAIL
 
     http = http_over(FakeClient(find))
-    (listed,) = http_over(FakeClient(lambda _: EndpointList((ENDPOINT,)))).simulate_get("/v1/endpoints").json.values()
+    (listed,) = http_over(FakeClient(lambda _: LISTED)).simulate_get("/v1/endpoints").json.values()
     message = {"time": "2023-11-14T22:13:20.400+00:00", "kind": "ACK", "sent": False, "xid": "0000002a"}
     message |= {"family": "ipv4", "address": "192.0.2.7", "server": "192.0.2.2"}
     assert http.simulate_get("/v1/endpoints/my%20web").json == {**listed[0], "messages": [message]}
@@ -306,7 +309,7 @@ def test_a_stream_that_fails() -> None:
         assert isinstance(body, ListEvents)
         if body.after == after:
             raise Unavailable("the plugin is stopping")
-        return EventList((event(1),), 1)
+        return Page((event(1),), 1, complete=True)
 
     result = http_over(FakeClient(partial(failing, 0))).simulate_get("/v1/events?follow=1&since=0")
     assert (result.status_code, result.json) == (503, {"Err": "the plugin is stopping"})

@@ -11,17 +11,15 @@ from supervisor.contract.messages import (
     Answer,
     Body,
     CheckList,
-    EventList,
     EventView,
     GetChecks,
     GetReadiness,
-    LeaseList,
     LeaseView,
     ListEvents,
     ListLeases,
     ListNetworks,
-    NetworkList,
     NetworkView,
+    Page,
     Readiness,
 )
 from tests.api.fakes import FakeClient, http_over
@@ -53,7 +51,7 @@ def once(*events: EventView) -> FakeClient:
     def answer(_body: Body) -> Answer:
         if not pages:
             raise Unavailable("the plugin is stopping")
-        return EventList(pages.pop(), events[-1].id if events else 6)
+        return Page(pages.pop(), events[-1].id if events else 6, complete=True)
 
     return FakeClient(answer)
 
@@ -100,7 +98,7 @@ def test_history_that_has_begun_anew() -> None:
 
 def test_events_of_one_container() -> None:
     """Filters leave out the events of others, whose ids are passed all the same."""
-    client = FakeClient(lambda _: EventList((EVENT, replace(EVENT, id=8, container="db")), 8))
+    client = FakeClient(lambda _: Page((EVENT, replace(EVENT, id=8, container="db")), 8, complete=True))
     for parameters in ("container=db", f"container=db&endpoint={'e' * 12}"):
         lines = http_over(client).simulate_get(f"/v1/events?{parameters}").text.splitlines()
         assert ['"id": 8' in line for line in lines] == [True]
@@ -109,7 +107,7 @@ def test_events_of_one_container() -> None:
 
 def test_who_had_it() -> None:
     """The question for an address at a time reaches the supervisor in its own terms, in every usual spelling."""
-    client = FakeClient(lambda _: LeaseList((LEASE,), 3, complete=True))
+    client = FakeClient(lambda _: Page((LEASE,), 3, complete=True))
     path = "/v1/leases?address=192.0.2.7&at=2023-11-14T22:13:20Z&mac=02-00-00-00-00-0A&container=web&network=lan"
     (shown,) = http_over(client).simulate_get(path).json["leases"]
     assert client.bodies == [
@@ -131,7 +129,7 @@ def test_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_pages_of_leases() -> None:
     """An empty page is not the end, which the supervisor says."""
-    pages = [LeaseList((), 4000, complete=False), LeaseList((LEASE,), 8000, complete=False), LeaseList((), 9000, True)]
+    pages = [Page((), 4000, complete=False), Page((LEASE,), 8000, complete=False), Page((), 9000, complete=True)]
     client = FakeClient(lambda _: pages.pop(0))
     shown = http_over(client).simulate_get("/v1/leases?since=2023-11-14&until=2023-11-14T22:13:20%2B01:00").json
     assert [one["id"] for one in shown["leases"]] == [3]
@@ -162,7 +160,9 @@ def test_networks_and_checks() -> None:
     network = NetworkView("n" * 64, "lan", "bridge", "br0", {"bridge": "br0"}, 2, 1_700_000_000.4)
 
     def answer(body: Body) -> Answer:
-        return CheckList((HINT,)) if isinstance(body, GetChecks) else NetworkList((network,))
+        return (
+            CheckList((HINT,)) if isinstance(body, GetChecks) else Page((network,), network.network_id, complete=True)
+        )
 
     client = FakeClient(answer)
     (shown,) = http_over(client).simulate_get("/v1/networks").json["networks"]

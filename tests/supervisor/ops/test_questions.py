@@ -12,15 +12,14 @@ from supervisor.contract.errors import Conflict, InvalidRequest, NotFound, Unava
 from supervisor.contract.messages import (
     EVENT_WAIT_SECONDS,
     PAGE_ROWS,
-    EndpointList,
     EndpointView,
-    EventList,
     GetEndpoint,
     GetHealth,
     GetReadiness,
     Health,
     ListEndpoints,
     ListEvents,
+    Page,
     Question,
     Readiness,
 )
@@ -111,8 +110,8 @@ class Plugin:
     def found(self, question: ListEndpoints) -> list[str]:
         """The ids in the answer."""
         (answer,) = self.ask(question)
-        assert isinstance(answer, EndpointList)
-        return [view.endpoint_id for view in answer.endpoints]
+        assert isinstance(answer, Page)
+        return [view.endpoint_id for view in answer.rows]
 
     def happen(self, *kinds: str) -> None:
         """Events."""
@@ -149,8 +148,8 @@ def _plugin(tmp_path: Path) -> Iterator[Plugin]:
 def kinds(answers: Answers) -> list[str]:
     """Of the events in the one answer."""
     (answer,) = answers
-    assert isinstance(answer, EventList)
-    return [event.kind for event in answer.events]
+    assert isinstance(answer, Page)
+    return [event.kind for event in answer.rows]
 
 
 def test_readiness(plugin: Plugin) -> None:
@@ -248,12 +247,12 @@ def test_history(plugin: Plugin) -> None:
     """Pages of it go on from the id of the last event; what is older than asked for stays out."""
     plugin.happen("bound", "renewed", "nak", "left")
     (answer,) = plugin.ask(ListEvents(1, limit=2))
-    assert isinstance(answer, EventList)
-    assert [(event.id, event.kind, event.network, event.container) for event in answer.events] == [
+    assert isinstance(answer, Page)
+    assert [(event.id, event.kind, event.network, event.container) for event in answer.rows] == [
         (2, "renewed", "lan", "web"),
         (3, "nak", "lan", "web"),
     ]
-    assert kinds(plugin.ask(ListEvents(answer.last))) == ["left"]
+    assert kinds(plugin.ask(ListEvents(int(answer.last)))) == ["left"]
     assert kinds(plugin.ask(ListEvents(4))) == []
 
 
@@ -271,7 +270,7 @@ def test_followers(plugin: Plugin) -> None:
     waiting = [plugin.ask(ListEvents(1, limit=limit, wait=True)) for limit in (1, 10)]
     behind = plugin.ask(ListEvents(0, wait=True))
     assert (kinds(newest), kinds(behind), waiting) == ([], ["bound"], [[], []])
-    assert [answer.last for answer in newest if isinstance(answer, EventList)] == [1]
+    assert [answer.last for answer in newest if isinstance(answer, Page)] == [1]
     plugin.store.put_data_root("/elsewhere")
     plugin.loop.pass_time(GATHER_SECONDS)
     assert waiting == [[], []]
@@ -288,7 +287,7 @@ def test_follower_in_vain(plugin: Plugin) -> None:
     plugin.happen("bound")
     waiting = plugin.ask(ListEvents(1, wait=True))
     plugin.loop.pass_time(EVENT_WAIT_SECONDS)
-    assert waiting == [EventList((), 1)]
+    assert waiting == [Page((), 1, complete=True)]
 
 
 @pytest.mark.parametrize("why", ["stop", "disk"])
