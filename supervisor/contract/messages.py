@@ -448,7 +448,10 @@ class EndpointDetail(EndpointView):
 
 @dataclass(frozen=True, slots=True)
 class EventView(View):
-    """One event of the history of leases; `time` is in Unix seconds. Ids ascend, and no id stands for two events."""
+    """One event of the history of leases; `time` is in Unix seconds. Ids ascend, and no id stands for two events.
+
+    `network` is the name that it has today, and None in the database.
+    """
 
     id: int
     time: float
@@ -466,7 +469,8 @@ class LeaseView(View):
     """An endpoint had this address from `begin` to `end`, both in Unix seconds; while it lasts, the end is None.
 
     `ended_by` is released, kept, still to be released, deleted, changed, expired or lost. `server` is an address, or
-    says which DHCPv6 server or router it was.
+    says which DHCPv6 server or router it was. `network` is the name that it has today, and None in the
+    database.
     """
 
     id: int

@@ -244,7 +244,7 @@ class Networks:
     def _add(self, network: Network, how: str) -> None:
         self._networks[network.id] = network
         self._since[network.id] = time.monotonic()
-        self._store.put_network(network)
+        self._store.put(network)
         log.info("network %s", how, extra={"network": network.id, "interface": network.options.link.parent})
 
     def _refuse_conflict(self, network: Network) -> None:

@@ -212,7 +212,7 @@ class Endpoint:
         )
 
     def _save(self) -> None:
-        self._store.put_endpoint(self.record())
+        self._store.put(self.record())
 
     def _advance(self, event: EndpointEvent) -> None:
         """Enters the next phase and cancels the deadline of the last one. Raises RefusedEndpointEvent."""
@@ -654,7 +654,7 @@ class Endpoint:
         given_up = self._leases_of(self._held())
         self._mark_given_back(self.leases)
         with self._store.together():
-            self._store.put_endpoint(replace(self.record(), phase=Phase.LEFT))
+            self._store.put(replace(self.record(), phase=Phase.LEFT))
             self.journal.given_back(given_up, self.origin)
             for lease in unclaimed:
                 self.journal.set_aside(lease, self.origin)
@@ -673,7 +673,7 @@ class Endpoint:
         released = self._leases_of(self._held() - unreleased)
         self._mark_given_back(self.leases)
         with self._store.together():
-            self._store.put_endpoint(replace(self.record(), phase=Phase.LEFT))
+            self._store.put(replace(self.record(), phase=Phase.LEFT))
             self.journal.given_back(released, self.origin)
             for lease in waiting:
                 self.journal.set_aside(lease, self.origin)

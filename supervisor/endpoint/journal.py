@@ -4,11 +4,12 @@ import logging
 import time
 from collections.abc import Iterable
 
+from supervisor.contract.messages import EventView
 from supervisor.engine.container_files import Identity
 from supervisor.state.bindings import Bindings
 from supervisor.state.records import Origin
 from supervisor.state.store import Store
-from supervisor.state.tables import LeaseEvent, holding_of
+from supervisor.state.tables import holding_of
 from workers.contract.lease import AnyLease, Family
 from workers.contract.messages import EndpointSpec
 from workers.system.clock import boottime
@@ -51,7 +52,7 @@ class Journal:
         addresses: list[str | None] = [str(lease.address) for lease in leases]
         for address in addresses or [None]:
             self._store.add_event(
-                LeaseEvent(time.time(), spec.endpoint_id, spec.network_id, container, kind, address, text)
+                EventView(0, time.time(), spec.endpoint_id, spec.network_id, None, container, kind, address, text)
             )
 
     def note_of_lan(self, kind: str, text: str, leases: Iterable[AnyLease], level: int = logging.INFO) -> None:

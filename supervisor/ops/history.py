@@ -4,13 +4,16 @@ Each answer reads a bounded number of rows. Must not write.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
 
 from supervisor.contract.errors import InvalidRequest, RequestError, Unavailable
 from supervisor.contract.messages import (
     EVENT_WAIT_SECONDS,
     PAGE_ROWS,
     EventView,
+    LeaseView,
     ListEvents,
     ListLeases,
     Page,
@@ -18,10 +21,12 @@ from supervisor.contract.messages import (
 )
 from supervisor.driver.networks import Networks
 from supervisor.engine.facts import Engine
-from supervisor.ops.views import networks_called, view_event, view_holding
+from supervisor.ops.views import networks_called
 from supervisor.runtime.loop import Loop, Timer
-from supervisor.state.holdings import Wanted
+from supervisor.state import holdings, tables
 from supervisor.state.store import Store
+
+R = TypeVar("R", EventView, LeaseView)
 
 GATHER_SECONDS = 0.1  # events that come together go into one answer
 
@@ -62,13 +67,11 @@ class History:
     def _list_leases(self, asked: ListLeases, respond: Respond) -> None:
         name = asked.network  # of a network that is gone, only the whole id is known
         networks = None if name is None else networks_called(name, self._networks, self._engine) or frozenset((name,))
-        wanted = Wanted(asked.mac, asked.address, asked.container, networks, asked.since, asked.until)
-        found = self._store.holdings(wanted, asked.after, min(asked.limit, PAGE_ROWS))
-        leases = tuple(view_holding(number, one, self._engine) for number, one in found.rows)
-        respond(Page(leases, found.last, found.complete))
+        page = self._store.history(partial(holdings.read, asked=asked, networks=networks))
+        respond(replace(page, rows=tuple(map(self._named, page.rows))))
 
     def _list_events(self, asked: ListEvents, respond: Respond) -> None:
-        newest = max((number for number, _ in self._store.events(None, 1)), default=0)
+        newest = max((event.id for event in self._read(None, 1)), default=0)
         after = newest if asked.after is None else asked.after
         if after > newest:
             raise InvalidRequest(f"since must be at most {newest}, the newest event's id: the history has begun anew")
@@ -79,9 +82,15 @@ class History:
 
     def _events(self, after: int, limit: int) -> Page[EventView]:
         limit = min(limit, PAGE_ROWS)
-        found = self._store.events(after, limit)
-        rows = tuple(view_event(number, event, self._engine) for number, event in found)
+        rows = tuple(map(self._named, self._read(after, limit)))
         return Page(rows, rows[-1].id if rows else after, complete=len(rows) < limit)
+
+    def _read(self, after: int | None, limit: int) -> tuple[EventView, ...]:
+        return self._store.history(partial(tables.read_events, after=after, limit=limit))
+
+    def _named(self, row: R) -> R:
+        """The row with the name that its network has today."""
+        return replace(row, network=self._engine.network_name(row.network_id))
 
     def _follow(self, after: int, limit: int, respond: Respond) -> None:
         def give_up() -> None:

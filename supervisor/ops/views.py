@@ -10,10 +10,8 @@ from supervisor.contract.errors import Conflict, NotFound
 from supervisor.contract.messages import (
     EndpointDetail,
     EndpointView,
-    EventView,
     HintView,
     Ipv6View,
-    LeaseView,
     ListEndpoints,
     MessageView,
     NetworkView,
@@ -26,9 +24,7 @@ from supervisor.engine.facts import Engine
 from supervisor.runtime.child import Child
 from supervisor.runtime.child_states import ChildState
 from supervisor.state.bindings import is_found
-from supervisor.state.holdings import Holding
 from supervisor.state.records import Network
-from supervisor.state.tables import LeaseEvent
 from workers.contract.exchange import KINDS, ROWS, Messages
 from workers.contract.finding import Finding
 from workers.contract.lease import AnyLease, Family, Lease, Lease6
@@ -184,45 +180,11 @@ def view_network(network: Network, endpoints: int, engine: Engine) -> NetworkVie
     )
 
 
-def view_holding(number: int, one: Holding, engine: Engine) -> LeaseView:
-    """One line of who held which address; the network's name is that of today."""
-    return LeaseView(
-        id=number,
-        endpoint_id=one.endpoint,
-        network_id=one.network,
-        network=engine.network_name(one.network),
-        container_id=one.container_id,
-        container=one.container,
-        mac=one.mac,
-        family=one.family,
-        address=one.address,
-        server=one.server,
-        begin=one.began,
-        end=one.ended,
-        ended_by=one.ended_by,
-    )
-
-
 def view_hint(network: Network, finding: Finding, engine: Engine) -> HintView:
     """One hint of `/healthz`."""
     name = engine.network_name(network.id) or network.id[:SHORT_ID]
     parent = network.options.link.parent
     return HintView(name, parent, finding.id, finding.severity, finding.found, finding.remedy)
-
-
-def view_event(number: int, event: LeaseEvent, engine: Engine) -> EventView:
-    """One line of the history of leases; the network's name is that of today."""
-    return EventView(
-        id=number,
-        time=event.time,
-        endpoint_id=event.endpoint,
-        network_id=event.network,
-        network=engine.network_name(event.network),
-        container=event.container,
-        kind=event.kind,
-        address=event.address,
-        detail=event.detail,
-    )
 
 
 def missing(endpoints: Iterable[Endpoint], engine: Engine, *, is_recovered: bool) -> Iterator[str]:

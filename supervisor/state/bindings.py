@@ -320,7 +320,7 @@ class Bindings:
 
     def _put(self, one: Binding) -> None:
         self._bindings[_place(one)] = one
-        self._store.put_binding(one)
+        self._store.put(one)
 
 
 def _place(one: Binding) -> Place:

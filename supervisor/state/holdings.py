@@ -6,66 +6,31 @@ row is open while its endpoint has the address. Must not know what a lease is.
 
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import astuple, dataclass
+from collections.abc import Collection, Iterable, Iterator
+
+from supervisor.contract.messages import PAGE_ROWS, LeaseView, ListLeases, Page
 
 KEPT_DAYS = 30
 KEPT_ROWS = 100_000
 STEP_ROWS = 4000  # read at most by one call: 2 ms
 Statement = tuple[str, tuple[str | float | None, ...]]
 
-
 _CHANGE = """UPDATE holding SET ended = ?, ended_by = 'changed'
 WHERE endpoint = ? AND family = ? AND address <> ? AND ended IS NULL"""
 _BEGIN = """INSERT INTO holding (endpoint, network, container_id, container, mac, family, address, server, began)
 SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?
 WHERE NOT EXISTS (SELECT 1 FROM holding WHERE endpoint = ? AND family = ? AND ended IS NULL)"""
+_COLUMNS = """id, endpoint, network, NULL, container_id, container, mac, family, address, server, began, ended,
+ended_by"""  # as LeaseView has them
 _LOSE = """UPDATE holding SET ended = ?, ended_by = 'lost'
 WHERE ended IS NULL AND endpoint NOT IN (SELECT id FROM endpoint)"""
 
 
-@dataclass(frozen=True, slots=True)
-class Holding:
-    """An endpoint has this address from `began` to `ended`; the end is None while it lasts. Times are Unix times."""
-
-    endpoint: str
-    network: str
-    container_id: str | None
-    container: str | None
-    mac: str | None
-    family: str
-    address: str
-    server: str | None
-    began: float
-    ended: float | None = None
-    ended_by: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What holdings are asked for; None stands for any. `networks` are ids, `container` is a name or an id."""
-
-    mac: str | None = None
-    address: str | None = None
-    container: str | None = None
-    networks: frozenset[str] | None = None
-    since: float | None = None
-    until: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Holdings with their ids, all that match up to the id `last`; `complete` if there are no rows behind it."""
-
-    rows: tuple[tuple[int, Holding], ...]
-    last: int
-    complete: bool
-
-
-def begin(one: Holding) -> Iterator[Statement]:
+def begin(one: LeaseView) -> Iterator[Statement]:
     """The endpoint has this address of the family now, and no other; more than once is once."""
-    yield _CHANGE, (one.began, one.endpoint, one.family, one.address)
-    yield _BEGIN, (*astuple(one)[:9], one.endpoint, one.family)
+    holder = one.endpoint_id, one.network_id, one.container_id, one.container, one.mac
+    yield _CHANGE, (one.begin, one.endpoint_id, one.family, one.address)
+    yield _BEGIN, (*holder, one.family, one.address, one.server, one.begin, one.endpoint_id, one.family)
 
 
 def end(endpoint: str, reason: str, family: str | None = None) -> Statement:
@@ -81,7 +46,7 @@ def name(endpoint: str, container_id: str, container: str) -> Statement:
     return query, (container_id, container, endpoint)
 
 
-def begin_anew(present: Iterable[Holding]) -> Iterator[Statement]:
+def begin_anew(present: Iterable[LeaseView]) -> Iterator[Statement]:
     """At a start, and when a disk works again: what happened meanwhile is not in the rows."""
     for one in present:
         yield from begin(one)
@@ -96,43 +61,41 @@ def prune() -> tuple[Statement, ...]:
     )
 
 
-def read(database: sqlite3.Connection, wanted: Wanted, after: int, limit: int) -> Found:
-    """The first `limit` that match behind the id `after`, but of STEP_ROWS rows at most. Raises sqlite3.Error."""
+def read(database: sqlite3.Connection, asked: ListLeases, networks: Collection[str] | None) -> Page[LeaseView]:
+    """The first that match, but of STEP_ROWS rows at most. `networks` are the ids of those that are asked for.
+
+    Raises sqlite3.Error.
+    """
+    after, limit = asked.after, min(asked.limit, PAGE_ROWS)
     (upper,) = database.execute(
         "SELECT max(id) FROM (SELECT id FROM holding WHERE id > ? ORDER BY id LIMIT ?)", (after, STEP_ROWS)
     ).fetchone()
     if upper is None:
-        return Found((), after, complete=True)
-    conditions, values = _conditions(wanted)
+        return Page((), after, complete=True)
+    conditions, values = _conditions(asked, networks)
     found = database.execute(
-        f"SELECT * FROM holding WHERE id > ? AND id <= ?{conditions} ORDER BY id LIMIT ?",  # noqa: S608  conditions of ours
+        f"SELECT {_COLUMNS} FROM holding WHERE id > ? AND id <= ?{conditions} ORDER BY id LIMIT ?",  # noqa: S608  conditions of ours
         (after, upper, *values, limit),
     )
-    rows = tuple((number, Holding(*row)) for number, *row in found)
-    last = rows[-1][0] if len(rows) == limit else upper
+    rows = tuple(LeaseView(*row) for row in found)
+    last = rows[-1].id if len(rows) == limit else upper
     (newest,) = database.execute("SELECT max(id) FROM holding").fetchone()
-    return Found(rows, last, complete=last >= newest)
+    return Page(rows, last, complete=last >= newest)
 
 
-def _conditions(wanted: Wanted) -> tuple[str, list[str | float]]:
+def _conditions(asked: ListLeases, networks: Collection[str] | None) -> tuple[str, list[str | float]]:
     parts: list[tuple[str, tuple[str | float, ...]]] = []
-    if wanted.mac is not None:
-        parts.append(("mac = ?", (wanted.mac,)))
-    if wanted.address is not None:
-        parts.append(("address = ?", (wanted.address,)))
-    if wanted.container is not None:
-        exact, start = wanted.container, wanted.container
-        parts.append(
-            (
-                "(container = ? OR (length(?) >= 12 AND substr(container_id, 1, length(?)) = ?))",
-                (exact, start, start, start),
-            )
-        )
-    if wanted.networks is not None:
-        marks = ", ".join("?" * len(wanted.networks))
-        parts.append((f"network IN ({marks})", tuple(wanted.networks)))
-    if wanted.since is not None:
-        parts.append(("(ended IS NULL OR ended > ?)", (wanted.since,)))
-    if wanted.until is not None:
-        parts.append(("began <= ?", (wanted.until,)))
+    if asked.mac is not None:
+        parts.append(("mac = ?", (asked.mac,)))
+    if asked.address is not None:
+        parts.append(("address = ?", (asked.address,)))
+    if (name := asked.container) is not None:
+        is_id = "length(?) >= 12 AND substr(container_id, 1, length(?)) = ?"
+        parts.append((f"(container = ? OR ({is_id}))", (name, name, name, name)))
+    if networks is not None:
+        parts.append((f"network IN ({', '.join('?' * len(networks))})", tuple(networks)))
+    if asked.since is not None:
+        parts.append(("(ended IS NULL OR ended > ?)", (asked.since,)))
+    if asked.until is not None:
+        parts.append(("began <= ?", (asked.until,)))
     return "".join(f" AND {text}" for text, _ in parts), [value for _, values in parts for value in values]

@@ -14,16 +14,20 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from supervisor.contract.errors import Unavailable
+from supervisor.contract.messages import EventView, LeaseView
 from supervisor.state import holdings, migrations, tables
-from supervisor.state.holdings import Found, Holding, Statement, Wanted
+from supervisor.state.holdings import Statement
 from supervisor.state.migrations import NewerVersion
-from supervisor.state.records import Binding, EndpointRecord, LeaseRecord, Network
-from supervisor.state.tables import LeaseEvent, Snapshot, Unreadable
+from supervisor.state.records import LeaseRecord
+from supervisor.state.tables import Record, Snapshot, Unreadable
 
 PRUNE_EVERY = 1000  # events
 SOON_SECONDS = 1.0
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -100,9 +104,9 @@ class Store:
         self._unreadable = []
         return True
 
-    def put_network(self, network: Network) -> None:
+    def put(self, record: Record) -> None:
         """Adds or replaces it."""
-        self._do(*tables.put(network))
+        self._do(*tables.put(record))
 
     def drop_network(self, network_id: str) -> None:
         """Removes it. Its bindings stay: `Bindings` removes them."""
@@ -112,10 +116,6 @@ class Store:
         """Stores the path at which the engine keeps its containers."""
         self._do(tables.put_data_root(path))
 
-    def put_endpoint(self, record: EndpointRecord) -> None:
-        """Adds or replaces it."""
-        self._do(*tables.put(record))
-
     def put_lease(self, endpoint_id: str, lease: LeaseRecord) -> None:
         """Adds or replaces a lease of an endpoint that is there."""
         self._do(tables.put_lease(endpoint_id, lease))
@@ -124,34 +124,18 @@ class Store:
         """Removes it with its leases."""
         self._do(tables.drop("endpoint", endpoint_id), tables.drop("lease", endpoint_id))
 
-    def put_binding(self, binding: Binding) -> None:
-        """Adds or replaces it."""
-        self._do(*tables.put(binding))
-
     def drop_binding(self, network_id: str, key: str) -> None:
         """Removes it."""
         self._do(tables.drop("binding", network_id, key))
 
-    def add_event(self, event: LeaseEvent) -> None:
+    def add_event(self, event: EventView) -> None:
         """Adds a line to the history, and drops old ones from time to time."""
         self._do(tables.add_event(event))
         self._events += 1
         if self._events % PRUNE_EVERY == 1:
             self._do(*tables.prune_history())
 
-    def events(self, after: int | None, limit: int) -> tuple[tuple[int, LeaseEvent], ...]:
-        """Events on disk with their ids, at most `limit` after the id `after`; None asks for the newest one alone.
-
-        Raises Unavailable.
-        """
-        if self._database is None:
-            raise Unavailable(f"the history cannot be read: {self.problem}")
-        try:
-            return tables.read_events(self._database, after, limit)
-        except sqlite3.Error as error:
-            raise Unavailable(f"the history cannot be read: {error}") from None
-
-    def hold(self, one: Holding) -> None:
+    def hold(self, one: LeaseView) -> None:
         """The endpoint has this address now."""
         self._do(*holdings.begin(one))
 
@@ -163,12 +147,12 @@ class Store:
         """It has become known whose endpoint it is."""
         self._do(holdings.name(endpoint_id, container_id, container))
 
-    def holdings(self, wanted: Wanted, after: int, limit: int) -> Found:
-        """A bounded part of who held which address. Raises Unavailable."""
+    def history(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        """What `read` finds on disk. Raises Unavailable."""
         if self._database is None:
             raise Unavailable(f"the history cannot be read: {self.problem}")
         try:
-            return holdings.read(self._database, wanted, after, limit)
+            return read(self._database)
         except sqlite3.Error as error:
             raise Unavailable(f"the history cannot be read: {error}") from None
 

@@ -6,13 +6,14 @@ The owner of the database carries the statements out. Must not know where the da
 import sqlite3
 import time
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from supervisor.contract.messages import EventView, LeaseView
 from supervisor.domain.phases import Phase
 from supervisor.engine.container_files import Identity
 from supervisor.state import holdings
-from supervisor.state.holdings import Holding, Statement
+from supervisor.state.holdings import Statement
 from supervisor.state.records import Binding, EndpointRecord, LeaseRecord, Network, from_json, to_json
 from workers.contract.lease import AnyLease
 from workers.contract.messages import EndpointSpec
@@ -34,19 +35,6 @@ class Snapshot:
     endpoints: tuple[EndpointRecord, ...] = ()
     bindings: tuple[Binding, ...] = ()
     data_root: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LeaseEvent:
-    """One event of the history of leases; `time` is a Unix time."""
-
-    time: float
-    endpoint: str
-    network: str
-    container: str | None
-    kind: str
-    address: str | None
-    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,18 +134,22 @@ def hold_all(snapshot: Snapshot) -> Iterator[Statement]:
     )
 
 
-def holding_of(spec: EndpointSpec, identity: Identity | None, lease: AnyLease, began: float) -> Holding:
+def holding_of(spec: EndpointSpec, identity: Identity | None, lease: AnyLease, began: float) -> LeaseView:
     """The endpoint's hold on the lease's address since then, a Unix time."""
-    return Holding(
-        endpoint=spec.endpoint_id,
-        network=spec.network_id,
+    return LeaseView(
+        id=0,
+        endpoint_id=spec.endpoint_id,
+        network_id=spec.network_id,
+        network=None,
         container_id=identity.id if identity else None,
         container=identity.name if identity else None,
         mac=spec.mac if spec.link.has_own_mac else None,
         family=lease.family,
         address=str(lease.address.ip),
         server=None if lease.is_guess else lease.source,
-        began=began,
+        begin=began,
+        end=None,
+        ended_by=None,
     )
 
 
@@ -166,19 +158,21 @@ def drop(table: str, *key: str) -> Statement:
     return f"DELETE FROM {table} WHERE {_where(table, key)}", key  # noqa: S608  names of ours
 
 
-def add_event(event: LeaseEvent) -> Statement:
+def add_event(event: EventView) -> Statement:
+    """Adds it with an id of its own."""
     query = "INSERT INTO event (time, endpoint, network, container, kind, address, detail) VALUES (?,?,?,?,?,?,?)"
-    return query, astuple(event)
+    place = event.endpoint_id, event.network_id, event.container
+    return query, (event.time, *place, event.kind, event.address, event.detail)
 
 
-def read_events(database: sqlite3.Connection, after: int | None, limit: int) -> tuple[tuple[int, LeaseEvent], ...]:
-    """Events with their ids, in ascending order; only the newest one if `after` is None."""
-    columns = "SELECT id, time, endpoint, network, container, kind, address, detail FROM event"
+def read_events(database: sqlite3.Connection, after: int | None, limit: int) -> tuple[EventView, ...]:
+    """At most `limit` events after the id `after`, in ascending order; the newest one alone if that is None."""
+    columns = "SELECT id, time, endpoint, network, NULL, container, kind, address, detail FROM event"
     if after is None:
         rows = database.execute(f"{columns} ORDER BY id DESC LIMIT 1")
     else:
         rows = database.execute(f"{columns} WHERE id > ? ORDER BY id LIMIT ?", (after, limit))
-    return tuple((number, LeaseEvent(*values)) for number, *values in rows)
+    return tuple(EventView(*row) for row in rows)
 
 
 def prune_history() -> tuple[Statement, ...]:

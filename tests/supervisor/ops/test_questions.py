@@ -13,6 +13,7 @@ from supervisor.contract.messages import (
     EVENT_WAIT_SECONDS,
     PAGE_ROWS,
     EndpointView,
+    EventView,
     GetEndpoint,
     GetHealth,
     GetReadiness,
@@ -36,7 +37,7 @@ from supervisor.ops.tcp import OpsTcp, TcpSetting
 from supervisor.runtime.child import Child
 from supervisor.state.records import LeaseRecord
 from supervisor.state.store import Store
-from supervisor.state.tables import LeaseEvent, Snapshot
+from supervisor.state.tables import Snapshot
 from tests.supervisor.puppet import LEASE, Answers, PlayedLoop, PlayedProcessManager, Puppet
 from workers.contract.lease import Family
 from workers.system.clock import boottime
@@ -116,7 +117,9 @@ class Plugin:
     def happen(self, *kinds: str) -> None:
         """Events."""
         for kind in kinds:
-            self.store.add_event(LeaseEvent(time.time(), endpoint_id(1), LAN, "web", kind, "192.0.2.10/24", "text"))
+            self.store.add_event(
+                EventView(0, time.time(), endpoint_id(1), LAN, None, "web", kind, "192.0.2.10/24", "text")
+            )
 
 
 class _NoNetworks(tuple[()]):

@@ -173,9 +173,7 @@ def test_wall_clock_that_steps(memory: Bindings, monkeypatch: pytest.MonkeyPatch
 def test_time_begins_anew_at_the_start(memory: Bindings, store: Store, tmp_path: Path) -> None:
     """A container that comes back with the engine has its whole time from the plugin's start on."""
     long_ago = boottime() - COMEBACK_SECONDS - 1
-    store.put_binding(
-        Binding(NETWORK, KEY, MAC, SPEC.client_identity, BR0, long_ago, {}, {Family.IPV4: LIVE}, long_ago)
-    )
+    store.put(Binding(NETWORK, KEY, MAC, SPEC.client_identity, BR0, long_ago, {}, {Family.IPV4: LIVE}, long_ago))
     later = again(store, tmp_path)
     assert later.overdue() == ()
     seen = later.recall(NETWORK, KEY)
@@ -187,13 +185,9 @@ def test_time_begins_anew_at_the_start(memory: Bindings, store: Store, tmp_path:
 @pytest.mark.parametrize("release_at", [None, boottime()], ids=["kept", "to be given back"])
 def test_expired_while_the_plugin_was_away(store: Store, tmp_path: Path, release_at: float | None) -> None:
     """A lease that has run out does not wait any more; its owner is known until it is forgotten for good."""
-    store.put_binding(
-        Binding(NETWORK, KEY, MAC, SPEC.client_identity, BR0, time.time(), {}, {Family.IPV4: OVER}, release_at)
-    )
+    store.put(Binding(NETWORK, KEY, MAC, SPEC.client_identity, BR0, time.time(), {}, {Family.IPV4: OVER}, release_at))
     ancient = time.time() - FORGET_SECONDS - 1
-    store.put_binding(
-        Binding(NETWORK, "id:old", MAC, SPEC.client_identity, BR0, ancient, {}, {Family.IPV4: OVER}, release_at)
-    )
+    store.put(Binding(NETWORK, "id:old", MAC, SPEC.client_identity, BR0, ancient, {}, {Family.IPV4: OVER}, release_at))
     later = again(store, tmp_path)
     later.prune(())
     (seen,) = later

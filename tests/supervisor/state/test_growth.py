@@ -47,7 +47,7 @@ class Rows:
 
     found: dict[tuple[str, str], Binding] = field(default_factory=dict)
 
-    def put_binding(self, one: Binding) -> None:
+    def put(self, one: Binding) -> None:
         """As the store."""
         self.found[one.network_id, one.key] = one
 

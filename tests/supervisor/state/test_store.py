@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.contract.messages import EventView
 from supervisor.state import migrations, tables
 from supervisor.state import store as storing
 from supervisor.state.instance_lock import Lock, StateInUse, lock_state
 from supervisor.state.migrations import MIGRATIONS
 from supervisor.state.store import SOON_SECONDS, Store
-from supervisor.state.tables import KEYS, LeaseEvent, Snapshot
+from supervisor.state.tables import KEYS, Snapshot
 from tests.lab.command import run
 from tests.supervisor.children import Home
 from tests.supervisor.puppet import LEASE, PlayedLoop
@@ -40,11 +41,11 @@ def filled(directory: Path, snapshot: Snapshot) -> Store:
     store = Store(directory, lambda: snapshot, never)
     store.load()
     for network in snapshot.networks:
-        store.put_network(network)
+        store.put(network)
     for endpoint in snapshot.endpoints:
-        store.put_endpoint(endpoint)
+        store.put(endpoint)
     for binding in snapshot.bindings:
-        store.put_binding(binding)
+        store.put(binding)
     if snapshot.data_root is not None:
         store.put_data_root(snapshot.data_root)
     return store
@@ -60,9 +61,9 @@ def killed_after_filling(directory: Path, snapshot: Snapshot, version: int = len
     os.waitpid(pid, 0)
 
 
-def event(at: float, kind: str = "renewed") -> LeaseEvent:
+def event(at: float, kind: str = "renewed") -> EventView:
     """One line of a history."""
-    return LeaseEvent(at, "e" * 64, "n" * 64, None, kind, "192.0.2.10/24", "text")
+    return EventView(0, at, "e" * 64, "n" * 64, None, None, kind, "192.0.2.10/24", "text")
 
 
 def query(directory: Path, statement: str) -> list[tuple[object, ...]]:
@@ -133,7 +134,7 @@ def test_replaced(tmp_path: Path) -> None:
     samples = Samples(2)
     record = replace(samples.endpoint(), leases=(samples.lease_record(LEASE),))
     store = filled(tmp_path, Snapshot(endpoints=(record,)))
-    store.put_endpoint(replace(record, sandbox_key="/elsewhere"))
+    store.put(replace(record, sandbox_key="/elsewhere"))
     renewed = replace(record.leases[0], renewed=1234.5)
     store.put_lease(record.spec.endpoint_id, renewed)
     assert_same(
@@ -153,12 +154,12 @@ def test_together(tmp_path: Path) -> None:
     samples = Samples(4)
     store = filled(tmp_path, Snapshot())
     with store.together():
-        store.put_network(samples.network())
-        store.put_endpoint(samples.endpoint())
+        store.put(samples.network())
+        store.put(samples.endpoint())
         assert query(tmp_path, "SELECT * FROM network") == []
     kept = kept_in(tmp_path).load()
     assert (len(kept.networks), len(kept.endpoints)) == (1, 1)
-    store.put_network(samples.network())
+    store.put(samples.network())
     assert len(kept_in(tmp_path).load().networks) == 2
 
 
@@ -186,14 +187,14 @@ def test_soon(tmp_path: Path) -> None:
     store.load()
     ways: tuple[Callable[[], None], ...] = (
         lambda: loop.pass_time(SOON_SECONDS),
-        lambda: store.put_network(samples.network()),
+        lambda: store.put(samples.network()),
         store.settle,
     )
     for wait in ways:
         before = len(kept_in(tmp_path).load().endpoints)
         for _ in range(2):
             with store.soon():
-                store.put_endpoint(samples.endpoint())
+                store.put(samples.endpoint())
         assert len(loop.set) == 1
         assert len(kept_in(tmp_path).load().endpoints) == before
         wait()
@@ -205,10 +206,10 @@ def test_soon_within_what_comes_together(tmp_path: Path) -> None:
     samples = Samples(4)
     store = filled(tmp_path, Snapshot())
     with store.together():
-        store.put_network(samples.network())
+        store.put(samples.network())
         with store.soon():
-            store.put_endpoint(samples.endpoint())
-        store.put_network(samples.network())
+            store.put(samples.endpoint())
+        store.put(samples.network())
     kept = kept_in(tmp_path).load()
     assert (len(kept.networks), len(kept.endpoints)) == (2, 1)
 
@@ -310,7 +311,7 @@ def test_unreadable_file(tmp_path: Path, damage: Callable[[Path], None]) -> None
     assert aside.read_bytes() == content
     assert time.strftime("%Y%m%dT%H") in aside.name or time.strftime("%Y%m%dT%H", time.gmtime()) in aside.name
     network = Samples(7).network()
-    store.put_network(network)
+    store.put(network)
     assert kept_in(tmp_path).load().networks == (network,)
 
 
@@ -330,7 +331,7 @@ def test_newer_version(tmp_path: Path, orderly: bool) -> None:
     store = Store(tmp_path, lambda: now, never)
 
     assert store.load() == Snapshot()
-    store.put_network(Samples(8).network())
+    store.put(Samples(8).network())
     assert [store.heal(), store.heal()] == [False, False]
 
     assert {"state.db-wal": b""} | contents(tmp_path) == before
@@ -392,7 +393,7 @@ def test_file_that_becomes_unreadable(tmp_path: Path) -> None:
     for suffix in ("", "-wal", "-shm"):
         corrupt(tmp_path / f"state.db{suffix}")
 
-    store.put_network(Samples(9).network())
+    store.put(Samples(9).network())
     assert store.problem is not None
     tries = [store.heal() for _ in range(2)]  # the first one finds out, the second one writes
     assert tries == [False, True]
@@ -419,7 +420,7 @@ def test_full_disk(disk: Path) -> None:
 
     assert store.heal()
     assert_same(kept_in(disk).load(), snapshot)
-    store.put_network(Samples(14).network())
+    store.put(Samples(14).network())
     assert len(kept_in(disk).load().networks) == len(snapshot.networks) + 1
 
 
@@ -449,7 +450,7 @@ def test_read_only_disk(disk: Path, orderly: bool) -> None:
     store = Store(disk, lambda: now, never)
 
     assert_same(store.load(), before)
-    store.put_network(Samples(14).network())
+    store.put(Samples(14).network())
     assert store.problem is not None
     assert str(disk) in store.problem
     assert not store.heal()
@@ -490,7 +491,7 @@ def test_only_one_line(disk: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", logger=storing.log.name):
         store.load()
         for _ in range(3):
-            store.put_network(Samples(15).network())
+            store.put(Samples(15).network())
             store.heal()
         run("mount", "-o", "remount,rw", disk)
         assert store.heal()
@@ -547,7 +548,7 @@ def test_children_hold_nothing(tmp_path: Path) -> None:
     files = [str(link.readlink()) for link in Path(f"/proc/{child.pid}/fd").iterdir()]
     assert files
     assert not [path for path in files if path.startswith(str(tmp_path))]
-    store.put_network(network)
+    store.put(network)
     assert store.problem is None
     assert network in kept_in(tmp_path).load().networks
     with (tmp_path / "lock").open() as again, pytest.raises(BlockingIOError):
