@@ -32,6 +32,7 @@ from supervisor.ops.actions import Actions
 from supervisor.ops.questions import Questions
 from supervisor.ops.tcp import OpsTcp, TcpSetting
 from supervisor.runtime.child import Child
+from supervisor.runtime.jobs import Jobs
 from supervisor.runtime.loop import Loop, Signals
 from supervisor.runtime.process_manager import ProcessManager
 from supervisor.runtime.services import Api, Watcher
@@ -57,11 +58,12 @@ class Supervisor:
         self._store = Store(state, self._snapshot, self._loop.call_later)
         self._process_manager = ProcessManager(self._loop)
         self._spare = SpareWorker(self._process_manager, self._loop)
+        jobs = Jobs(self._process_manager, self._loop)
         self._engine = Engine()
         mark = mark_of(state)
-        self._networks = Networks(self._process_manager, self._loop, self._engine, self._store, mark)
+        self._networks = Networks(jobs, self._engine, self._store, mark)
         self._bindings = Bindings(self._store)
-        self._orphans = Orphans(self._process_manager, self._loop, self._bindings, mark)
+        self._orphans = Orphans(jobs, self._loop, self._bindings, mark)
         self._endpoints = Registry(
             self._process_manager,
             self._spare,
@@ -76,7 +78,7 @@ class Supervisor:
         self._watcher = Watcher(self._process_manager, engine_socket, self._on_fact)
         self._ops = OpsTcp(self._process_manager, self._loop, tcp, self._on_request)
         self._host_access = HostAccess(self._loop, self._engine, self._networks, self._endpoints, self._bindings)
-        self._parents = Parents(self._process_manager, self._loop, self._endpoints, self._store)
+        self._parents = Parents(jobs, self._loop, self._endpoints, self._store)
         self._healing = Healing(self._loop, self._engine, self._networks, self._endpoints)
         requests = DriverRequests(
             self._networks,
@@ -88,7 +90,7 @@ class Supervisor:
             self._ask_again,
         )
         self._questions = Questions(
-            self._process_manager,
+            jobs,
             self._loop,
             self._engine,
             self._store,

@@ -2,32 +2,33 @@
 
 import logging
 import math
+import secrets
 import time
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 
 from supervisor.contract.errors import Conflict, Failed, InvalidRequest, NotFound, RequestError
 from supervisor.contract.messages import CreateNetwork, Done, IpamPool, Respond
 from supervisor.domain.options import parse_network_options, require_null_ipam
-from supervisor.driver.server_search import ServerSearch
 from supervisor.engine.checks import engine_findings, mixed_up_at_boot, rootless
 from supervisor.engine.facts import Engine, NetworkSeen
 from supervisor.engine.identity import Identifier
-from supervisor.runtime.jobs import ask
-from supervisor.runtime.loop import Loop
-from supervisor.runtime.process_manager import ProcessManager
+from supervisor.runtime.jobs import Jobs
+from supervisor.state.bindings import local_mac
 from supervisor.state.records import Network
 from supervisor.state.store import Store
+from workers.contract.client_identity import VENDOR_CLASS, ClientIdentity
 from workers.contract.finding import Finding
 from workers.contract.link import LinkSpec, vlan_of
-from workers.contract.messages import Ipv6
+from workers.contract.messages import EndpointSpec, Ipv6
 from workers.diagnosis.checks import IPV6_OFF, diagnose
-from workers.endpoint.server_probe import ServerReport
+from workers.endpoint.server_probe import ServerReport, probe_server
 from workers.link.parent_report import ParentReport, probe_parent
 from workers.link.vlan_parent import retire_parent
 
 PROBE_DEADLINE_SECONDS = 5.0
+LINK_SECONDS = 3.0  # to make and remove one; with the longest search for a server it is less than the engine's 30 s
 REPORT_SECONDS = 30.0  # the watcher reports a network that the engine has made within this time
 LOOK_SECONDS = 15.0  # a look at a network that is older than this is repeated
 SURE_SECONDS = 60.0  # a network is in each list that the engine begins this long after we accepted it
@@ -50,14 +51,12 @@ NEVER = _Look(-math.inf, ())
 class Networks:
     """All of them, by id."""
 
-    def __init__(self, process_manager: ProcessManager, loop: Loop, engine: Engine, store: Store, mark: int) -> None:
+    def __init__(self, jobs: Jobs, engine: Engine, store: Store, mark: int) -> None:
         """`mark` is the group of our links (supervisor.state.instance_lock), 0 if they have none."""
-        self._process_manager = process_manager
-        self._loop = loop
+        self._jobs = jobs
         self._engine = engine
         self._store = store
         self._mark = mark
-        self.server_search = ServerSearch(process_manager, loop, mark)
         self._networks: dict[str, Network] = {}
         self._since: dict[str, float] = {}  # `time.monotonic()`
         self._looks: dict[str, _Look] = {}
@@ -106,11 +105,10 @@ class Networks:
             except RequestError as error:
                 respond(error)
             else:
-                following = self._find_server if network.options.validate_dhcp else self._accept
+                following = self._require_server if network.options.validate_dhcp else self._accept
                 following(network, look, respond)
 
-        words, deadline = ("nd-probe", _probe, *_looked_at(network)), PROBE_DEADLINE_SECONDS
-        ask(self._process_manager, self._loop, *words, deadline=deadline, answer=probed)
+        self._jobs.ask("nd-probe", _probe, *_looked_at(network), deadline=PROBE_DEADLINE_SECONDS, answer=probed)
 
     def learn(self, seen: NetworkSeen) -> None:
         """Takes a network over as the engine describes it, unchecked as by `load`.
@@ -165,8 +163,8 @@ class Networks:
 
         for network in due:  # not by two jobs at a time
             self._looks[network.id] = _Look(now, self._looks.get(network.id, NEVER).findings)
-        words = ("nd-probe", _diagnose, {network.id: _looked_at(network) for network in due}, self._engine)
-        ask(self._process_manager, self._loop, *words, deadline=PROBE_DEADLINE_SECONDS, answer=looked)
+        about = {network.id: _looked_at(network) for network in due}, self._engine
+        self._jobs.ask("nd-probe", _diagnose, *about, deadline=PROBE_DEADLINE_SECONDS, answer=looked)
 
     @property
     def parents(self) -> frozenset[str]:
@@ -178,7 +176,7 @@ class Networks:
         if link is None or link.parent in self.parents or (link.has_own_mac and vlan_of(link.parent) is None):
             return
         words = ("nd-retire", retire_parent, link, self._mark)
-        ask(self._process_manager, self._loop, *words, deadline=PROBE_DEADLINE_SECONDS, answer=lambda _: None)
+        self._jobs.ask(*words, deadline=PROBE_DEADLINE_SECONDS, answer=lambda _: None)
 
     def drop_forgotten(self, used: Collection[str]) -> tuple[str, ...]:
         """Drops the networks that the engine does not have and that are not `used`; returns their ids.
@@ -220,7 +218,25 @@ class Networks:
             log.warning("%s", finding, extra={"network": network.id, "interface": parent})
         return report.findings
 
-    def _find_server(self, network: Network, look: _Look, respond: Respond) -> None:
+    def find_server(self, network: Network, answer: Callable[[ServerReport | None], None]) -> None:
+        """Has a job ask for a DHCP server as a container would; `answer` gets None if that could not be done.
+
+        The question has a MAC address of its own, and leaves neither a lease nor a link.
+        """
+        options, mac = network.options, local_mac(secrets.token_bytes(5))
+        made = ClientIdentity.of_mac if options.link.has_own_mac else ClientIdentity.of_seed
+        vendor_class = options.vendor_class or VENDOR_CLASS
+        client = replace(made(mac), vendor_class=vendor_class, user_class=options.user_class)
+        owner = (network.id, secrets.token_hex(32), options.link, mac, client)
+        spec = EndpointSpec(*owner, options.lease_timeout, mark=self._mark, ipv6=options.ipv6)
+
+        def answered(report: object | None) -> None:
+            answer(report if isinstance(report, ServerReport) else None)
+
+        deadline = options.lease_timeout + LINK_SECONDS
+        self._jobs.ask("nd-probe", probe_server, spec, deadline=deadline, answer=answered)
+
+    def _require_server(self, network: Network, look: _Look, respond: Respond) -> None:
         def answered(report: ServerReport | None) -> None:
             if report is None or report.error is not None:
                 self.retire(network.options.link)
@@ -229,7 +245,7 @@ class Networks:
             else:
                 self._accept(network, look, respond)
 
-        self.server_search.begin(network, answered)
+        self.find_server(network, answered)
 
     def _accept(self, network: Network, look: _Look, respond: Respond) -> None:
         try:

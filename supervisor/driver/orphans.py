@@ -4,9 +4,8 @@ import logging
 import secrets
 from collections.abc import Callable, Collection, Iterable
 
-from supervisor.runtime.jobs import ask
+from supervisor.runtime.jobs import Jobs
 from supervisor.runtime.loop import Loop
-from supervisor.runtime.process_manager import ProcessManager
 from supervisor.state.bindings import Bindings, Client
 from supervisor.state.records import Binding
 from workers.contract.lease import Family
@@ -26,9 +25,9 @@ log = logging.getLogger(__name__)
 class Orphans:
     """Releases leases and removes links, each by a job. Tries again later if a release fails."""
 
-    def __init__(self, process_manager: ProcessManager, loop: Loop, bindings: Bindings, mark: int) -> None:
+    def __init__(self, jobs: Jobs, loop: Loop, bindings: Bindings, mark: int) -> None:
         """`mark` is the group of our links (supervisor.state.instance_lock), 0 if they have none."""
-        self._process_manager = process_manager
+        self._jobs = jobs
         self._loop = loop
         self._bindings = bindings
         self._mark = mark
@@ -47,9 +46,7 @@ class Orphans:
         if not self._mark:
             done()
             return
-        deadline = SWEEP_DEADLINE_SECONDS
-        words = ("nd-sweep", sweep, self._mark, ends, parents)
-        ask(self._process_manager, self._loop, *words, deadline=deadline, answer=swept)
+        self._jobs.ask("nd-sweep", sweep, self._mark, ends, parents, deadline=SWEEP_DEADLINE_SECONDS, answer=swept)
 
     def release_overdue(self, endpoints: Iterable[EndpointSpec]) -> None:
         """Releases the leases that have waited long enough for their container. Call it often.
@@ -74,8 +71,7 @@ class Orphans:
                 self._loop.call_later(REMOVE_AGAIN_SECONDS, again)
             done()
 
-        deadline = REMOVE_DEADLINE_SECONDS
-        ask(self._process_manager, self._loop, "nd-remove", remove, endpoint_id, deadline=deadline, answer=removed)
+        self._jobs.ask("nd-remove", remove, endpoint_id, deadline=REMOVE_DEADLINE_SECONDS, answer=removed)
 
     def _release(self, one: Binding) -> None:
         leases = self._bindings.begin_release(one)
@@ -95,5 +91,4 @@ class Orphans:
             if report is None:  # its process was killed, and may have left its link behind
                 self.remove_link(spec.endpoint_id, lambda: None)
 
-        deadline = RELEASE_DEADLINE_SECONDS
-        ask(self._process_manager, self._loop, "nd-release", give_back, spec, leases, deadline=deadline, answer=done)
+        self._jobs.ask("nd-release", give_back, spec, leases, deadline=RELEASE_DEADLINE_SECONDS, answer=done)

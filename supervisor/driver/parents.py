@@ -14,9 +14,8 @@ from functools import partial
 from supervisor.domain.phases import Phase
 from supervisor.driver.registry import Registry
 from supervisor.endpoint.endpoint import Endpoint
-from supervisor.runtime.jobs import ask
+from supervisor.runtime.jobs import Jobs
 from supervisor.runtime.loop import Loop
-from supervisor.runtime.process_manager import ProcessManager
 from supervisor.state.store import Store
 from workers.contract.link import LinkKind
 from workers.contract.messages import EndpointSpec
@@ -48,8 +47,8 @@ class _Parent:
 class Parents:
     """All that endpoints are on."""
 
-    def __init__(self, process_manager: ProcessManager, loop: Loop, endpoints: Registry, store: Store) -> None:
-        self._process_manager = process_manager
+    def __init__(self, jobs: Jobs, loop: Loop, endpoints: Registry, store: Store) -> None:
+        self._jobs = jobs
         self._loop = loop
         self._endpoints = endpoints
         self._store = store
@@ -168,8 +167,7 @@ class Parents:
             else:
                 parent.examined = False  # the next look tries again
 
-        words = ("nd-ports", plug_in, name, vlans)
-        ask(self._process_manager, self._loop, *words, deadline=PLUG_DEADLINE_SECONDS, answer=plugged)
+        self._jobs.ask("nd-ports", plug_in, name, vlans, deadline=PLUG_DEADLINE_SECONDS, answer=plugged)
 
     def _on_plugged(self, parent: _Parent, report: Plugged) -> None:
         plugged = {port: endpoint for endpoint in self._endpoints if (port := _port(endpoint)) in report.ports}

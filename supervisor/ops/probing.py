@@ -36,4 +36,4 @@ class Probing:
             name, parent = self._engine.network_name(network.id), network.options.link.parent
             respond(NetworkProbed(network.id, name, parent, report.family, report.server, report.error))
 
-        self._networks.server_search.begin(network, answered)
+        self._networks.find_server(network, answered)

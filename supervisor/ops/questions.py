@@ -61,9 +61,8 @@ from supervisor.ops.views import (
     watcher_problems,
 )
 from supervisor.runtime.child import Child
-from supervisor.runtime.jobs import ask
+from supervisor.runtime.jobs import Jobs
 from supervisor.runtime.loop import Loop
-from supervisor.runtime.process_manager import ProcessManager
 from supervisor.state.records import Network
 from supervisor.state.store import Store
 from workers.contract.finding import Finding
@@ -82,7 +81,7 @@ class Questions:
 
     def __init__(  # noqa: PLR0917  all that there is to ask of
         self,
-        process_manager: ProcessManager,
+        jobs: Jobs,
         loop: Loop,
         engine: Engine,
         store: Store,
@@ -95,8 +94,7 @@ class Questions:
         watcher: Child,
         services: Callable[[], tuple[Child, ...]],
     ) -> None:
-        self._process_manager = process_manager
-        self._loop = loop
+        self._jobs = jobs
         self._engine = engine
         self._store = store
         self._networks = networks
@@ -151,7 +149,7 @@ class Questions:
             return
         parts = tuple(self._endpoints), self._engine, self._services(), self._endpoints.tally
         words = ("nd-metrics", METRICS_WRITER, Scene(self._told_health(), *parts))
-        ask(self._process_manager, self._loop, *words, deadline=SAMPLE_DEADLINE_SECONDS, answer=self._scraped)
+        self._jobs.ask(*words, deadline=SAMPLE_DEADLINE_SECONDS, answer=self._scraped)
 
     def _scraped(self, text: object | None) -> None:
         failure = Unavailable("the metrics could not be gathered; the plugin's log says why")
@@ -206,15 +204,8 @@ class Questions:
     def _list_workers(self, _: ListWorkers, respond: Respond) -> None:
         """Questions that come while a sample is being taken share it."""
         if not self._sampling:
-            ask(
-                self._process_manager,
-                self._loop,
-                "nd-sampler",
-                SAMPLER,
-                os.getpid(),
-                deadline=SAMPLE_DEADLINE_SECONDS,
-                answer=self._sampled,
-            )
+            words = ("nd-sampler", SAMPLER, os.getpid())
+            self._jobs.ask(*words, deadline=SAMPLE_DEADLINE_SECONDS, answer=self._sampled)
         self._sampling.append(respond)
 
     def _sampled(self, samples: object | None) -> None:

@@ -10,31 +10,37 @@ from supervisor.runtime.loop import Loop
 from supervisor.runtime.process_manager import ProcessManager
 
 
-def ask(
-    process_manager: ProcessManager,
-    loop: Loop,
-    name: str,
-    target: Target,
-    *arguments: object,
-    deadline: float,
-    answer: Callable[[object | None], None],
-) -> None:
-    """Runs `target(*arguments, channel)` in a process of its own; `answer` gets the one message that it sends.
+class Jobs:
+    """Starts them."""
 
-    `answer` gets None if the process ended without a message, was killed after `deadline` seconds, or could not be
-    started.
-    """
-    messages: list[object] = []
+    def __init__(self, process_manager: ProcessManager, loop: Loop) -> None:
+        self._process_manager = process_manager
+        self._loop = loop
 
-    def ended(_: int) -> None:
-        timer.cancel()
-        answer(messages[0] if messages else None)
+    def ask(
+        self,
+        name: str,
+        target: Target,
+        *arguments: object,
+        deadline: float,
+        answer: Callable[[object | None], None],
+    ) -> None:
+        """Runs `target(*arguments, channel)` in a process of its own; `answer` gets the one message that it sends.
 
-    child = Child(name, "job", on_message=messages.append, on_exit=ended)
+        `answer` gets None if the process ended without a message, was killed after `deadline` seconds, or could not be
+        started.
+        """
+        messages: list[object] = []
 
-    def start() -> None:
-        ours, theirs = Pipe()
-        process_manager.spawn(child, target, *arguments, theirs, channel=ours, theirs=(theirs,))
+        def ended(_: int) -> None:
+            timer.cancel()
+            answer(messages[0] if messages else None)
 
-    process_manager.attempt(child, start)
-    timer = loop.call_later(deadline, lambda: process_manager.kill(child, SIGKILL))
+        child = Child(name, "job", on_message=messages.append, on_exit=ended)
+
+        def start() -> None:
+            ours, theirs = Pipe()
+            self._process_manager.spawn(child, target, *arguments, theirs, channel=ours, theirs=(theirs,))
+
+        self._process_manager.attempt(child, start)
+        timer = self._loop.call_later(deadline, lambda: self._process_manager.kill(child, SIGKILL))

@@ -29,6 +29,7 @@ from supervisor.engine.facts import (
     NetworkSeen,
     NetworksListed,
 )
+from supervisor.runtime.jobs import Jobs
 from supervisor.state.bindings import Bindings
 from supervisor.state.records import Network
 from supervisor.state.store import Store
@@ -73,8 +74,8 @@ class Played:
         store = Store(Path("/nowhere"), Snapshot, never)
         store.problem = "no disk in this test"
         self.bindings = Bindings(store)
-        self.networks = Networks(self.processes, self.loop, self.engine, store, 0)
-        orphans = Orphans(self.processes, self.loop, self.bindings, 0)
+        self.networks = Networks(Jobs(self.processes, self.loop), self.engine, store, 0)
+        orphans = Orphans(Jobs(self.processes, self.loop), self.loop, self.bindings, 0)
         spare = NoSpare(self.processes, PlayedLoop())
         self.endpoints = Registry(self.processes, spare, self.loop, self.engine, store, self.bindings, orphans, 0)
         self.healing = Healing(self.loop, self.engine, self.networks, self.endpoints)

@@ -18,6 +18,7 @@ from supervisor.endpoint.endpoint import Endpoint
 from supervisor.endpoint.host_endpoint import HostEndpoint
 from supervisor.engine.facts import Engine
 from supervisor.runtime.child_states import ChildEvent
+from supervisor.runtime.jobs import Jobs
 from supervisor.state.bindings import Bindings
 from supervisor.state.records import Network
 from supervisor.state.store import Store
@@ -68,9 +69,9 @@ class Played:
         store = Store(Path("/nowhere"), Snapshot, never)
         store.problem = "no disk in this test"
         engine, self.bindings = Engine(), Bindings(store)
-        self.networks = Networks(self.processes, self.loop, engine, store, 0)
+        self.networks = Networks(Jobs(self.processes, self.loop), engine, store, 0)
         self.networks.load((Network(NETWORK, OPTIONS),))
-        orphans = Orphans(self.processes, self.loop, self.bindings, 0)
+        orphans = Orphans(Jobs(self.processes, self.loop), self.loop, self.bindings, 0)
         spare = NoSpare(self.processes, PlayedLoop())
         self.endpoints = Registry(self.processes, spare, self.loop, engine, store, self.bindings, orphans, 0)
         self.access = HostAccess(self.loop, engine, self.networks, self.endpoints, self.bindings)

@@ -10,10 +10,10 @@ import pytest
 from supervisor.contract.errors import Conflict, Failed, InvalidRequest, NotFound, RequestError
 from supervisor.contract.messages import Answer, CreateNetwork, Done, IpamPool
 from supervisor.driver import networks as module
-from supervisor.driver import server_search
 from supervisor.driver.networks import Networks
 from supervisor.engine import checks
 from supervisor.engine.facts import Engine, EngineConnected, EngineLost, Fact, NetworkSeen, NetworksListed
+from supervisor.runtime.jobs import Jobs
 from supervisor.state.store import Store
 from supervisor.state.tables import Snapshot
 from tests.supervisor.children import Home
@@ -54,7 +54,7 @@ class PlayedEngine:
     def __post_init__(self) -> None:
         self.store = Store(Path("/nowhere"), Snapshot, never)
         self.store.problem = "no disk in this test"
-        self.networks = Networks(self.home.process_manager, self.home.loop, self.engine, self.store, 0)
+        self.networks = Networks(Jobs(self.home.process_manager, self.home.loop), self.engine, self.store, 0)
 
     def create(self, network_id: str, **options: str) -> Answer | RequestError:
         """The answer to CreateNetwork, however it is given."""
@@ -209,7 +209,7 @@ def test_validated(context: PlayedEngine, monkeypatch: pytest.MonkeyPatch, error
             raise RuntimeError("a bug of ours")
         channel.send(ServerReport(error))
 
-    monkeypatch.setattr(server_search, "probe_server", probe)
+    monkeypatch.setattr(module, "probe_server", probe)
     options = {"bridge": "br0", "lease_timeout": "2s", "vendor_class": "phones"}
     answer = context.create("n1", validate_dhcp="true", **options)
     assert (answer == Done(), len(context.networks)) == ((True, 1) if text is None else (False, 0))

@@ -7,17 +7,16 @@ from typing import Any
 
 import pytest
 
-from supervisor.driver import orphans as module
 from supervisor.driver.orphans import MOST_RELEASES, REMOVE_AGAIN_SECONDS, REMOVE_TRIES, Orphans
 from supervisor.engine.identity import COMEBACK_SECONDS
-from supervisor.runtime.loop import Loop
-from supervisor.runtime.process_manager import ProcessManager
+from supervisor.runtime.forked import Target
+from supervisor.runtime.jobs import Jobs
 from supervisor.state import bindings as memory_module
 from supervisor.state.bindings import Bindings, Client
 from supervisor.state.records import Binding
 from supervisor.state.store import Store
 from supervisor.state.tables import Snapshot
-from tests.supervisor.puppet import IPV4, LEASE, MAC, NETWORK, PlayedLoop, PlayedProcessManager
+from tests.supervisor.puppet import IPV4, LEASE, MAC, NETWORK, PlayedLoop
 from tests.supervisor.samples import never
 from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import Family, Lease
@@ -44,7 +43,7 @@ class Release:
 
 
 @dataclass
-class Played:
+class Played(Jobs):
     """Orphans whose processes and clock the test plays."""
 
     memory: Bindings
@@ -56,14 +55,12 @@ class Played:
 
     def __post_init__(self) -> None:
         self.loop = PlayedLoop()
-        self.orphans = Orphans(PlayedProcessManager(self.loop), self.loop, self.memory, 7)
+        self.orphans = Orphans(self, self.loop, self.memory, 7)
 
     def ask(
         self,
-        process_manager: ProcessManager,
-        loop: Loop,
         name: str,
-        target: Callable[..., None],
+        target: Target,
         *arguments: Any,  # noqa: ANN401  the target's
         deadline: float,
         answer: Callable[[object | None], None],
@@ -94,7 +91,6 @@ def _played(monkeypatch: pytest.MonkeyPatch) -> Played:
     store = Store(Path("/nowhere"), Snapshot, never)
     store.problem = "no disk in this test"
     played = Played(Bindings(store))
-    monkeypatch.setattr(module, "ask", played.ask)
     monkeypatch.setattr(memory_module, "boottime", lambda: boottime() + played.late)
     played.memory.set_aside(SPEC, KEY, LIVE, give_back=True)
     return played

@@ -17,6 +17,7 @@ from supervisor.driver.registry import MOST_UNCOLLECTED, Registry
 from supervisor.endpoint.endpoint import Endpoint
 from supervisor.engine.facts import Engine
 from supervisor.runtime.child_states import ChildEvent
+from supervisor.runtime.jobs import Jobs
 from supervisor.state.bindings import Bindings
 from supervisor.state.records import EndpointRecord, LeaseRecord, Origin
 from supervisor.state.store import Store
@@ -55,7 +56,7 @@ def _played() -> Iterator[Played]:
     store = Store(Path("/nowhere"), Snapshot, never)
     store.problem = "no disk in this test"
     bindings = Bindings(store)
-    orphans = Orphans(process_manager, loop, bindings, 0)
+    orphans = Orphans(Jobs(process_manager, loop), loop, bindings, 0)
     spare = NoSpare(process_manager, loop)
     yield Played(
         process_manager, bindings, Registry(process_manager, spare, loop, Engine(), store, bindings, orphans, 0)

@@ -25,7 +25,6 @@ class _Networks(dict[str, Network]):
     def __init__(self) -> None:
         super().__init__({n: Network(n, parse_network_options({"bridge": f"br-{n[0]}"})) for n in (LAN, CARD, TWIN)})
         self.begun: list[tuple[str, Answered]] = []
-        self.server_search = self
 
     def __iter__(self) -> object:  # type: ignore[override]
         return iter(self.values())
@@ -33,7 +32,7 @@ class _Networks(dict[str, Network]):
     def get(self, network_id: str) -> Network:  # type: ignore[override]
         return self[network_id]
 
-    def begin(self, network: Network, answer: Answered) -> None:
+    def find_server(self, network: Network, answer: Answered) -> None:
         self.begun.append((network.id, answer))
 
 

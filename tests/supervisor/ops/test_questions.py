@@ -35,6 +35,7 @@ from supervisor.ops.history import GATHER_SECONDS
 from supervisor.ops.questions import Questions
 from supervisor.ops.tcp import OpsTcp, TcpSetting
 from supervisor.runtime.child import Child
+from supervisor.runtime.jobs import Jobs
 from supervisor.state.records import LeaseRecord
 from supervisor.state.store import Store
 from supervisor.state.tables import Snapshot
@@ -71,7 +72,7 @@ class Plugin:
         endpoints = cast(Registry, _Endpoints(self.puppets))
         nobody = cast(Networks, _NoNetworks())
         self.questions = Questions(
-            PlayedProcessManager(self.loop),
+            Jobs(PlayedProcessManager(self.loop), self.loop),
             self.loop,
             self.engine,
             self.store,

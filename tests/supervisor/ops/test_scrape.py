@@ -16,7 +16,7 @@ from supervisor.engine.container_files import Identity
 from supervisor.engine.facts import Engine
 from supervisor.ops import metrics
 from supervisor.ops.metrics import Scene
-from supervisor.runtime.jobs import ask
+from supervisor.runtime.jobs import Jobs
 from supervisor.state.records import LeaseRecord, Origin
 from tests.supervisor.children import Home
 from tests.supervisor.puppet import LEASE, Puppet
@@ -53,7 +53,7 @@ def test_thousand(monkeypatch: pytest.MonkeyPatch) -> None:
     begun, before = time.thread_time(), resource.getrusage(resource.RUSAGE_CHILDREN)
     scene = Scene(HEALTH, endpoints, Engine(), (), Tally())
     words = ("nd-metrics", "supervisor.ops.metrics:write", scene)
-    ask(home.process_manager, home.loop, *words, deadline=60, answer=answers.append)
+    Jobs(home.process_manager, home.loop).ask(*words, deadline=60, answer=answers.append)
     home.wait_for(lambda: answers)
     spent = time.thread_time() - begun
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -21,7 +21,7 @@ from supervisor.listener import listen
 from supervisor.runtime import services
 from supervisor.runtime.child import Child
 from supervisor.runtime.child_states import ChildState
-from supervisor.runtime.jobs import ask
+from supervisor.runtime.jobs import Jobs
 from supervisor.runtime.process_manager import NOT_STARTED
 from supervisor.runtime.services import Api, Watcher
 from supervisor.runtime.spare_worker import SpareWorker
@@ -111,13 +111,13 @@ def test_job(home: Home, refusal: Refusal) -> None:
     before = descriptors()
     answers: list[object | None] = []
     with refused(refusal):
-        ask(home.process_manager, home.loop, "nd-ask", _wait, deadline=1000.0, answer=answers.append)
+        Jobs(home.process_manager, home.loop).ask("nd-ask", _wait, deadline=1000.0, answer=answers.append)
         assert answers == []  # its caller has not gone on yet
         home.wait_for(lambda: answers)
     assert answers == [None]
     _settle(home)
     assert descriptors() == before
-    ask(home.process_manager, home.loop, "nd-ask", _wait, deadline=PATIENCE_SECONDS, answer=answers.append)
+    Jobs(home.process_manager, home.loop).ask("nd-ask", _wait, deadline=PATIENCE_SECONDS, answer=answers.append)
     child = home.process_manager.children[0]
     home.wait_for(lambda: child.state is ChildState.RUNNING)
 

@@ -8,7 +8,7 @@ from multiprocessing.connection import Connection
 
 import pytest
 
-from supervisor.runtime.jobs import ask
+from supervisor.runtime.jobs import Jobs
 from tests.lab.command import SLACK_SECONDS
 from tests.supervisor.children import PATIENCE_SECONDS, Home, descriptors
 
@@ -43,7 +43,7 @@ def _hang(_: str, channel: Connection) -> None:
 
 def _asked(home: Home, target: Callable[..., None], deadline: float = PATIENCE_SECONDS) -> object | None:
     answers: list[object | None] = []
-    ask(home.process_manager, home.loop, "nd-ask", target, "hello", deadline=deadline, answer=answers.append)
+    Jobs(home.process_manager, home.loop).ask("nd-ask", target, "hello", deadline=deadline, answer=answers.append)
     home.wait_for(lambda: answers)
     home.wait_for(lambda: not home.process_manager.children)
     assert len(answers) == 1
