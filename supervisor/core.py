@@ -26,8 +26,10 @@ from supervisor.driver.parents import Parents
 from supervisor.driver.recovery import Recovery
 from supervisor.driver.registry import Registry
 from supervisor.driver.requests import DriverRequests
+from supervisor.endpoint.context import EndpointContext
 from supervisor.engine.checks import engine_findings
 from supervisor.engine.facts import ContainerGone, ContainersListed, Engine, EngineConnected, Fact
+from supervisor.engine.identity import Identifier
 from supervisor.ops.actions import Actions
 from supervisor.ops.questions import Questions
 from supervisor.ops.tcp import OpsTcp, TcpSetting
@@ -35,7 +37,7 @@ from supervisor.runtime.child import Child
 from supervisor.runtime.jobs import Jobs
 from supervisor.runtime.loop import Loop, Signals
 from supervisor.runtime.process_manager import ProcessManager
-from supervisor.runtime.services import Api, Watcher
+from supervisor.runtime.services import HttpService, Watcher
 from supervisor.runtime.spare_worker import SpareWorker
 from supervisor.state.bindings import Bindings
 from supervisor.state.instance_lock import mark_of
@@ -64,31 +66,17 @@ class Supervisor:
         self._networks = Networks(jobs, self._engine, self._store, mark)
         self._bindings = Bindings(self._store)
         self._orphans = Orphans(jobs, self._loop, self._bindings, mark)
-        self._endpoints = Registry(
-            self._process_manager,
-            self._spare,
-            self._loop,
-            self._engine,
-            self._store,
-            self._bindings,
-            self._orphans,
-            mark,
-        )
-        self._api = Api(self._process_manager, self._loop, listener, self._on_api_request)
+        parts = self._process_manager, self._spare, self._loop, self._engine, Identifier(self._engine)
+        context = EndpointContext(*parts, self._store, self._bindings)
+        self._endpoints = Registry(context, self._orphans, mark)
+        self._api = HttpService(self._process_manager, self._loop, listener, self._on_api_request)
         self._watcher = Watcher(self._process_manager, engine_socket, self._on_fact)
         self._ops = OpsTcp(self._process_manager, self._loop, tcp, self._on_request)
         self._host_access = HostAccess(self._loop, self._engine, self._networks, self._endpoints, self._bindings)
         self._parents = Parents(jobs, self._loop, self._endpoints, self._store)
         self._healing = Healing(self._loop, self._engine, self._networks, self._endpoints)
-        requests = DriverRequests(
-            self._networks,
-            self._endpoints,
-            self._bindings,
-            self._orphans,
-            self._host_access,
-            self._healing,
-            self._ask_again,
-        )
+        driver = self._networks, self._endpoints, self._bindings, self._orphans, self._host_access, self._healing
+        requests = DriverRequests(*driver, self._ask_again)
         self._questions = Questions(
             jobs,
             self._loop,

@@ -17,15 +17,10 @@ from supervisor.endpoint.endpoint import Endpoint
 from supervisor.endpoint.host_endpoint import HostEndpoint
 from supervisor.endpoint.journal import Journal
 from supervisor.engine.container_files import Identity
-from supervisor.engine.facts import ContainerSeen, EndpointSeen, Engine, EngineFound, Fact
-from supervisor.engine.identity import Identifier
-from supervisor.runtime.loop import Loop
-from supervisor.runtime.process_manager import ProcessManager
+from supervisor.engine.facts import ContainerSeen, EndpointSeen, EngineFound, Fact
 from supervisor.runtime.shared_memory import give_back
-from supervisor.runtime.spare_worker import SpareWorker
-from supervisor.state.bindings import Bindings, Place
+from supervisor.state.bindings import Place
 from supervisor.state.records import EndpointRecord, Origin
-from supervisor.state.store import Store
 from workers.contract.messages import EndpointSpec
 
 MOST_UNCOLLECTED = 50  # endpoints: each refers to its worker and back, so only the collector frees one that has ended
@@ -34,40 +29,18 @@ log = logging.getLogger(__name__)
 
 
 class Registry:
-    """`mark` is the group of our links (supervisor.state.instance_lock)."""
+    """`context` has what endpoints need; `mark` is the group of our links (supervisor.state.instance_lock)."""
 
-    def __init__(  # noqa: PLR0917  what endpoints are made of
-        self,
-        process_manager: ProcessManager,
-        spare: SpareWorker,
-        loop: Loop,
-        engine: Engine,
-        store: Store,
-        bindings: Bindings,
-        orphans: Orphans,
-        mark: int,
-    ) -> None:
-        self._engine = engine
-        self._store = store
+    def __init__(self, context: EndpointContext, orphans: Orphans, mark: int) -> None:
+        self._store = context.store
         self._orphans = orphans
         self._mark = mark
         self._endpoints: dict[str, Endpoint] = {}
         self._ending: set[str] = set()
         self._uncollected = 0
         self.watchers: list[Callable[[EndpointSpec], None]] = []  # called when this endpoint has changed
-        self._context = EndpointContext(
-            process_manager,
-            spare,
-            loop,
-            engine,
-            Identifier(engine),
-            store,
-            bindings,
-            self._on_end,
-            self._on_exit,
-            self._on_change,
-        )
-        self.tally = self._context.tally
+        self._context = replace(context, on_end=self._on_end, on_exit=self._on_exit, on_change=self._on_change)
+        self.tally = context.tally
 
     def __len__(self) -> int:
         return len(self._endpoints)

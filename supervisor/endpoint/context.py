@@ -31,7 +31,7 @@ class EndpointContext:
     identifier: Identifier
     store: Store
     bindings: Bindings
-    on_end: Callable[[EndpointSpec], None]
-    on_exit: Callable[[EndpointSpec, int], None]
-    on_change: Callable[[EndpointSpec], None]
+    on_end: Callable[[EndpointSpec], None] = lambda _: None
+    on_exit: Callable[[EndpointSpec, int], None] = lambda _, __: None
+    on_change: Callable[[EndpointSpec], None] = lambda _: None
     tally: Tally = field(default_factory=Tally)

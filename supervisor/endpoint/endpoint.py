@@ -141,9 +141,9 @@ class Endpoint:
             spec,
             context.process_manager,
             context.spare,
-            on_report=self._on_report,
-            on_death=self._on_death,
-            on_retry=self._start_worker,
+            self._on_report,
+            self._on_death,
+            self._start_worker,
         )
         self._context = context
         self._store = context.store

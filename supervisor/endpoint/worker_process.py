@@ -6,6 +6,7 @@ Must not know the endpoint's phases, nor the work of a successor.
 import logging
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGKILL
 
@@ -20,6 +21,7 @@ from workers.system.clock import boottime
 STUCK_SECONDS = 10.0  # after a lease has expired: a worker that does not hang has reported it by then
 
 
+@dataclass(eq=False)
 class WorkerProcess:
     """The worker of one endpoint, over all restarts. `clients` are the pids of the processes that keep its leases.
 
@@ -27,23 +29,16 @@ class WorkerProcess:
     is called, and calls `start`.
     """
 
-    def __init__(
-        self,
-        spec: w.EndpointSpec,
-        process_manager: ProcessManager,
-        spare: SpareWorker,
-        *,
-        on_report: Callable[[object], None],
-        on_death: Callable[[int], None],
-        on_retry: Callable[[], None],
-    ) -> None:
-        self.child = Child(spec.process_name, "worker", on_report, self._on_exit)
+    spec: w.EndpointSpec
+    process_manager: ProcessManager
+    spare: SpareWorker
+    on_report: Callable[[object], None]
+    on_death: Callable[[int], None]
+    on_retry: Callable[[], None]
+
+    def __post_init__(self) -> None:
+        self.child = Child(self.spec.process_name, "worker", self.on_report, self._on_exit)
         self.clients: dict[Family, int] = {}
-        self._spec = spec
-        self._process_manager = process_manager
-        self._spare = spare
-        self._on_death = on_death
-        self._on_retry = on_retry
         self._attached_to: str | None = None
         self._heard = boottime()
         self._silent_since: float | None = None
@@ -51,12 +46,12 @@ class WorkerProcess:
     def start(self, resume: w.Resume | None, *, reclaims: bool = False) -> None:
         """Starts a process. `reclaims`: it only undoes the work of one that died before it reported a lease."""
         self._attached_to = None
-        self._spare.assign(self.child)
-        self.child.send(w.Begin(self._spec, resume, reclaims, logging.getLogger().level))
+        self.spare.assign(self.child)
+        self.child.send(w.Begin(self.spec, resume, reclaims, logging.getLogger().level))
 
     def retry_later(self) -> float:
         """Starts a successor later. Returns in how many seconds: more with each death."""
-        return self._process_manager.respawn_later(self.child, self._on_retry)
+        return self.process_manager.respawn_later(self.child, self.on_retry)
 
     def is_attached_to(self, path: Path) -> bool:
         """Whether the present process knows of this sandbox."""
@@ -74,7 +69,7 @@ class WorkerProcess:
     def send_now(self, command: w.LeaveSandbox | w.Delete) -> None:
         """As `send`, but a successor that would start later starts now, and `on_retry` gives it its work."""
         if self.child.state is ChildState.BACKOFF:
-            self._on_retry()
+            self.on_retry()
         else:
             self.child.send(command)
 
@@ -107,13 +102,13 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """Kills the process; a successor does the work that it should have done."""
-        self._process_manager.kill(self.child, SIGKILL)
+        self.process_manager.kill(self.child, SIGKILL)
 
     def disconnect(self) -> None:
         """The process ends and releases nothing: the container lives on."""
-        self._process_manager.disconnect(self.child)
+        self.process_manager.disconnect(self.child)
 
     def _on_exit(self, status: int) -> None:
         self.clients.clear()
         if self.child.state is ChildState.BACKOFF:
-            self._on_death(status)
+            self.on_death(status)

@@ -5,6 +5,7 @@ Must not know who asks: only the API on the plugin's own socket may.
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 from supervisor.contract.errors import Conflict, DeadlineExceeded, InvalidRequest, NotFound
@@ -37,15 +38,19 @@ SPREAD_SECONDS = 0.01  # between two workers that hear of the log's level: a tho
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class Actions:
-    """`handlers` has a function for each kind of request. It answers now or later, or raises RequestError."""
+    """All that operators may change."""
 
-    def __init__(self, loop: Loop, engine: Engine, endpoints: Registry, bindings: Bindings) -> None:
-        self._loop = loop
-        self._engine = engine
-        self._endpoints = endpoints
-        self._bindings = bindings
-        self.handlers: dict[type, Callable[..., None]] = {
+    loop: Loop
+    engine: Engine
+    endpoints: Registry
+    bindings: Bindings
+
+    @property
+    def handlers(self) -> dict[type, Callable[..., None]]:
+        """A function for each kind of request. It answers now or later, or raises RequestError."""
+        return {
             RenewLease: self._renew,
             ReleaseLease: self._release,
             PinEndpoint: self._pin,
@@ -54,55 +59,55 @@ class Actions:
         }
 
     def _renew(self, asked: RenewLease, respond: Respond) -> None:
-        endpoint = the_endpoint(self._endpoints, asked.name)
+        endpoint = the_endpoint(self.endpoints, asked.name)
         operator_requests.renew(endpoint, partial(self._confirmed, endpoint, respond))
 
     def _release(self, asked: ReleaseLease, respond: Respond) -> None:
-        endpoint = the_endpoint(self._endpoints, asked.name)
+        endpoint = the_endpoint(self.endpoints, asked.name)
         operator_requests.release(endpoint, partial(self._confirmed, endpoint, respond))
 
     def _confirmed(self, endpoint: Endpoint, respond: Respond, is_confirmed: bool) -> None:
         if is_confirmed:
-            respond(view_endpoint(endpoint, self._engine))
+            respond(view_endpoint(endpoint, self.engine))
         else:
             troubles = "; ".join(dict.fromkeys(endpoint.troubles.values())) or "nothing was heard"
             text = f"no server has answered {endpoint.name} within {CONFIRM_SECONDS:g} s ({troubles}); it asks on"
             respond(DeadlineExceeded(text))
 
     def _pin(self, asked: PinEndpoint, respond: Respond) -> None:
-        endpoint = the_endpoint(self._endpoints, asked.name)
+        endpoint = the_endpoint(self.endpoints, asked.name)
         try:
             key = f"id:{chosen_id(asked.id)}"
         except ValueError as error:
             raise InvalidRequest(f"id: {error}") from None
         network_id = endpoint.spec.network_id
-        known = self._bindings.recall(network_id, key)
+        known = self.bindings.recall(network_id, key)
         if known is not None and known.mac != endpoint.spec.mac:
             raise Conflict(
                 f"the id {asked.id!r} belongs to another identity on this network, with the MAC address {known.mac}: "
                 "choose another id, or forget that one"
             )
-        if any(e.origin.key == key and e is not endpoint for e in self._endpoints.on_network(network_id)):
+        if any(e.origin.key == key and e is not endpoint for e in self.endpoints.on_network(network_id)):
             raise Conflict(f"the id {asked.id!r} is in use on this network, by another container")
         operator_requests.pin(endpoint, key)
-        respond(view_endpoint(endpoint, self._engine))
+        respond(view_endpoint(endpoint, self.engine))
 
     def _forget(self, asked: ForgetBinding, respond: Respond) -> None:
         keys = {f"{kind}:{asked.name}" for kind in ("id", "name", "mac", "container")}
-        keys |= {key_of_container(one.id) for one in self._engine.containers.values() if one.name == asked.name}
-        found = [one for one in self._bindings if one.key in keys or one.mac == asked.name.lower()]
-        used = self._endpoints.places()
+        keys |= {key_of_container(one.id) for one in self.engine.containers.values() if one.name == asked.name}
+        found = [one for one in self.bindings if one.key in keys or one.mac == asked.name.lower()]
+        used = self.endpoints.places()
         idle = [one for one in found if (one.network_id, one.key) not in used]
         if not found:
             raise NotFound(f"no identity {asked.name!r} is known: name an id, a container or a MAC address")
         if not idle:
             raise Conflict(f"the identity {asked.name!r} is in use by a running container")
-        self._bindings.forget(idle)
+        self.bindings.forget(idle)
         respond(Forgotten(tuple(self._view(one) for one in idle)))
 
     def _view(self, one: Binding) -> BindingView:
         addresses = tuple(one.addresses.values())
-        return BindingView(one.network_id, self._engine.network_name(one.network_id), one.key, one.mac, addresses)
+        return BindingView(one.network_id, self.engine.network_name(one.network_id), one.key, one.mac, addresses)
 
     def _set_log_level(self, asked: SetLogLevel, respond: Respond) -> None:
         if asked.level not in LEVELS:
@@ -110,6 +115,6 @@ class Actions:
         level = logging.getLevelNamesMapping()[asked.level]
         logging.getLogger().setLevel(level)
         log.warning("from now on the log has the level %s", asked.level)
-        for number, endpoint in enumerate(self._endpoints):
-            self._loop.call_later(number * SPREAD_SECONDS, partial(endpoint.worker.send, w.SetLogLevel(level)))
+        for number, endpoint in enumerate(self.endpoints):
+            self.loop.call_later(number * SPREAD_SECONDS, partial(endpoint.worker.send, w.SetLogLevel(level)))
         respond(Done())

@@ -9,6 +9,7 @@ import time
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from itertools import islice
 
@@ -72,52 +73,45 @@ METRICS_WRITER = "supervisor.ops.metrics:write"
 SAMPLE_DEADLINE_SECONDS = 10.0
 
 
+@dataclass(eq=False)
 class Questions:
-    """`handlers` has a function for each kind of question. It answers now or later, or raises RequestError.
+    """`instance` names this life of the plugin; `is_recovered`: the endpoints of the last one have been found.
 
-    `instance` names this life of the plugin; `is_recovered`: the endpoints of the last one have been found. `services`
-    gives the children that belong to no endpoint.
+    `services` gives the children that belong to no endpoint.
     """
 
-    def __init__(  # noqa: PLR0917  all that there is to ask of
-        self,
-        jobs: Jobs,
-        loop: Loop,
-        engine: Engine,
-        store: Store,
-        networks: Networks,
-        endpoints: Registry,
-        host_access: HostAccess,
-        parents: Parents,
-        healing: Healing,
-        tcp: OpsTcp,
-        watcher: Child,
-        services: Callable[[], tuple[Child, ...]],
-    ) -> None:
-        self._jobs = jobs
-        self._engine = engine
-        self._store = store
-        self._networks = networks
-        self._endpoints = endpoints
-        self._host_access = host_access
-        self._parents = parents
-        self._healing = healing
-        self._tcp = tcp
-        self._watcher = watcher
-        self._services = services
+    jobs: Jobs
+    loop: Loop
+    engine: Engine
+    store: Store
+    networks: Networks
+    endpoints: Registry
+    host_access: HostAccess
+    parents: Parents
+    healing: Healing
+    tcp: OpsTcp
+    watcher: Child
+    services: Callable[[], tuple[Child, ...]]
+
+    def __post_init__(self) -> None:
         self._sampling: list[Respond] = []
         self._scraping: list[Respond] = []
-        self._history = History(loop, engine, store, networks)
+        self._history = History(self.loop, self.engine, self.store, self.networks)
+        self._probing = Probing(self.networks, self.engine)
         self.instance = uuid.uuid4().hex
         self.is_recovered = False
         self._started = time.monotonic()
-        self.handlers: dict[type, Callable[..., None]] = {
+
+    @property
+    def handlers(self) -> dict[type, Callable[..., None]]:
+        """A function for each kind of question. It answers now or later, or raises RequestError."""
+        return {
             GetHealth: self._health,
             GetReadiness: self._readiness,
             GetMetrics: self._metrics,
             GetEndpoint: self._endpoint,
             GetChecks: self._checks,
-            ProbeNetwork: Probing(networks, engine).probe,
+            ProbeNetwork: self._probing.probe,
             ListEndpoints: self._list_endpoints,
             ListNetworks: self._list_networks,
             ListWorkers: self._list_workers,
@@ -132,14 +126,14 @@ class Questions:
         respond(self._told_health())
 
     def _told_health(self) -> Health:
-        parts = (self._store, self._host_access, self._parents, self._healing, self._tcp)
+        parts = (self.store, self.host_access, self.parents, self.healing, self.tcp)
         uptime = time.monotonic() - self._started
         of_parts = (text for part in parts for text in part.problems)
-        found = (*of_parts, *watcher_problems(self._watcher, self._engine, uptime), *problems(self._endpoints))
-        counts = len(self._networks), len(self._endpoints)
-        hints = tuple(view_hint(network, finding, self._engine) for network, finding in self._networks.findings())
-        healed = self._healing.healed
-        connected = self._engine.connected
+        found = (*of_parts, *watcher_problems(self.watcher, self.engine, uptime), *problems(self.endpoints))
+        counts = len(self.networks), len(self.endpoints)
+        hints = tuple(view_hint(network, finding, self.engine) for network, finding in self.networks.findings())
+        healed = self.healing.healed
+        connected = self.engine.connected
         return Health(not found, found, self.instance, uptime, *counts, connected, hints, healed, VERSION)
 
     def _metrics(self, _: GetMetrics, respond: Respond) -> None:
@@ -147,9 +141,9 @@ class Questions:
         self._scraping.append(respond)
         if len(self._scraping) > 1:
             return
-        parts = tuple(self._endpoints), self._engine, self._services(), self._endpoints.tally
+        parts = tuple(self.endpoints), self.engine, self.services(), self.endpoints.tally
         words = ("nd-metrics", METRICS_WRITER, Scene(self._told_health(), *parts))
-        self._jobs.ask(*words, deadline=SAMPLE_DEADLINE_SECONDS, answer=self._scraped)
+        self.jobs.ask(*words, deadline=SAMPLE_DEADLINE_SECONDS, answer=self._scraped)
 
     def _scraped(self, text: object | None) -> None:
         failure = Unavailable("the metrics could not be gathered; the plugin's log says why")
@@ -159,59 +153,59 @@ class Questions:
             respond(answer)
 
     def _readiness(self, _: GetReadiness, respond: Respond) -> None:
-        awaits = tuple(missing(self._endpoints, self._engine, is_recovered=self.is_recovered))
+        awaits = tuple(missing(self.endpoints, self.engine, is_recovered=self.is_recovered))
         respond(Readiness(not awaits, awaits))
 
     def _checks(self, asked: GetChecks, respond: Respond) -> None:
         name = asked.network
-        named = None if name is None else networks_called(name, self._networks, self._engine)
+        named = None if name is None else networks_called(name, self.networks, self.engine)
         if named is not None and not named:
             raise NotFound(f"no network {name!r} is known to this plugin")
 
         def looked() -> None:
-            all_found = (*self._networks.findings(), *self._overlaps())
+            all_found = (*self.networks.findings(), *self._overlaps())
             found = (one for one in all_found if named is None or one[0].id in named)
-            respond(CheckList(tuple(view_hint(network, finding, self._engine) for network, finding in found)))
+            respond(CheckList(tuple(view_hint(network, finding, self.engine) for network, finding in found)))
 
-        self._networks.look(looked)
+        self.networks.look(looked)
 
     def _overlaps(self) -> Iterator[tuple[Network, Finding]]:
         """Of the subnets in which containers have leases."""
         subnets = defaultdict[str, set[IPv4Network | IPv6Network]](set)
-        for endpoint in self._endpoints:
+        for endpoint in self.endpoints:
             subnets[endpoint.spec.network_id].update(one.lease.address.network for one in endpoint.leases.values())
-        for network in self._networks:
+        for network in self.networks:
             for subnet in subnets[network.id]:
-                yield from ((network, one) for one in overlaps(self._engine, subnet, network.options.link.parent))
+                yield from ((network, one) for one in overlaps(self.engine, subnet, network.options.link.parent))
 
     def _list_networks(self, asked: ListNetworks, respond: Respond) -> None:
-        counts = Counter(e.spec.network_id for e in self._endpoints if not e.spec.link.on_host)
-        later = sorted(one.id for one in self._networks if one.id > asked.after)
-        found = (view_network(self._networks.get(one), counts[one], self._engine) for one in later)
+        counts = Counter(e.spec.network_id for e in self.endpoints if not e.spec.link.on_host)
+        later = sorted(one.id for one in self.networks if one.id > asked.after)
+        found = (view_network(self.networks.get(one), counts[one], self.engine) for one in later)
         respond(_page(found, asked, lambda view: view.network_id))
 
     def _endpoint(self, asked: GetEndpoint, respond: Respond) -> None:
-        respond(view_detail(the_endpoint(self._endpoints, asked.name), self._engine))
+        respond(view_detail(the_endpoint(self.endpoints, asked.name), self.engine))
 
     def _list_endpoints(self, asked: ListEndpoints, respond: Respond) -> None:
         _check("phase", asked.phase, tuple(Phase))
         _check("lease_state", asked.lease_state, tuple(LeaseState))
-        later = [endpoint for endpoint in self._endpoints if endpoint.spec.endpoint_id > asked.after]
+        later = [endpoint for endpoint in self.endpoints if endpoint.spec.endpoint_id > asked.after]
         later.sort(key=lambda endpoint: endpoint.spec.endpoint_id)
-        found = (endpoint for endpoint in later if matches(endpoint, asked, self._engine))
-        respond(_page((view_endpoint(e, self._engine) for e in found), asked, lambda view: view.endpoint_id))
+        found = (endpoint for endpoint in later if matches(endpoint, asked, self.engine))
+        respond(_page((view_endpoint(e, self.engine) for e in found), asked, lambda view: view.endpoint_id))
 
     def _list_workers(self, _: ListWorkers, respond: Respond) -> None:
         """Questions that come while a sample is being taken share it."""
         if not self._sampling:
             words = ("nd-sampler", SAMPLER, os.getpid())
-            self._jobs.ask(*words, deadline=SAMPLE_DEADLINE_SECONDS, answer=self._sampled)
+            self.jobs.ask(*words, deadline=SAMPLE_DEADLINE_SECONDS, answer=self._sampled)
         self._sampling.append(respond)
 
     def _sampled(self, samples: object | None) -> None:
-        children = (*self._services(), *(e.worker.child for e in self._endpoints))
+        children = (*self.services(), *(e.worker.child for e in self.endpoints))
         found = samples if isinstance(samples, tuple) else ()
-        workers = WorkerList(view_workers(found, children, tuple(self._endpoints)))
+        workers = WorkerList(view_workers(found, children, tuple(self.endpoints)))
         waiting, self._sampling = self._sampling, []
         for respond in waiting:
             respond(workers)

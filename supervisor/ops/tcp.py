@@ -62,23 +62,19 @@ class TcpSetting:
             )
 
 
+@dataclass(eq=False)
 class OpsTcp:
     """The service, if there is to be one. `on_request` gets its questions."""
 
-    def __init__(
-        self,
-        process_manager: ProcessManager,
-        loop: Loop,
-        setting: TcpSetting,
-        on_request: Callable[[Request, Respond], None],
-    ) -> None:
-        self._process_manager = process_manager
-        self._loop = loop
-        self._setting = setting
-        self._on_request = on_request
+    process_manager: ProcessManager
+    loop: Loop
+    setting: TcpSetting
+    on_request: Callable[[Request, Respond], None]
+
+    def __post_init__(self) -> None:
         self._service: HttpService | None = None
         self._problem: str | None = None
-        self._is_over = not setting.listen
+        self._is_over = not self.setting.listen
 
     @property
     def children(self) -> tuple[Child, ...]:
@@ -97,13 +93,13 @@ class OpsTcp:
         if self._is_over or self._service is not None:
             return
         try:
-            address, port = self._setting.address()
+            address, port = self.setting.address()
             listener = _listen(address, port)
         except WrongSetting as error:
             self._is_over = True
             self._say(f"{error}; disable the plugin, and use `docker plugin set`")
         except OSError as error:
-            self._say(f"{self._setting.listen} cannot be had ({error.strerror or error}); it is tried again")
+            self._say(f"{self.setting.listen} cannot be had ({error.strerror or error}); it is tried again")
         else:
             self._problem = None
             self._start(listener)
@@ -116,20 +112,14 @@ class OpsTcp:
 
     def _start(self, listener: socket.socket) -> None:
         self._service = HttpService(
-            self._process_manager,
-            self._loop,
-            listener,
-            self._on_question,
-            role="ops",
-            target=OPS,
-            arguments=(self._setting.token,),
+            self.process_manager, self.loop, listener, self._on_question, "ops", OPS, (self.setting.token,)
         )
         self._service.start()
-        log.info("the ops service listens on %s", self._setting.listen)
+        log.info("the ops service listens on %s", self.setting.listen)
 
     def _on_question(self, request: Request, respond: Respond) -> None:
         if isinstance(request.body, Question):
-            self._on_request(request, respond)
+            self.on_request(request, respond)
         else:
             respond(InvalidRequest("over TCP the plugin only answers questions"))
 

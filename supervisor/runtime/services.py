@@ -8,9 +8,12 @@ import logging
 import os
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 from multiprocessing import Pipe, get_context
+from multiprocessing.connection import Connection
 from multiprocessing.queues import SimpleQueue
 from signal import SIGKILL, SIGTERM
+from typing import Any, cast
 
 from supervisor.contract.errors import RequestError, Unavailable
 from supervisor.contract.messages import Answer, ListQuestion, Reply, Request, Respond
@@ -20,7 +23,6 @@ from supervisor.runtime.forked import Target
 from supervisor.runtime.loop import Loop
 from supervisor.runtime.outbox import Outbox
 from supervisor.runtime.process_manager import ProcessManager
-from supervisor.runtime.queues import reader, writer
 from workers.system.backoff import Backoff
 
 API = "api.server:run"
@@ -31,66 +33,59 @@ API_FIRST_DELAY = 0.05  # a user who calls a dead API waits for the next one
 log = logging.getLogger(__name__)
 
 
+@dataclass(eq=False)
 class HttpService:
     """gunicorn's master and worker over `listener`. `on_request` gets each request and a function that answers it.
 
     `target` is called with the listener's descriptor, the two queues and `arguments`.
     """
 
-    def __init__(
-        self,
-        process_manager: ProcessManager,
-        loop: Loop,
-        listener: socket.socket,
-        on_request: Callable[[Request, Respond], None],
-        *,
-        role: str,
-        target: Target,
-        arguments: tuple[object, ...] = (),
-    ) -> None:
-        self._process_manager = process_manager
-        self._loop = loop
-        self._listener = listener
-        self._on_request = on_request
-        self._target = target
-        self._arguments = arguments
+    process_manager: ProcessManager
+    loop: Loop
+    listener: socket.socket
+    on_request: Callable[[Request, Respond], None]
+    role: str = "api"
+    target: Target = API
+    arguments: tuple[object, ...] = ()
+
+    def __post_init__(self) -> None:
         self._requests: SimpleQueue[Request] | None = None
         self._outbox: Outbox | None = None
-        self.child = Child(f"nd-{role}", role, lambda _: None, self._exited, Backoff(first=API_FIRST_DELAY))
+        self.child = Child(f"nd-{self.role}", self.role, lambda _: None, self._exited, Backoff(first=API_FIRST_DELAY))
 
     def start(self) -> None:
         """Forks it; the listening socket is inherited, so that no connection is refused in between."""
-        self._process_manager.attempt(self.child, self._spawn)
+        self.process_manager.attempt(self.child, self._spawn)
 
     def _spawn(self) -> None:
         context = get_context("fork")
         requests: SimpleQueue[Request] = context.SimpleQueue()
         replies: SimpleQueue[Reply] = context.SimpleQueue()
         os.set_blocking(writer(replies).fileno(), False)
-        self._process_manager.spawn(
+        self.process_manager.spawn(
             self.child,
-            self._target,
-            self._listener.fileno(),
+            self.target,
+            self.listener.fileno(),
             requests,
             replies,
-            *self._arguments,
+            *self.arguments,
             ours=(reader(requests), writer(replies)),
             theirs=(writer(requests), reader(replies)),
-            keep=self._listener,
+            keep=self.listener,
         )
-        outbox = Outbox(self._loop, writer(replies), self._hangs)
+        outbox = Outbox(self.loop, writer(replies), self._hangs)
         self._requests, self._outbox = requests, outbox
-        self._loop.watch(reader(requests), lambda: self._readable(requests, outbox))
+        self.loop.watch(reader(requests), lambda: self._readable(requests, outbox))
 
     def stop(self) -> None:
         """Stops it; it takes no more requests."""
-        self._process_manager.stop(self.child, SIGTERM)
+        self.process_manager.stop(self.child, SIGTERM)
 
     def _readable(self, requests: "SimpleQueue[Request]", outbox: Outbox) -> None:
         try:
             request = requests.get()
         except (EOFError, OSError):
-            self._loop.forget(reader(requests))
+            self.loop.forget(reader(requests))
             return
 
         if self.child.state is ChildState.STARTING:
@@ -103,31 +98,18 @@ class HttpService:
                 result = Unavailable("too many long answers wait to be read; try again")
             outbox.put(Reply(request.id, result), is_long=is_list and not isinstance(result, RequestError))
 
-        self._on_request(request, respond)
+        self.on_request(request, respond)
 
     def _hangs(self, reason: str) -> None:
         log.warning("%s does not take replies (%s); it is restarted", self.child.name, reason)
-        self._process_manager.kill(self.child, SIGKILL)
+        self.process_manager.kill(self.child, SIGKILL)
 
     def _exited(self, status: int) -> None:
         if self._requests is not None and self._outbox is not None:
-            self._loop.forget(reader(self._requests))
+            self.loop.forget(reader(self._requests))
             self._outbox.close()
             self._requests = self._outbox = None
-        _restart(self._process_manager, self.child, status, self.start)
-
-
-class Api(HttpService):
-    """The API on the plugin's socket."""
-
-    def __init__(
-        self,
-        process_manager: ProcessManager,
-        loop: Loop,
-        listener: socket.socket,
-        on_request: Callable[[Request, Respond], None],
-    ) -> None:
-        super().__init__(process_manager, loop, listener, on_request, role="api", target=API)
+        _restart(self.process_manager, self.child, status, self.start)
 
 
 class Watcher:
@@ -162,6 +144,16 @@ class Watcher:
             self.start()
         else:
             _restart(self._process_manager, self.child, status, self.start)
+
+
+def reader(queue: "SimpleQueue[Any]") -> Connection:
+    """The end that `get` reads, which multiprocessing does not show: each process must close the other's end."""
+    return cast(Connection, queue._reader)  # type: ignore[attr-defined]
+
+
+def writer(queue: "SimpleQueue[Any]") -> Connection:
+    """The end that `put` writes."""
+    return cast(Connection, queue._writer)  # type: ignore[attr-defined]
 
 
 def _restart(process_manager: ProcessManager, child: Child, status: int, start: Callable[[], None]) -> None:

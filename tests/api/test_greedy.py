@@ -24,9 +24,8 @@ from supervisor.contract.messages import (
     Respond,
 )
 from supervisor.listener import listen
-from supervisor.runtime import services
 from supervisor.runtime.child_states import ChildState
-from supervisor.runtime.services import Api
+from supervisor.runtime.services import HttpService
 from tests.api.test_ops import ENDPOINT, EVENT, HEALTH
 from tests.api.unit import NEVER_ANSWERED, Listener, Reaction, reaction
 from tests.supervisor.children import Home
@@ -57,10 +56,12 @@ class Plugin:
     listener: Listener
     clients: ThreadPoolExecutor
     streams: int = 0
-    api: Api = field(init=False)
+    api: HttpService = field(init=False)
 
     def __post_init__(self) -> None:
-        self.api = Api(self.home.process_manager, self.home.loop, self.listener.bound, self._on_request)
+        self.api = HttpService(
+            self.home.process_manager, self.home.loop, self.listener.bound, self._on_request, target=_serve
+        )
 
     def _on_request(self, request: Request, respond: Respond) -> None:
         self.streams += request.body == ListEvents(0)
@@ -111,8 +112,7 @@ class Plugin:
 
 
 @pytest.fixture(name="plugin")
-def _plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plugin]:
-    monkeypatch.setattr(services, "API", _serve)
+def _plugin(tmp_path: Path) -> Iterator[Plugin]:
     path = tmp_path / "plugin.sock"
     with listen(path) as bound, ThreadPoolExecutor(64) as clients:
         home = Home()

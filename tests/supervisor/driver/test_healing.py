@@ -16,6 +16,7 @@ from supervisor.driver.healing import WAIT_SECONDS, Healing
 from supervisor.driver.networks import Networks
 from supervisor.driver.orphans import Orphans
 from supervisor.driver.registry import Registry
+from supervisor.endpoint.context import EndpointContext
 from supervisor.engine.container_files import Identity
 from supervisor.engine.facts import (
     ContainerSeen,
@@ -29,6 +30,7 @@ from supervisor.engine.facts import (
     NetworkSeen,
     NetworksListed,
 )
+from supervisor.engine.identity import Identifier
 from supervisor.runtime.jobs import Jobs
 from supervisor.state.bindings import Bindings
 from supervisor.state.records import Network
@@ -77,7 +79,10 @@ class Played:
         self.networks = Networks(Jobs(self.processes, self.loop), self.engine, store, 0)
         orphans = Orphans(Jobs(self.processes, self.loop), self.loop, self.bindings, 0)
         spare = NoSpare(self.processes, PlayedLoop())
-        self.endpoints = Registry(self.processes, spare, self.loop, self.engine, store, self.bindings, orphans, 0)
+        context = EndpointContext(
+            self.processes, spare, self.loop, self.engine, Identifier(self.engine), store, self.bindings
+        )
+        self.endpoints = Registry(context, orphans, 0)
         self.healing = Healing(self.loop, self.engine, self.networks, self.endpoints)
 
     def learn(self, *facts: Fact) -> None:

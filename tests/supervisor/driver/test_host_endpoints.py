@@ -14,9 +14,11 @@ from supervisor.driver.host_access import RETRY_SECONDS, HostAccess
 from supervisor.driver.networks import Networks
 from supervisor.driver.orphans import Orphans
 from supervisor.driver.registry import Registry
+from supervisor.endpoint.context import EndpointContext
 from supervisor.endpoint.endpoint import Endpoint
 from supervisor.endpoint.host_endpoint import HostEndpoint
 from supervisor.engine.facts import Engine
+from supervisor.engine.identity import Identifier
 from supervisor.runtime.child_states import ChildEvent
 from supervisor.runtime.jobs import Jobs
 from supervisor.state.bindings import Bindings
@@ -73,7 +75,8 @@ class Played:
         self.networks.load((Network(NETWORK, OPTIONS),))
         orphans = Orphans(Jobs(self.processes, self.loop), self.loop, self.bindings, 0)
         spare = NoSpare(self.processes, PlayedLoop())
-        self.endpoints = Registry(self.processes, spare, self.loop, engine, store, self.bindings, orphans, 0)
+        context = EndpointContext(self.processes, spare, self.loop, engine, Identifier(engine), store, self.bindings)
+        self.endpoints = Registry(context, orphans, 0)
         self.access = HostAccess(self.loop, engine, self.networks, self.endpoints, self.bindings)
 
     @property

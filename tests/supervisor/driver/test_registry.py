@@ -14,8 +14,10 @@ from supervisor.domain.options import NetworkOptions
 from supervisor.domain.phases import Phase
 from supervisor.driver.orphans import Orphans
 from supervisor.driver.registry import MOST_UNCOLLECTED, Registry
+from supervisor.endpoint.context import EndpointContext
 from supervisor.endpoint.endpoint import Endpoint
 from supervisor.engine.facts import Engine
+from supervisor.engine.identity import Identifier
 from supervisor.runtime.child_states import ChildEvent
 from supervisor.runtime.jobs import Jobs
 from supervisor.state.bindings import Bindings
@@ -58,9 +60,9 @@ def _played() -> Iterator[Played]:
     bindings = Bindings(store)
     orphans = Orphans(Jobs(process_manager, loop), loop, bindings, 0)
     spare = NoSpare(process_manager, loop)
-    yield Played(
-        process_manager, bindings, Registry(process_manager, spare, loop, Engine(), store, bindings, orphans, 0)
-    )
+    engine = Engine()
+    context = EndpointContext(process_manager, spare, loop, engine, Identifier(engine), store, bindings)
+    yield Played(process_manager, bindings, Registry(context, orphans, 0))
     for spawned in process_manager.spawned:
         spawned.channel.close()
 

@@ -173,7 +173,7 @@ def test_readiness(plugin: Plugin) -> None:
 
 def test_wrong_setting_of_the_ops_service(plugin: Plugin) -> None:
     """It is a problem that /healthz tells of."""
-    plugin.tcp._setting = TcpSetting("0.0.0.0:9618")
+    plugin.tcp.setting = TcpSetting("0.0.0.0:9618")
     plugin.tcp._is_over = False
     plugin.tcp.look()
     (health,) = plugin.ask(GetHealth())

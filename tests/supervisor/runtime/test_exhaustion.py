@@ -23,7 +23,7 @@ from supervisor.runtime.child import Child
 from supervisor.runtime.child_states import ChildState
 from supervisor.runtime.jobs import Jobs
 from supervisor.runtime.process_manager import NOT_STARTED
-from supervisor.runtime.services import Api, Watcher
+from supervisor.runtime.services import HttpService, Watcher
 from supervisor.runtime.spare_worker import SpareWorker
 from tests.supervisor.children import PATIENCE_SECONDS, Home, descriptors
 
@@ -149,9 +149,8 @@ def test_watcher_that_looks_again(home: Home, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("refusal", [*REFUSALS, "full /dev/shm"])
 def test_api(home: Home, refusal: Refusal | str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As the watcher. Its queues have locks, for which the kernel needs room in /dev/shm."""
-    monkeypatch.setattr(services, "API", _serve)
     with listen(tmp_path / "socket") as listener:
-        api = Api(home.process_manager, home.loop, listener, lambda *_: None)
+        api = HttpService(home.process_manager, home.loop, listener, lambda *_: None, target=_serve)
         api.child.backoff.first = 0.01
         with refused(_no_room_for_locks if isinstance(refusal, str) else refusal):
             api.start()

@@ -25,8 +25,7 @@ from supervisor.contract.messages import (
 from supervisor.listener import listen
 from supervisor.runtime import outbox, services
 from supervisor.runtime.child_states import ChildState
-from supervisor.runtime.queues import reader, writer
-from supervisor.runtime.services import Api, Watcher
+from supervisor.runtime.services import HttpService, Watcher, reader, writer
 from tests.supervisor.children import Home, descriptors
 
 BIG = OperValues({"big": "x" * 500_000})  # as much as a list of 1,000 endpoints, and more than a pipe holds
@@ -50,16 +49,18 @@ def _serve(listener: int, requests: "SimpleQueue[Request]", replies: "SimpleQueu
 
 @dataclass
 class Unit:
-    """An Api with all that it was asked; requests are answered by the test."""
+    """An HttpService with all that it was asked; requests are answered by the test."""
 
     home: Home
     path: Path
     listener: socket.socket
     asked: list[tuple[Request, Respond]] = field(default_factory=list)
-    api: Api = field(init=False)
+    api: HttpService = field(init=False)
 
     def __post_init__(self) -> None:
-        self.api = Api(self.home.process_manager, self.home.loop, self.listener, self._on_request)
+        self.api = HttpService(
+            self.home.process_manager, self.home.loop, self.listener, self._on_request, target=_serve
+        )
 
     def _on_request(self, request: Request, respond: Respond) -> None:
         if isinstance(request.body, GetHealth):
@@ -79,7 +80,6 @@ class Unit:
 
 @pytest.fixture(name="unit")
 def _unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Unit]:
-    monkeypatch.setattr(services, "API", _serve)
     path = tmp_path / "net-dhcp.sock"
     with listen(path) as listener:
         home = Home()
