@@ -294,7 +294,7 @@ class Endpoint:
             self._save()
             for lease in report.leases:
                 self.journal.first_lease(lease, self.origin, confirmed=lease.family not in report.unconfirmed)
-                for finding in overlaps(self._context.engine, lease.address.network, self.spec.link.parent):
+                for finding in overlaps(self._context.engine, [lease.address.network], self.spec.link.parent):
                     self.journal.say(str(finding), logging.WARNING)
         self._pending.answer(Phase.CREATING, self._created_answer())
 

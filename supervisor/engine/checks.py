@@ -50,11 +50,12 @@ def engine_findings(engine: Engine) -> Iterator[Finding]:
         yield STORAGE_DRIVER.finding(found, f"to keep it, {PIN}")
 
 
-def overlaps(engine: Engine, subnet: IPv4Network | IPv6Network, parent: str) -> Iterator[Finding]:
-    """Of a lease's subnet: the bridges to which the host may send packets that are for the LAN."""
+def overlaps(engine: Engine, subnets: Collection[IPv4Network | IPv6Network], parent: str) -> Iterator[Finding]:
+    """Of leases' subnets: the bridges to which the host may send packets that are for the LAN, each once."""
     for network in engine.networks.values():
         for own in network.subnets if network.bridge not in (None, parent) else ():
-            if own.version == subnet.version and own.overlaps(subnet):
+            subnet = next((one for one in subnets if one.version == own.version and one.overlaps(own)), None)
+            if subnet is not None:
                 found = f"the lease's subnet {subnet} overlaps {own} of Docker's network {network.name} on this host"
                 yield OVERLAP.finding(found, _other_subnet(network.name))
 

@@ -22,7 +22,6 @@ from supervisor.engine.container_files import Configuration, HostConfiguration, 
 from supervisor.engine.facts import Engine
 from supervisor.engine.foreign_root import read_regular
 from supervisor.engine.mounted_roots import TELLING, MountedRoots
-from supervisor.engine.resolver_file import resolver_of
 from workers.contract.messages import UseResolver
 from workers.system.clock import boottime
 
@@ -129,8 +128,8 @@ class Identifier:
         return self._mac_of(configuration, self._names_of(network_id)) if configuration else None
 
     def resolver_of(self, identity: Identity) -> UseResolver | None:
-        """See supervisor.engine.resolver_file."""
-        return resolver_of(self._engine, self._mounted_roots, identity.id)
+        """See `MountedRoots.resolver_of`."""
+        return self._mounted_roots.resolver_of(identity.id)
 
     def mixed_up_at_boot(self, network_id: str) -> list[str]:
         """The names of the containers on this network that may get fresh MAC addresses at a boot.

@@ -25,6 +25,7 @@ from supervisor.engine.container_files import (
 )
 from supervisor.engine.facts import Engine
 from supervisor.engine.foreign_root import read_regular
+from workers.contract.messages import UseResolver
 
 CONTAINERS = "containers"
 # The containerd image store mounts by the container's id, below the directory of its storage driver (snapshotter). That
@@ -142,6 +143,17 @@ class MountedRoots:
         """As `configuration`."""
         known = self._known[container_id]
         return known.host_configuration.now(self._directory(container_id), HOST_CONFIGURATION, read_host_configuration)
+
+    def resolver_of(self, container_id: str) -> UseResolver | None:
+        """How a container's names may be resolved by its leases; None where the user has chosen, or a file is missing.
+
+        Only the file that the engine has made is ever named: one that the user mounts is somewhere else.
+        """
+        directory, configuration = self._directory(container_id), self.configuration(container_id)
+        host = self.host_configuration(container_id)
+        if directory is None or configuration is None or host is None or configuration.mounts_resolver or host.dns:
+            return None
+        return UseResolver(f"{directory}/resolv.conf", search=not host.dns_search)
 
     def since(self, container_id: str) -> float | None:
         """When the root of a container that was found here was mounted, in Unix seconds.

@@ -175,8 +175,8 @@ class Questions:
         for endpoint in self.endpoints:
             subnets[endpoint.spec.network_id].update(one.lease.address.network for one in endpoint.leases.values())
         for network in self.networks:
-            for subnet in subnets[network.id]:
-                yield from ((network, one) for one in overlaps(self.engine, subnet, network.options.link.parent))
+            leased = sorted(subnets[network.id], key=str)
+            yield from ((network, one) for one in overlaps(self.engine, leased, network.options.link.parent))
 
     def _list_networks(self, asked: ListNetworks, respond: Respond) -> None:
         counts = Counter(e.spec.network_id for e in self.endpoints if not e.spec.link.on_host)

@@ -48,19 +48,19 @@ def test_storage_driver(driver: str, words: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("subnet", "parent", "found"),
+    ("subnets", "parent", "found"),
     [
         ("192.168.77.0/24", "br-lan", ["192.168.64.0/20 of Docker's network shop"]),
         ("192.168.77.0/24", "br-ffffffffffff", []),  # on the very bridge, as with ignore_conflicts
         ("192.168.80.0/24", "br-lan", []),
-        ("fd00::5/128", "br-lan", ["fd00::/64 of Docker's network shop"]),
+        ("fd00::5/128 fd00::6/128", "br-lan", ["fd00::/64 of Docker's network shop"]),
     ],
 )
-def test_overlap(subnet: str, parent: str, found: list[str]) -> None:
-    """A lease of a subnet that Docker has on another bridge of this host is told of, with the network's name."""
+def test_overlap(subnets: str, parent: str, found: list[str]) -> None:
+    """A lease of a subnet that Docker has on another bridge of this host is told of once, with the network's name."""
     lan = NetworkSeen("n1", "lan", None, (ip_network("192.168.77.0/24"),))
     engine = connected("overlay2", _network(BRIDGE), lan)
-    texts = [str(finding) for finding in overlaps(engine, ip_network(subnet), parent)]
+    texts = [str(finding) for finding in overlaps(engine, list(map(ip_network, subnets.split())), parent)]
     assert len(texts) == len(found)
     assert all(words in text and "`docker network rm shop`" in text for words, text in zip(found, texts, strict=True))
 
@@ -68,7 +68,7 @@ def test_overlap(subnet: str, parent: str, found: list[str]) -> None:
 def test_overlap_with_the_default_network() -> None:
     """That one cannot be removed: its subnet is set in the daemon's configuration."""
     engine = connected("", _network({**BRIDGE, "Name": "bridge"}))
-    (finding,) = overlaps(engine, ip_network("192.168.64.0/24"), "br-lan")
+    (finding,) = overlaps(engine, [ip_network("192.168.64.0/24")], "br-lan")
     assert '"bip" in /etc/docker/daemon.json' in finding.remedy
 
 

@@ -7,7 +7,6 @@ import pytest
 
 from supervisor.engine.facts import Engine
 from supervisor.engine.mounted_roots import MountedRoots
-from supervisor.engine.resolver_file import resolver_of
 from tests.supervisor.dockerfiles import WEB, DockerFiles
 from workers.contract.messages import UseResolver
 
@@ -25,7 +24,7 @@ def _docker(tmp_path: Path) -> Iterator[DockerFiles]:
 
 def found(docker: DockerFiles) -> UseResolver | None:
     """As the worker is told."""
-    return resolver_of(docker.engine, MountedRoots(docker.engine), WEB)
+    return MountedRoots(docker.engine).resolver_of(WEB)
 
 
 def test_file(docker: DockerFiles) -> None:
@@ -53,5 +52,5 @@ def test_users_choice(docker: DockerFiles) -> None:
 
 def test_unknown(docker: DockerFiles) -> None:
     """Without a way to the engine's files, or without the container's, nothing can be done."""
-    assert resolver_of(Engine(), MountedRoots(docker.engine), WEB) is None
-    assert resolver_of(docker.engine, MountedRoots(docker.engine), "f" * 64) is None
+    assert MountedRoots(Engine()).resolver_of(WEB) is None
+    assert MountedRoots(docker.engine).resolver_of("f" * 64) is None
