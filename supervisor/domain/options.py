@@ -61,14 +61,13 @@ class Alias(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One row. `field` is the attribute of NetworkOptions or EndpointOptions that it sets.
+    """One row. It sets the attribute `field` of NetworkOptions or EndpointOptions, which has its name as a rule.
 
     `parse` raises ValueError, whose text says why the value is wrong. `default` and `help` are for the documents.
     `modes` are the values of `mode` that it fits; `unfit` is said beside them in a refusal.
     """
 
     name: str
-    field: str
     scopes: tuple[Scope, ...]
     parse: Callable[[str], object]
     default: str
@@ -76,6 +75,7 @@ class Option:
     modes: frozenset[LinkKind] = EVERY_MODE
     aliases: tuple[Alias, ...] = ()
     unfit: str = ""
+    field: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,6 @@ SECLUDED = (MacvlanMode.PRIVATE, MacvlanMode.PASSTHRU)
 OPTIONS = (
     Option(
         "bridge",
-        "bridge",
         NETWORK,
         interface,
         "none, required without `parent`",
@@ -151,7 +150,6 @@ OPTIONS = (
     ),
     Option(
         "client",
-        "client",
         NETWORK,
         one_of({kind.value: kind for kind in ClientKind}),
         "`udhcpc`",
@@ -159,7 +157,6 @@ OPTIONS = (
         "is the plugin's own: no process, no second DHCPDISCOVER at a start, and the server's renewal times are kept",
     ),
     Option(
-        "client_id",
         "client_id",
         NETWORK,
         client_id_template,
@@ -171,7 +168,6 @@ OPTIONS = (
     ),
     Option(
         "client_id",
-        "client_id",
         ENDPOINT,
         client_id,
         "the network's",
@@ -180,7 +176,6 @@ OPTIONS = (
         "most. Two containers of a network cannot have the same one",
     ),
     Option(
-        "conflict",
         "conflict",
         NETWORK,
         one_of({check.value: check for check in ConflictCheck}),
@@ -192,7 +187,6 @@ OPTIONS = (
     ),
     Option(
         "dns",
-        "lease_dns",
         NETWORK,
         one_of({"off": False, "lease": True}),
         "`off`",
@@ -200,10 +194,10 @@ OPTIONS = (
         "with `lease` those of the container's lease, with its search list: see "
         "[Names of the LAN](usage.md#names-of-the-lan)",
         aliases=(Alias("propagate_dns", "lease", "off"),),
+        field="lease_dns",
     ),
     Option(
         "expired",
-        "drop_expired",
         NETWORK,
         one_of({"keep": False, "drop": True}),
         "`keep`",
@@ -211,9 +205,9 @@ OPTIONS = (
         "it on the container, which goes on working while your router is away, and which [starts on it](limits.md) "
         "again after a power failure; `drop` takes it off, as the standard wants, for LANs where addresses "
         "are scarce and may belong to somebody else by then",
+        field="drop_expired",
     ),
     Option(
-        "gateway",
         "gateway",
         BOTH,
         gateway,
@@ -223,15 +217,14 @@ OPTIONS = (
     ),
     Option(
         "hostname",
-        "hostname_is_id",
         NETWORK,
         one_of({"name": False, "id": True}),
         "`name`",
         "the name that the DHCP server gets of a container without `--hostname`: the container's `name`, or its short "
         "`id`, which the container itself shows",
+        field="hostname_is_id",
     ),
     Option(
-        "hostname",
         "hostname",
         ENDPOINT,
         hostname,
@@ -239,7 +232,6 @@ OPTIONS = (
         "the name that the DHCP server of this network gets: letters, digits and hyphens, also with dots",
     ),
     Option(
-        "host_access",
         "host_access",
         NETWORK,
         boolean,
@@ -251,7 +243,6 @@ OPTIONS = (
     ),
     Option(
         "id",
-        "id",
         ENDPOINT,
         chosen_id,
         "none",
@@ -260,16 +251,16 @@ OPTIONS = (
     ),
     Option(
         "ignore_conflicts",
-        "ignore_conflicts",
         NETWORK,
         boolean,
         "`false`",
         "`true` accepts a bridge or parent that another network uses, or on which Docker itself hands out addresses",
     ),
-    Option("ip", "requested", ENDPOINT, requested_address, "none", "the address to ask the DHCP server for"),
-    Option("ip6", "requested6", ENDPOINT, requested6_address, "none", "the IPv6 address to ask the DHCPv6 server for"),
+    Option("ip", ENDPOINT, requested_address, "none", "the address to ask the DHCP server for", field="requested"),
     Option(
-        "ipv6",
+        "ip6", ENDPOINT, requested6_address, "none", "the IPv6 address to ask the DHCPv6 server for", field="requested6"
+    ),
+    Option(
         "ipv6",
         NETWORK,
         one_of({"false": Ipv6.OFF} | {mode.value: mode for mode in Ipv6 if mode is not Ipv6.OFF}),
@@ -280,7 +271,6 @@ OPTIONS = (
     ),
     Option(
         "ipvlan_mode",
-        "ipvlan_mode",
         NETWORK,
         one_of({mode.value: mode for mode in IpvlanMode}),
         "`l2`",
@@ -288,7 +278,6 @@ OPTIONS = (
         IPVLAN,
     ),
     Option(
-        "lease_timeout",
         "lease_timeout",
         NETWORK,
         lease_timeout,
@@ -298,16 +287,15 @@ OPTIONS = (
     ),
     Option(
         "mac",
-        "mac_by_name",
         NETWORK,
         one_of({"random": False, "name": True}),
         "`random`",
         "`name` derives a container's MAC address from the network and the container's name, so that it stays when you "
         "remove the container and make it again: see [Pin it](identity.md#pin-it). The name of a Swarm "
         "service's task is that of its service and slot",
+        field="mac_by_name",
     ),
     Option(
-        "macvlan_mode",
         "macvlan_mode",
         NETWORK,
         one_of({mode.value: mode for mode in MacvlanMode}),
@@ -319,7 +307,6 @@ OPTIONS = (
     ),
     Option(
         "mode",
-        "mode",
         NETWORK,
         one_of({kind.value: kind for kind in LinkKind}),
         "follows `bridge` or `parent`",
@@ -328,7 +315,6 @@ OPTIONS = (
         "[Without a bridge](usage.md#without-a-bridge)",
     ),
     Option(
-        "mtu",
         "mtu",
         BOTH,
         mtu,
@@ -339,7 +325,6 @@ OPTIONS = (
     ),
     Option(
         "parent",
-        "parent",
         NETWORK,
         interface,
         "none",
@@ -348,7 +333,6 @@ OPTIONS = (
         CARDS,
     ),
     Option(
-        "register_dns",
         "register_dns",
         NETWORK,
         boolean,
@@ -359,16 +343,15 @@ OPTIONS = (
     ),
     Option(
         "release",
-        "keep_lease",
         BOTH,
         one_of({"leave": False, "keep": True}),
         "`leave`",
         "`leave` gives a lease back when its container stops, so that others can have the address; `keep` lets it run "
         "out, so that no other client gets it while the container is away. For `keep` the server must have enough "
         "addresses",
+        field="keep_lease",
     ),
     Option(
-        "skip_routes",
         "skip_routes",
         NETWORK,
         boolean,
@@ -377,7 +360,6 @@ OPTIONS = (
         "nor those that the DHCP server names (options 33, 121 and 249) get into containers",
     ),
     Option(
-        "user_class",
         "user_class",
         NETWORK,
         printable,
@@ -388,7 +370,6 @@ OPTIONS = (
     ),
     Option(
         "validate_dhcp",
-        "validate_dhcp",
         NETWORK,
         boolean,
         "`false`",
@@ -397,7 +378,6 @@ OPTIONS = (
     ),
     Option(
         "vendor_class",
-        "vendor_class",
         BOTH,
         printable,
         "`docker-net-dhcp`",
@@ -405,7 +385,6 @@ OPTIONS = (
         "choose a pool or options: 1 to 64 ASCII characters",
     ),
     Option(
-        "vlan",
         "vlan",
         NETWORK,
         vlan,
@@ -486,7 +465,7 @@ def _parsed(options: Mapping[str, str], scope: Scope) -> dict[str, Any]:
             raise InvalidRequest(f"option {given[1]}: it is another name of {given[0]}; give one of them")
         for name in given:
             try:
-                values[option.field] = option.parse(_in_own_words(option, name, options[name]))
+                values[option.field or option.name] = option.parse(_in_own_words(option, name, options[name]))
             except ValueError as error:
                 raise InvalidRequest(f"option {name}: {error}") from None
     return values

@@ -183,7 +183,7 @@ def test_defaults_of_the_table(scope: Scope) -> None:
     given = NetworkOptions("br0") if scope is Scope.NETWORK else EndpointOptions()
     for option in options_of(scope).values():
         if option.default.startswith("`") and len(option.scopes) == 1:
-            assert option.parse(option.default.strip("`")) == getattr(given, option.field), option.name
+            assert option.parse(option.default.strip("`")) == getattr(given, option.field or option.name), option.name
 
 
 def test_an_endpoint_overrides_its_network() -> None:
