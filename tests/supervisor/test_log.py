@@ -184,7 +184,7 @@ def test_interpreter_speaks() -> None:
         command = [sys.executable, "-c", SPEAKING]
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=full, text=True, timeout=60, check=False)
 
-    assert done.returncode == 1
+    assert done.returncode in (1, 120)  # Python 3.13 tells that the full pipe took nothing at the end
     levels = [line.split()[1] for line in done.stdout.splitlines()]
     assert levels == ["level=error", "level=error", "level=warning", "level=critical"]
     for text in ("in the end", "in a thread", "be careful", "and out"):
