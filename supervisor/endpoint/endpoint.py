@@ -39,7 +39,7 @@ from supervisor.state.bindings import Client, is_found, key_of_container
 from supervisor.state.records import EndpointRecord, LeaseRecord, Origin
 from workers.contract import messages as w
 from workers.contract.errors import Failing
-from workers.contract.exchange import ACK, Messages, add, packed
+from workers.contract.exchange import Messages, acknowledged, add
 from workers.contract.lease import AnyLease, Family, Lease, Lease6, Route
 from workers.system.clock import boottime
 
@@ -250,7 +250,8 @@ class Endpoint:
             case w.LeaseObtained(lease):
                 self._on_lease(lease)
             case w.LeaseRenewed() if self._lease is not None:
-                self._on_renewed(self._lease)
+                add(self.messages, acknowledged(self._lease))  # the sleeper, which says so, knows no message
+                self._on_lease(self._lease.renewed(boottime()))
             case w.Exchanged(messages):
                 add(self.messages, messages)
             case w.LeaseTrouble():
@@ -472,12 +473,6 @@ class Endpoint:
         if changed:
             self._context.on_change(self.spec)
         self.awaited_leases.confirmed(lease.family)
-
-    def _on_renewed(self, lease: Lease) -> None:
-        """The sleeper, which says so, knows no message."""
-        server = b"" if lease.server is None else lease.server.packed
-        add(self.messages, packed(Family.IPV4, ACK, address=lease.address.ip, server=server))
-        self._on_lease(lease.renewed(boottime()))
 
     def _on_trouble(self, report: w.LeaseTrouble) -> None:
         """Logs a trouble once, however often the worker reports it."""

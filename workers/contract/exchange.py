@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address
 
-from workers.contract.lease import Family
+from workers.contract.lease import Family, Lease
 
 Messages = dict[Family, bytes]
 
@@ -39,6 +39,12 @@ def packed(
     """One message of now; `address` is the one that it asks for or grants, `server` is an address or a DUID."""
     held = b"" if address is None else address.packed
     return {family: ROWS[family].pack(time.time(), kind, sent, xid, held, server)}
+
+
+def acknowledged(lease: Lease) -> Messages:
+    """A DHCPACK of which only the lease is known."""
+    server = b"" if lease.server is None else lease.server.packed
+    return packed(Family.IPV4, ACK, address=lease.address.ip, server=server)
 
 
 def add(known: Messages, new: Mapping[Family, bytes]) -> None:

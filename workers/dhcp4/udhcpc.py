@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from workers.contract.client_identity import ClientIdentity
-from workers.contract.exchange import ACK, NAK, note, packed
+from workers.contract.exchange import ACK, NAK, acknowledged, note, packed
 from workers.contract.lease import Family, Lease
 from workers.dhcp.effects import Granted, Refused, Unanswered, Unusable
 from workers.dhcp.errors import InvalidLease
@@ -79,14 +79,18 @@ ClientEvent = Report[Lease] | GaveUp
 
 
 def understood(event: Event, now: float) -> ClientEvent:
-    """udhcpc's event in the words of our own client."""
+    """udhcpc's event in the words of our own client. Notes what it was answered."""
     match event.kind:
         case EventKind.BOUND | EventKind.RENEW:
             try:
-                return Granted(parse_lease(event.values, now), fresh=event.kind is EventKind.BOUND)
+                lease = parse_lease(event.values, now)
             except InvalidLease as error:
+                note(packed(Family.IPV4, ACK))
                 return Unusable(str(error))
+            note(acknowledged(lease))
+            return Granted(lease, fresh=event.kind is EventKind.BOUND)
         case EventKind.NAK:
+            note(packed(Family.IPV4, NAK))
             return Refused(event.values.get("message", "")[:100])
         case EventKind.LEASEFAIL:
             return Unanswered()
@@ -211,10 +215,7 @@ class Client:
             last = events[-1]
             told = RENEWED + last.words + END if last.kind in GRANTS else b""
             self.granted = told if len(told) <= MAX_GRANTED_BYTES else b""
-        found = [understood(event, boottime()) for event in (events[1:] if begins else events)]
-        for event in found:
-            _note(event)
-        return found
+        return [understood(event, boottime()) for event in (events[1:] if begins else events)]
 
     def read_log(self) -> bool:
         """Takes in udhcpc's own log; False when udhcpc has ended."""
@@ -253,18 +254,6 @@ class Client:
             os.close(pidfd)
         fields = Path(f"/proc/{self.pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
         return os.waitstatus_to_exitcode(int(fields[-1]))  # proc_pid_stat(5): the last one is exit_code
-
-
-def _note(event: ClientEvent) -> None:
-    """The answer that it tells of, without the transaction."""
-    match event:
-        case Granted(lease):
-            server = b"" if lease.server is None else lease.server.packed
-            note(packed(Family.IPV4, ACK, address=lease.address.ip, server=server))
-        case Unusable():
-            note(packed(Family.IPV4, ACK))
-        case Refused():
-            note(packed(Family.IPV4, NAK))
 
 
 def _pipe() -> tuple[FileIO, FileIO]:
