@@ -110,8 +110,8 @@ check: lint ## lint and the unit tests
 # processors busy. Their status tells failed tests from all else that can go wrong (.ci/run).
 test: setup ## everything, with the machine's own engine or another one: ENGINE=20, 26 or 28
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint $(BEFORE)
-	@status=0; $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder --durations=30 || status=$$?; \
-	  echo $$status > build/test-status; exit $$status
+	@status=0; $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder --durations=30 \
+	  -p tests.lab.lines || status=$$?; echo $$status > build/test-status; exit $$status
 
 KERNEL ?= 5.10 6.1 6.12 sid
 test-kernels: setup $(VENV) $(PLUGIN) ## what this machine's kernel may lack, in a guest with KERNEL=5.10, 6.1, 6.12, sid
@@ -149,12 +149,8 @@ test-page: $(BROWSER) $(PLUGIN) ## the page in Chromium; PICTURES=1 makes those 
 retest: $(VENV) ## the tests that failed, once more
 	@$(BIN)/python -m pytest --last-failed --last-failed-no-failures none
 
-# coverage.py measures unit tests; a process of the shipped root records its lines by itself (tests/lab/lines.py).
-coverage: setup $(VENV) $(PLUGIN) ## the lines of api, supervisor and workers that neither unit nor netns nor process tests run
-	@$(BIN)/coverage erase && $(BIN)/python -m tests.lab.lines begin
-	@$(BIN)/coverage run -m pytest --numprocesses 2 --dist loadfile tests/api tests/supervisor tests/workers || true
-	@RECORD_LINES=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/netns || true
-	@$(BIN)/coverage combine --quiet && $(BIN)/python -m tests.lab.lines report
+coverage: $(VENV) ## the lines of api, supervisor and workers that the last `make test` has not run
+	@$(BIN)/python -m tests.lab.lines
 
 bench: $(VENV) $(PLUGIN) ## measure what it costs, beside Docker's drivers and another build: BASELINE=PATH
 	@$(BIN)/python -m benchmarks $(if $(BASELINE),--baseline $(BASELINE))

@@ -10,8 +10,6 @@ from tests.lab.command import CommandFailed
 from tests.lab.engine import Docker
 from tests.lab.images import BUSYBOX
 
-Argv = tuple[str, ...]
-
 
 @dataclass(frozen=True, slots=True)
 class Attachment:

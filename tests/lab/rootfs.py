@@ -14,7 +14,8 @@ INTERPRETER = ("/usr/bin/python3", "-I", "-OO")
 # Where config.json and the plugin's defaults have them.
 ENGINE_DIRECTORY, SOCKET_DIRECTORY, STATE_DIRECTORY = "/run/host", "/run/docker/plugins", "/var/lib/net-dhcp"
 SOCKET = "net-dhcp.sock"
-# With RECORD_LINES=1 the interpreter finds one package more, which records the lines that run; a shell sets LINES.
+# The interpreter finds one package more, which records the lines that run (`lines.py`); what measures memory has none.
+RECORDS_LINES = False
 LINES, LINES_INSIDE = BUILD / "lines", "/run/lines"
 RECORD = f"""
 mkdir .{LINES_INSIDE}; mount --bind {LINES} .{LINES_INSIDE}
@@ -30,7 +31,7 @@ mount -t tmpfs -o mode=755 tmpfs run
 mkdir -p run/docker/plugins .{MACHINE}
 while [ "$1" != -- ]; do mkdir -p ".$2"; mount --rbind "$1" ".$2"; shift 2; done
 shift
-{RECORD if "RECORD_LINES" in os.environ else ""}
+RECORD
 pivot_root . .{MACHINE}
 cd /
 exec "$@"
@@ -51,7 +52,8 @@ def in_rootfs(*argv: str, mounts: dict[str, Path], with_machine: bool = False, d
     Its process is that of `argv` in the end. The machine's own root is only there `with_machine`.
     """
     pairs = [word for inside, outside in mounts.items() for word in (str(outside), inside)]
-    unshare = ["unshare", "--mount", "--propagation", "slave", "sh", "-ec", SCRIPT, str(definition / "rootfs")]
+    script = SCRIPT.replace("RECORD", RECORD if RECORDS_LINES and definition == PLUGIN else "")
+    unshare = ["unshare", "--mount", "--propagation", "slave", "sh", "-ec", script, str(definition / "rootfs")]
     end = [] if with_machine else ["/usr/bin/busybox", "sh", "-ec", ALONE, "sh"]
     return [*unshare, *pairs, "--", *end, *argv]
 

@@ -22,7 +22,6 @@ from tests.netns.process.fakeengine import FakeEngine
 
 REPOSITORY = Path(__file__).parents[3]
 PROGRAM: tuple[str, ...] = ("-m", "supervisor.init")
-COVERAGE = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}  # make coverage
 SAMPLES = 5
 SETTINGS: dict[str, str] = {}  # of the plugin, beside LOG_LEVEL
 NAMES = {"api": "nd-api", "ops": "nd-ops", "watcher": "nd-watcher", "spare": "nd-spare"}
@@ -41,7 +40,7 @@ class PluginProcess:
             self.process = subprocess.Popen(
                 inside(machine.host, *_command(directory)),
                 cwd=REPOSITORY,
-                env={"PATH": os.environ["PATH"], "LOG_LEVEL": "INFO"} | SETTINGS | COVERAGE,
+                env={"PATH": os.environ["PATH"], "LOG_LEVEL": "INFO"} | SETTINGS,
                 stdout=log,
                 stderr=log,
             )

@@ -300,11 +300,6 @@ def test_gateway_that_changed_before_and_changes_after(rig: Rig, instances: Inst
         rig.clean()
 
 
-def default_route(container: Container) -> list[str]:
-    """As the container sees it, up to the gateway."""
-    return container.inside("ip", "-4", "route", "show", "default").split()[:3]
-
-
 def test_no_server_while_the_plugin_starts(rig: Rig, server: DhcpServer, instances: Instances) -> None:
     """A server that is silent at the start costs no container its address, and sees a REQUEST when it is back."""
     container = rig.joined()

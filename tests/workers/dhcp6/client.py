@@ -17,7 +17,6 @@ ADDRESS, ANOTHER = IPv6Address("2001:db8::10"), IPv6Address("2001:db8::20")
 BEGUN, PREFERRED, VALID = 1000.0, 8000, 16000
 T1, T2, END = BEGUN + PREFERRED / 2, BEGUN + PREFERRED * 0.8, BEGUN + VALID
 LEASE = Lease6(IPv6Interface(ADDRESS), SERVER, VALID, BEGUN, PREFERRED, PREFERRED // 2, int(PREFERRED * 0.8))
-Options = list[tuple[int, bytes]]
 
 
 def granting(address: IPv6Address = ADDRESS, preferred: int = PREFERRED, valid: int = VALID) -> tuple[int, bytes]:

@@ -25,7 +25,7 @@ from workers.system.clock import boottime
 
 MAC = "02:00:00:00:00:01"
 SERVER = IPv4Address("192.0.2.1")
-REMEMBERED, OTHER = (Lease(IPv4Interface(f"192.0.2.{host}/24"), SERVER, 600, boottime()) for host in (10, 20))
+REMEMBERED, OTHER = (Lease(IPv4Interface(f"192.0.2.{host}/24"), SERVER, 86_400, boottime()) for host in (10, 20))
 SPEC = EndpointSpec(
     "n", "e", LinkSpec(LinkKind.BRIDGE, "br0"), MAC, ClientIdentity.of_mac(MAC), 5.0, remembered=REMEMBERED
 )
