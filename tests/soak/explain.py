@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from supervisor.engine.identity import COMEBACK_SECONDS
-from tests.soak.gaps import START_SECONDS, WHOLE_SECONDS
+from tests.soak.gaps import GRANTED_LATE, PROBE_SECONDS, START_SECONDS, WHOLE_SECONDS
 from tests.soak.records import Fault, Gap, Injected, Kind, Op, Operation, Span
 
 STARTS = {Op.RESTART, Op.STOP_START, Op.REMOVE_RUN, Op.RECONNECT, Op.DIE, Op.RUN, Op.AGAIN}
@@ -22,6 +22,8 @@ LAST_REBIND = 125  # seconds: a server that has another name is not asked before
 AFTER_T2 = 17  # seconds: from T2 to the end of a lease, and some for the plugin to find its containers again
 PORTS_BACK = 3  # seconds: from a new bridge, or a port that it has lost, to containers that answer, on a busy machine
 NEW_LEASE = 10  # seconds: from a refusal to another lease; udhcpc waits three before it asks
+DECLINED = 13  # seconds: from a DHCPDECLINE to another lease, before which a client waits ten (RFC 2131)
+ON_THE_LINK = 2 * ADDRESS_CHANGES  # where the answer is lost, udhcpc asks for it again after three seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class Cause:
 
 
 # Who starts is told by a neighbour that its address is taken, and takes another one.
-FORGED = Cause(0, NEW_LEASE)
+FORGED = Cause(DECLINED, DECLINED)
 ON_THE_LAN = {
     Fault.BRIDGE: Cause(PORTS_BACK),
     Fault.PORTS: Cause(PORTS_BACK),
@@ -57,9 +59,9 @@ CAUSES: dict[Kind, dict[Fault, Cause]] = {
     Kind.REFUSED: LEASELESS,
     Kind.DECLINED: LEASELESS | {Fault.FORGED: FORGED},
     Kind.SILENT: {
-        Fault.RENUMBERED: Cause(NEXT_RENEWAL, ADDRESS_CHANGES),
-        Fault.FORGETFUL: Cause(NEXT_RENEWAL, ADDRESS_CHANGES),
-        Fault.OUTAGE: Cause(FOUND_AGAIN, ADDRESS_CHANGES),
+        Fault.RENUMBERED: Cause(NEXT_RENEWAL, ON_THE_LINK),
+        Fault.FORGETFUL: Cause(NEXT_RENEWAL, ON_THE_LINK),
+        Fault.OUTAGE: Cause(FOUND_AGAIN, ON_THE_LINK),
         **ON_THE_LAN,
     },
     Kind.TWINS: {Fault.FORGETFUL: Cause(NEXT_RENEWAL), Fault.OUTAGE: Cause(FOUND_AGAIN)},
@@ -75,8 +77,8 @@ CAUSES_IPV6: dict[Kind, dict[Fault, Cause]] = {
     Kind.REFUSED: LEASELESS_IPV6,
     Kind.DECLINED: LEASELESS_IPV6 | {Fault.FORGED: FORGED},
     Kind.SILENT: {
-        Fault.FORGETFUL: Cause(LAST_REBIND, ADDRESS_CHANGES),
-        Fault.OUTAGE: Cause(FOUND_AGAIN_IPV6, ADDRESS_CHANGES),
+        Fault.FORGETFUL: Cause(LAST_REBIND, ON_THE_LINK),
+        Fault.OUTAGE: Cause(FOUND_AGAIN_IPV6, ON_THE_LINK),
         **ON_THE_LAN,
     },
     Kind.TWINS: {Fault.FORGETFUL: Cause(LAST_REBIND), Fault.OUTAGE: Cause(FOUND_AGAIN_IPV6)},
@@ -111,6 +113,8 @@ LOSES_RELEASES = {
     Fault.DOCKERD_TERM: 3.0,
     Fault.DOCKERD_KILL: 3.0,
 }
+# Who was refused had asked for another lease, and was stopped before its answer came.
+UNHEARD = {Fault.RENUMBERED: float(NEXT_RENEWAL), Fault.FORGETFUL: float(NEXT_RENEWAL)}
 # Over IPv6 a lease is given back to the server that granted it, which has another name when its leases are forgotten.
 LOSES_RELEASES_IPV6 = LOSES_RELEASES | {Fault.FORGETFUL: float(LAST_REBIND)}
 
@@ -125,12 +129,14 @@ def explanation(gap: Gap, faults: Sequence[Injected], operations: Sequence[Opera
         found = _cause(causes, faults, gap.span)
     if found:
         return found.fault.value
+    again = FOUND_AGAIN_IPV6 if gap.ipv6 else FOUND_AGAIN
     if gap.kind in (Kind.REFUSED, Kind.DECLINED):
-        return _prolonged(gap, faults, BREAKS_CLIENTS | {Fault.OUTAGE: FOUND_AGAIN})
+        return _prolonged(gap, faults, BREAKS_CLIENTS | {Fault.OUTAGE: again})
     if gap.kind in (Kind.LATE, Kind.EXPIRED):
         return _not_repeated(gap, faults)
     if gap.kind in (Kind.SILENT, Kind.NO_LEASE):
-        return _one_family(gap, faults, operations) or _let_go(gap, faults) or _prolonged(gap, faults, BREAKS_UPDATES)
+        known = _one_family(gap, faults, operations) or _let_go(gap, faults)
+        return known or _prolonged(_since_start(gap, operations), faults, BREAKS_UPDATES, {Fault.OUTAGE: again})
     if gap.kind is Kind.MAC or (gap.kind is Kind.FAILED and UNCLEAR.search(gap.detail)):
         return _started_beside(gap, operations) or _broken_start(gap, faults) or _remnant(gap, faults, operations)
     return _died(gap, operations) if gap.kind is Kind.UNRELEASED else None
@@ -153,16 +159,34 @@ def _cause(causes: dict[Fault, Cause], faults: Sequence[Injected], span: Span) -
     return None
 
 
-def _prolonged(gap: Gap, faults: Sequence[Injected], prolonging: dict[Fault, float]) -> str | None:
-    """It had one reason, and before it was over another one came: who is refused finds no server to ask for another
-    lease, or nobody is there to put the new address on the link."""
-    for second in (f for f in faults if f.fault in prolonging):
+def _prolonged(
+    gap: Gap, faults: Sequence[Injected], first: dict[Fault, float], further: dict[Fault, float] | None = None
+) -> str | None:
+    """It had one reason, and before it was over another one came, and perhaps more: who is refused finds no server to
+    ask for another lease, or nobody is there to put the new address on the link."""
+    prolonging = first | (further or {})
+    later = sorted((f for f in faults if f.fault in prolonging and f.span.meets(gap.span)), key=lambda f: f.span)
+    for number, second in enumerate(later):
         before = Span(gap.span.begin, max(gap.span.begin, second.span.begin))
-        if second.span.meets(gap.span) and gap.span.end <= second.span.end + prolonging[second.fault]:
-            first = _cause(_causes(gap), faults, before)
-            if first is not None:
-                return f"{first.fault.value}; {second.fault.value}"
+        cause = _cause(_causes(gap), faults, before) if second.fault in first else None
+        if cause is None:
+            continue
+        names, until = [cause.fault.value], second.span.begin
+        for fault in later[number:]:
+            if fault.span.begin <= until < fault.span.end + prolonging[fault.fault]:
+                names.append(fault.fault.value)
+                until = fault.span.end + prolonging[fault.fault]
+        if gap.span.end <= until:
+            return "; ".join(names)
     return None
+
+
+def _since_start(gap: Gap, operations: Iterable[Operation]) -> Gap:
+    """Of a container that has just started the first seconds are not looked at: it may have been silent by then."""
+    unseen = Span(gap.span.begin - START_SECONDS - PROBE_SECONDS, gap.span.begin)
+    own = (o.span.end for o in operations if o.op in STARTS and o.container == gap.container)
+    begins = max((end for end in own if unseen.begin <= end <= unseen.end), default=gap.span.begin)
+    return replace(gap, span=Span(begins, gap.span.end))
 
 
 def _one_family(gap: Gap, faults: Sequence[Injected], operations: Iterable[Operation]) -> str | None:
@@ -199,6 +223,8 @@ def _not_repeated(gap: Gap, faults: Sequence[Injected]) -> str | None:
 
 
 def _disturbing(gap: Gap) -> dict[Fault, float]:
+    if gap.kind is Kind.UNRELEASED and GRANTED_LATE in gap.detail:
+        return LOSES_RELEASES | UNHEARD
     if gap.kind is Kind.UNRELEASED:
         return LOSES_RELEASES_IPV6 if gap.ipv6 else LOSES_RELEASES
     if NO_START.search(gap.detail):

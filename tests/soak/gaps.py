@@ -15,6 +15,7 @@ WHOLE_SECONDS = 1  # what the server's log does not tell
 UNANSWERED = 3  # probes in a row; one may be lost
 START_SECONDS = 5.0  # in which a busy machine has a container on the LAN after `docker run` has answered
 PROBE_SECONDS = 0.5
+GRANTED_LATE = "granted when it was being stopped"
 LEAVES = 10  # seconds: a container that is being stopped gives its lease back within these, if all is well
 LOSSES = {"RELEASE": Kind.RELEASED, "NAK": Kind.REFUSED, "DECLINE": Kind.DECLINED}
 Pair = tuple[Kind, Span]
@@ -58,7 +59,8 @@ def _lapses(heard: list[Heard], whole: Span, lease_seconds: int) -> Iterator[Pai
             yield from _before_ack(lease, lost, message.time, lease_seconds)
             lease = message
         elif message.kind in LOSSES and lease and message.address in (lease.address, None):
-            before = message.time < whole.begin  # what its former life gave back is not lost in this one
+            # What its former life gave back is not lost in this one; it declines only what it has been granted itself.
+            before = message.time < whole.begin and message.kind != "DECLINE"
             kind = Kind.NO_LEASE if before else LOSSES[message.kind]
             lost, lease = (kind, message.time + _tolerance(message)), None
     yield from _before_ack(lease, lost, whole.end, lease_seconds)
@@ -157,7 +159,7 @@ def unreleased_gaps(presences: Sequence[Presence], messages: Iterable[Heard], le
         if lease is None or lease.time + lease_seconds <= end:
             continue
         if not later or min(later) > lease.time + lease_seconds:
-            words = f"{presence.mac} {lease.address}"
+            words = f"{presence.mac} {lease.address}{f', {GRANTED_LATE}' if lease.time > end else ''}"
             yield Gap(presence.container, Kind.UNRELEASED, Span(end, end + LEAVES), words)
 
 

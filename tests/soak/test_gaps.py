@@ -6,7 +6,16 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 
 from tests.lab.dhcp import Message6
-from tests.soak.gaps import heard6, identity_gaps, lease_gaps, operation_gaps, probe_gaps, release_gaps, unreleased_gaps
+from tests.soak.gaps import (
+    GRANTED_LATE,
+    heard6,
+    identity_gaps,
+    lease_gaps,
+    operation_gaps,
+    probe_gaps,
+    release_gaps,
+    unreleased_gaps,
+)
 from tests.soak.records import Gap, Heard, Kind, Op, Operation, Presence, Probe, Span
 
 MAC, OTHER = "02:00:00:00:00:01", "02:00:00:00:00:02"
@@ -43,6 +52,7 @@ def test_renewed_in_time() -> None:
         (["ACK@0", "RELEASE@50", "ACK@80", "ACK@140", "ACK@200"], [(Kind.RELEASED, 51, 80)]),
         (["ACK@0", "ACK@60", "NAK@120", "DISCOVER@123", "ACK@124", "ACK@200"], [(Kind.REFUSED, 120, 124)]),
         (["ACK@0", "DECLINE@1", "ACK@3", "ACK@100", "ACK@200"], [(Kind.DECLINED, 1, 3)]),
+        (["ACK@-2", "DECLINE@-1", "ACK@9", "ACK@100", "ACK@200"], [(Kind.DECLINED, 0, 9)]),
         (["ACK@-70", "RELEASE@-9", "ACK@30", "ACK@120", "ACK@200"], [(Kind.NO_LEASE, 0, 30)]),
         (["DISCOVER@1", "OFFER@1", "ACK@2", "ACK@100", "ACK@200"], [(Kind.NO_LEASE, 0, 2)]),
         ([], [(Kind.NO_LEASE, 0, 300)]),
@@ -162,6 +172,8 @@ def test_unreleased() -> None:
     assert unreleased("RELEASE@100", "ACK@250") == [Kind.UNRELEASED]
     assert unreleased("ACK@250", "RELEASE@311", others=(back,)) == []
     assert unreleased("ACK@170") == []
+    (late,) = unreleased_gaps([PRESENCE], heard("ACK@250", "RELEASE@301", "ACK@302"), LEASE)
+    assert GRANTED_LATE in late.detail
 
 
 def test_failed_operation() -> None:

@@ -8,6 +8,7 @@ import pytest
 from tests.soak import plan
 from tests.soak.diary import Diary
 from tests.soak.explain import explanation
+from tests.soak.gaps import GRANTED_LATE
 from tests.soak.inject import FAULTS
 from tests.soak.members import OPERATIONS
 from tests.soak.plan import CHURN, HANDS, churn, is_steady
@@ -132,8 +133,11 @@ def test_new_address_without_a_plugin() -> None:
     faults = [RENUMBERED, Injected(Fault.DISABLED, Span(110.0, 123.0))]
     assert explanation(Gap("web", Kind.SILENT, Span(110.3, 124.0)), faults, [])
     assert explanation(Gap("web", Kind.SILENT, Span(108.0, 124.0)), faults, [])
-    assert not explanation(Gap("web", Kind.SILENT, Span(105.0, 124.0)), faults, [])
+    assert not explanation(Gap("web", Kind.SILENT, Span(103.0, 124.0)), faults, [])
     assert not explanation(Gap("web", Kind.SILENT, Span(110.3, 130.0)), faults, [])
+    away = Injected(Fault.OUTAGE, Span(125.0, 200.0))  # and if it has nobody to ask by then, when the server is back
+    assert explanation(Gap("web", Kind.SILENT, Span(110.3, 205.0)), [*faults, away], [])
+    assert not explanation(Gap("web", Kind.SILENT, Span(110.3, 205.0)), [faults[0], away], [])
     assert not explanation(Gap("web", Kind.SILENT, Span(110.3, 124.0)), faults[1:], [])
 
 
@@ -193,6 +197,8 @@ def test_release_that_nobody_heard() -> None:
     forgotten = Injected(Fault.FORGETFUL, Span(100.0, 100.1))
     assert explanation(replace(gap, ipv6=True), [forgotten], [])
     assert not explanation(gap, [forgotten], [])
+    assert explanation(replace(gap, detail=GRANTED_LATE), [RENUMBERED], [])
+    assert not explanation(gap, [RENUMBERED], [])
     assert explanation(gap, [], [Operation(Op.DIE, "web", gap.span, "waited")])
     assert not explanation(gap, [], [Operation(Op.DIE, "db", gap.span, "waited")])
     slow, stopped = (
@@ -219,12 +225,16 @@ def test_without_a_bridge() -> None:
     assert not explanation(Gap("web", Kind.SILENT, Span(100.5, 112.0)), [bridge], [])
     assert explanation(Gap("web", Kind.SILENT, Span(100.5, 120.0)), [bridge, DISABLED], [])
     assert not explanation(Gap("web", Kind.EXPIRED, Span(100.5, 108.0)), [bridge], [])
+    started = Operation(Op.RUN, "web", Span(104.0, 106.0))  # its first seconds are not looked at
+    assert explanation(Gap("web", Kind.SILENT, Span(111.0, 119.5)), [bridge, DISABLED], [started])
+    assert not explanation(Gap("web", Kind.SILENT, Span(111.0, 119.5)), [bridge, DISABLED], [])
 
 
 def test_forgers_cost_no_lease() -> None:
     """Who starts may be told that an address is taken; who runs loses nothing."""
     forged = Injected(Fault.FORGED, Span(100.0, 120.0))
-    assert explanation(Gap("web", Kind.DECLINED, Span(101.0, 103.0)), [forged], [])
+    for end in (103.0, 112.0):
+        assert explanation(Gap("web", Kind.DECLINED, Span(101.0, end)), [forged], [])
     for kind in (Kind.EXPIRED, Kind.LATE, Kind.REFUSED, Kind.RELEASED, Kind.TWINS, Kind.FAILED):
         assert not explanation(Gap("web", kind, Span(101.0, 103.0)), [forged], [])
 

@@ -290,7 +290,8 @@ class Machine(LeaseMachine[Lease6, Answer]):
         assert self._asked_for is not None
         self.tally.requests += 1
         self._begin(now)
-        self._note(replace(self._asked_for, dns=(), search=()))
+        if self._asked_for is not self.lease:  # our own is released, if at all, with all else that is the container's
+            self._note(replace(self._asked_for, dns=(), search=()))
         self._retry(now, REQUEST_SECONDS, REQUEST_MAX_SECONDS)
         return [self._message(MessageType.REQUEST, (self._asked_for.address.ip,), self._asked_for.server)]
 

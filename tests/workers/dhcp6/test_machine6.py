@@ -314,9 +314,11 @@ def test_ended_by_its_server(state: State) -> None:
 
 @pytest.mark.parametrize("state", RENEWALS)
 def test_server_that_has_lost_the_lease(state: State) -> None:
-    """NoBinding is answered by a Request for the same address (section 18.2.10.1); the lease goes on meanwhile."""
+    """NoBinding is answered by a Request for the same address (section 18.2.10.1); the lease goes on meanwhile, and is
+    not released as one that nobody has heard of."""
     client = in_state(state)
     client.hear(Kind.REPLY, T2, refusing(Code.NO_BINDING))
+    assert not client.machine.unreleased
     assert client.last.kind is Kind.REQUEST
     assert (client.last.option(Option.SERVER_ID), client.last.addresses) == (SERVER, [ADDRESS])
     assert client.machine.lease == LEASE
