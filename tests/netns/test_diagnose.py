@@ -208,7 +208,7 @@ def test_confined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, context: str,
 
 def test_wireless_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A Wi-Fi card is no parent for other MAC addresses; this machine has none, so its entry is played."""
-    monkeypatch.setattr("workers.diagnosis.wireless.SYSFS", tmp_path)
+    monkeypatch.setattr("workers.diagnosis.checks.INTERFACES", tmp_path)
     assert ids(CARD) == []
 
     (tmp_path / "up1" / "phy80211").mkdir(parents=True)

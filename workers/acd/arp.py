@@ -1,11 +1,13 @@
-"""The ARP packets of RFC 5227: sends probes and announcements, and hears the claims of others.
+"""ARP: the packets of RFC 5227, by which we probe, announce and hear the claims of others, and the kernel's table.
 
 Must not know what follows from a conflict.
 """
 
 import socket
 import struct
+from collections.abc import Collection
 from ipaddress import IPv4Address
+from pathlib import Path
 
 from workers.acd.watch import Watch
 from workers.system.packet_filter import JUMP_EQUAL, LOAD, LOAD_HALF, RETURN, Instruction
@@ -16,6 +18,7 @@ BROADCAST_MAC = b"\xff" * 6
 REQUEST = 1
 ARP = struct.Struct("!HHBBH6s4s6s4s")
 NOBODY = IPv4Address(0)
+ARP_TABLE = Path("/proc/self/net/arp")  # arp(7)
 # Offsets in an ARP packet.
 SENDER_MAC, SENDER_IP = 8, 14
 
@@ -48,6 +51,13 @@ def announce(interface: str, mac: str, address: IPv4Address) -> None:
     with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, 0) as packet_socket:
         packet = _packet(bytes.fromhex(mac.replace(":", "")), address, address)
         packet_socket.sendto(packet, (interface, ETH_P_ARP, 0, 0, BROADCAST_MAC))
+
+
+def macs_of(addresses: Collection[IPv4Address]) -> set[str]:
+    """The MACs of those neighbours among `addresses` that the kernel of the present namespace has talked to."""
+    wanted = {str(address) for address in addresses}
+    rows = (line.split() for line in ARP_TABLE.read_text(encoding="ascii").splitlines()[1:])
+    return {row[3] for row in rows if row[0] in wanted}
 
 
 def _packet(mac: bytes, sender: IPv4Address, target: IPv4Address) -> bytes:

@@ -19,7 +19,7 @@ CALM_SECONDS = 3600.0  # after so long without a claim the next one is reported 
 log = logging.getLogger(__name__)
 
 
-class Defence:
+class Defence(Deadlines):
     """Defends one address at a time.
 
     `report` gets one sentence each time a conflict begins. `ours` says whether we may still announce the address: not
@@ -27,6 +27,7 @@ class Defence:
     """
 
     def __init__(self, mac: str, report: Callable[[str], None], ours: Callable[[], bool]) -> None:
+        super().__init__()
         self._mac = mac
         self._report = report
         self._ours = ours
@@ -34,20 +35,10 @@ class Defence:
         self._address: IPv4Address | None = None
         self._watch: ArpWatch | None = None
         self._claimed: tuple[IPv4Address, float] | None = None
-        self._deadlines = Deadlines()
-
-    @property
-    def next_at(self) -> float | None:
-        """The `boottime()` at which to call `due`."""
-        return self._deadlines.next_at
 
     def sources(self) -> dict[int, Callable[[], None]]:
         """The descriptors to wait for, each with the function to call when it is readable."""
         return {} if self._watch is None else {self._watch.fileno(): self._on_claim}
-
-    def due(self, now: float) -> None:
-        """Listens again. Call it at `next_at`."""
-        self._deadlines.due(now)
 
     def begin(self, interface: str, address: IPv4Address) -> None:
         """`address` is in use on `interface` from now on. Raises OSError."""
@@ -62,7 +53,7 @@ class Defence:
         self._address = None
 
     def _deafen(self) -> None:
-        self._deadlines.clear()
+        self.clear()
         if self._watch is not None:
             self._watch.close()
             self._watch = None
@@ -74,7 +65,7 @@ class Defence:
             return
         self._deafen()
         now = boottime()
-        self._deadlines.set(self._listen_again, now + DEFEND_INTERVAL_SECONDS)
+        self.set(self._listen_again, now + DEFEND_INTERVAL_SECONDS)
         if self._ours():
             with suppress(OSError):  # the link has gone, and other code notices that
                 announce(self._interface, self._mac, self._address)

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface
-from typing import Self
+from typing import ClassVar, Self
 
 Address = IPv4Address | IPv6Address
 DEFAULT_DESTINATION = IPv4Network("0.0.0.0/0")
@@ -41,10 +41,15 @@ class AnyLease(ABC):
 
     __slots__ = ()
 
+    T1_SHARE: ClassVar[float]
+    T2_SHARE: ClassVar[float]
+
     address: IPv4Interface | IPv6Interface
     server: IPv4Address | bytes | None
     duration: int | None
     obtained: float
+    renewal: int | None
+    rebinding: int | None
     dns: tuple[IPv4Address, ...] | tuple[IPv6Address, ...]
     search: tuple[str, ...]
 
@@ -74,14 +79,24 @@ class AnyLease(ABC):
         return None if self.duration is None else self.obtained + self.duration
 
     @property
-    @abstractmethod
     def t1(self) -> float | None:
         """The `boottime()` at which the client asks its server to renew it; None for never."""
+        return self._at(self.renewal, self.T1_SHARE)
 
     @property
-    @abstractmethod
     def t2(self) -> float | None:
         """The `boottime()` from which the client asks every server; None for never."""
+        return self._at(self.rebinding, self.T2_SHARE)
+
+    def _at(self, named: int | None, share: float) -> float | None:
+        """The server's time, or this share of the lifetime."""
+        lifetime = self._shared
+        return None if self.duration is None or lifetime is None else self.obtained + (named or share * lifetime)
+
+    @property
+    def _shared(self) -> int | None:
+        """The lifetime of which T1 and T2 are shares."""
+        return self.duration
 
     def overdue_at(self, now: float) -> float | None:
         """The `boottime()` from which no answer counts as silence, if none comes from `now` on; None for never."""
@@ -105,6 +120,8 @@ class Lease(AnyLease):
     An infinite lease has option 51 = 0xffffffff. `classless` holds option 121 (or 249, its private twin), `static`
     option 33, `routers` option 3, `search` option 119.
     """
+
+    T1_SHARE, T2_SHARE = T1, T2
 
     address: IPv4Interface
     server: IPv4Address | None
@@ -133,14 +150,6 @@ class Lease(AnyLease):
     def search_list(self) -> tuple[str, ...]:
         """Option 119; without it the one domain of option 15 (RFC 3397 section 4)."""
         return self.search or ((self.domain,) if self.domain else ())
-
-    @property
-    def t1(self) -> float | None:
-        return None if self.duration is None else self.obtained + (self.renewal or T1 * self.duration)
-
-    @property
-    def t2(self) -> float | None:
-        return None if self.duration is None else self.obtained + (self.rebinding or T2 * self.duration)
 
     def bare(self) -> "Lease":
         """The same lease without a subnet and without routes."""
@@ -182,6 +191,8 @@ class Lease6(AnyLease):
     default router that was heard last.
     """
 
+    T1_SHARE, T2_SHARE = T1_IPV6, T2_IPV6
+
     address: IPv6Interface
     server: bytes
     duration: int | None
@@ -206,14 +217,5 @@ class Lease6(AnyLease):
         return not self.server and not self.slaac
 
     @property
-    def t1(self) -> float | None:
-        return self._at(self.renewal, T1_IPV6)
-
-    @property
-    def t2(self) -> float | None:
-        return self._at(self.rebinding, T2_IPV6)
-
-    def _at(self, named: int | None, share: float) -> float | None:
-        """A time of RFC 8415 section 14.2; with an infinite lifetime none."""
-        base = self.duration if self.preferred is None else self.preferred
-        return None if self.duration is None or base is None else self.obtained + (named or share * base)
+    def _shared(self) -> int | None:
+        return self.duration if self.preferred is None else self.preferred

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from workers.contract.finding import GRAVITY, Check, Finding, Severity
 from workers.contract.link import HOST_LINK_PREFIX, LinkKind, LinkSpec, vlan_of
-from workers.diagnosis.wireless import is_wireless
 from workers.netlink.operations import Netlink, NetlinkError
 from workers.netlink.rtnetlink import Bridge, Link
 
 CALL_IPTABLES = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 CALL_IP6TABLES = Path("/proc/sys/net/bridge/bridge-nf-call-ip6tables")
 IPV6 = Path("/proc/sys/net/ipv6")
+INTERFACES = Path("/sys/class/net")
 IPV4_SETTINGS = Path("/proc/sys/net/ipv4/conf")
 STRICT = 1  # of rp_filter (RFC 3704); 2 is loose
 
@@ -103,6 +103,11 @@ def _findings(check: HostCheck, host: Host) -> Iterator[Finding]:
     except (OSError, LookupError, struct.error) as error:  # another kernel may have rules of other forms
         found = f"the check {check.check.id} could not be made ({error})"
         yield NOT_READ.finding(found, "see whether the plugin has the capability CAP_NET_ADMIN")
+
+
+def is_wireless(interface: str) -> bool:
+    """Whether the interface of that name is a Wi-Fi card."""
+    return any((INTERFACES / interface / entry).exists() for entry in ("phy80211", "wireless"))
 
 
 def _is_down(host: Host) -> Words:

@@ -10,10 +10,10 @@ from contextlib import suppress
 from dataclasses import replace
 from ipaddress import IPv4Address
 
+from workers.acd.arp import macs_of
 from workers.acd.defence import Defence
-from workers.acd.neighbours import macs_of
 from workers.acd.probe import AddressProbe
-from workers.contract.lease import NO_LEASE, Lease
+from workers.contract.lease import NO_LEASE, AnyLease, Lease
 from workers.contract.messages import (
     Attach,
     ClientKind,
@@ -26,7 +26,7 @@ from workers.contract.messages import (
 )
 from workers.dhcp.effects import Granted, Refused, Unanswered, Unusable
 from workers.dhcp4.machine import Machine
-from workers.dhcp4.release import decline, release_by_broadcast
+from workers.dhcp4.release import decline, release, release_by_broadcast
 from workers.dhcp4.udhcpc import MIN_LEASE_SECONDS, ClientEvent, ClientOptions, GaveUp
 from workers.endpoint.clients import Clients, Renewal
 from workers.endpoint.lease_timers import LeaseTimers
@@ -45,15 +45,17 @@ class LeaseManager:
     It is NO_LEASE if no server has answered yet. `confirmed`: its server has confirmed it just now. `clients` renew it.
     """
 
-    def __init__(self, spec: EndpointSpec, lease: Lease, report: Callable[[Report], None], *, confirmed: bool) -> None:
-        self.lease = lease
+    def __init__(
+        self, spec: EndpointSpec, lease: AnyLease | None, report: Callable[[Report], None], *, confirmed: bool
+    ) -> None:
+        self.lease = lease if isinstance(lease, Lease) else NO_LEASE
         self.clients = Clients(self._options, self._on_event, report, self._on_late)
         self._placement = Placement(spec, report)
         self._spec = spec
         self._report = report
         self._interface = ""
         self.client_identity = spec.client_identity
-        self._timers = LeaseTimers(lease, report, self._on_expiry)
+        self._timers = LeaseTimers(self.lease, report, self._on_expiry)
         self._checks = spec.conflict is not ConflictCheck.OFF
         self._probe = AddressProbe(spec.mac, enabled=self._checks)
         self._defence = Defence(spec.mac, self._report_claim, self._is_ours)
@@ -168,6 +170,10 @@ class LeaseManager:
         self.clients.stop()
         self._forget_candidate()
         self._timers.clear()
+
+    def release(self) -> None:
+        """Gives the lease back to its server. Raises ReleaseError."""
+        release(self._interface, self.lease, self._spec.mac, self.client_identity)
 
     def finish(self) -> None:
         """As `stop`, but takes the last granted lease, even if its probe has not ended yet."""

@@ -15,7 +15,7 @@ from ipaddress import IPv6Address
 
 from workers.acd.probe import AddressProbe
 from workers.contract.errors import NoLease
-from workers.contract.lease import Family, Lease6
+from workers.contract.lease import AnyLease, Family, Lease6
 from workers.contract.messages import (
     Attach,
     ConflictCheck,
@@ -32,7 +32,7 @@ from workers.dhcp6.first_lease import Exchange6, machine_for
 from workers.dhcp6.machine import Machine
 from workers.dhcp6.native import NativeClient6
 from workers.dhcp6.packet_socket import PacketSocket6
-from workers.dhcp6.release import decline
+from workers.dhcp6.release import decline, release
 from workers.endpoint.lease_timers import LeaseTimers
 from workers.link.mtu import fit_mtu
 from workers.link.placement6 import Placement6, kernel_lease, on_link6
@@ -57,9 +57,9 @@ class LeaseManager6:
     """
 
     def __init__(
-        self, spec: EndpointSpec, lease: Lease6 | None, report: Callable[[Report], None], *, confirmed: bool
+        self, spec: EndpointSpec, lease: AnyLease | None, report: Callable[[Report], None], *, confirmed: bool
     ) -> None:
-        self.lease = lease
+        self.lease = lease if isinstance(lease, Lease6) else None
         self.client_identity = spec.client_identity
         self._spec = spec
         self._report = report
@@ -187,6 +187,11 @@ class LeaseManager6:
         self._forget_candidate()
         if self._timers is not None:
             self._timers.clear()
+
+    def release(self) -> None:
+        """Gives the lease back to its server, if it has one. Raises ReleaseError."""
+        if self.lease is not None and not self.lease.slaac:
+            release(self._interface, self._spec.mac, self.lease, self.client_identity)
 
     def finish(self) -> None:
         """As `stop`, but takes the last granted lease, even if its probe has not ended yet."""

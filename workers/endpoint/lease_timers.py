@@ -10,38 +10,25 @@ from workers.contract.messages import LeaseTrouble, Report, Trouble
 from workers.system.deadlines import Deadlines
 
 
-class LeaseTimers:
+class LeaseTimers(Deadlines):
     """The timers of the lease that we hold; they call `over` when it has run out.
 
     `silent`: no server answers, and that was reported. Set it to False when a server answers.
     """
 
     def __init__(self, lease: AnyLease, report: Callable[[Report], None], over: Callable[[], None]) -> None:
+        super().__init__()
         self.silent = False
         self._lease = lease
         self._report = report
         self._over = over
-        self._deadlines = Deadlines()
-
-    @property
-    def next_at(self) -> float | None:
-        """The `boottime()` at which to call `due`."""
-        return self._deadlines.next_at
 
     def begin(self, lease: AnyLease, at: float) -> None:
         """Sets the timers, if no server answers from `at` on. The end of a lease before `at` was reported already."""
         self._lease = lease
         runs = lease.runs(at)
-        self._deadlines.set(self._on_expiry, lease.expires if runs else None)
-        self._deadlines.set(self._on_overdue, lease.overdue_at(at) if runs else None)
-
-    def due(self, now: float) -> None:
-        """Calls back what is due. Call it at `next_at`."""
-        self._deadlines.due(now)
-
-    def clear(self) -> None:
-        """Cancels the timers."""
-        self._deadlines.clear()
+        self.set(self._on_expiry, lease.expires if runs else None)
+        self.set(self._on_overdue, lease.overdue_at(at) if runs else None)
 
     def give_up(self) -> None:
         """The client has given the lease up."""

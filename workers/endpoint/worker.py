@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from workers.contract.errors import ReleaseError
 from workers.contract.exchange import taken
-from workers.contract.lease import NO_LEASE, AnyLease, Family, Lease, Lease6
+from workers.contract.lease import NO_LEASE, AnyLease, Family, Lease
 from workers.contract.messages import (
     AskServers,
     Attach,
@@ -45,11 +45,9 @@ from workers.contract.messages import (
     Trouble,
     UseResolver,
 )
-from workers.dhcp4.release import release
 from workers.dhcp4.udhcpc import Start
-from workers.dhcp6.release import release as release6
 from workers.endpoint.acquisition import Acquired
-from workers.endpoint.clients import Clients, Renewal
+from workers.endpoint.clients import Renewal
 from workers.endpoint.creation import Made
 from workers.endpoint.host_release import release_from_host
 from workers.endpoint.lease_manager import LeaseManager
@@ -127,14 +125,9 @@ class Worker:
         """A lease manager for each family of the endpoint, also for one in which no server has answered yet."""
         managers: dict[Family, LeaseManager | LeaseManager6] = {}
         for family in self._spec.families:
+            make = LeaseManager if family is Family.IPV4 else LeaseManager6
             confirmed = family in acquired and acquired[family].confirmed
-            lease = leases.get(family)
-            if family is Family.IPV6:
-                known6 = lease if isinstance(lease, Lease6) else None
-                managers[family] = LeaseManager6(self._spec, known6, self._report, confirmed=confirmed)
-            else:
-                known = lease if isinstance(lease, Lease) else NO_LEASE
-                managers[family] = LeaseManager(self._spec, known, self._report, confirmed=confirmed)
+            managers[family] = make(self._spec, leases.get(family), self._report, confirmed=confirmed)
         return managers
 
     # The one place where it waits.
@@ -185,16 +178,12 @@ class Worker:
 
     @property
     def _starting(self) -> bool:
-        return any(clients.starting for clients in self._clients)
-
-    @property
-    def _clients(self) -> list[Clients]:
-        """The IPv4 clients, which may be processes."""
-        return [manager.clients for manager in self._managers.values() if isinstance(manager, LeaseManager)]
+        return self._ipv4 is not None and self._ipv4.clients.starting
 
     @property
     def _ipv4(self) -> LeaseManager | None:
-        return next((manager for manager in self._managers.values() if isinstance(manager, LeaseManager)), None)
+        manager = self._managers.get(Family.IPV4)
+        return manager if isinstance(manager, LeaseManager) else None
 
     @property
     def _next_at(self) -> float | None:
@@ -305,7 +294,7 @@ class Worker:
             return
         for manager in self._managers.values():
             try:
-                self._release(interface, manager)
+                manager.release()
             except ReleaseError as error:
                 log.warning("lease not released: %s", error, extra={"interface": interface})
             manager.ask_anew()
@@ -339,20 +328,13 @@ class Worker:
                 continue
             self._tried.add(family)  # a release that fails now would fail a second later, too
             try:
-                self._release(self._interface, manager)
+                manager.release()
             except ReleaseError as error:
                 log.warning("lease not released: %s", error, extra={"interface": self._interface})
             else:
                 released.add(family)
         self._unreleased -= released
         return frozenset(released)
-
-    def _release(self, interface: str, manager: LeaseManager | LeaseManager6) -> None:
-        """Raises ReleaseError."""
-        if isinstance(manager.lease, Lease):
-            release(interface, manager.lease, self._spec.mac, manager.client_identity)
-        elif manager.lease is not None and not manager.lease.slaac:
-            release6(interface, self._spec.mac, manager.lease, manager.client_identity)
 
     def discard(self) -> None:
         """Releases the leases that are held, unless that was tried already, and removes the link."""
@@ -529,8 +511,7 @@ class Worker:
 
     def take_start(self) -> Start | None:
         """The udhcpc that the process becomes after the handover, if any."""
-        starts = (clients.take_start() for clients in self._clients)
-        return next((start for start in starts if start is not None), None)
+        return None if self._ipv4 is None else self._ipv4.clients.take_start()
 
     def take_left(self) -> Left | None:
         """The report of a Leave, which is due once the sleeper has left the sandbox, too; else None."""
@@ -539,7 +520,7 @@ class Worker:
 
     def take_ended(self) -> list[int]:
         """The udhcpcs that have ended since the last call."""
-        return [pid for clients in self._clients for pid in clients.take_ended()]
+        return [] if self._ipv4 is None else self._ipv4.clients.take_ended()
 
     def say_left(self, left: Left) -> None:
         """Reports that all of this worker's processes have left the sandbox."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from pyroute2.netlink import nlmsg
 
-from workers.diagnosis.wireless import is_wireless
+from workers.diagnosis.checks import is_wireless
 from workers.netlink.operations import Link, Netlink, NetlinkError
 
 OWNERS = ("bond", "team")  # the LAN is on these, and not on their ports
