@@ -89,7 +89,7 @@ def view_messages(messages: Messages) -> Iterator[MessageView]:
             yield MessageView(
                 time=when,
                 family=family,
-                kind=KINDS[family][kind],
+                kind=KINDS[family](kind).name.replace("_", "-"),
                 sent=sent,
                 xid=(f"{xid:08x}" if family is Family.IPV4 else f"{xid:06x}") if xid else None,
                 address=ip_address(address) if address else None,

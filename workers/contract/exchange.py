@@ -8,6 +8,7 @@ message.
 import struct
 import time
 from collections.abc import Mapping
+from enum import IntEnum
 from ipaddress import IPv4Address, IPv6Address
 
 from workers.contract.lease import Family, Lease
@@ -17,12 +18,39 @@ Messages = dict[Family, bytes]
 MOST = 16  # of each family
 # Unix time, kind, sent, xid or 0, address and server, where there are such. Of a DUID there are the first 19 octets.
 ROWS = {Family.IPV4: struct.Struct("!dB?I5p5p"), Family.IPV6: struct.Struct("!dB?I17p20p")}
-ACK, NAK = 5, 6
-KINDS = {  # RFC 2132 section 9.6; RFC 8415 section 7.3, and RFC 4861 section 4
-    Family.IPV4: dict(enumerate(("DISCOVER", "OFFER", "REQUEST", "DECLINE", "ACK", "NAK", "RELEASE"), 1)),
-    Family.IPV6: dict(enumerate(("SOLICIT", "ADVERTISE", "REQUEST", "CONFIRM", "RENEW", "REBIND", "REPLY"), 1))
-    | {8: "RELEASE", 9: "DECLINE", 11: "INFORMATION-REQUEST", 133: "ROUTER-SOLICIT", 134: "ROUTER-ADVERT"},
-}
+CLIENT_PORT, SERVER_PORT, CLIENT_PORT6, SERVER_PORT6 = 68, 67, 546, 547
+
+
+class Kind(IntEnum):
+    """DHCPv4's messages by their option 53 (RFC 2132 section 9.6)."""
+
+    DISCOVER = 1
+    OFFER = 2
+    REQUEST = 3
+    DECLINE = 4
+    ACK = 5
+    NAK = 6
+    RELEASE = 7
+
+
+class Kind6(IntEnum):
+    """DHCPv6's messages by their first octet (RFC 8415 section 7.3), and those of routers (RFC 4861 section 4)."""
+
+    SOLICIT = 1
+    ADVERTISE = 2
+    REQUEST = 3
+    CONFIRM = 4
+    RENEW = 5
+    REBIND = 6
+    REPLY = 7
+    RELEASE = 8
+    DECLINE = 9
+    INFORMATION_REQUEST = 11
+    ROUTER_SOLICIT = 133
+    ROUTER_ADVERT = 134
+
+
+KINDS = {Family.IPV4: Kind, Family.IPV6: Kind6}
 
 _noted: Messages = {}
 
@@ -44,7 +72,7 @@ def packed(
 def acknowledged(lease: Lease) -> Messages:
     """A DHCPACK of which only the lease is known."""
     server = b"" if lease.server is None else lease.server.packed
-    return packed(Family.IPV4, ACK, address=lease.address.ip, server=server)
+    return packed(Family.IPV4, Kind.ACK, address=lease.address.ip, server=server)
 
 
 def add(known: Messages, new: Mapping[Family, bytes]) -> None:

@@ -7,15 +7,14 @@ answer means. pyroute2 has a codec as well; its first message costs a worker 0.6
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from enum import IntEnum
 from ipaddress import IPv4Address
 
 from workers.contract.client_identity import ClientIdentity
-from workers.contract.exchange import Messages, packed
+from workers.contract.exchange import Kind, Messages, packed
 from workers.contract.lease import Family
 from workers.dhcp.errors import Malformed
 
-CLIENT_PORT, SERVER_PORT = 68, 67
+ANSWERS = {bytes([kind]): kind for kind in (Kind.OFFER, Kind.ACK, Kind.NAK)}  # by their option 53
 BOOTP_MINIMUM = 300  # octets; relays and servers may drop less (RFC 1542 section 2.1)
 MAX_MESSAGE = 1472  # the payload of an Ethernet frame
 MAX_NAMES, MAX_NAME = 64, 253  # of a search list, and the octets of one name (RFC 1035)
@@ -28,26 +27,6 @@ PAD, END, OVERLOAD = 0, 255, 52
 # Flags E and S, two codes that are no longer used, and then a partial name without a root label, to which the server
 # adds its domain (RFC 4702 sections 2 and 3).
 CLIENT_FQDN = b"\x05\x00\x00"
-
-
-class MessageType(IntEnum):
-    """Option 53 of our messages."""
-
-    DISCOVER = 1
-    REQUEST = 3
-    DECLINE = 4
-    RELEASE = 7
-
-
-class Kind(IntEnum):
-    """Option 53 of servers' messages."""
-
-    OFFER = 2
-    ACK = 5
-    NAK = 6
-
-
-KINDS = {bytes([kind]): kind for kind in Kind}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +69,7 @@ class Answer:
 
 
 def encode(
-    kind: MessageType,
+    kind: Kind,
     xid: int,
     mac: str,
     identity: ClientIdentity,
@@ -115,7 +94,7 @@ def encode(
     if words:
         options.append((56, words.encode("ascii")))
     options.append((61, identity.client_id))
-    if kind in (MessageType.DISCOVER, MessageType.REQUEST):
+    if kind in (Kind.DISCOVER, Kind.REQUEST):
         options += description(identity)
         options.append((57, MAX_MESSAGE.to_bytes(2, "big")))
         options.append((60, identity.vendor_class.encode("ascii")))
@@ -160,9 +139,9 @@ def decode(payload: bytes) -> Answer:
         raise Malformed("not a BOOTREPLY for an Ethernet client")
     options = _options(payload)
     kind = options.get(53, b"")
-    if kind not in KINDS:
+    if kind not in ANSWERS:
         raise Malformed(f"message type {kind.hex() or 'missing'} is none of a server's")
-    return Answer(KINDS[kind], xid, IPv4Address(yiaddr), chaddr[:6].hex(":"), options)
+    return Answer(ANSWERS[kind], xid, IPv4Address(yiaddr), chaddr[:6].hex(":"), options)
 
 
 def _options(payload: bytes) -> dict[int, bytes]:

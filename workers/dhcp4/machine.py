@@ -17,6 +17,7 @@ from enum import StrEnum
 from ipaddress import IPv4Address
 
 from workers.contract.client_identity import ClientIdentity
+from workers.contract.exchange import Kind
 from workers.contract.lease import Lease
 from workers.dhcp.effects import Effect as AnyEffect
 from workers.dhcp.effects import Granted, Offered, Refused, Send, Unanswered, Unusable
@@ -30,7 +31,7 @@ from workers.dhcp.machine import (
     UNUSABLE_PAUSE_SECONDS,
     LeaseMachine,
 )
-from workers.dhcp4.codec import Answer, Kind, MessageType, encode
+from workers.dhcp4.codec import Answer, encode
 from workers.dhcp4.lease_parser import parse_lease
 
 FIRST_WAIT_SECONDS = 1.0  # RFC 2131 section 4.1 says 4, for whole campuses that boot at once
@@ -163,7 +164,7 @@ class Machine(LeaseMachine[Lease, Answer]):
         self._secs = int(now - self._begun)
         silence: list[Effect] = [Unanswered()] if self._tries == DISCOVER_ROUND else []
         self._wait(now)
-        return [*silence, self._message(MessageType.DISCOVER, self.requested)]
+        return [*silence, self._message(Kind.DISCOVER, self.requested)]
 
     def _accept_offer(self, now: float, lease: Lease | None, before: State) -> list[Effect]:
         assert lease is not None
@@ -176,7 +177,7 @@ class Machine(LeaseMachine[Lease, Answer]):
         assert self._asked_for is not None
         self.tally.requests += 1
         self._wait(now)
-        return [self._message(MessageType.REQUEST, self._asked_for.address.ip, self._asked_for.server)]
+        return [self._message(Kind.REQUEST, self._asked_for.address.ip, self._asked_for.server)]
 
     def _reboot(self, now: float, _: Lease | None, before: State) -> list[Effect]:
         """Asks no server in particular (section 4.3.2)."""
@@ -186,7 +187,7 @@ class Machine(LeaseMachine[Lease, Answer]):
         self._secs = int(now - self._begun)
         self._tries += 1
         self.next_at = now + REBOOT_WAIT_SECONDS
-        return [self._message(MessageType.REQUEST, self.lease.address.ip)]
+        return [self._message(Kind.REQUEST, self.lease.address.ip)]
 
     def _grant(self, now: float, lease: Lease | None, before: State) -> list[Effect]:
         assert lease is not None
@@ -221,7 +222,7 @@ class Machine(LeaseMachine[Lease, Answer]):
         self.next_at = self._next_renewal(lease, now)
         server = lease.server if self.state is State.RENEWING else None
         own = lease.address.ip
-        message = encode(MessageType.REQUEST, self._xid, self.mac, self.identity, ciaddr=own, secs=self._secs)
+        message = encode(Kind.REQUEST, self._xid, self.mac, self.identity, ciaddr=own, secs=self._secs)
         return [Send(message, own, server)]
 
     def _next_renewal(self, lease: Lease, now: float) -> float:
@@ -240,7 +241,7 @@ class Machine(LeaseMachine[Lease, Answer]):
         self.next_at = now + min(FIRST_WAIT_SECONDS * 2 ** min(self._tries, 8), self.longest_wait) * _jitter()
         self._tries += 1
 
-    def _message(self, kind: MessageType, requested: IPv4Address | None, server: IPv4Address | None = None) -> Send:
+    def _message(self, kind: Kind, requested: IPv4Address | None, server: IPv4Address | None = None) -> Send:
         """A message that asks for a broadcast answer: no unicast reaches an address that the link lacks."""
         xid, who, secs = self._xid, self.identity, self._secs
         return Send(encode(kind, xid, self.mac, who, broadcast=True, secs=secs, server=server, requested=requested))
@@ -249,7 +250,7 @@ class Machine(LeaseMachine[Lease, Answer]):
 def declination(lease: Lease, mac: str, identity: ClientIdentity, claimant: str) -> bytes:
     """A DHCPDECLINE with the fields of RFC 2131, table 5."""
     xid, words = random.getrandbits(32), f"in use by {claimant}"
-    return encode(MessageType.DECLINE, xid, mac, identity, requested=lease.address.ip, server=lease.server, words=words)
+    return encode(Kind.DECLINE, xid, mac, identity, requested=lease.address.ip, server=lease.server, words=words)
 
 
 def _jitter() -> float:

@@ -9,12 +9,12 @@ import socket
 import struct
 from collections.abc import Collection
 
-from workers.contract.exchange import note
+from workers.contract.exchange import CLIENT_PORT, SERVER_PORT, note
 from workers.contract.lease import Lease
 from workers.dhcp.effects import Send
 from workers.dhcp.errors import Malformed
 from workers.dhcp.native import Native
-from workers.dhcp4.codec import CLIENT_PORT, SERVER_PORT, Answer, decode, noted
+from workers.dhcp4.codec import Answer, decode, noted
 from workers.dhcp4.machine import Machine, State
 from workers.dhcp4.packet_socket import NOBODY, PacketSocket, answers_checks
 from workers.dhcp4.release import release_by_broadcast

@@ -10,9 +10,9 @@ from contextlib import suppress
 from dataclasses import replace
 from ipaddress import IPv4Address
 
-from workers.contract.exchange import note
+from workers.contract.exchange import CLIENT_PORT, SERVER_PORT, note
 from workers.dhcp.errors import Malformed
-from workers.dhcp4.codec import CLIENT_PORT, SERVER_PORT, Answer, decode, noted
+from workers.dhcp4.codec import Answer, decode, noted
 from workers.system.ip_packet import checksum
 from workers.system.packet_filter import (
     ALL,

@@ -11,9 +11,9 @@ from ipaddress import IPv4Address
 
 from workers.contract.client_identity import ClientIdentity
 from workers.contract.errors import ReleaseError
-from workers.contract.exchange import note
+from workers.contract.exchange import CLIENT_PORT, SERVER_PORT, Kind, note
 from workers.contract.lease import Lease
-from workers.dhcp4.codec import CLIENT_PORT, SERVER_PORT, MessageType, encode, noted
+from workers.dhcp4.codec import encode, noted
 from workers.dhcp4.machine import declination
 from workers.dhcp4.packet_socket import PacketSocket
 from workers.link.configure import configure
@@ -85,7 +85,7 @@ def release_by_broadcast(interface: str, lease: Lease, mac: str, identity: Clien
 
 def release_message(lease: Lease, mac: str, identity: ClientIdentity) -> bytes:
     """A DHCPRELEASE with the fields of RFC 2131, table 5."""
-    return encode(MessageType.RELEASE, _xid(), mac, identity, ciaddr=lease.address.ip, server=lease.server)
+    return encode(Kind.RELEASE, _xid(), mac, identity, ciaddr=lease.address.ip, server=lease.server)
 
 
 def _broadcast(interface: str, message: bytes, name: str) -> None:

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import NoReturn
 
 from workers.contract.client_identity import ClientIdentity
-from workers.contract.exchange import ACK, NAK, acknowledged, note, packed
+from workers.contract.exchange import Kind, acknowledged, note, packed
 from workers.contract.lease import Family, Lease
 from workers.dhcp.effects import Granted, Refused, Unanswered, Unusable
 from workers.dhcp.errors import InvalidLease
 from workers.dhcp.native import Report
-from workers.dhcp4.codec import MessageType, description
+from workers.dhcp4.codec import description
 from workers.dhcp4.lease_parser import parse_lease
 from workers.system.clock import boottime
 from workers.system.libc import follow_parent
@@ -42,7 +42,7 @@ MAX_LINE_BYTES = 1 << 10
 MAX_GRANTED_BYTES = 1 << 11  # it has some 250 as a rule
 END = b"\0\0"  # of a record
 # Lines of its log. Those of a renewal are read too late, as nothing waits for them.
-SENT = {"broadcasting discover": MessageType.DISCOVER, "broadcasting select": MessageType.REQUEST}
+SENT = {"broadcasting discover": Kind.DISCOVER, "broadcasting select": Kind.REQUEST}
 
 log = logging.getLogger(__name__)
 
@@ -85,12 +85,12 @@ def understood(event: Event, now: float) -> ClientEvent:
             try:
                 lease = parse_lease(event.values, now)
             except InvalidLease as error:
-                note(packed(Family.IPV4, ACK))
+                note(packed(Family.IPV4, Kind.ACK))
                 return Unusable(str(error))
             note(acknowledged(lease))
             return Granted(lease, fresh=event.kind is EventKind.BOUND)
         case EventKind.NAK:
-            note(packed(Family.IPV4, NAK))
+            note(packed(Family.IPV4, Kind.NAK))
             return Refused(event.values.get("message", "")[:100])
         case EventKind.LEASEFAIL:
             return Unanswered()

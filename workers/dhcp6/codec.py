@@ -12,11 +12,10 @@ from enum import IntEnum
 from ipaddress import IPv6Address
 
 from workers.contract.client_identity import ClientIdentity
-from workers.contract.exchange import Messages, packed
+from workers.contract.exchange import Kind6, Messages, packed
 from workers.contract.lease import Family
 from workers.dhcp.errors import Malformed
 
-CLIENT_PORT, SERVER_PORT = 546, 547
 OPTION = struct.Struct("!HH")
 IA_NA = struct.Struct("!III")  # IAID, T1, T2
 IA_ADDRESS = struct.Struct("!16sII")  # address, preferred and valid lifetime
@@ -51,40 +50,20 @@ class Option(IntEnum):
     INF_MAX_RT = 83
 
 
-class MessageType(IntEnum):
-    """The first octet of our messages."""
-
-    SOLICIT = 1
-    REQUEST = 3
-    CONFIRM = 4
-    RENEW = 5
-    REBIND = 6
-    RELEASE = 8
-    DECLINE = 9
-    INFORMATION_REQUEST = 11
-
-
 FOR_ADDRESS = (Option.DNS, Option.SEARCH, Option.FQDN, Option.SOL_MAX_RT)
-WANTED: Mapping[MessageType, tuple[Option, ...]] = {
-    MessageType.SOLICIT: FOR_ADDRESS,
-    MessageType.REQUEST: FOR_ADDRESS,
-    MessageType.RENEW: FOR_ADDRESS,
-    MessageType.REBIND: FOR_ADDRESS,
-    MessageType.INFORMATION_REQUEST: (
+WANTED: Mapping[Kind6, tuple[Option, ...]] = {
+    Kind6.SOLICIT: FOR_ADDRESS,
+    Kind6.REQUEST: FOR_ADDRESS,
+    Kind6.RENEW: FOR_ADDRESS,
+    Kind6.REBIND: FOR_ADDRESS,
+    Kind6.INFORMATION_REQUEST: (
         *(Option.DNS, Option.SEARCH, Option.REFRESH),
         *(Option.SOL_MAX_RT, Option.INF_MAX_RT),
     ),
 }
 
 
-class Kind(IntEnum):
-    """The first octet of servers' messages. We never accept a Reconfigure, so none may be sent to us."""
-
-    ADVERTISE = 2
-    REPLY = 7
-
-
-KINDS = {int(kind): kind for kind in Kind}
+ANSWERS = {int(kind): kind for kind in (Kind6.ADVERTISE, Kind6.REPLY)}  # a Reconfigure may not be sent to us
 
 
 class Code(IntEnum):
@@ -141,7 +120,7 @@ class Answer:
     frame came from, if it is known.
     """
 
-    kind: Kind
+    kind: Kind6
     xid: int
     client: bytes = b""
     server: bytes = b""
@@ -158,7 +137,7 @@ class Answer:
 
 
 def encode(
-    kind: MessageType,
+    kind: Kind6,
     xid: int,
     identity: ClientIdentity,
     *,
@@ -178,14 +157,14 @@ def encode(
     if addresses is not None:
         options = b"".join(_option(Option.IA_ADDRESS, IA_ADDRESS.pack(a.packed, 0, 0)) for a in addresses)
         area += _option(Option.IA_NA, IA_NA.pack(identity.iaid, 0, 0) + options)
-    if kind is MessageType.SOLICIT:
+    if kind is Kind6.SOLICIT:
         area += _option(Option.RAPID_COMMIT, b"")
     if kind in WANTED:
         area += _option(Option.REQUESTED, b"".join(code.to_bytes(2) for code in WANTED[kind]))
         area += _option(Option.VENDOR_CLASS, NO_ENTERPRISE + _class(identity.vendor_class))
         if identity.user_class is not None:
             area += _option(Option.USER_CLASS, _class(identity.user_class))
-        if identity.hostname is not None and kind is not MessageType.INFORMATION_REQUEST:
+        if identity.hostname is not None and kind is not Kind6.INFORMATION_REQUEST:
             area += _option(Option.FQDN, bytes([FQDN_BY_SERVER]) + _wire_name(identity.hostname))
     return bytes([kind]) + xid.to_bytes(3) + area
 
@@ -194,14 +173,14 @@ def decode(payload: bytes, sender: str = "") -> Answer:
     """A server's message. Raises Malformed."""
     if len(payload) < 4:
         raise Malformed(f"{len(payload)} octets are too few")
-    if payload[0] not in KINDS:
+    if payload[0] not in ANSWERS:
         raise Malformed(f"message type {payload[0]} is none of a server's")
     options = dict(_options(payload[4:]))
     server, client = options.get(Option.SERVER_ID, b""), options.get(Option.CLIENT_ID, b"")
     if not 1 <= len(server) <= MAX_DUID:
         raise Malformed(f"a server identifier of {len(server)} octets")
     return Answer(
-        kind=KINDS[payload[0]],
+        kind=ANSWERS[payload[0]],
         xid=int.from_bytes(payload[1:4]),
         client=client,
         server=server,

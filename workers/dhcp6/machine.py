@@ -20,6 +20,7 @@ from enum import StrEnum
 from ipaddress import IPv6Address
 
 from workers.contract.client_identity import ClientIdentity
+from workers.contract.exchange import Kind6
 from workers.contract.lease import Address, Lease6
 from workers.dhcp.effects import Configured, Granted, Offered, Refused, Send, Unanswered, Unusable
 from workers.dhcp.effects import Effect as AnyEffect
@@ -33,7 +34,7 @@ from workers.dhcp.machine import (
     UNUSABLE_PAUSE_SECONDS,
     LeaseMachine,
 )
-from workers.dhcp6.codec import Answer, Code, Kind, MessageType, encode
+from workers.dhcp6.codec import Answer, Code, encode
 from workers.dhcp6.lease_parser import INFINITE_SECONDS, Refusal, parse_lease
 
 # RFC 8415 section 7.6, except where a comment says otherwise.
@@ -130,7 +131,7 @@ class Machine(LeaseMachine[Lease6, Answer]):
             return []
         self._take_limits(answer)
         try:
-            if answer.kind is Kind.ADVERTISE:
+            if answer.kind is Kind6.ADVERTISE:
                 return self._hear_offer(answer, now)
             if not self._counts(answer):
                 return self._note_stray(answer, now)
@@ -141,7 +142,7 @@ class Machine(LeaseMachine[Lease6, Answer]):
 
     def decline(self, lease: Lease6, mac: str, now: float) -> list[Effect]:
         self._discard(lease, now)
-        return [Send(message_about(MessageType.DECLINE, random.getrandbits(24), lease, self.identity))]
+        return [Send(message_about(Kind6.DECLINE, random.getrandbits(24), lease, self.identity))]
 
     def _signal(self, now: float) -> Signal:
         """The signal of the time."""
@@ -273,7 +274,7 @@ class Machine(LeaseMachine[Lease6, Answer]):
         self._begin(now)
         addresses = () if self.requested is None else (self.requested,)
         self._retry(now, SOLICIT_SECONDS, self._solicit_max)
-        return [*silence, self._message(MessageType.SOLICIT, addresses)]
+        return [*silence, self._message(Kind6.SOLICIT, addresses)]
 
     def _choose(self, now: float, _: Outcome, before: State) -> list[Effect]:
         """Asks the best server for its offer."""
@@ -293,14 +294,14 @@ class Machine(LeaseMachine[Lease6, Answer]):
         if self._asked_for is not self.lease:  # our own is released, if at all, with all else that is the container's
             self._note(replace(self._asked_for, dns=(), search=()))
         self._retry(now, REQUEST_SECONDS, REQUEST_MAX_SECONDS)
-        return [self._message(MessageType.REQUEST, (self._asked_for.address.ip,), self._asked_for.server)]
+        return [self._message(Kind6.REQUEST, (self._asked_for.address.ip,), self._asked_for.server)]
 
     def _reboot(self, now: float, _: Outcome, __: State) -> list[Effect]:
         assert self.lease is not None
         self._begin(now)
         self._tries += 1
         self._sent, self.next_at = now, now + REBOOT_WAIT_SECONDS
-        return [self._message(MessageType.REBIND, (self.lease.address.ip,))]
+        return [self._message(Kind6.REBIND, (self.lease.address.ip,))]
 
     def _grant(self, now: float, lease: Outcome, before: State) -> list[Effect]:
         assert isinstance(lease, Lease6)
@@ -338,14 +339,14 @@ class Machine(LeaseMachine[Lease6, Answer]):
             longest = longest if self._confirmed else TAKEOVER_WAIT_SECONDS
         self._retry(now, first, longest, end)
         if renewing:
-            return [self._message(MessageType.RENEW, (lease.address.ip,), lease.server)]
-        return [self._message(MessageType.REBIND, (lease.address.ip,))]
+            return [self._message(Kind6.RENEW, (lease.address.ip,), lease.server)]
+        return [self._message(Kind6.REBIND, (lease.address.ip,))]
 
     def _confirm(self, now: float, _: Outcome, __: State) -> list[Effect]:
         assert self.lease is not None
         self._begin(now)
         self._retry(now, CONFIRM_SECONDS, CONFIRM_MAX_SECONDS, self._begun + CONFIRM_ROUND_SECONDS)
-        return [self._message(MessageType.CONFIRM, (self.lease.address.ip,))]
+        return [self._message(Kind6.CONFIRM, (self.lease.address.ip,))]
 
     def _keep(self, now: float, _: Outcome, __: State) -> list[Effect]:
         """The address fits, or no server has said otherwise (section 18.2.3)."""
@@ -359,7 +360,7 @@ class Machine(LeaseMachine[Lease6, Answer]):
         self.tally.informs += 1
         self._begin(now)
         self._retry(now, INFORM_SECONDS, self._inform_max)
-        return [self._message(MessageType.INFORMATION_REQUEST, None)]
+        return [self._message(Kind6.INFORMATION_REQUEST, None)]
 
     def _learn(self, now: float, outcome: Outcome, __: State) -> list[Effect]:
         assert isinstance(outcome, Configured)
@@ -388,12 +389,12 @@ class Machine(LeaseMachine[Lease6, Answer]):
         super()._restart(at, requested)
         self._offers, self._doubt = [], ""
 
-    def _message(self, kind: MessageType, addresses: tuple[IPv6Address, ...] | None, server: bytes = b"") -> Send:
+    def _message(self, kind: Kind6, addresses: tuple[IPv6Address, ...] | None, server: bytes = b"") -> Send:
         elapsed = self._sent - self._begun
         return Send(encode(kind, self._xid, self.identity, elapsed=elapsed, server=server, addresses=addresses))
 
 
-def message_about(kind: MessageType, xid: int, lease: Lease6, identity: ClientIdentity, elapsed: float = 0.0) -> bytes:
+def message_about(kind: Kind6, xid: int, lease: Lease6, identity: ClientIdentity, elapsed: float = 0.0) -> bytes:
     """A Decline or a Release of one address (sections 18.2.7 and 18.2.8)."""
     return encode(kind, xid, identity, elapsed=elapsed, server=lease.server, addresses=(lease.address.ip,))
 

@@ -13,11 +13,11 @@ from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 
 from workers.acd.solicitation import HOPS, NEXT_HEADER, SOLICITATION, TARGET, TYPE, answer, solicited_node, target_is
-from workers.contract.exchange import note, packed
+from workers.contract.exchange import CLIENT_PORT6, SERVER_PORT6, Kind6, note, packed
 from workers.contract.lease import Family
 from workers.dhcp.errors import Malformed
 from workers.dhcp6 import router_advertisement
-from workers.dhcp6.codec import CLIENT_PORT, SERVER_PORT, Answer, Kind, decode, noted
+from workers.dhcp6.codec import Answer, decode, noted
 from workers.dhcp6.router_advertisement import HOP_LIMIT, RouterAdvertisement, eui64
 from workers.system.ip_packet import ALL_NODES, ALL_ROUTERS, ETH_P_IPV6, IPV6_HEADER, ipv6_packet, multicast_mac
 from workers.system.packet_filter import (
@@ -55,7 +55,7 @@ class PacketSocket6(FilteredSocket):
     def send(self, payload: bytes) -> None:
         """Sends a DHCPv6 message to all servers of the link; from now on its answers are heard. Raises OSError."""
         attach(self._socket, _filter(self._address, payload[1:4]))
-        datagram = UDP_HEADER.pack(CLIENT_PORT, SERVER_PORT, UDP_HEADER.size + len(payload), 0) + payload
+        datagram = UDP_HEADER.pack(CLIENT_PORT6, SERVER_PORT6, UDP_HEADER.size + len(payload), 0) + payload
         self._multicast(SERVERS, socket.IPPROTO_UDP, datagram, checksum_at=6)
         note(noted(payload, sent=True))
 
@@ -120,10 +120,10 @@ def _filter(address: IPv6Address, xid: bytes) -> list[Instruction]:
 
     None of them has extension headers. A flood of answers to other clients fills no queue that ours needs.
     """
-    advertise, reply = (int.from_bytes(bytes([kind]) + xid) for kind in (Kind.ADVERTISE, Kind.REPLY))
+    advertise, reply = (int.from_bytes(bytes([kind]) + xid) for kind in (Kind6.ADVERTISE, Kind6.REPLY))
     return [
         *((LOAD_BYTE, 0, 0, NEXT_HEADER), (JUMP_EQUAL, 0, 5, socket.IPPROTO_UDP)),
-        *((LOAD_HALF, 0, 0, UDP_DESTINATION), (JUMP_EQUAL, 0, 16, CLIENT_PORT)),
+        *((LOAD_HALF, 0, 0, UDP_DESTINATION), (JUMP_EQUAL, 0, 16, CLIENT_PORT6)),
         *((LOAD, 0, 0, MESSAGE), (JUMP_EQUAL, 13, 0, advertise), (JUMP_EQUAL, 12, 13, reply)),
         (JUMP_EQUAL, 0, 12, socket.IPPROTO_ICMPV6),
         *((LOAD_BYTE, 0, 0, TYPE), (JUMP_EQUAL, 9, 0, router_advertisement.TYPE), (JUMP_EQUAL, 0, 9, SOLICITATION)),

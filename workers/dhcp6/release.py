@@ -10,8 +10,9 @@ from collections.abc import Collection
 
 from workers.contract.client_identity import ClientIdentity
 from workers.contract.errors import ReleaseError
+from workers.contract.exchange import Kind6
 from workers.contract.lease import Lease6
-from workers.dhcp6.codec import Answer, Kind, MessageType
+from workers.dhcp6.codec import Answer
 from workers.dhcp6.machine import message_about
 from workers.dhcp6.packet_socket import PacketSocket6
 from workers.system.clock import boottime
@@ -30,7 +31,7 @@ def release(interface: str, mac: str, lease: Lease6, identity: ClientIdentity) -
     latest; the server may have heard the message nevertheless.
     """
     try:
-        answered = _tell(MessageType.RELEASE, interface, mac, lease, identity)
+        answered = _tell(Kind6.RELEASE, interface, mac, lease, identity)
     except OSError as error:
         raise ReleaseError(f"releasing {lease.address.ip} over {interface}: {error.strerror}") from error
     if not answered:
@@ -44,7 +45,7 @@ def decline(interface: str, mac: str, lease: Lease6, identity: ClientIdentity) -
     If the message is lost, the server may offer the address again.
     """
     try:
-        if not _tell(MessageType.DECLINE, interface, mac, lease, identity):
+        if not _tell(Kind6.DECLINE, interface, mac, lease, identity):
             log.warning("DECLINE of %s not answered", lease.address.ip, extra={"interface": interface})
     except OSError as error:
         log.warning("DECLINE not sent: %s", error, extra={"interface": interface})
@@ -64,10 +65,10 @@ def release_unheard(interface: str, mac: str, leases: Collection[Lease6], identi
 
 def release_message(lease: Lease6, identity: ClientIdentity) -> bytes:
     """A Release of one lease."""
-    return message_about(MessageType.RELEASE, random.getrandbits(24), lease, identity)
+    return message_about(Kind6.RELEASE, random.getrandbits(24), lease, identity)
 
 
-def _tell(kind: MessageType, interface: str, mac: str, lease: Lease6, identity: ClientIdentity) -> bool:
+def _tell(kind: Kind6, interface: str, mac: str, lease: Lease6, identity: ClientIdentity) -> bool:
     """Whether the server has answered. Its status does not matter: it has no lease of ours any more. Raises OSError."""
     xid, begun = random.getrandbits(24), boottime()
     with PacketSocket6(interface, mac) as packet_socket:
@@ -85,5 +86,5 @@ def _tell(kind: MessageType, interface: str, mac: str, lease: Lease6, identity: 
 
 
 def _is_reply(message: object, xid: int, lease: Lease6, identity: ClientIdentity) -> bool:
-    ours = (Kind.REPLY, xid, identity.duid, lease.server)
+    ours = (Kind6.REPLY, xid, identity.duid, lease.server)
     return isinstance(message, Answer) and (message.kind, message.xid, message.client, message.server) == ours

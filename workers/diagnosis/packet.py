@@ -5,6 +5,8 @@ import struct
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 
+from workers.contract.exchange import CLIENT_PORT, CLIENT_PORT6, SERVER_PORT, SERVER_PORT6
+
 UDP = struct.Struct("!HHHH")
 LENGTH = 300  # of the DHCP message; no filter looks at it closely
 
@@ -36,7 +38,7 @@ class Packet:
 
 def discover(bridge: str, index: int) -> Packet:
     """A DHCPDISCOVER: from nobody to everybody."""
-    udp = UDP.pack(68, 67, UDP.size + LENGTH, 0)
+    udp = UDP.pack(CLIENT_PORT, SERVER_PORT, UDP.size + LENGTH, 0)
     length = 20 + UDP.size + LENGTH
     header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, length, 0, 0, 64, socket.IPPROTO_UDP, 0, bytes(4), b"\xff" * 4)
     return Packet(socket.AF_INET, b"\x08\x00", b"\xff" * 6, header, udp, bridge, index)
@@ -44,7 +46,7 @@ def discover(bridge: str, index: int) -> Packet:
 
 def solicit(bridge: str, index: int) -> Packet:
     """A DHCPv6 Solicit: from a link-local address to all servers."""
-    udp = UDP.pack(546, 547, UDP.size + LENGTH, 0)
+    udp = UDP.pack(CLIENT_PORT6, SERVER_PORT6, UDP.size + LENGTH, 0)
     ends = IPv6Address("fe80::1").packed + IPv6Address("ff02::1:2").packed
     header = struct.pack("!IHBB", 6 << 28, UDP.size + LENGTH, socket.IPPROTO_UDP, 1) + ends
     return Packet(socket.AF_INET6, b"\x86\xdd", bytes.fromhex("333300010002"), header, udp, bridge, index)

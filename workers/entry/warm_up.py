@@ -12,10 +12,11 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from multiprocessing import Pipe
 
 from workers.contract.client_identity import ClientIdentity
+from workers.contract.exchange import Kind
 from workers.contract.lease import DEFAULT_DESTINATION, Lease, Route
 from workers.contract.link import MacvlanMode
 from workers.contract.messages import Attach, Created, LeaseObtained
-from workers.dhcp4.codec import MessageType, encode
+from workers.dhcp4.codec import encode
 from workers.dhcp4.lease_parser import parse_lease
 from workers.endpoint.clients import Renewal
 from workers.endpoint.worker import Expected
@@ -44,7 +45,7 @@ def warm_up() -> None:
             _ask_kernel()
     for _ in range(ROUNDS):
         _make_messages()
-        encode(MessageType.DISCOVER, 1, MAC, ClientIdentity.of_mac(MAC, "h"), broadcast=True, requested=ADDRESS.ip)
+        encode(Kind.DISCOVER, 1, MAC, ClientIdentity.of_mac(MAC, "h"), broadcast=True, requested=ADDRESS.ip)
         lease = parse_lease(WORDS, boottime())
         _report(lease)
         with suppress(OSError):  # only root may enter a namespace

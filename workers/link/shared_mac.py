@@ -8,9 +8,8 @@ rule on the card, in a table of nf_tables, makes it a frame to all stations befo
 import logging
 from collections.abc import Collection
 
+from workers.contract.exchange import CLIENT_PORT, SERVER_PORT
 from workers.netlink.nftables import put_spreading, remove_spreading, tables_of_devices
-
-SERVER_PORT, CLIENT_PORT = 67, 68
 
 log = logging.getLogger(__name__)
 

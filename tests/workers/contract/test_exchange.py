@@ -4,7 +4,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from supervisor.contract.messages import MessageView
 from supervisor.ops.views import view_messages
-from workers.contract.exchange import ACK, MOST, Messages, add, note, packed, taken
+from workers.contract.exchange import MOST, Kind, Messages, add, note, packed, taken
 from workers.contract.lease import Family
 
 SERVER, ADDRESS = IPv4Address("192.0.2.1"), IPv4Address("192.0.2.7")
@@ -32,7 +32,7 @@ def test_flood() -> None:
 
 def test_as_operators_see_them() -> None:
     """Addresses as such, a DUID as octets, of which a long one has the first; what is missing is none."""
-    known = packed(Family.IPV4, ACK, xid=42, address=ADDRESS, server=SERVER.packed)
+    known = packed(Family.IPV4, Kind.ACK, xid=42, address=ADDRESS, server=SERVER.packed)
     add(known, packed(Family.IPV6, 2, address=IPv6Address("fd00::7"), server=DUID))
     add(known, packed(Family.IPV6, 134, server=b"<b>" * 40))
     ack, advertise, router = view_messages(known)

@@ -3,7 +3,8 @@
 from ipaddress import IPv4Address
 
 from workers.contract.client_identity import ClientIdentity
-from workers.dhcp4.codec import MessageType, encode
+from workers.contract.exchange import Kind
+from workers.dhcp4.codec import encode
 
 MAC = "02:42:c0:00:00:05"
 MAGIC = bytes.fromhex("63825363")
@@ -11,7 +12,7 @@ MAGIC = bytes.fromhex("63825363")
 
 def message() -> bytes:
     address, server = IPv4Address("192.0.2.5"), IPv4Address("192.0.2.1")
-    return encode(MessageType.RELEASE, 7, MAC, ClientIdentity.of_mac(MAC), ciaddr=address, server=server)
+    return encode(Kind.RELEASE, 7, MAC, ClientIdentity.of_mac(MAC), ciaddr=address, server=server)
 
 
 def test_header() -> None:
