@@ -13,23 +13,8 @@ from ipaddress import IPv4Address
 from workers.contract.exchange import CLIENT_PORT, SERVER_PORT, note
 from workers.dhcp.errors import Malformed
 from workers.dhcp4.codec import Answer, decode, noted
+from workers.system import packet_filter as bpf
 from workers.system.ip_packet import checksum
-from workers.system.packet_filter import (
-    ALL,
-    IP_HEADER_LENGTH,
-    JUMP_BITS,
-    JUMP_EQUAL,
-    LOAD,
-    LOAD_BEHIND_HEADER,
-    LOAD_BYTE,
-    LOAD_HALF,
-    LOAD_HALF_BEHIND_HEADER,
-    RETURN,
-    FilteredSocket,
-    Instruction,
-    attach,
-    equal,
-)
 
 ETH_P_IP = 0x0800
 BROADCAST_MAC = b"\xff" * 6
@@ -41,19 +26,19 @@ MAX_STRANGERS = 64  # answers to other clients that are heard, as their number h
 XID, CHADDR = 4, 28  # offsets in a message (RFC 2131 section 2)
 # UDP, no fragment, and the destination port behind the header's own length.
 FILTER = (
-    (LOAD_BYTE, 0, 0, 9),
-    (JUMP_EQUAL, 0, 6, socket.IPPROTO_UDP),
-    (LOAD_HALF, 0, 0, 6),
-    (JUMP_BITS, 4, 0, 0x1FFF),
-    (IP_HEADER_LENGTH, 0, 0, 0),
-    (LOAD_HALF_BEHIND_HEADER, 0, 0, 2),
-    (JUMP_EQUAL, 0, 1, CLIENT_PORT),
-    (RETURN, 0, 0, ALL),
-    (RETURN, 0, 0, 0),
+    (bpf.LOAD_BYTE, 0, 0, 9),
+    (bpf.JUMP_EQUAL, 0, 6, socket.IPPROTO_UDP),
+    (bpf.LOAD_HALF, 0, 0, 6),
+    (bpf.JUMP_BITS, 4, 0, 0x1FFF),
+    (bpf.IP_HEADER_LENGTH, 0, 0, 0),
+    (bpf.LOAD_HALF_BEHIND_HEADER, 0, 0, 2),
+    (bpf.JUMP_EQUAL, 0, 1, CLIENT_PORT),
+    (bpf.RETURN, 0, 0, bpf.ALL),
+    (bpf.RETURN, 0, 0, 0),
 )
 
 
-class PacketSocket(FilteredSocket):
+class PacketSocket(bpf.FilteredSocket):
     """The DHCPv4 messages to the client port of one interface (workers.system.packet_filter)."""
 
     def __init__(self, interface: str) -> None:
@@ -101,12 +86,12 @@ class PacketSocket(FilteredSocket):
     def _drop_strangers(self) -> None:
         """Has the kernel drop answers to other clients, if too many have come."""
         if self._strangers >= MAX_STRANGERS:
-            attach(self._socket, _answers_filter(self._sent))
+            bpf.attach(self._socket, _answers_filter(self._sent))
 
 
 def answers_checks(sent: bytes, at: int, *, behind_header: bool = False) -> list[tuple[int, int, int]]:
     """That the message at this offset is for the client, and has the transaction id, of the one that was sent."""
-    word, half = (LOAD_BEHIND_HEADER, LOAD_HALF_BEHIND_HEADER) if behind_header else (LOAD, LOAD_HALF)
+    word, half = (bpf.LOAD_BEHIND_HEADER, bpf.LOAD_HALF_BEHIND_HEADER) if behind_header else (bpf.LOAD, bpf.LOAD_HALF)
     return [
         (word, at + XID, int.from_bytes(sent[XID : XID + 4])),
         (word, at + CHADDR, int.from_bytes(sent[CHADDR : CHADDR + 4])),
@@ -114,10 +99,10 @@ def answers_checks(sent: bytes, at: int, *, behind_header: bool = False) -> list
     ]
 
 
-def _answers_filter(sent: bytes) -> list[Instruction]:
+def _answers_filter(sent: bytes) -> list[bpf.Instruction]:
     checks = answers_checks(sent, UDP_HEADER.size, behind_header=True)
-    ports = [(LOAD_HALF_BEHIND_HEADER, 0, SERVER_PORT), (LOAD_HALF_BEHIND_HEADER, 2, CLIENT_PORT)]
-    return [(IP_HEADER_LENGTH, 0, 0, 0), *equal((LOAD_BYTE, 9, socket.IPPROTO_UDP), *ports, *checks)]
+    ports = [(bpf.LOAD_HALF_BEHIND_HEADER, 0, SERVER_PORT), (bpf.LOAD_HALF_BEHIND_HEADER, 2, CLIENT_PORT)]
+    return [(bpf.IP_HEADER_LENGTH, 0, 0, 0), *bpf.equal((bpf.LOAD_BYTE, 9, socket.IPPROTO_UDP), *ports, *checks)]
 
 
 def _answers(payload: bytes, sent: bytes) -> bool:

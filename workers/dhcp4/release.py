@@ -4,7 +4,7 @@ Owns the packet and the proof that it has left. Must not know why a lease ends.
 """
 
 import logging
-import os
+import random
 import select
 import socket
 from ipaddress import IPv4Address
@@ -85,7 +85,7 @@ def release_by_broadcast(interface: str, lease: Lease, mac: str, identity: Clien
 
 def release_message(lease: Lease, mac: str, identity: ClientIdentity) -> bytes:
     """A DHCPRELEASE with the fields of RFC 2131, table 5."""
-    return encode(Kind.RELEASE, _xid(), mac, identity, ciaddr=lease.address.ip, server=lease.server)
+    return encode(Kind.RELEASE, random.getrandbits(32), mac, identity, ciaddr=lease.address.ip, server=lease.server)
 
 
 def _broadcast(interface: str, message: bytes, name: str) -> None:
@@ -94,10 +94,6 @@ def _broadcast(interface: str, message: bytes, name: str) -> None:
             packet_socket.send(message)
     except OSError as error:
         log.warning("%s not sent: %s", name, error, extra={"interface": interface})
-
-
-def _xid() -> int:
-    return int.from_bytes(os.urandom(4), "big")
 
 
 def _move(container_link: str, scratch: Namespace) -> None:

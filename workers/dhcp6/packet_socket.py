@@ -19,18 +19,8 @@ from workers.dhcp.errors import Malformed
 from workers.dhcp6 import router_advertisement
 from workers.dhcp6.codec import Answer, decode, noted
 from workers.dhcp6.router_advertisement import HOP_LIMIT, RouterAdvertisement, eui64
+from workers.system import packet_filter as bpf
 from workers.system.ip_packet import ALL_NODES, ALL_ROUTERS, ETH_P_IPV6, IPV6_HEADER, ipv6_packet, multicast_mac
-from workers.system.packet_filter import (
-    ALL,
-    JUMP_EQUAL,
-    LOAD,
-    LOAD_BYTE,
-    LOAD_HALF,
-    RETURN,
-    FilteredSocket,
-    Instruction,
-    attach,
-)
 
 SERVERS = IPv6Address("ff02::1:2")  # all servers and relay agents of the link
 LINK_LOCAL = IPv6Network("fe80::/64")
@@ -42,7 +32,7 @@ LINK_SCOPE, DUPLICATE = 0x20, 0x08
 SOURCE, UDP_DESTINATION, MESSAGE = 8, 42, 48  # offsets in a packet
 
 
-class PacketSocket6(FilteredSocket):
+class PacketSocket6(bpf.FilteredSocket):
     """The DHCPv6 messages and router advertisements of one interface, whose MAC is `mac`."""
 
     def __init__(self, interface: str, mac: str) -> None:
@@ -54,7 +44,7 @@ class PacketSocket6(FilteredSocket):
 
     def send(self, payload: bytes) -> None:
         """Sends a DHCPv6 message to all servers of the link; from now on its answers are heard. Raises OSError."""
-        attach(self._socket, _filter(self._address, payload[1:4]))
+        bpf.attach(self._socket, _filter(self._address, payload[1:4]))
         datagram = UDP_HEADER.pack(CLIENT_PORT6, SERVER_PORT6, UDP_HEADER.size + len(payload), 0) + payload
         self._multicast(SERVERS, socket.IPPROTO_UDP, datagram, checksum_at=6)
         note(noted(payload, sent=True))
@@ -115,21 +105,25 @@ def _is_question(packet: bytes) -> bool:
     return header == (socket.IPPROTO_ICMPV6, HOP_LIMIT, SOLICITATION)
 
 
-def _filter(address: IPv6Address, xid: bytes) -> list[Instruction]:
+def _filter(address: IPv6Address, xid: bytes) -> list[bpf.Instruction]:
     """Passes servers' answers with this transaction id, router advertisements and solicitations of `address`.
 
     None of them has extension headers. A flood of answers to other clients fills no queue that ours needs.
     """
     advertise, reply = (int.from_bytes(bytes([kind]) + xid) for kind in (Kind6.ADVERTISE, Kind6.REPLY))
     return [
-        *((LOAD_BYTE, 0, 0, NEXT_HEADER), (JUMP_EQUAL, 0, 5, socket.IPPROTO_UDP)),
-        *((LOAD_HALF, 0, 0, UDP_DESTINATION), (JUMP_EQUAL, 0, 16, CLIENT_PORT6)),
-        *((LOAD, 0, 0, MESSAGE), (JUMP_EQUAL, 13, 0, advertise), (JUMP_EQUAL, 12, 13, reply)),
-        (JUMP_EQUAL, 0, 12, socket.IPPROTO_ICMPV6),
-        *((LOAD_BYTE, 0, 0, TYPE), (JUMP_EQUAL, 9, 0, router_advertisement.TYPE), (JUMP_EQUAL, 0, 9, SOLICITATION)),
+        *((bpf.LOAD_BYTE, 0, 0, NEXT_HEADER), (bpf.JUMP_EQUAL, 0, 5, socket.IPPROTO_UDP)),
+        *((bpf.LOAD_HALF, 0, 0, UDP_DESTINATION), (bpf.JUMP_EQUAL, 0, 16, CLIENT_PORT6)),
+        *((bpf.LOAD, 0, 0, MESSAGE), (bpf.JUMP_EQUAL, 13, 0, advertise), (bpf.JUMP_EQUAL, 12, 13, reply)),
+        (bpf.JUMP_EQUAL, 0, 12, socket.IPPROTO_ICMPV6),
+        *(
+            (bpf.LOAD_BYTE, 0, 0, TYPE),
+            (bpf.JUMP_EQUAL, 9, 0, router_advertisement.TYPE),
+            (bpf.JUMP_EQUAL, 0, 9, SOLICITATION),
+        ),
         *target_is(address),
-        (RETURN, 0, 0, ALL),
-        (RETURN, 0, 0, 0),
+        (bpf.RETURN, 0, 0, bpf.ALL),
+        (bpf.RETURN, 0, 0, 0),
     ]
 
 

@@ -13,7 +13,7 @@ from ipaddress import IPv4Address
 from workers.acd.arp import macs_of
 from workers.acd.defence import Defence
 from workers.acd.probe import AddressProbe
-from workers.contract.lease import NO_LEASE, AnyLease, Lease
+from workers.contract.lease import NO_LEASE, AnyLease, Family, Lease
 from workers.contract.messages import (
     Attach,
     ClientKind,
@@ -55,7 +55,7 @@ class LeaseManager:
         self._report = report
         self._interface = ""
         self.client_identity = spec.client_identity
-        self._timers = LeaseTimers(self.lease, report, self._on_expiry)
+        self._timers = LeaseTimers(Family.IPV4, report, self._on_expiry)
         self._checks = spec.conflict is not ConflictCheck.OFF
         self._probe = AddressProbe(spec.mac, enabled=self._checks)
         self._defence = Defence(spec.mac, self._report_claim, self._is_ours)
@@ -246,7 +246,7 @@ class LeaseManager:
         self._tell(Trouble.CONFLICT, what)
 
     def _tell(self, trouble: Trouble, what: str) -> None:
-        self._report(LeaseTrouble(trouble, what, self.lease.family))
+        self._report(LeaseTrouble(trouble, what, Family.IPV4))
 
     def _ask_anew(self) -> None:
         """The lease cannot be renewed any more: udhcpc asks for another. One that still thinks it is bound may hang."""

@@ -66,7 +66,7 @@ class LeaseManager6:
         self._confirmed = confirmed
         self._interface = ""
         self._placement = Placement6(report, spec.token)
-        self._timers: LeaseTimers | None = None
+        self._timers = LeaseTimers(Family.IPV6, self._report_silence, self._on_expiry)
         self._deadlines = Deadlines()
         self._probe = AddressProbe(spec.mac, enabled=spec.conflict is not ConflictCheck.OFF)
         self._candidate: Lease6 | None = None
@@ -176,8 +176,7 @@ class LeaseManager6:
             self._take(self._client.due())
         if self._search is not None and self._search.next_at is not None and self._search.next_at <= now:
             self._on_search()
-        if self._timers is not None:
-            self._timers.due(now)
+        self._timers.due(now)
         self._deadlines.due(now)
 
     def stop(self) -> None:
@@ -185,8 +184,7 @@ class LeaseManager6:
         self._stop_client()
         self._deadlines.clear()
         self._forget_candidate()
-        if self._timers is not None:
-            self._timers.clear()
+        self._timers.clear()
 
     def release(self) -> None:
         """Gives the lease back to its server, if it has one. Raises ReleaseError."""
@@ -353,8 +351,6 @@ class LeaseManager6:
         return True
 
     def _begin_timers(self, lease: Lease6, at: float) -> None:
-        if self._timers is None:
-            self._timers = LeaseTimers(lease, self._report_silence, self._on_expiry)
         self._timers.silent = False
         self._timers.begin(lease, at)
 
@@ -388,24 +384,20 @@ class LeaseManager6:
         if now < self._looked_at + REPORT_SECONDS:
             self._deadlines.set(self._on_addresses, self._looked_at + REPORT_SECONDS)
             return
-        found, known = kernel_lease(self._interface, self.lease, keep=not self._is_silent), self.lease
+        found, known = kernel_lease(self._interface, self.lease, keep=not self._timers.silent), self.lease
         if found is None:
             return
         if known is not None and found.address == known.address and not self._is_fresher(found, known):
             return
-        if known is not None and found.address != known.address and self._is_silent:
+        if known is not None and found.address != known.address and self._timers.silent:
             self._placement.drop(self._interface, known)  # the kernel was told to keep it
         self.lease, self._looked_at = found, now
         self._begin_timers(found, found.obtained)
         self._report(LeaseObtained(found))
 
-    @property
-    def _is_silent(self) -> bool:
-        return self._timers is not None and self._timers.silent
-
     def _is_fresher(self, found: Lease6, known: Lease6) -> bool:
         """Whether a router has prolonged the address. That the kernel keeps it for ever is our own word."""
-        kept = self._is_silent and found.duration is None
+        kept = self._timers.silent and found.duration is None
         ends = [_end(one.obtained, one.preferred if kept else one.duration) for one in (found, known)]
         return ends[0] > ends[1] + FRESHER_SECONDS
 

@@ -5,7 +5,7 @@ udhcpc does not report the second. Owns the report of a silence. Must not know t
 
 from collections.abc import Callable
 
-from workers.contract.lease import AnyLease
+from workers.contract.lease import AnyLease, Family
 from workers.contract.messages import LeaseTrouble, Report, Trouble
 from workers.system.deadlines import Deadlines
 
@@ -16,34 +16,35 @@ class LeaseTimers(Deadlines):
     `silent`: no server answers, and that was reported. Set it to False when a server answers.
     """
 
-    def __init__(self, lease: AnyLease, report: Callable[[Report], None], over: Callable[[], None]) -> None:
+    def __init__(self, family: Family, report: Callable[[Report], None], over: Callable[[], None]) -> None:
         super().__init__()
         self.silent = False
-        self._lease = lease
+        self._family = family
         self._report = report
         self._over = over
+        self._address = ""
 
     def begin(self, lease: AnyLease, at: float) -> None:
         """Sets the timers, if no server answers from `at` on. The end of a lease before `at` was reported already."""
-        self._lease = lease
+        self._address = str(lease.address.ip)
         runs = lease.runs(at)
         self.set(self._on_expiry, lease.expires if runs else None)
         self.set(self._on_overdue, lease.overdue_at(at) if runs else None)
 
     def give_up(self) -> None:
         """The client has given the lease up."""
-        self.tell_silence(f"no server has renewed the lease of {self._lease.address.ip}; a new one is asked for")
+        self.tell_silence(f"no server has renewed the lease of {self._address}; a new one is asked for")
 
     def tell_silence(self, what: str) -> None:
         """Reports a silence once, however long it lasts."""
         if not self.silent:
             self.silent = True
-            self._report(LeaseTrouble(Trouble.NO_ANSWER, what, self._lease.family))
+            self._report(LeaseTrouble(Trouble.NO_ANSWER, what, self._family))
 
     def _on_overdue(self) -> None:
-        self.tell_silence(f"no server has renewed the lease of {self._lease.address.ip}; asking on")
+        self.tell_silence(f"no server has renewed the lease of {self._address}; asking on")
 
     def _on_expiry(self) -> None:
-        what = f"the lease of {self._lease.address.ip} has run out"
-        self._report(LeaseTrouble(Trouble.EXPIRED, what, self._lease.family))
+        what = f"the lease of {self._address} has run out"
+        self._report(LeaseTrouble(Trouble.EXPIRED, what, self._family))
         self._over()

@@ -21,7 +21,7 @@ def begin(order: Begin, channel: Connection) -> Worker | None:
         logging.getLogger().setLevel(order.log_level)
     spec = on_the_wire(order.spec)
     if order.reclaims:
-        reclaim(spec, channel)
+        Creation(replace(spec, lease_timeout=RECLAIM_SECONDS, conflict=ConflictCheck.OFF), channel).reclaim()
         return None
     if order.resume is not None:
         return Worker(spec, channel, order.resume.leases, order.resume.held)
@@ -30,14 +30,6 @@ def begin(order: Begin, channel: Connection) -> Worker | None:
         return None
     leases = {family: one.lease for family, one in made.acquired.items()}
     return Worker(spec, channel, leases.values(), leases.keys(), made)
-
-
-def reclaim(spec: EndpointSpec, channel: Connection) -> None:
-    """Removes what a worker that died while it made the endpoint left behind, a lease that it did not report included.
-
-    A remembered lease stays: it goes on waiting for its owner.
-    """
-    Creation(replace(spec, lease_timeout=RECLAIM_SECONDS, conflict=ConflictCheck.OFF), channel).reclaim()
 
 
 def remove(endpoint_id: str, channel: Connection) -> None:

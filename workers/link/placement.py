@@ -4,7 +4,7 @@ Logs each change, and reports a refusal of the kernel.
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Address
 
@@ -46,14 +46,14 @@ class Placement:
         except NetlinkError as error:
             self._report(LeaseTrouble(Trouble.INVALID, f"the lease could not be applied: {error}", lease.family))
             return False
-        _tell(interface, (*changes, *follow_mtu(interface, previous, lease, self.mtu_limit)))
+        tell(interface, *changes, *follow_mtu(interface, previous, lease, self.mtu_limit))
         self._put = granted
         return True
 
     def limit_mtu(self, interface: str, mtu: int) -> None:
         """The MTU of the link's parent is another one, and the link's is not larger."""
         self.mtu_limit = mtu
-        _tell(interface, fit_mtu(interface, mtu))
+        tell(interface, *fit_mtu(interface, mtu))
 
     def drop(self, interface: str, lease: Lease) -> None:
         """Removes the lease's address and its routes."""
@@ -63,7 +63,7 @@ class Placement:
         except NetlinkError as error:
             self._report(LeaseTrouble(Trouble.INVALID, f"the address could not be removed: {error}", lease.family))
             return
-        _tell(interface, changes)
+        tell(interface, *changes)
 
     def has(self, interface: str, lease: Lease) -> bool:
         """Whether the lease's address is on the link; it is if the kernel does not tell."""
@@ -85,6 +85,7 @@ def on_link(interface: str, guess: Lease) -> Lease:
     return replace(guess, address=there[0])
 
 
-def _tell(interface: str, changes: Iterable[str]) -> None:
+def tell(interface: str, *changes: str) -> None:
+    """Logs the changes of this link."""
     for change in changes:
         log.info(change, extra={"interface": interface})

@@ -12,6 +12,7 @@ from ipaddress import IPv6Address, IPv6Interface
 
 from workers.contract.lease import Family, Lease6
 from workers.contract.messages import LeaseTrouble, Report, Trouble
+from workers.link.placement import tell
 from workers.netlink.operations import Netlink, NetlinkError
 from workers.netlink.rtnetlink import Address6, Link
 from workers.system.clock import boottime
@@ -60,10 +61,10 @@ class Placement6:
                 there = [one.address for one in netlink.addresses6(link)]
                 netlink.set_address6(link, _as_it_is(lease, there), None if for_ever else valid, preferred)
                 if lease.address.ip not in (address.ip for address in there):
-                    _tell(interface, f"address {lease.address} added")
+                    tell(interface, f"address {lease.address} added")
                 if previous is not None and previous.address != lease.address:
                     netlink.delete_address6(link, _as_it_is(previous, there))
-                    _tell(interface, f"address {previous.address} removed")
+                    tell(interface, f"address {previous.address} removed")
         except NetlinkError as error:
             self._refused(f"the lease could not be applied: {error}")
             return False
@@ -83,7 +84,7 @@ class Placement6:
         except NetlinkError as error:
             self._refused(f"the address could not be removed: {error}")
             return
-        _tell(interface, f"address {lease.address} removed")
+        tell(interface, f"address {lease.address} removed")
 
     def route_at_first(self, interface: str, lease: Lease6) -> None:
         """Gives the container the router that we have heard, until the kernel has heard it as well."""
@@ -173,7 +174,3 @@ def _rest(lease: Lease6, lifetime: int | None, least: int) -> int | None:
 
 def _length(seconds: int | None) -> float:
     return float("inf") if seconds is None else seconds
-
-
-def _tell(interface: str, change: str) -> None:
-    log.info(change, extra={"interface": interface})

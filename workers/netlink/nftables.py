@@ -12,16 +12,13 @@ from collections.abc import Collection, Iterable, Iterator
 from ipaddress import IPv4Address
 from itertools import islice
 
-from workers.netlink.rtnetlink import attributes
+from workers.netlink.rtnetlink import ATTRIBUTE, MESSAGE_HEADER, STATUS, attributes
 
 Message = tuple[int, int, bytes]  # its kind, flags and attributes
 
-HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence number, port
 FAMILY = struct.Struct("!BBH")  # nfgenmsg: family, version, resource
-ATTRIBUTE = struct.Struct("=HH")
-STATUS = struct.Struct("=i")  # a negated errno, or 0
 NESTED = 0x8000
-NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP, NLM_F_CREATE, NLM_F_APPEND = 0x1, 0x4, 0x300, 0x400, 0x800
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP_INTR, NLM_F_DUMP, NLM_F_CREATE, NLM_F_APPEND = 0x1, 0x4, 0x10, 0x300, 0x400, 0x800
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 NETLINK_NETFILTER = 12
 NFPROTO_IPV4, NFPROTO_NETDEV = 2, 5
@@ -41,6 +38,7 @@ EQUAL, UNEQUAL = 0, 1
 ADDRESS, PORT = 1, 2  # registers
 DNAT = 1
 BUFFER_BYTES = 1 << 16
+ATTEMPTS = 5  # to read a list that changes meanwhile
 ANSWER_SECONDS = 2.0  # the kernel answers within the call that sends
 
 
@@ -66,7 +64,7 @@ def put_spreading(table: str, device: str, source: int, target: int) -> None:
     """
     if _has_chain(NFPROTO_NETDEV, table):
         return
-    place = _number(1, INGRESS) + _attribute(2, struct.pack("!i", 0)) + _text(3, device)
+    place = _number(1, INGRESS) + _attribute(2, struct.pack("!i", 0)) + text_attribute(3, device)
     _put(NFPROTO_NETDEV, table, "filter", place, _spreading(struct.pack("!HH", source, target)))
 
 
@@ -75,31 +73,24 @@ def remove_spreading(table: str) -> None:
     _commit(NFPROTO_NETDEV, [*_removal(table)])
 
 
-def tables_of_devices() -> Iterator[str]:
+def tables_of_devices() -> list[str]:
     """The names of the tables of frames: those of `put_spreading`, and other programs'. Raises OSError."""
-    with _kernel() as kernel:
-        kernel.send(_encode(NFTABLES << 8 | GET_TABLE, NLM_F_DUMP, NFPROTO_NETDEV, b""))
-        for kind, body in _answers(kernel):
-            if kind in (NLMSG_ERROR, NLMSG_DONE):
-                (status,) = STATUS.unpack_from(body)
-                if status:
-                    raise OSError(-status, f"listing the tables of nf_tables: {os.strerror(-status)}")
-                return
-            yield dict(attributes(body[FAMILY.size :]))[1].rstrip(b"\0").decode(errors="replace")
+    with connect() as kernel:
+        return [data[1].rstrip(b"\0").decode(errors="replace") for _, data in dump(kernel, GET_TABLE, NFPROTO_NETDEV)]
 
 
 def _put(family: int, table: str, kind: str, place: bytes, expressions: Iterable[bytes]) -> None:
-    chain = _text(1, table) + _text(3, CHAIN) + _nested(4, place) + _text(7, kind)
+    chain = text_attribute(1, table) + text_attribute(3, CHAIN) + _nested(4, place) + text_attribute(7, kind)
     listed = b"".join(_nested(1, expression) for expression in expressions)
-    rule = _text(1, table) + _text(2, CHAIN) + _nested(4, listed)
+    rule = text_attribute(1, table) + text_attribute(2, CHAIN) + _nested(4, listed)
     made = [(NEW_CHAIN, NLM_F_CREATE, chain), (NEW_RULE, NLM_F_CREATE | NLM_F_APPEND, rule)]
-    _commit(family, [*_removal(table), (NEW_TABLE, NLM_F_CREATE, _text(1, table)), *made])
+    _commit(family, [*_removal(table), (NEW_TABLE, NLM_F_CREATE, text_attribute(1, table)), *made])
 
 
 def _removal(table: str) -> Iterator[Message]:
     """A table that is not there cannot be removed, so it is made before."""
-    yield NEW_TABLE, NLM_F_CREATE, _text(1, table)
-    yield DELETE_TABLE, 0, _text(1, table)
+    yield NEW_TABLE, NLM_F_CREATE, text_attribute(1, table)
+    yield DELETE_TABLE, 0, text_attribute(1, table)
 
 
 def _redirection(address: IPv4Address, port: int, target: int, mark: int) -> Iterator[bytes]:
@@ -144,7 +135,7 @@ def _value(register: int, value: bytes) -> bytes:
 
 
 def _expression(name: str, data: bytes) -> bytes:
-    return _text(1, name) + _nested(2, data)
+    return text_attribute(1, name) + _nested(2, data)
 
 
 def _attribute(kind: int, value: bytes) -> bytes:
@@ -159,14 +150,19 @@ def _number(kind: int, value: int) -> bytes:
     return _attribute(kind, struct.pack("!I", value))
 
 
-def _text(kind: int, value: str) -> bytes:
+def text_attribute(kind: int, value: str) -> bytes:
+    """An attribute that is a text."""
     return _attribute(kind, value.encode() + b"\0")
 
 
 def _commit(family: int, messages: Collection[Message]) -> None:
     """All or none. Raises OSError."""
     asked = [_encode(NFTABLES << 8 | kind, flags | NLM_F_ACK, family, body) for kind, flags, body in messages]
-    batch = [_encode(BATCH_BEGIN, 0, 0, b"", NFTABLES), *asked, _encode(BATCH_END, 0, 0, b"", NFTABLES)]
+    batch = [
+        _encode(BATCH_BEGIN, 0, 0, b"", resource=NFTABLES),
+        *asked,
+        _encode(BATCH_END, 0, 0, b"", resource=NFTABLES),
+    ]
     for status in _asked(b"".join(batch), len(asked)):
         if status:
             raise OSError(-status, f"changing a table of nf_tables: {os.strerror(-status)}")
@@ -174,7 +170,7 @@ def _commit(family: int, messages: Collection[Message]) -> None:
 
 def _has_chain(family: int, table: str) -> bool:
     """The kernel removes a chain with its device, and leaves the table. Raises OSError."""
-    body = _text(1, table) + _text(3, CHAIN)
+    body = text_attribute(1, table) + text_attribute(3, CHAIN)
     (status,) = _asked(_encode(NFTABLES << 8 | GET_CHAIN, NLM_F_ACK, family, body), 1)
     if status not in (0, -errno.ENOENT):
         raise OSError(-status, f"looking for a table of nf_tables: {os.strerror(-status)}")
@@ -183,28 +179,52 @@ def _has_chain(family: int, table: str) -> bool:
 
 def _asked(messages: bytes, count: int) -> Iterator[int]:
     """The status of each message. The caller stops at the first error, after which the kernel may say nothing more."""
-    with _kernel() as kernel:
+    with connect() as kernel:
         kernel.send(messages)
-        statuses = (STATUS.unpack_from(body)[0] for kind, body in _answers(kernel) if kind == NLMSG_ERROR)
+        statuses = (STATUS.unpack_from(body)[0] for kind, _, _, body in _answers(kernel) if kind == NLMSG_ERROR)
         yield from islice(statuses, count)
 
 
-def _kernel() -> socket.socket:
+def connect() -> socket.socket:
+    """A socket to nf_tables of the present namespace. Raises OSError."""
     kernel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
     kernel.settimeout(ANSWER_SECONDS)
     return kernel
 
 
-def _answers(kernel: socket.socket) -> Iterator[tuple[int, bytes]]:
-    """The kind and the content of each; the caller knows the last one."""
+def dump(
+    kernel: socket.socket, question: int, family: int = 0, body: bytes = b""
+) -> list[tuple[int, dict[int, bytes]]]:
+    """The family and the attributes of each of a list. Asks again if the list changed meanwhile. Raises OSError."""
+    for sequence in range(1, ATTEMPTS + 1):
+        kernel.send(_encode(NFTABLES << 8 | question, NLM_F_DUMP, family, body, sequence=sequence))
+        answers, changed = [], False
+        for kind, flags, answered, found in _answers(kernel):
+            if answered != sequence:
+                continue
+            changed |= bool(flags & NLM_F_DUMP_INTR)
+            if kind in (NLMSG_ERROR, NLMSG_DONE):
+                (status,) = STATUS.unpack_from(found)
+                if status:
+                    raise OSError(-status, f"nf_tables cannot be read: {os.strerror(-status)}")
+                break
+            answers.append((found[0], dict(attributes(found[FAMILY.size :]))))
+        if not changed:
+            return answers
+    raise OSError(errno.EINTR, "nf_tables change all the time")
+
+
+def _answers(kernel: socket.socket) -> Iterator[tuple[int, int, int, bytes]]:
+    """The kind, the flags, the question's sequence number and the content of each; the caller knows the last one."""
     while True:
         data, at = kernel.recv(BUFFER_BYTES), 0
-        while at < len(data):
-            length, kind, *_ = HEADER.unpack_from(data, at)
-            yield kind, data[at + HEADER.size : at + length]
+        while at + MESSAGE_HEADER.size <= len(data):
+            length, kind, flags, sequence, _ = MESSAGE_HEADER.unpack_from(data, at)
+            yield kind, flags, sequence, data[at + MESSAGE_HEADER.size : at + length]
             at += (length + 3) & ~3
 
 
-def _encode(kind: int, flags: int, family: int, attributes: bytes, resource: int = 0) -> bytes:
-    header = HEADER.pack(HEADER.size + FAMILY.size + len(attributes), kind, flags | NLM_F_REQUEST, 0, 0)
-    return header + FAMILY.pack(family, 0, resource) + attributes
+def _encode(kind: int, flags: int, family: int, body: bytes, *, resource: int = 0, sequence: int = 0) -> bytes:
+    length = MESSAGE_HEADER.size + FAMILY.size + len(body)
+    header = MESSAGE_HEADER.pack(length, kind, flags | NLM_F_REQUEST, sequence, 0)
+    return header + FAMILY.pack(family, 0, resource) + body

@@ -6,7 +6,6 @@ keeps. Must not know the content of a message: that is rtnetlink's.
 
 import errno
 import socket
-import struct
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -16,10 +15,8 @@ from pyroute2.netlink.rtnl import RTM_NEWADDR, RTM_NEWLINK, RTM_NEWROUTE
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-from workers.netlink.rtnetlink import LinkMessage
+from workers.netlink.rtnetlink import MESSAGE_HEADER, STATUS, LinkMessage
 
-HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence number, port
-STATUS = struct.Struct("=i")  # a negated errno, or 0
 NLM_F_DUMP_INTR = 0x10
 SOL_NETLINK, NETLINK_GET_STRICT_CHK = 270, 12
 KERNEL = 0  # its port (netlink(7))
@@ -78,7 +75,7 @@ class NetlinkSocket:
         for data, at, kind, flags in self._replies():
             consistent = consistent and not flags & NLM_F_DUMP_INTR
             if kind in (NLMSG_ERROR, NLMSG_DONE):
-                (status,) = STATUS.unpack_from(data, at + HEADER.size)
+                (status,) = STATUS.unpack_from(data, at + MESSAGE_HEADER.size)
                 if status:
                     raise KernelError(-status)
                 break
@@ -98,7 +95,7 @@ class NetlinkSocket:
             data, (sender, _) = self._socket.recvfrom(BUFFER_BYTES)
             at = 0
             while sender == KERNEL and at < len(data):
-                length, kind, flags, sequence, _ = HEADER.unpack_from(data, at)
+                length, kind, flags, sequence, _ = MESSAGE_HEADER.unpack_from(data, at)
                 if sequence == self._sequence:
                     yield data, at, kind, flags
                 at += (length + 3) & ~3

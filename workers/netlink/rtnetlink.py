@@ -41,6 +41,8 @@ RTPROT_DHCP = 16
 IFA_F_TEMPORARY, IFA_F_NODAD, IFA_F_PERMANENT = 0x01, 0x02, 0x80
 MAX_SUBNET = 30  # bits of the longest prefix that has a broadcast address (RFC 3021)
 FOREVER = 0xFFFFFFFF  # seconds, in the kernel's messages
+MESSAGE_HEADER = Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence number, port
+STATUS = Struct("=i")  # a negated errno, or 0
 ATTRIBUTE = Struct("=HH")  # its length and its type
 KIND_MASK = 0x3FFF  # without the flags for nesting and byte order
 EXPIRES = Struct("=I")

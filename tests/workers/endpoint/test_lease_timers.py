@@ -4,7 +4,7 @@ from ipaddress import IPv4Address, IPv4Interface
 
 import pytest
 
-from workers.contract.lease import Lease
+from workers.contract.lease import Family, Lease
 from workers.contract.messages import LeaseTrouble, Report, Trouble
 from workers.endpoint.lease_timers import LeaseTimers
 
@@ -18,7 +18,7 @@ class Watched:
 
     def __init__(self) -> None:
         self.told: list[Trouble | str] = []
-        self.term = LeaseTimers(LEASE, self._note, lambda: self.told.append("over"))
+        self.term = LeaseTimers(Family.IPV4, self._note, lambda: self.told.append("over"))
 
     def _note(self, report: Report) -> None:
         assert isinstance(report, LeaseTrouble)

@@ -9,7 +9,8 @@ from pyroute2.netlink import NLM_F_MULTI, NLMSG_DONE, NLMSG_ERROR
 from pyroute2.netlink.rtnl import RTM_GETLINK, RTM_NEWLINK
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
-from workers.netlink.nlsocket import DUMP_ATTEMPTS, KERNEL, NLM_F_DUMP_INTR, STATUS, KernelError, NetlinkSocket
+from workers.netlink.nlsocket import DUMP_ATTEMPTS, KERNEL, NLM_F_DUMP_INTR, KernelError, NetlinkSocket
+from workers.netlink.rtnetlink import STATUS
 
 HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence number, port
 STRANGER = 4711
