@@ -23,7 +23,6 @@ from supervisor.driver.host_access import HostAccess
 from supervisor.driver.networks import Networks
 from supervisor.driver.orphans import Orphans
 from supervisor.driver.parents import Parents
-from supervisor.driver.recovery import Recovery
 from supervisor.driver.registry import Registry
 from supervisor.driver.requests import DriverRequests
 from supervisor.endpoint.context import EndpointContext
@@ -46,6 +45,7 @@ from supervisor.state.tables import Snapshot
 
 TICK_SECONDS = 5.0
 AGAIN_SECONDS = 0.1  # until a request that came too early is looked at again
+RECOVERY_SECONDS = 2.0
 STOP_DEADLINE_SECONDS = 5.0  # dockerd kills after 10
 
 log = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ class Supervisor:
             **actions.handlers,
         }
         self._stopping = False
-        self._watcher_spoke = False
+        self._watcher_spoke = self._swept = False
         self._held_back: list[tuple[Request, Respond]] = []  # until the recovery is over
 
     def run(self) -> None:
@@ -117,21 +117,49 @@ class Supervisor:
         log.info("stopped")
 
     def _recover(self) -> None:
-        """Finds the endpoints and links of the last instance. Requests wait meanwhile."""
+        """Finds the endpoints and links of the last instance. Requests wait meanwhile, for RECOVERY_SECONDS at most.
+
+        They also wait for the watcher's first report on dockerd: without its pid the supervisor cannot tell for which
+        container the first request at a boot is.
+        """
+        deadline = time.monotonic() + RECOVERY_SECONDS
         kept = self._store.load()
         self._engine.data_root = kept.data_root or self._engine.data_root
         self._networks.load(kept.networks)
         self._bindings.load(kept.bindings)
-        recovery = Recovery(self._loop, self._endpoints, self._orphans, lambda: self._watcher_spoke)
         self._endpoints.restore(kept.endpoints)
-        parents = None if self._store.is_new else self._networks.parents
-        recovery.sweep(parents, state_known=not self._store.problems)
+        self._sweep()
         self._parents.start()
-        recovery.wait()
+        known = len(self._endpoints)
+        self._loop.call_later(max(0.0, deadline - time.monotonic()), lambda: None)  # wakes the loop
+        while self._is_recovering() and time.monotonic() < deadline:
+            self._loop.step()
+        if known:
+            seconds = RECOVERY_SECONDS + time.monotonic() - deadline
+            lost = sum(endpoint.recovering for endpoint in self._endpoints)
+            log.info("%d endpoints found again in %.2f s, %d are still looked for", known - lost, seconds, lost)
         self._questions.is_recovered = True
         for request, respond in self._held_back:
             self._on_request(request, respond)
         self._held_back.clear()
+
+    def _sweep(self) -> None:
+        """Removes links that no endpoint has, and VLANs that are no network's parent: of a new state it spares these.
+
+        A state that could not be read does not tell which they are.
+        """
+        if self._store.problems:
+            self._on_swept()
+        else:
+            ends = frozenset(endpoint.spec.container_link for endpoint in self._endpoints)
+            self._orphans.sweep(ends, None if self._store.is_new else self._networks.parents, self._on_swept)
+
+    def _on_swept(self) -> None:
+        self._swept = True
+
+    def _is_recovering(self) -> bool:
+        unknown = not (self._watcher_spoke and self._swept)
+        return unknown or any(endpoint.recovering for endpoint in self._endpoints)
 
     def _services(self) -> tuple[Child, ...]:
         return (self._api.child, self._watcher.child, *self._ops.children, *self._spare.children)

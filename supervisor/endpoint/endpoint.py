@@ -645,14 +645,8 @@ class Endpoint:
             return
         self.journal.say("its container is started again, so it does not release its lease any more", logging.WARNING)
         self._releases_nothing = True
-        unclaimed = self._unclaimed(self.leases)
-        given_up = self._leases_of(self._held())
-        self._mark_given_back(self.leases)
         with self._store.together():
-            self._store.put(replace(self.record(), phase=Phase.LEFT))
-            self.journal.given_back(given_up, self.origin)
-            for lease in unclaimed:
-                self.journal.set_aside(lease, self.origin)
+            self._part_with_leases(frozenset(), self._unclaimed())
         self.worker.kill()
 
     def _begin_deletion(self, reason: str) -> None:
@@ -664,26 +658,26 @@ class Endpoint:
     def _on_deleted(self, unreleased: frozenset[Family]) -> None:
         """The worker removes the link next. Until then the record stays on disk, so the next instance can do it."""
         self._advance(EndpointEvent.DELETED)
-        waiting = [] if self._releases_nothing else self._unreleased(unreleased)
-        released = self._leases_of(self._held() - unreleased)
-        self._mark_given_back(self.leases)
+        waiting = [] if self._releases_nothing else self._leases_of(unreleased) + self._unclaimed()
         with self._store.together():
-            self._store.put(replace(self.record(), phase=Phase.LEFT))
-            self.journal.given_back(released, self.origin)
-            for lease in waiting:
-                self.journal.set_aside(lease, self.origin)
+            self._part_with_leases(unreleased, waiting)
             text = "deleted, lease to be released later" if unreleased else "deleted"
             self.journal.note("deleted", text, self._all_leases())
             self.journal.holds_no_more("deleted")
         self._end()
 
-    def _unreleased(self, unreleased: frozenset[Family]) -> list[AnyLease]:
-        """The leases that wait for the container: these, and remembered ones."""
-        return self._leases_of(unreleased) + self._unclaimed(self.leases)
+    def _part_with_leases(self, unreleased: frozenset[Family], waiting: Iterable[AnyLease]) -> None:
+        """It holds no lease from now on: all are released but these, and `waiting` wait for the container."""
+        released = self._leases_of(self._held() - unreleased)
+        self._mark_given_back(self.leases)
+        self._store.put(replace(self.record(), phase=Phase.LEFT))
+        self.journal.given_back(released, self.origin)
+        for lease in waiting:
+            self.journal.set_aside(lease, self.origin)
 
-    def _unclaimed(self, obtained: Container[Family]) -> list[AnyLease]:
+    def _unclaimed(self) -> list[AnyLease]:
         """The remembered leases of families that obtained no other: they go on waiting for their container."""
-        return [lease for lease in self.spec.all_remembered if lease.family not in obtained]
+        return [lease for lease in self.spec.all_remembered if lease.family not in self.leases]
 
     def _end(self) -> None:
         """The worker has sent its last report. The supervisor forgets the endpoint before it answers the engine."""

@@ -32,7 +32,6 @@ class EngineConnected:
     """
 
     data_root: str
-    version: str
     storage_driver: str = ""
     own_name: str | None = None
 
@@ -154,7 +153,7 @@ class Engine:
             case EngineFound(pid):
                 self.pid = pid
                 self._places.clear()
-            case EngineConnected(data_root, _, storage_driver, own_name):
+            case EngineConnected(data_root, storage_driver, own_name):
                 self.connected, self.data_root, self.storage_driver = True, data_root, storage_driver
                 self.own_name = own_name
                 self.listed, self._listing_from = None, time.monotonic()

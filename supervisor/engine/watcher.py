@@ -76,8 +76,7 @@ def _follow(socket_path: str, channel: Connection) -> None:
         info = client.info()
         events = client.events(decode=True, filters=EVENTS)
         try:
-            about = (info["DockerRootDir"], info["ServerVersion"], info.get("Driver") or "")
-            channel.send(EngineConnected(*about, _own_name(client)))
+            channel.send(EngineConnected(info["DockerRootDir"], info.get("Driver") or "", _own_name(client)))
             for fact in _everything(client):
                 channel.send(fact)
             for event in events:

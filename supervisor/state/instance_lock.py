@@ -17,31 +17,21 @@ class StateInUse(Exception):
     """Another instance of the plugin owns this state."""
 
 
-class Lock:
-    """Held for the life of the process; the kernel releases it when the process ends."""
+def lock_state(directory: Path) -> int | None:
+    """Locks the state until the process ends, or closes this descriptor. None if the disk does not allow a lock.
 
-    def __init__(self, directory: Path) -> None:
-        """Raises StateInUse, or OSError if the directory cannot be written."""
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._descriptor)
-            raise StateInUse(f"another instance of this plugin uses {directory}") from None
-
-    def close(self) -> None:
-        """Closes the descriptor; in a child this does not unlock."""
-        os.close(self._descriptor)
-
-
-def lock_state(directory: Path) -> Lock | None:
-    """The lock; None if the disk does not allow one. Raises StateInUse."""
+    A child that closes it unlocks nothing. Raises StateInUse, upon which the process is to end.
+    """
     try:
-        return Lock(directory)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise StateInUse(f"another instance of this plugin uses {directory}") from None
     except OSError as error:
         log.error("state cannot be kept in %s: %s; going on in memory", directory, error)
         return None
+    return descriptor
 
 
 def mark_of(directory: Path) -> int:

@@ -50,7 +50,7 @@ class DockerFiles:
             os.utime(mount.parent, (time.time() + 1,) * 2)
         for fact in (
             EngineFound(self._process.pid),
-            EngineConnected(str(self.root), "28.5.2", self.driver),
+            EngineConnected(str(self.root), self.driver),
             NetworkSeen(LAN, "lan", None),
             NetworkSeen(OFFICE, "office", None),
         ):

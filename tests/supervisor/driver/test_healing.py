@@ -56,7 +56,7 @@ from workers.contract.messages import Attach, Ipv6, LeaseObtained, Resume
 from workers.system.clock import boottime
 
 OWN = "net-dhcp:latest"
-CONNECTED = EngineConnected("/data", "28.5.2", "overlay2", OWN)
+CONNECTED = EngineConnected("/data", "overlay2", OWN)
 LAN = NetworkSeen(NETWORK, "lan", None, (), OWN, "null", {"bridge": "br0"})
 WEB = ContainerSeen("c1", "web", "web-host", (ENDPOINT,))
 ADDRESS, GATEWAY = IPv4Interface("192.0.2.77/24"), IPv4Address("192.0.2.1")

@@ -238,7 +238,7 @@ def test_forgetting_takes_an_engine(context: PlayedEngine, monkeypatch: pytest.M
 
 def listed(context: PlayedEngine) -> None:
     """The engine is connected and lists no network but one."""
-    for fact in (EngineConnected("/data", "28.5.2"), NetworkSeen("n0", "lan", None), NetworksListed()):
+    for fact in (EngineConnected("/data"), NetworkSeen("n0", "lan", None), NetworksListed()):
         context.engine.learn(fact)
 
 
@@ -264,7 +264,7 @@ def test_missing_networks_are_listed_again_first(context: PlayedEngine, monkeypa
     assert [context.networks.newly_missing(()) for _ in range(2)] == [True, False]
 
 
-@pytest.mark.parametrize("fact", [EngineLost("a crash"), EngineConnected("/data", "28.5.2")])
+@pytest.mark.parametrize("fact", [EngineLost("a crash"), EngineConnected("/data")])
 def test_no_list_nothing_forgotten(context: PlayedEngine, monkeypatch: pytest.MonkeyPatch, fact: Fact) -> None:
     """Without a complete list of the present connection no network is dropped or missing."""
     assert context.create("n1", bridge="br0") == Done()
@@ -304,7 +304,7 @@ def test_host_without_ipv6(context: PlayedEngine) -> None:
 
 def test_storage_driver(context: PlayedEngine, caplog: pytest.LogCaptureFixture) -> None:
     """A driver that costs containers their MAC addresses is warned of, with how to keep them."""
-    context.engine.learn(EngineConnected("/data", "28.5.2", "vfs"))
+    context.engine.learn(EngineConnected("/data", "vfs"))
     assert context.create("n1", bridge="br0") == Done()
     assert "Docker's storage driver vfs does not show" in caplog.text
     assert "driver-opt=id=NAME" in caplog.text

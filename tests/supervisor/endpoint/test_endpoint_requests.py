@@ -319,7 +319,7 @@ def test_link_that_a_running_container_has_lost(puppet: Puppet, recovering: bool
     """Where the engine still has the container on the network, the endpoint waits for Leave; else it is removed."""
     bring_to(puppet, Phase.JOINED)
     puppet.endpoint.recovering = recovering
-    puppet.engine.learn(EngineConnected("/data", "28.5.2"))
+    puppet.engine.learn(EngineConnected("/data"))
     puppet.learn("web-host")
     puppet.report(SandboxGone())
     puppet.worker.told()

@@ -22,7 +22,7 @@ BRIDGE = {
 def connected(storage_driver: str, *networks: NetworkSeen) -> Engine:
     """An engine that has told this of itself."""
     engine = Engine()
-    engine.learn(EngineConnected("/data", "28.5.2", storage_driver))
+    engine.learn(EngineConnected("/data", storage_driver))
     for network in networks:
         engine.learn(network)
     return engine

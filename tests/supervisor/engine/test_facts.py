@@ -25,7 +25,7 @@ BRIDGE = NetworkSeen("n2", "bridge", "docker0")
 @pytest.fixture(name="engine")
 def _engine() -> Engine:
     engine = Engine()
-    for fact in (EngineFound(PID), EngineConnected("/data", "28.5.2"), WEB, LAN, BRIDGE):
+    for fact in (EngineFound(PID), EngineConnected("/data"), WEB, LAN, BRIDGE):
         engine.learn(fact)
     return engine
 
@@ -98,7 +98,7 @@ def test_lost_and_found(engine: Engine) -> None:
     engine.learn(EngineLost("end of file"))
     assert not engine.connected
     assert engine.network_name("n1") == "lan"
-    engine.learn(EngineConnected("/elsewhere", "28.5.2"))
+    engine.learn(EngineConnected("/elsewhere"))
     assert engine.network_name("n1") is None
     assert engine.container_of("e1") is None
     assert engine.data_root == "/elsewhere"

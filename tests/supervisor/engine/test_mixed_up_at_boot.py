@@ -97,5 +97,5 @@ def test_another_storage_driver(make: Make, driver: str) -> None:
         docker.configure_host(container, policy="always")
     docker.start()
     assert Identifier(docker.engine).mixed_up_at_boot(LAN) == ["db", "web"]
-    docker.engine.learn(EngineConnected(str(docker.root), "28.5.2", driver))
+    docker.engine.learn(EngineConnected(str(docker.root), driver))
     assert Identifier(docker.engine).mixed_up_at_boot(LAN) == []

@@ -16,7 +16,7 @@ import pytest
 from supervisor.contract.messages import EventView
 from supervisor.state import migrations, tables
 from supervisor.state import store as storing
-from supervisor.state.instance_lock import Lock, StateInUse, lock_state
+from supervisor.state.instance_lock import StateInUse, lock_state
 from supervisor.state.migrations import MIGRATIONS
 from supervisor.state.store import SOON_SECONDS, Store
 from supervisor.state.tables import KEYS, Snapshot
@@ -59,6 +59,13 @@ def killed_after_filling(directory: Path, snapshot: Snapshot, version: int = len
         store._carry_out([(f"PRAGMA user_version = {version}", ())])
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(pid, 0)
+
+
+def locked(directory: Path) -> int:
+    """The descriptor of the lock on this state."""
+    descriptor = lock_state(directory)
+    assert descriptor is not None
+    return descriptor
 
 
 def event(at: float, kind: str = "renewed") -> EventView:
@@ -248,10 +255,10 @@ def test_for_our_eyes_only(tmp_path: Path) -> None:
     try:
         directory = tmp_path / "state"
         filled(directory, Samples(4).snapshot())
-        lock = Lock(directory)
+        lock = locked(directory)
     finally:
         os.umask(mask)
-    lock.close()
+    os.close(lock)
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()}
     assert set(modes) == {"state.db", "state.db-wal", "state.db-shm", "lock"}
@@ -501,13 +508,11 @@ def test_only_one_line(disk: Path, caplog: pytest.LogCaptureFixture) -> None:
 
 def test_second_instance(tmp_path: Path) -> None:
     """It is told which directory is in use, and gets it once the first one has ended."""
-    first = Lock(tmp_path)
+    first = locked(tmp_path)
     with pytest.raises(StateInUse, match=str(tmp_path)):
         lock_state(tmp_path)
-    first.close()
-    second = lock_state(tmp_path)
-    assert second is not None
-    second.close()
+    os.close(first)
+    os.close(locked(tmp_path))
 
 
 def test_lock_of_one_that_was_killed(tmp_path: Path) -> None:
@@ -515,15 +520,15 @@ def test_lock_of_one_that_was_killed(tmp_path: Path) -> None:
     ready, told = os.pipe()
     pid = os.fork()
     if pid == 0:
-        Lock(tmp_path)
+        lock_state(tmp_path)
         os.write(told, b"1")
         signal.pause()
     assert os.read(ready, 1)
     with pytest.raises(StateInUse):
-        Lock(tmp_path)
+        lock_state(tmp_path)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
-    Lock(tmp_path).close()
+    os.close(locked(tmp_path))
     os.close(ready)
     os.close(told)
 
@@ -536,7 +541,7 @@ def stay(channel: Connection) -> None:
 
 def test_children_hold_nothing(tmp_path: Path) -> None:
     """A child has neither the database nor the lock, while the parent goes on writing and stays the only owner."""
-    lock = Lock(tmp_path)
+    lock = locked(tmp_path)
     network = Samples(16).network()
     store = filled(tmp_path, Samples(17).snapshot())
     home = Home()
@@ -554,7 +559,7 @@ def test_children_hold_nothing(tmp_path: Path) -> None:
     with (tmp_path / "lock").open() as again, pytest.raises(BlockingIOError):
         fcntl.flock(again, fcntl.LOCK_EX | fcntl.LOCK_NB)
     home.close()
-    lock.close()
+    os.close(lock)
 
 
 def test_history_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
