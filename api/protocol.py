@@ -11,23 +11,8 @@ from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Interface, IPv6Interface
 
 from api.fields import Fields, Json, decode
+from supervisor.contract import messages as m
 from supervisor.contract.errors import InvalidRequest
-from supervisor.contract.messages import (
-    Answer,
-    CreateEndpoint,
-    CreateNetwork,
-    DeleteEndpoint,
-    DeleteNetwork,
-    Done,
-    EndpointCreated,
-    EngineRequest,
-    IpamPool,
-    Join,
-    Joined,
-    Leave,
-    OperInfo,
-    OperValues,
-)
 
 # Answered without asking anybody: nothing of these calls is our state, so their bodies are not even looked at.
 # "local" is the scope of `docker network create` without swarm; "global" connectivity says that addresses are
@@ -53,7 +38,7 @@ _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _SANDBOX_KEY = re.compile(r"(/[^/]+)*/netns/[0-9A-Za-z][0-9A-Za-z_.-]*")
 
 
-def parse(method: str, body: bytes) -> EngineRequest:
+def parse(method: str, body: bytes) -> m.EngineRequest:
     """The message for a call of one of PARSERS; raises InvalidRequest."""
     if not body.strip():
         raise InvalidRequest(_NO_BODY)
@@ -130,21 +115,21 @@ def _dns(options: Fields) -> frozenset[str]:
     return frozenset(s for s in servers if isinstance(s, str)) if isinstance(servers, list) else frozenset()
 
 
-def _create_network(request: Fields) -> CreateNetwork:
+def _create_network(request: Fields) -> m.CreateNetwork:
     """`--ipv6`, which Docker 28 lets through with the null IPAM driver, stands for `-o ipv6=true`."""
     pools = request.items("IPv4Data") + request.items("IPv6Data")
     options = request.fields("Options")
     implied = {"ipv6": "true"} if options.values.get(f"{_RESERVED}enable_ipv6") is True else {}
-    return CreateNetwork(
+    return m.CreateNetwork(
         network_id=_id(request, "NetworkID"),
         options=implied | options.fields(f"{_RESERVED}generic").texts(),
-        pools=tuple(IpamPool(pool.required_text("AddressSpace"), pool.required_text("Pool")) for pool in pools),
+        pools=tuple(m.IpamPool(pool.required_text("AddressSpace"), pool.required_text("Pool")) for pool in pools),
     )
 
 
-def _create_endpoint(request: Fields) -> CreateEndpoint:
+def _create_endpoint(request: Fields) -> m.CreateEndpoint:
     interface, options = request.fields("Interface"), request.fields("Options")
-    return CreateEndpoint(
+    return m.CreateEndpoint(
         network_id=_id(request, "NetworkID"),
         endpoint_id=_id(request, "EndpointID"),
         mac=_mac(interface),
@@ -157,40 +142,40 @@ def _create_endpoint(request: Fields) -> CreateEndpoint:
     )
 
 
-def _join(request: Fields) -> Join:
-    return Join(_id(request, "NetworkID"), _id(request, "EndpointID"), _sandbox_key(request))
+def _join(request: Fields) -> m.Join:
+    return m.Join(_id(request, "NetworkID"), _id(request, "EndpointID"), _sandbox_key(request))
 
 
-PARSERS: dict[str, Callable[[Fields], EngineRequest]] = {
+PARSERS: dict[str, Callable[[Fields], m.EngineRequest]] = {
     "NetworkDriver.CreateNetwork": _create_network,
-    "NetworkDriver.DeleteNetwork": lambda request: DeleteNetwork(_id(request, "NetworkID")),
+    "NetworkDriver.DeleteNetwork": lambda request: m.DeleteNetwork(_id(request, "NetworkID")),
     "NetworkDriver.CreateEndpoint": _create_endpoint,
-    "NetworkDriver.DeleteEndpoint": lambda request: DeleteEndpoint(
+    "NetworkDriver.DeleteEndpoint": lambda request: m.DeleteEndpoint(
         _id(request, "NetworkID"), _id(request, "EndpointID")
     ),
-    "NetworkDriver.EndpointOperInfo": lambda request: OperInfo(_id(request, "NetworkID"), _id(request, "EndpointID")),
+    "NetworkDriver.EndpointOperInfo": lambda request: m.OperInfo(_id(request, "NetworkID"), _id(request, "EndpointID")),
     "NetworkDriver.Join": _join,
-    "NetworkDriver.Leave": lambda request: Leave(_id(request, "NetworkID"), _id(request, "EndpointID")),
+    "NetworkDriver.Leave": lambda request: m.Leave(_id(request, "NetworkID"), _id(request, "EndpointID")),
 }
 
 
-def encode(answer: Answer) -> Json:
+def encode(answer: m.Answer) -> Json:
     """The reply to a call of one of PARSERS. An empty object is a reply, an empty body is an error to the engine."""
     match answer:
-        case Done():
+        case m.Done():
             return {}
-        case EndpointCreated(address, mac, address6):
+        case m.EndpointCreated(address, mac, address6):
             filled = {"Address": address, "AddressIPv6": address6, "MacAddress": mac}
             return {"Interface": {key: str(value) for key, value in filled.items() if value is not None}}
-        case Joined():
+        case m.Joined():
             return _encode_joined(answer)
-        case OperValues(values):
+        case m.OperValues(values):
             return {"Value": values}
         case _:
             raise TypeError(f"{type(answer).__name__} is no answer to a call of the plugin protocol")
 
 
-def _encode_joined(joined: Joined) -> Json:
+def _encode_joined(joined: m.Joined) -> Json:
     """Without a gateway the engine would add a second interface, on docker_gwbridge, unless told not to."""
     gateway = {"DisableGatewayService": True} if joined.gateway is None else {"Gateway": str(joined.gateway)}
     return {

@@ -12,16 +12,7 @@ from supervisor.contract.errors import Conflict, Failed, RequestError
 from supervisor.contract.messages import Respond
 from supervisor.driver.networks import Networks
 from supervisor.driver.registry import Registry
-from supervisor.engine.facts import (
-    ContainersListed,
-    EndpointSeen,
-    Engine,
-    EngineConnected,
-    Fact,
-    NetworkGone,
-    NetworkSeen,
-    NetworksListed,
-)
+from supervisor.engine import facts
 from supervisor.runtime.loop import Loop, Timer
 from supervisor.state.records import Network
 
@@ -43,7 +34,7 @@ class _Waiting:
 class Healing:
     """What was lost and is known again, and what could not be healed."""
 
-    def __init__(self, loop: Loop, engine: Engine, networks: Networks, endpoints: Registry) -> None:
+    def __init__(self, loop: Loop, engine: facts.Engine, networks: Networks, endpoints: Registry) -> None:
         self._loop = loop
         self._engine = engine
         self._networks = networks
@@ -64,22 +55,22 @@ class Healing:
         """One sentence for each that could not be healed, and still is in the engine."""
         return tuple(self._failures.values())
 
-    def learn(self, fact: Fact) -> None:
+    def learn(self, fact: facts.Fact) -> None:
         """Heals what the fact tells of. Only a listing counts: later facts may be about what has ended meanwhile."""
         match fact:
-            case EngineConnected():
+            case facts.EngineConnected():
                 self._listing = True
-            case NetworkSeen() if self._listing and fact.driver == self._engine.own_name:
+            case facts.NetworkSeen() if self._listing and fact.driver == self._engine.own_name:
                 self._learn_network(fact)
                 self._answer(fact.id)
-            case NetworksListed():
+            case facts.NetworksListed():
                 self._answer(None)
-            case EndpointSeen():
+            case facts.EndpointSeen():
                 self._adopt(fact)
-            case ContainersListed():
+            case facts.ContainersListed():
                 self._listing = False
                 self._ended.clear()
-            case NetworkGone(network_id):
+            case facts.NetworkGone(network_id):
                 self.ended(network_id)
             case _:
                 pass
@@ -118,7 +109,7 @@ class Healing:
                 raise Failed(self._failures[network_id])
         return self._networks.get(network_id)
 
-    def _learn_network(self, seen: NetworkSeen) -> None:
+    def _learn_network(self, seen: facts.NetworkSeen) -> None:
         if self._networks.find(seen.id) is not None or seen.id in self._ended:
             return
         try:
@@ -132,7 +123,7 @@ class Healing:
             self._failures.pop(seen.id, None)
             self._healed[seen.id] = f"network {seen.name} was lost and learnt from the engine"
 
-    def _adopt(self, seen: EndpointSeen) -> None:
+    def _adopt(self, seen: facts.EndpointSeen) -> None:
         one, network = seen.endpoint_id, self._networks.find(seen.network_id)
         known = self._endpoints.get(one) is not None or self._endpoints.is_ending(one)
         if network is None or known or one in self._ended:

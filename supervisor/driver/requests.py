@@ -7,21 +7,8 @@ id.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from supervisor.contract import messages as m
 from supervisor.contract.errors import RequestError
-from supervisor.contract.messages import (
-    Answer,
-    CreateEndpoint,
-    CreateNetwork,
-    DeleteEndpoint,
-    DeleteNetwork,
-    Done,
-    EngineRequest,
-    Join,
-    Leave,
-    OperInfo,
-    OperValues,
-    Respond,
-)
 from supervisor.domain.lease_states import lease_state
 from supervisor.driver.admission import NotYet
 from supervisor.driver.healing import Healing
@@ -45,29 +32,29 @@ class DriverRequests:
     orphans: Orphans
     host_access: HostAccess
     healing: Healing
-    ask_again: Callable[[EngineRequest, Respond], None]
+    ask_again: Callable[[m.EngineRequest, m.Respond], None]
 
     @property
-    def handlers(self) -> dict[type[EngineRequest], Callable[..., None]]:
+    def handlers(self) -> dict[type[m.EngineRequest], Callable[..., None]]:
         """A function for each kind of request; it answers now or later, or raises RequestError."""
         return {
-            CreateNetwork: self._create_network,
-            DeleteNetwork: self._delete_network,
-            CreateEndpoint: self._create_endpoint,
-            DeleteEndpoint: self._delete_endpoint,
-            OperInfo: self._oper_info,
-            Join: self._join,
-            Leave: self._leave,
+            m.CreateNetwork: self._create_network,
+            m.DeleteNetwork: self._delete_network,
+            m.CreateEndpoint: self._create_endpoint,
+            m.DeleteEndpoint: self._delete_endpoint,
+            m.OperInfo: self._oper_info,
+            m.Join: self._join,
+            m.Leave: self._leave,
         }
 
-    def _create_network(self, body: CreateNetwork, respond: Respond) -> None:
-        def answer(result: Answer | RequestError) -> None:
+    def _create_network(self, body: m.CreateNetwork, respond: m.Respond) -> None:
+        def answer(result: m.Answer | RequestError) -> None:
             respond(result)
             self.host_access.ensure()
 
         self.networks.create(body, answer)
 
-    def _delete_network(self, body: DeleteNetwork, respond: Respond) -> None:
+    def _delete_network(self, body: m.DeleteNetwork, respond: m.Respond) -> None:
         """The engine forgets the network even if we refuse, so its endpoints go too. It waits only for the host's."""
         link, host = self.networks.delete(body.network_id), self.endpoints.host_on(body.network_id)
         for endpoint in self.endpoints.on_network(body.network_id):
@@ -76,16 +63,16 @@ class DriverRequests:
         self.bindings.forget_network(body.network_id)
         self.healing.ended(body.network_id)
 
-        def done(result: Answer | RequestError) -> None:
+        def done(result: m.Answer | RequestError) -> None:
             self.networks.retire(link)
             respond(result)
 
         if host is None:
-            done(Done())
+            done(m.Done())
         else:
             host.delete(done)
 
-    def _create_endpoint(self, body: CreateEndpoint, respond: Respond) -> None:
+    def _create_endpoint(self, body: m.CreateEndpoint, respond: m.Respond) -> None:
         known = self.endpoints.get(body.endpoint_id)
         if known is not None:
             known.create(respond)
@@ -102,26 +89,26 @@ class DriverRequests:
 
         self.healing.with_network(body.network_id, create, respond)
 
-    def _join(self, body: Join, respond: Respond) -> None:
+    def _join(self, body: m.Join, respond: m.Respond) -> None:
         self.endpoints.known(body.endpoint_id).join(body.sandbox_key, respond)
 
-    def _leave(self, body: Leave, respond: Respond) -> None:
+    def _leave(self, body: m.Leave, respond: m.Respond) -> None:
         self.healing.ended(body.endpoint_id)
         endpoint = self.endpoints.get(body.endpoint_id)
         if endpoint is None:
-            respond(Done())
+            respond(m.Done())
         else:
             endpoint.leave(respond)
 
-    def _delete_endpoint(self, body: DeleteEndpoint, respond: Respond) -> None:
+    def _delete_endpoint(self, body: m.DeleteEndpoint, respond: m.Respond) -> None:
         self.healing.ended(body.endpoint_id)
         endpoint = self.endpoints.get(body.endpoint_id)
         if endpoint is None:
-            self.orphans.remove_link(body.endpoint_id, lambda: respond(Done()))
+            self.orphans.remove_link(body.endpoint_id, lambda: respond(m.Done()))
         else:
             endpoint.delete(respond)
 
-    def _oper_info(self, body: OperInfo, respond: Respond) -> None:
+    def _oper_info(self, body: m.OperInfo, respond: m.Respond) -> None:
         endpoint = self.endpoints.known(body.endpoint_id)
         shown: dict[str, object] = {"mac": endpoint.spec.mac if endpoint.spec.link.has_own_mac else None}
         for family, record in endpoint.leases.items():
@@ -129,4 +116,4 @@ class DriverRequests:
             state = lease_state(lease, boottime())
             values = {"address": lease.address, "server": lease.source, "lease_state": state}
             shown |= {f"{name}{suffix}": value for name, value in values.items()}
-        respond(OperValues({name: str(value) for name, value in shown.items() if value is not None}))
+        respond(m.OperValues({name: str(value) for name, value in shown.items() if value is not None}))

@@ -19,20 +19,8 @@ from docker.api.client import APIClient
 from docker.errors import DockerException, NotFound
 from requests.exceptions import RequestException
 
+from supervisor.engine import facts
 from supervisor.engine.daemon import find_daemon
-from supervisor.engine.facts import (
-    ContainerGone,
-    ContainerSeen,
-    ContainersListed,
-    EndpointSeen,
-    EngineConnected,
-    EngineFound,
-    EngineLost,
-    Fact,
-    NetworkGone,
-    NetworkSeen,
-    NetworksListed,
-)
 from workers.system.backoff import Backoff
 
 API_TIMEOUT_SECONDS = 60
@@ -53,7 +41,7 @@ def run(socket_path: str, channel: Connection) -> None:
     last = told = ""
     while not channel.poll():
         try:
-            channel.send(EngineFound(find_daemon(socket_path)))
+            channel.send(facts.EngineFound(find_daemon(socket_path)))
             _follow(socket_path, channel)
             reason = "the engine closed the stream of events"
         except (DockerException, RequestException, OSError) as error:
@@ -63,7 +51,7 @@ def run(socket_path: str, channel: Connection) -> None:
             told = reason
         last = reason
         gc.collect()  # a broken connection stays open in the SDK's reference cycles, and an idle process collects none
-        channel.send(EngineLost(reason))
+        channel.send(facts.EngineLost(reason))
         channel.poll(backoff.failed(0))
 
 
@@ -76,7 +64,7 @@ def _follow(socket_path: str, channel: Connection) -> None:
         info = client.info()
         events = client.events(decode=True, filters=EVENTS)
         try:
-            channel.send(EngineConnected(info["DockerRootDir"], info.get("Driver") or "", _own_name(client)))
+            channel.send(facts.EngineConnected(info["DockerRootDir"], info.get("Driver") or "", _own_name(client)))
             for fact in _everything(client):
                 channel.send(fact)
             for event in events:
@@ -99,18 +87,18 @@ def _own_name(client: APIClient) -> str | None:
     return next((one["Name"] for one in plugins if one.get("Id") and one["Id"] in mounts), None)
 
 
-def _everything(client: APIClient) -> Iterator[Fact]:
+def _everything(client: APIClient) -> Iterator[facts.Fact]:
     networks = [_network(network) for network in client.networks()]
     yield from networks
-    yield NetworksListed()
+    yield facts.NetworksListed()
     of_plugins = {network.id for network in networks if network.driver not in BUILT_IN}
     began = time.time()
     for container in client.containers(all=True):
         yield from _container(client, container["Id"], of_plugins)
-    yield ContainersListed(began)
+    yield facts.ContainersListed(began)
 
 
-def _consequences(client: APIClient, event: dict[str, Any]) -> Iterator[Fact]:
+def _consequences(client: APIClient, event: dict[str, Any]) -> Iterator[facts.Fact]:
     """The engine reports each connection to a network and its end, so we need no starts and ends of containers."""
     kind, action = event.get("Type"), event.get("Action", "")
     actor = event.get("Actor", {})
@@ -118,25 +106,25 @@ def _consequences(client: APIClient, event: dict[str, Any]) -> Iterator[Fact]:
     if kind == "container" and action == "rename":
         yield from _container(client, actor["ID"])
     elif kind == "container" and action == "destroy":
-        yield ContainerGone(actor["ID"])
+        yield facts.ContainerGone(actor["ID"])
     elif kind == "network" and action == "destroy":
-        yield NetworkGone(actor["ID"])
+        yield facts.NetworkGone(actor["ID"])
     elif kind == "network" and action == "create":
         try:
             yield _network(client.inspect_network(actor["ID"]))
         except NotFound:
-            yield NetworkGone(actor["ID"])
+            yield facts.NetworkGone(actor["ID"])
     elif action in ("connect", "disconnect") and attributes.get("type") not in BUILT_IN and "container" in attributes:
         yield from _container(client, attributes["container"])
 
 
-def _network(network: dict[str, Any]) -> NetworkSeen:
+def _network(network: dict[str, Any]) -> facts.NetworkSeen:
     driver, options = network.get("Driver") or "", network.get("Options") or {}
     bridge = options.get(BRIDGE_NAME, "br-" + network["Id"][:12]) if driver == "bridge" else None
     implied = {"ipv6": "true"} if network.get("EnableIPv6") else {}  # as the API takes it at CreateNetwork
     ipam = (network.get("IPAM") or {}).get("Driver") or ""
     chosen = {} if driver in BUILT_IN else implied | _texts(options)
-    return NetworkSeen(network["Id"], network["Name"], bridge, tuple(_subnets(network)), driver, ipam, chosen)
+    return facts.NetworkSeen(network["Id"], network["Name"], bridge, tuple(_subnets(network)), driver, ipam, chosen)
 
 
 def _subnets(network: dict[str, Any]) -> Iterator[IPv4Network | IPv6Network]:
@@ -147,16 +135,16 @@ def _subnets(network: dict[str, Any]) -> Iterator[IPv4Network | IPv6Network]:
                 yield ip_network(pool["Subnet"], strict=False)
 
 
-def _container(client: APIClient, container_id: str, listed: Collection[str] = ()) -> Iterator[Fact]:
+def _container(client: APIClient, container_id: str, listed: Collection[str] = ()) -> Iterator[facts.Fact]:
     """With its endpoints on the networks in `listed`, if it runs: one that a crash has ended keeps those of then."""
     try:
         seen = client.inspect_container(container_id)
     except NotFound:
-        yield ContainerGone(container_id)
+        yield facts.ContainerGone(container_id)
         return
     settings = seen["NetworkSettings"]
     live = [place for place in (settings.get("Networks") or {}).values() if place.get("EndpointID")]
-    container = ContainerSeen(
+    container = facts.ContainerSeen(
         id=seen["Id"],
         name=seen["Name"].lstrip("/"),
         hostname=seen["Config"].get("Hostname", ""),
@@ -170,9 +158,9 @@ def _container(client: APIClient, container_id: str, listed: Collection[str] = (
             yield _endpoint(container, settings["SandboxKey"], place)
 
 
-def _endpoint(container: ContainerSeen, sandbox_key: str, place: dict[str, Any]) -> EndpointSeen:
+def _endpoint(container: facts.ContainerSeen, sandbox_key: str, place: dict[str, Any]) -> facts.EndpointSeen:
     mac = (place.get("MacAddress") or "").lower()
-    return EndpointSeen(
+    return facts.EndpointSeen(
         container=container,
         network_id=place["NetworkID"],
         endpoint_id=place["EndpointID"],

@@ -8,18 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from supervisor.contract import messages as m
 from supervisor.contract.errors import Conflict, DeadlineExceeded, InvalidRequest, NotFound
-from supervisor.contract.messages import (
-    BindingView,
-    Done,
-    ForgetBinding,
-    Forgotten,
-    PinEndpoint,
-    ReleaseLease,
-    RenewLease,
-    Respond,
-    SetLogLevel,
-)
 from supervisor.domain.option_values import chosen_id
 from supervisor.driver.registry import Registry
 from supervisor.endpoint import operator_requests
@@ -51,22 +41,22 @@ class Actions:
     def handlers(self) -> dict[type, Callable[..., None]]:
         """A function for each kind of request. It answers now or later, or raises RequestError."""
         return {
-            RenewLease: self._renew,
-            ReleaseLease: self._release,
-            PinEndpoint: self._pin,
-            ForgetBinding: self._forget,
-            SetLogLevel: self._set_log_level,
+            m.RenewLease: self._renew,
+            m.ReleaseLease: self._release,
+            m.PinEndpoint: self._pin,
+            m.ForgetBinding: self._forget,
+            m.SetLogLevel: self._set_log_level,
         }
 
-    def _renew(self, asked: RenewLease, respond: Respond) -> None:
+    def _renew(self, asked: m.RenewLease, respond: m.Respond) -> None:
         endpoint = the_endpoint(self.endpoints, asked.name)
         operator_requests.renew(endpoint, partial(self._confirmed, endpoint, respond))
 
-    def _release(self, asked: ReleaseLease, respond: Respond) -> None:
+    def _release(self, asked: m.ReleaseLease, respond: m.Respond) -> None:
         endpoint = the_endpoint(self.endpoints, asked.name)
         operator_requests.release(endpoint, partial(self._confirmed, endpoint, respond))
 
-    def _confirmed(self, endpoint: Endpoint, respond: Respond, is_confirmed: bool) -> None:
+    def _confirmed(self, endpoint: Endpoint, respond: m.Respond, is_confirmed: bool) -> None:
         if is_confirmed:
             respond(view_endpoint(endpoint, self.engine))
         else:
@@ -74,7 +64,7 @@ class Actions:
             text = f"no server has answered {endpoint.name} within {CONFIRM_SECONDS:g} s ({troubles}); it asks on"
             respond(DeadlineExceeded(text))
 
-    def _pin(self, asked: PinEndpoint, respond: Respond) -> None:
+    def _pin(self, asked: m.PinEndpoint, respond: m.Respond) -> None:
         endpoint = the_endpoint(self.endpoints, asked.name)
         try:
             key = f"id:{chosen_id(asked.id)}"
@@ -92,7 +82,7 @@ class Actions:
         operator_requests.pin(endpoint, key)
         respond(view_endpoint(endpoint, self.engine))
 
-    def _forget(self, asked: ForgetBinding, respond: Respond) -> None:
+    def _forget(self, asked: m.ForgetBinding, respond: m.Respond) -> None:
         keys = {f"{kind}:{asked.name}" for kind in ("id", "name", "mac", "container")}
         keys |= {key_of_container(one.id) for one in self.engine.containers.values() if one.name == asked.name}
         found = [one for one in self.bindings if one.key in keys or one.mac == asked.name.lower()]
@@ -103,13 +93,13 @@ class Actions:
         if not idle:
             raise Conflict(f"the identity {asked.name!r} is in use by a running container")
         self.bindings.forget(idle)
-        respond(Forgotten(tuple(self._view(one) for one in idle)))
+        respond(m.Forgotten(tuple(self._view(one) for one in idle)))
 
-    def _view(self, one: Binding) -> BindingView:
+    def _view(self, one: Binding) -> m.BindingView:
         addresses = tuple(one.addresses.values())
-        return BindingView(one.network_id, self.engine.network_name(one.network_id), one.key, one.mac, addresses)
+        return m.BindingView(one.network_id, self.engine.network_name(one.network_id), one.key, one.mac, addresses)
 
-    def _set_log_level(self, asked: SetLogLevel, respond: Respond) -> None:
+    def _set_log_level(self, asked: m.SetLogLevel, respond: m.Respond) -> None:
         if asked.level not in LEVELS:
             raise InvalidRequest(f"level must be one of {', '.join(LEVELS)}, got {asked.level!r}")
         level = logging.getLevelNamesMapping()[asked.level]
@@ -117,4 +107,4 @@ class Actions:
         log.warning("from now on the log has the level %s", asked.level)
         for number, endpoint in enumerate(self.endpoints):
             self.loop.call_later(number * SPREAD_SECONDS, partial(endpoint.worker.send, w.SetLogLevel(level)))
-        respond(Done())
+        respond(m.Done())

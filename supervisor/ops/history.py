@@ -8,17 +8,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
+from supervisor.contract import messages as m
 from supervisor.contract.errors import InvalidRequest, RequestError, Unavailable
-from supervisor.contract.messages import (
-    EVENT_WAIT_SECONDS,
-    PAGE_ROWS,
-    EventView,
-    LeaseView,
-    ListEvents,
-    ListLeases,
-    Page,
-    Respond,
-)
 from supervisor.driver.networks import Networks
 from supervisor.engine.facts import Engine
 from supervisor.ops.views import networks_called
@@ -26,7 +17,7 @@ from supervisor.runtime.loop import Loop, Timer
 from supervisor.state import holdings, tables
 from supervisor.state.store import Store
 
-R = TypeVar("R", EventView, LeaseView)
+R = TypeVar("R", m.EventView, m.LeaseView)
 
 GATHER_SECONDS = 0.1  # events that come together go into one answer
 
@@ -37,7 +28,7 @@ class _Follower:
 
     after: int
     limit: int
-    respond: Respond
+    respond: m.Respond
     timer: Timer
 
 
@@ -53,8 +44,8 @@ class History:
         self._is_gathering = False
         store.committed = self._gather
         self.handlers: dict[type, Callable[..., None]] = {
-            ListEvents: self._list_events,
-            ListLeases: self._list_leases,
+            m.ListEvents: self._list_events,
+            m.ListLeases: self._list_leases,
         }
 
     def stop(self) -> None:
@@ -64,13 +55,13 @@ class History:
             follower.timer.cancel()
             follower.respond(Unavailable("the plugin is stopping"))
 
-    def _list_leases(self, asked: ListLeases, respond: Respond) -> None:
+    def _list_leases(self, asked: m.ListLeases, respond: m.Respond) -> None:
         name = asked.network  # of a network that is gone, only the whole id is known
         networks = None if name is None else networks_called(name, self._networks, self._engine) or frozenset((name,))
         page = self._store.history(partial(holdings.read, asked=asked, networks=networks))
         respond(replace(page, rows=tuple(map(self._named, page.rows))))
 
-    def _list_events(self, asked: ListEvents, respond: Respond) -> None:
+    def _list_events(self, asked: m.ListEvents, respond: m.Respond) -> None:
         newest = max((event.id for event in self._read(None, 1)), default=0)
         after = newest if asked.after is None else asked.after
         if after > newest:
@@ -80,24 +71,24 @@ class History:
         else:
             respond(self._events(after, asked.limit))
 
-    def _events(self, after: int, limit: int) -> Page[EventView]:
-        limit = min(limit, PAGE_ROWS)
+    def _events(self, after: int, limit: int) -> m.Page[m.EventView]:
+        limit = min(limit, m.PAGE_ROWS)
         rows = tuple(map(self._named, self._read(after, limit)))
-        return Page(rows, rows[-1].id if rows else after, complete=len(rows) < limit)
+        return m.Page(rows, rows[-1].id if rows else after, complete=len(rows) < limit)
 
-    def _read(self, after: int | None, limit: int) -> tuple[EventView, ...]:
+    def _read(self, after: int | None, limit: int) -> tuple[m.EventView, ...]:
         return self._store.history(partial(tables.read_events, after=after, limit=limit))
 
     def _named(self, row: R) -> R:
         """The row with the name that its network has today."""
         return replace(row, network=self._engine.network_name(row.network_id))
 
-    def _follow(self, after: int, limit: int, respond: Respond) -> None:
+    def _follow(self, after: int, limit: int, respond: m.Respond) -> None:
         def give_up() -> None:
             self._followers.remove(follower)
-            respond(Page((), after, complete=True))
+            respond(m.Page((), after, complete=True))
 
-        follower = _Follower(after, limit, respond, self._loop.call_later(EVENT_WAIT_SECONDS, give_up))
+        follower = _Follower(after, limit, respond, self._loop.call_later(m.EVENT_WAIT_SECONDS, give_up))
         self._followers.append(follower)
 
     def _gather(self) -> None:
@@ -115,7 +106,7 @@ class History:
                 follower.timer.cancel()
                 follower.respond(answer)
 
-    def _events_or_error(self, follower: _Follower) -> Page[EventView] | RequestError:
+    def _events_or_error(self, follower: _Follower) -> m.Page[m.EventView] | RequestError:
         try:
             return self._events(follower.after, follower.limit)
         except RequestError as error:

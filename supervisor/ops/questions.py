@@ -14,27 +14,8 @@ from ipaddress import IPv4Network, IPv6Network
 from itertools import islice
 
 from supervisor import VERSION
+from supervisor.contract import messages as m
 from supervisor.contract.errors import InvalidRequest, NotFound, Unavailable
-from supervisor.contract.messages import (
-    PAGE_ROWS,
-    CheckList,
-    GetChecks,
-    GetEndpoint,
-    GetHealth,
-    GetMetrics,
-    GetReadiness,
-    Health,
-    ListEndpoints,
-    ListNetworks,
-    ListWorkers,
-    Metrics,
-    Page,
-    ProbeNetwork,
-    Readiness,
-    Respond,
-    V,
-    WorkerList,
-)
 from supervisor.domain.lease_states import LeaseState
 from supervisor.domain.phases import Phase
 from supervisor.driver.healing import Healing
@@ -94,8 +75,8 @@ class Questions:
     services: Callable[[], tuple[Child, ...]]
 
     def __post_init__(self) -> None:
-        self._sampling: list[Respond] = []
-        self._scraping: list[Respond] = []
+        self._sampling: list[m.Respond] = []
+        self._scraping: list[m.Respond] = []
         self._history = History(self.loop, self.engine, self.store, self.networks)
         self._probing = Probing(self.networks, self.engine)
         self.instance = uuid.uuid4().hex
@@ -106,15 +87,15 @@ class Questions:
     def handlers(self) -> dict[type, Callable[..., None]]:
         """A function for each kind of question. It answers now or later, or raises RequestError."""
         return {
-            GetHealth: self._health,
-            GetReadiness: self._readiness,
-            GetMetrics: self._metrics,
-            GetEndpoint: self._endpoint,
-            GetChecks: self._checks,
-            ProbeNetwork: self._probing.probe,
-            ListEndpoints: self._list_endpoints,
-            ListNetworks: self._list_networks,
-            ListWorkers: self._list_workers,
+            m.GetHealth: self._health,
+            m.GetReadiness: self._readiness,
+            m.GetMetrics: self._metrics,
+            m.GetEndpoint: self._endpoint,
+            m.GetChecks: self._checks,
+            m.ProbeNetwork: self._probing.probe,
+            m.ListEndpoints: self._list_endpoints,
+            m.ListNetworks: self._list_networks,
+            m.ListWorkers: self._list_workers,
             **self._history.handlers,
         }
 
@@ -122,10 +103,10 @@ class Questions:
         """Answers all requests that wait for an event."""
         self._history.stop()
 
-    def _health(self, _: GetHealth, respond: Respond) -> None:
+    def _health(self, _: m.GetHealth, respond: m.Respond) -> None:
         respond(self._told_health())
 
-    def _told_health(self) -> Health:
+    def _told_health(self) -> m.Health:
         parts = (self.store, self.host_access, self.parents, self.healing, self.tcp)
         uptime = time.monotonic() - self._started
         of_parts = (text for part in parts for text in part.problems)
@@ -134,9 +115,9 @@ class Questions:
         hints = tuple(view_hint(network, finding, self.engine) for network, finding in self.networks.findings())
         healed = self.healing.healed
         connected = self.engine.connected
-        return Health(not found, found, self.instance, uptime, *counts, connected, hints, healed, VERSION)
+        return m.Health(not found, found, self.instance, uptime, *counts, connected, hints, healed, VERSION)
 
-    def _metrics(self, _: GetMetrics, respond: Respond) -> None:
+    def _metrics(self, _: m.GetMetrics, respond: m.Respond) -> None:
         """Scrapes that come while the text is being made share it."""
         self._scraping.append(respond)
         if len(self._scraping) > 1:
@@ -147,16 +128,16 @@ class Questions:
 
     def _scraped(self, text: object | None) -> None:
         failure = Unavailable("the metrics could not be gathered; the plugin's log says why")
-        answer = Metrics(text) if isinstance(text, bytes) else failure
+        answer = m.Metrics(text) if isinstance(text, bytes) else failure
         waiting, self._scraping = self._scraping, []
         for respond in waiting:
             respond(answer)
 
-    def _readiness(self, _: GetReadiness, respond: Respond) -> None:
+    def _readiness(self, _: m.GetReadiness, respond: m.Respond) -> None:
         awaits = tuple(missing(self.endpoints, self.engine, is_recovered=self.is_recovered))
-        respond(Readiness(not awaits, awaits))
+        respond(m.Readiness(not awaits, awaits))
 
-    def _checks(self, asked: GetChecks, respond: Respond) -> None:
+    def _checks(self, asked: m.GetChecks, respond: m.Respond) -> None:
         name = asked.network
         named = None if name is None else networks_called(name, self.networks, self.engine)
         if named is not None and not named:
@@ -165,7 +146,7 @@ class Questions:
         def looked() -> None:
             all_found = (*self.networks.findings(), *self._overlaps())
             found = (one for one in all_found if named is None or one[0].id in named)
-            respond(CheckList(tuple(view_hint(network, finding, self.engine) for network, finding in found)))
+            respond(m.CheckList(tuple(view_hint(network, finding, self.engine) for network, finding in found)))
 
         self.networks.look(looked)
 
@@ -178,16 +159,16 @@ class Questions:
             leased = sorted(subnets[network.id], key=str)
             yield from ((network, one) for one in overlaps(self.engine, leased, network.options.link.parent))
 
-    def _list_networks(self, asked: ListNetworks, respond: Respond) -> None:
+    def _list_networks(self, asked: m.ListNetworks, respond: m.Respond) -> None:
         counts = Counter(e.spec.network_id for e in self.endpoints if not e.spec.link.on_host)
         later = sorted(one.id for one in self.networks if one.id > asked.after)
         found = (view_network(self.networks.get(one), counts[one], self.engine) for one in later)
         respond(_page(found, asked, lambda view: view.network_id))
 
-    def _endpoint(self, asked: GetEndpoint, respond: Respond) -> None:
+    def _endpoint(self, asked: m.GetEndpoint, respond: m.Respond) -> None:
         respond(view_detail(the_endpoint(self.endpoints, asked.name), self.engine))
 
-    def _list_endpoints(self, asked: ListEndpoints, respond: Respond) -> None:
+    def _list_endpoints(self, asked: m.ListEndpoints, respond: m.Respond) -> None:
         _check("phase", asked.phase, tuple(Phase))
         _check("lease_state", asked.lease_state, tuple(LeaseState))
         later = [endpoint for endpoint in self.endpoints if endpoint.spec.endpoint_id > asked.after]
@@ -195,7 +176,7 @@ class Questions:
         found = (endpoint for endpoint in later if matches(endpoint, asked, self.engine))
         respond(_page((view_endpoint(e, self.engine) for e in found), asked, lambda view: view.endpoint_id))
 
-    def _list_workers(self, _: ListWorkers, respond: Respond) -> None:
+    def _list_workers(self, _: m.ListWorkers, respond: m.Respond) -> None:
         """Questions that come while a sample is being taken share it."""
         if not self._sampling:
             words = ("nd-sampler", SAMPLER, os.getpid())
@@ -205,17 +186,17 @@ class Questions:
     def _sampled(self, samples: object | None) -> None:
         children = (*self.services(), *(e.worker.child for e in self.endpoints))
         found = samples if isinstance(samples, tuple) else ()
-        workers = WorkerList(view_workers(found, children, tuple(self.endpoints)))
+        workers = m.WorkerList(view_workers(found, children, tuple(self.endpoints)))
         waiting, self._sampling = self._sampling, []
         for respond in waiting:
             respond(workers)
 
 
-def _page(found: Iterator[V], asked: ListEndpoints | ListNetworks, id_of: Callable[[V], str]) -> Page[V]:
+def _page(found: Iterator[m.V], asked: m.ListEndpoints | m.ListNetworks, id_of: Callable[[m.V], str]) -> m.Page[m.V]:
     """The first ones that were found."""
-    limit = min(asked.limit, PAGE_ROWS)
+    limit = min(asked.limit, m.PAGE_ROWS)
     rows = tuple(islice(found, limit))
-    return Page(rows, id_of(rows[-1]) if rows else asked.after, complete=len(rows) < limit)
+    return m.Page(rows, id_of(rows[-1]) if rows else asked.after, complete=len(rows) < limit)
 
 
 def _check(parameter: str, value: str | None, known: tuple[str, ...]) -> None:
