@@ -16,16 +16,8 @@ from api import actions, ops, protocol
 from api.answers import Reply
 from api.fields import Fields, Json, decode
 from api.query import Query
+from supervisor.contract import errors
 from supervisor.contract.client import Caller
-from supervisor.contract.errors import (
-    Conflict,
-    DeadlineExceeded,
-    Failed,
-    InvalidRequest,
-    NotFound,
-    RequestError,
-    Unavailable,
-)
 
 BODY_LIMIT_BYTES = 1 << 20
 # A client that is still sending when its connection closes may never see the answer, so some of a body that is too
@@ -34,13 +26,13 @@ DRAIN_LIMIT_BYTES = 32 << 20
 
 _log = logging.getLogger(__name__)
 
-_STATUSES: dict[type[RequestError], HTTPStatus] = {
-    InvalidRequest: HTTPStatus.BAD_REQUEST,
-    NotFound: HTTPStatus.NOT_FOUND,
-    Conflict: HTTPStatus.CONFLICT,
-    Failed: HTTPStatus.INTERNAL_SERVER_ERROR,
-    Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
-    DeadlineExceeded: HTTPStatus.GATEWAY_TIMEOUT,
+_STATUSES: dict[type[errors.RequestError], HTTPStatus] = {
+    errors.InvalidRequest: HTTPStatus.BAD_REQUEST,
+    errors.NotFound: HTTPStatus.NOT_FOUND,
+    errors.Conflict: HTTPStatus.CONFLICT,
+    errors.Failed: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.DeadlineExceeded: HTTPStatus.GATEWAY_TIMEOUT,
 }
 
 
@@ -67,7 +59,7 @@ def add_questions(app: App, client: Caller, *, with_changes: bool) -> None:
         app.add_route(path, _Question(client, path, how))
     app.set_error_serializer(_serialise)
     app.add_error_handler(Exception, _unexpected)
-    app.add_error_handler(RequestError, _refused)
+    app.add_error_handler(errors.RequestError, _refused)
 
 
 class Resource:
@@ -119,7 +111,9 @@ class _Question(Resource):
             _send(resp, self._how.answer(asked))
             return
         if not self._places.acquire(blocking=False):
-            raise Unavailable(f"{self._how.at_once} answers of {self._path} are being read already; try again later")
+            raise errors.Unavailable(
+                f"{self._how.at_once} answers of {self._path} are being read already; try again later"
+            )
         try:
             reply = self._how.answer(asked)
         except BaseException:
@@ -168,7 +162,7 @@ class _Stream:
     def __iter__(self) -> Iterator[bytes]:
         try:
             yield from self._parts
-        except RequestError as error:  # only an end without its last chunk tells the client now
+        except errors.RequestError as error:  # only an end without its last chunk tells the client now
             raise ConnectionAbortedError(f"an answer broke off: {error}") from error
 
 
@@ -190,9 +184,9 @@ def _read(req: falcon.Request) -> bytes:
             _drain(req)
             raise falcon.HTTPContentTooLarge(description=f"the request's body exceeds {BODY_LIMIT_BYTES} bytes")
     except OSError as error:
-        raise InvalidRequest(f"the request's body could not be read: {error}") from error
+        raise errors.InvalidRequest(f"the request's body could not be read: {error}") from error
     if req.content_length is not None and len(body) < req.content_length:
-        raise InvalidRequest(f"the request's body ended after {len(body)} of {req.content_length} bytes")
+        raise errors.InvalidRequest(f"the request's body ended after {len(body)} of {req.content_length} bytes")
     return body
 
 
@@ -212,7 +206,7 @@ def _serialise(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPErr
     _write(resp, {"Err": error.description or f"{error.title}: {req.method} {req.path}"})
 
 
-def _refused(_req: falcon.Request, _resp: falcon.Response, error: RequestError, _params: dict[str, str]) -> None:
+def _refused(_req: falcon.Request, _resp: falcon.Response, error: errors.RequestError, _params: dict[str, str]) -> None:
     raise falcon.HTTPError(_STATUSES[type(error)], description=str(error))
 
 

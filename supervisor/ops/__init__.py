@@ -1,4 +1,4 @@
-"""The questions of operators, and the answers.
+"""What operators ask, see and change.
 
-Must not change anything.
+Must not change anything that no operator has asked for.
 """

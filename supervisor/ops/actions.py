@@ -1,6 +1,7 @@
 """What operators may change: a lease is renewed or given back, an identity kept or forgotten, the log made wordier.
 
-Must not know who asks: only the API on the plugin's own socket may.
+A request that does not fit the endpoint's state raises Conflict and changes nothing. No request changes a phase. Must
+not know who asks: only the API on the plugin's own socket may.
 """
 
 import logging
@@ -11,8 +12,8 @@ from functools import partial
 from supervisor.contract import messages as m
 from supervisor.contract.errors import Conflict, DeadlineExceeded, InvalidRequest, NotFound
 from supervisor.domain.option_values import chosen_id
+from supervisor.domain.phases import Phase
 from supervisor.driver.registry import Registry
-from supervisor.endpoint import operator_requests
 from supervisor.endpoint.awaited_leases import CONFIRM_SECONDS
 from supervisor.endpoint.endpoint import Endpoint
 from supervisor.engine.facts import Engine
@@ -21,8 +22,10 @@ from supervisor.runtime.loop import Loop
 from supervisor.state.bindings import Bindings, key_of_container
 from supervisor.state.records import Binding
 from workers.contract import messages as w
+from workers.contract.lease import AnyLease, Lease6
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+RELEASED = "an operator gave the lease back; a new one is asked for"
 SPREAD_SECONDS = 0.01  # between two workers that hear of the log's level: a thousand at once would keep others waiting
 
 log = logging.getLogger(__name__)
@@ -50,11 +53,17 @@ class Actions:
 
     def _renew(self, asked: m.RenewLease, respond: m.Respond) -> None:
         endpoint = the_endpoint(self.endpoints, asked.name)
-        operator_requests.renew(endpoint, partial(self._confirmed, endpoint, respond))
+        leases = _from_servers(endpoint)
+        endpoint.awaited_leases.add((lease.family for lease in leases), partial(self._confirmed, endpoint, respond))
+        endpoint.worker.send(w.AskServers())
 
     def _release(self, asked: m.ReleaseLease, respond: m.Respond) -> None:
         endpoint = the_endpoint(self.endpoints, asked.name)
-        operator_requests.release(endpoint, partial(self._confirmed, endpoint, respond))
+        leases = _from_servers(endpoint)
+        endpoint.awaited_leases.add((lease.family for lease in leases), partial(self._confirmed, endpoint, respond))
+        endpoint.journal.released_on_request(leases, RELEASED)
+        endpoint.troubles |= {lease.family: RELEASED for lease in leases}
+        endpoint.worker.send(w.GiveBack())
 
     def _confirmed(self, endpoint: Endpoint, respond: m.Respond, is_confirmed: bool) -> None:
         if is_confirmed:
@@ -79,7 +88,9 @@ class Actions:
             )
         if any(e.origin.key == key and e is not endpoint for e in self.endpoints.on_network(network_id)):
             raise Conflict(f"the id {asked.id!r} is in use on this network, by another container")
-        operator_requests.pin(endpoint, key)
+        if not endpoint.leases:
+            raise Conflict(f"{endpoint.name} has no lease yet, and so no address to be kept")
+        endpoint.journal.pinned([record.lease for record in endpoint.leases.values()], key)
         respond(view_endpoint(endpoint, self.engine))
 
     def _forget(self, asked: m.ForgetBinding, respond: m.Respond) -> None:
@@ -108,3 +119,16 @@ class Actions:
         for number, endpoint in enumerate(self.endpoints):
             self.loop.call_later(number * SPREAD_SECONDS, partial(endpoint.worker.send, w.SetLogLevel(level)))
         respond(m.Done())
+
+
+def _from_servers(endpoint: Endpoint) -> list[AnyLease]:
+    """The leases that DHCP servers gave and the worker keeps now. Raises Conflict."""
+    if endpoint.phase is not Phase.JOINED or endpoint.recovering or endpoint.link_lost:
+        raise Conflict(f"{endpoint.name} is {endpoint.phase} and keeps no lease now: try again when it runs")
+    if endpoint.worker.child.pid is None:
+        raise Conflict(f"the worker of {endpoint.name} has died and is started again: try again in a moment")
+    leases = [record.lease for record in endpoint.leases.values()]
+    found = [lease for lease in leases if not (isinstance(lease, Lease6) and lease.slaac)]
+    if not found:
+        raise Conflict(f"{endpoint.name} has no lease of a DHCP server")
+    return found

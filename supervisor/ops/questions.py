@@ -25,23 +25,11 @@ from supervisor.driver.parents import Parents
 from supervisor.driver.registry import Registry
 from supervisor.engine.checks import overlaps
 from supervisor.engine.facts import Engine
+from supervisor.ops import views
 from supervisor.ops.history import History
 from supervisor.ops.metrics import Scene
 from supervisor.ops.probing import Probing
 from supervisor.ops.tcp import OpsTcp
-from supervisor.ops.views import (
-    matches,
-    missing,
-    networks_called,
-    problems,
-    the_endpoint,
-    view_detail,
-    view_endpoint,
-    view_hint,
-    view_network,
-    view_workers,
-    watcher_problems,
-)
 from supervisor.runtime.child import Child
 from supervisor.runtime.jobs import Jobs
 from supervisor.runtime.loop import Loop
@@ -110,9 +98,9 @@ class Questions:
         parts = (self.store, self.host_access, self.parents, self.healing, self.tcp)
         uptime = time.monotonic() - self._started
         of_parts = (text for part in parts for text in part.problems)
-        found = (*of_parts, *watcher_problems(self.watcher, self.engine, uptime), *problems(self.endpoints))
+        found = (*of_parts, *views.watcher_problems(self.watcher, self.engine, uptime), *views.problems(self.endpoints))
         counts = len(self.networks), len(self.endpoints)
-        hints = tuple(view_hint(network, finding, self.engine) for network, finding in self.networks.findings())
+        hints = tuple(views.view_hint(network, finding, self.engine) for network, finding in self.networks.findings())
         healed = self.healing.healed
         connected = self.engine.connected
         return m.Health(not found, found, self.instance, uptime, *counts, connected, hints, healed, VERSION)
@@ -134,19 +122,19 @@ class Questions:
             respond(answer)
 
     def _readiness(self, _: m.GetReadiness, respond: m.Respond) -> None:
-        awaits = tuple(missing(self.endpoints, self.engine, is_recovered=self.is_recovered))
+        awaits = tuple(views.missing(self.endpoints, self.engine, is_recovered=self.is_recovered))
         respond(m.Readiness(not awaits, awaits))
 
     def _checks(self, asked: m.GetChecks, respond: m.Respond) -> None:
         name = asked.network
-        named = None if name is None else networks_called(name, self.networks, self.engine)
+        named = None if name is None else views.networks_called(name, self.networks, self.engine)
         if named is not None and not named:
             raise NotFound(f"no network {name!r} is known to this plugin")
 
         def looked() -> None:
             all_found = (*self.networks.findings(), *self._overlaps())
             found = (one for one in all_found if named is None or one[0].id in named)
-            respond(m.CheckList(tuple(view_hint(network, finding, self.engine) for network, finding in found)))
+            respond(m.CheckList(tuple(views.view_hint(network, finding, self.engine) for network, finding in found)))
 
         self.networks.look(looked)
 
@@ -162,19 +150,19 @@ class Questions:
     def _list_networks(self, asked: m.ListNetworks, respond: m.Respond) -> None:
         counts = Counter(e.spec.network_id for e in self.endpoints if not e.spec.link.on_host)
         later = sorted(one.id for one in self.networks if one.id > asked.after)
-        found = (view_network(self.networks.get(one), counts[one], self.engine) for one in later)
+        found = (views.view_network(self.networks.get(one), counts[one], self.engine) for one in later)
         respond(_page(found, asked, lambda view: view.network_id))
 
     def _endpoint(self, asked: m.GetEndpoint, respond: m.Respond) -> None:
-        respond(view_detail(the_endpoint(self.endpoints, asked.name), self.engine))
+        respond(views.view_detail(views.the_endpoint(self.endpoints, asked.name), self.engine))
 
     def _list_endpoints(self, asked: m.ListEndpoints, respond: m.Respond) -> None:
         _check("phase", asked.phase, tuple(Phase))
         _check("lease_state", asked.lease_state, tuple(LeaseState))
         later = [endpoint for endpoint in self.endpoints if endpoint.spec.endpoint_id > asked.after]
         later.sort(key=lambda endpoint: endpoint.spec.endpoint_id)
-        found = (endpoint for endpoint in later if matches(endpoint, asked, self.engine))
-        respond(_page((view_endpoint(e, self.engine) for e in found), asked, lambda view: view.endpoint_id))
+        found = (endpoint for endpoint in later if views.matches(endpoint, asked, self.engine))
+        respond(_page((views.view_endpoint(e, self.engine) for e in found), asked, lambda view: view.endpoint_id))
 
     def _list_workers(self, _: m.ListWorkers, respond: m.Respond) -> None:
         """Questions that come while a sample is being taken share it."""
@@ -186,7 +174,7 @@ class Questions:
     def _sampled(self, samples: object | None) -> None:
         children = (*self.services(), *(e.worker.child for e in self.endpoints))
         found = samples if isinstance(samples, tuple) else ()
-        workers = m.WorkerList(view_workers(found, children, tuple(self.endpoints)))
+        workers = m.WorkerList(views.view_workers(found, children, tuple(self.endpoints)))
         waiting, self._sampling = self._sampling, []
         for respond in waiting:
             respond(workers)

@@ -21,9 +21,8 @@ from supervisor.contract.messages import (
 from supervisor.domain.phases import Phase
 from supervisor.driver.registry import Registry
 from supervisor.endpoint.awaited_leases import CONFIRM_SECONDS
-from supervisor.endpoint.operator_requests import RELEASED
 from supervisor.engine.container_files import Identity
-from supervisor.ops.actions import Actions
+from supervisor.ops.actions import RELEASED, Actions
 from tests.supervisor.puppet import LEASE, NETWORK, Answers, Puppet, bring_to
 from workers.contract import messages as w
 from workers.contract.lease import Family
