@@ -38,6 +38,7 @@ from supervisor.runtime.loop import Loop, Signals
 from supervisor.runtime.process_manager import ProcessManager
 from supervisor.runtime.services import HttpService, Watcher
 from supervisor.runtime.spare_worker import SpareWorker
+from supervisor.state import tables
 from supervisor.state.bindings import Bindings
 from supervisor.state.instance_lock import mark_of
 from supervisor.state.store import Store
@@ -226,7 +227,7 @@ class Supervisor:
         elif isinstance(fact, ContainersListed):
             self._bindings.forget_absent(self._engine.containers.keys(), fact.began, self._endpoints.places())
         elif isinstance(fact, EngineConnected):
-            self._store.put_data_root(fact.data_root)
+            self._store.do(tables.put_data_root(fact.data_root))
             for finding in engine_findings(self._engine) if len(self._networks) else ():
                 log.warning("%s", finding)
         self._endpoints.learn(cast(Fact, fact))

@@ -126,7 +126,7 @@ class Networks:
         del self._since[network_id]
         self._looks.pop(network_id, None)
         self._reported_missing.discard(network_id)
-        self._store.drop_network(network_id)
+        self._store.drop("network", network_id)
         log.info("network deleted", extra={"network": network_id})
         return network.options.link
 

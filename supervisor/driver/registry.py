@@ -19,6 +19,7 @@ from supervisor.endpoint.journal import Journal
 from supervisor.engine.container_files import Identity
 from supervisor.engine.facts import ContainerSeen, EndpointSeen, EngineFound, Fact
 from supervisor.runtime.shared_memory import give_back
+from supervisor.state import tables
 from supervisor.state.bindings import Place
 from supervisor.state.records import EndpointRecord, Origin
 from workers.contract.messages import EndpointSpec
@@ -134,7 +135,7 @@ class Registry:
         held = [one.lease for one in record.leases if one.held]
         for lease in (*held, *(one for one in record.spec.all_remembered if one.family not in obtained)):
             journal.set_aside(lease, record.origin)
-        self._store.drop_endpoint(record.spec.endpoint_id)
+        self._store.do(*tables.drop_endpoint(record.spec.endpoint_id))
 
     def _add(self, spec: EndpointSpec, origin: Origin, identity: Identity | None) -> Endpoint:
         kind = HostEndpoint if spec.link.on_host else Endpoint
@@ -160,7 +161,7 @@ class Registry:
 
     def _forget(self, spec: EndpointSpec) -> None:
         self._ending.discard(spec.endpoint_id)
-        self._store.drop_endpoint(spec.endpoint_id)
+        self._store.do(*tables.drop_endpoint(spec.endpoint_id))
         self._on_change(spec)
 
     def _on_change(self, spec: EndpointSpec) -> None:

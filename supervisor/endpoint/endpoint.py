@@ -35,6 +35,7 @@ from supervisor.endpoint.worker_process import WorkerProcess
 from supervisor.engine.checks import identity_lost, overlaps
 from supervisor.engine.container_files import Identity
 from supervisor.runtime.loop import Timer
+from supervisor.state import tables
 from supervisor.state.bindings import Client, is_found, key_of_container
 from supervisor.state.records import EndpointRecord, LeaseRecord, Origin
 from workers.contract import messages as w
@@ -468,7 +469,7 @@ class Endpoint:
         self.leases[lease.family] = record
         # A next instance that does not know of the latest renewal knows that the lease runs, and renews it at once.
         with self._store.together() if changed or trouble else self._store.soon():
-            self._store.put_lease(self.spec.endpoint_id, record)
+            self._store.do(tables.put_lease(self.spec.endpoint_id, record))
             self.journal.lease(lease, self.origin, previous.lease if previous else None, trouble)
         if changed:
             self._context.on_change(self.spec)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from supervisor.contract.messages import EventView
 from supervisor.engine.container_files import Identity
+from supervisor.state import holdings
 from supervisor.state.bindings import Bindings
 from supervisor.state.records import Origin
 from supervisor.state.store import Store
@@ -110,11 +111,11 @@ class Journal:
 
     def holds(self, lease: AnyLease) -> None:
         """The endpoint has this address from now on, unless the history says so already."""
-        self._store.hold(holding_of(self._spec, self.identity, lease, time.time()))
+        self._store.do(*holdings.begin(holding_of(self._spec, self.identity, lease, time.time())))
 
     def holds_no_more(self, reason: str, family: Family | None = None) -> None:
         """The endpoint has no address of the family any more, or none at all."""
-        self._store.end_hold(self._spec.endpoint_id, reason, family)
+        self._store.do(holdings.end(self._spec.endpoint_id, reason, family))
 
     def released_on_request(self, leases: Iterable[AnyLease], text: str) -> None:
         """The endpoint releases these leases while its container runs, and asks for new ones."""
@@ -135,7 +136,7 @@ class Journal:
         """It has become known which container the endpoint is of."""
         self.identity = identity
         with self._store.soon():
-            self._store.name_holder(self._spec.endpoint_id, identity.id, identity.name)
+            self._store.do(holdings.name(self._spec.endpoint_id, identity.id, identity.name))
 
     def given_back(self, leases: Iterable[AnyLease], origin: Origin) -> None:
         """The endpoint has released these leases."""

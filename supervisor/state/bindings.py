@@ -282,7 +282,7 @@ class Bindings:
         with self._store.together():
             for place in places:
                 del self._bindings[place]
-                self._store.drop_binding(*place)
+                self._store.drop("binding", *place)
 
     def _make_room(self, spec: EndpointSpec, key: str) -> None:
         """Leases that wait under the key for another client wait elsewhere until they are due."""

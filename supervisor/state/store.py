@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from supervisor.contract.errors import Unavailable
-from supervisor.contract.messages import EventView, LeaseView
-from supervisor.state import holdings, migrations, tables
+from supervisor.contract.messages import EventView
+from supervisor.state import migrations, tables
 from supervisor.state.holdings import Statement
 from supervisor.state.migrations import NewerVersion
-from supervisor.state.records import LeaseRecord
 from supervisor.state.tables import Record, Snapshot, Unreadable
 
 PRUNE_EVERY = 1000  # events
@@ -77,7 +76,7 @@ class Store:
         except sqlite3.DatabaseError as error:
             self._set_aside(str(error))
             return Snapshot()
-        self._do(*self._quarantine(), *tables.hold_all(found))
+        self.do(*self._quarantine(), *tables.hold_all(found))
         if self.problem is None:
             self._unreadable = []
         return found
@@ -104,48 +103,28 @@ class Store:
         self._unreadable = []
         return True
 
+    def do(self, *changes: Statement) -> None:
+        """Carries the changes out: at once, or with the others of the block that this is in."""
+        if self.problem is not None:
+            return  # everything is written anew once the disk takes it again
+        self._waiting += changes
+        if not self._collecting:
+            self.settle()
+
     def put(self, record: Record) -> None:
         """Adds or replaces it."""
-        self._do(*tables.put(record))
+        self.do(*tables.put(record))
 
-    def drop_network(self, network_id: str) -> None:
-        """Removes it. Its bindings stay: `Bindings` removes them."""
-        self._do(tables.drop("network", network_id))
-
-    def put_data_root(self, path: str) -> None:
-        """Stores the path at which the engine keeps its containers."""
-        self._do(tables.put_data_root(path))
-
-    def put_lease(self, endpoint_id: str, lease: LeaseRecord) -> None:
-        """Adds or replaces a lease of an endpoint that is there."""
-        self._do(tables.put_lease(endpoint_id, lease))
-
-    def drop_endpoint(self, endpoint_id: str) -> None:
-        """Removes it with its leases."""
-        self._do(tables.drop("endpoint", endpoint_id), tables.drop("lease", endpoint_id))
-
-    def drop_binding(self, network_id: str, key: str) -> None:
-        """Removes it."""
-        self._do(tables.drop("binding", network_id, key))
+    def drop(self, table: str, *key: str) -> None:
+        """Removes the record with this key, and nothing that belongs to it."""
+        self.do(tables.drop(table, *key))
 
     def add_event(self, event: EventView) -> None:
         """Adds a line to the history, and drops old ones from time to time."""
-        self._do(tables.add_event(event))
+        self.do(tables.add_event(event))
         self._events += 1
         if self._events % PRUNE_EVERY == 1:
-            self._do(*tables.prune_history())
-
-    def hold(self, one: LeaseView) -> None:
-        """The endpoint has this address now."""
-        self._do(*holdings.begin(one))
-
-    def end_hold(self, endpoint_id: str, reason: str, family: str | None = None) -> None:
-        """The endpoint has no address of the family any more, or none at all."""
-        self._do(holdings.end(endpoint_id, reason, family))
-
-    def name_holder(self, endpoint_id: str, container_id: str, container: str) -> None:
-        """It has become known whose endpoint it is."""
-        self._do(holdings.name(endpoint_id, container_id, container))
+            self.do(*tables.prune_history())
 
     def history(self, read: Callable[[sqlite3.Connection], T]) -> T:
         """What `read` finds on disk. Raises Unavailable."""
@@ -240,13 +219,6 @@ class Store:
             yield
         finally:
             self._collecting = outer
-
-    def _do(self, *changes: Statement) -> None:
-        if self.problem is not None:
-            return  # everything is written anew once the disk takes it again
-        self._waiting += changes
-        if not self._collecting:
-            self.settle()
 
     def _carry_out(self, changes: Iterable[Statement]) -> None:
         if self._database is None:

@@ -158,6 +158,11 @@ def drop(table: str, *key: str) -> Statement:
     return f"DELETE FROM {table} WHERE {_where(table, key)}", key  # noqa: S608  names of ours
 
 
+def drop_endpoint(endpoint_id: str) -> tuple[Statement, Statement]:
+    """Removes it with its leases."""
+    return drop("endpoint", endpoint_id), drop("lease", endpoint_id)
+
+
 def add_event(event: EventView) -> Statement:
     """Adds it with an id of its own."""
     query = "INSERT INTO event (time, endpoint, network, container, kind, address, detail) VALUES (?,?,?,?,?,?,?)"

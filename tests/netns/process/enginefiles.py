@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from supervisor.state import tables
 from supervisor.state.store import Store
 from supervisor.state.tables import Snapshot
 from tests.lab.command import run
@@ -58,7 +59,7 @@ def engine_files(instances: Instances, directory: Path) -> Iterator[EngineFiles]
     instances.end()
     store = Store(instances.state, Snapshot, never)
     store.load()
-    store.put_data_root(str(files.files.root))
+    store.do(tables.put_data_root(str(files.files.root)))
     assert store.problem is None
     instances.start()
     try:

@@ -36,6 +36,7 @@ from supervisor.ops.questions import Questions
 from supervisor.ops.tcp import OpsTcp, TcpSetting
 from supervisor.runtime.child import Child
 from supervisor.runtime.jobs import Jobs
+from supervisor.state import tables
 from supervisor.state.records import LeaseRecord
 from supervisor.state.store import Store
 from supervisor.state.tables import Snapshot
@@ -275,7 +276,7 @@ def test_followers(plugin: Plugin) -> None:
     behind = plugin.ask(ListEvents(0, wait=True))
     assert (kinds(newest), kinds(behind), waiting) == ([], ["bound"], [[], []])
     assert [answer.last for answer in newest if isinstance(answer, Page)] == [1]
-    plugin.store.put_data_root("/elsewhere")
+    plugin.store.do(tables.put_data_root("/elsewhere"))
     plugin.loop.pass_time(GATHER_SECONDS)
     assert waiting == [[], []]
     plugin.happen("renewed", "nak")

@@ -51,7 +51,7 @@ class Rows:
         """As the store."""
         self.found[one.network_id, one.key] = one
 
-    def drop_binding(self, network_id: str, key: str) -> None:
+    def drop(self, _table: str, network_id: str, key: str) -> None:
         """As the store, but that the row must be there."""
         del self.found[network_id, key]
 

@@ -51,17 +51,17 @@ def all_of(store: Store, asked: ListLeases = ANY, *networks: str) -> list[LeaseV
 
 def test_once(store: Store) -> None:
     """A renewal of what is held already adds nothing."""
-    store.hold(WEB)
-    store.hold(replace(WEB, begin=2000.0))
+    store.do(*holdings.begin(WEB))
+    store.do(*holdings.begin(replace(WEB, begin=2000.0)))
     assert all_of(store) == [WEB]
 
 
 def test_another_address(store: Store) -> None:
     """It ends the former one of the family; the other family goes on."""
     six = replace(WEB, family="ipv6", address="2001:db8::10")
-    store.hold(WEB)
-    store.hold(six)
-    store.hold(replace(WEB, address="192.0.2.11", begin=3000.0))
+    store.do(*holdings.begin(WEB))
+    store.do(*holdings.begin(six))
+    store.do(*holdings.begin(replace(WEB, address="192.0.2.11", begin=3000.0)))
     former, other, now = all_of(store)
     assert (former.end, former.ended_by) == (3000.0, "changed")
     assert other == replace(six, id=2)
@@ -70,18 +70,18 @@ def test_another_address(store: Store) -> None:
 
 def test_end(store: Store) -> None:
     """The first reason stays, and a later hold is another row."""
-    store.hold(WEB)
-    store.end_hold("e1", "released")
-    store.end_hold("e1", "deleted")
-    store.hold(WEB)
+    store.do(*holdings.begin(WEB))
+    store.do(holdings.end("e1", "released"))
+    store.do(holdings.end("e1", "deleted"))
+    store.do(*holdings.begin(WEB))
     first, second = all_of(store)
     assert (first.ended_by, second.end) == ("released", None)
 
 
 def test_name(store: Store) -> None:
     """A container that becomes known late is in the row."""
-    store.hold(replace(WEB, container=None, container_id=None))
-    store.name_holder("e1", "d" * 64, "db")
+    store.do(*holdings.begin(replace(WEB, container=None, container_id=None)))
+    store.do(holdings.name("e1", "d" * 64, "db"))
     (one,) = all_of(store)
     assert (one.container, one.container_id) == ("db", "d" * 64)
 
@@ -106,11 +106,11 @@ def test_name(store: Store) -> None:
 )
 def test_questions(store: Store, asked: ListLeases | tuple[str, ...], expected: list[str]) -> None:
     """Each part narrows the answer; a time finds what was held then, and its end does not count any more."""
-    store.hold(replace(WEB, endpoint_id="a", container="a", container_id="A" * 64, begin=1000.0))
-    store._do(("UPDATE holding SET ended = 2000.0, ended_by = 'released'", ()))
+    store.do(*holdings.begin(replace(WEB, endpoint_id="a", container="a", container_id="A" * 64, begin=1000.0)))
+    store.do(("UPDATE holding SET ended = 2000.0, ended_by = 'released'", ()))
     other = replace(WEB, endpoint_id="b", container="b", container_id="B" * 64, mac="02:00:00:00:00:0b")
-    store.hold(replace(other, address="192.0.2.11", begin=1000.0))
-    store.hold(replace(WEB, endpoint_id="c", container="c", container_id="C" * 64, begin=3000.0))
+    store.do(*holdings.begin(replace(other, address="192.0.2.11", begin=1000.0)))
+    store.do(*holdings.begin(replace(WEB, endpoint_id="c", container="c", container_id="C" * 64, begin=3000.0)))
     found = all_of(store, ANY, *asked) if isinstance(asked, tuple) else all_of(store, asked)
     assert [one.container for one in found] == expected
 
@@ -120,7 +120,7 @@ def test_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(holdings, "STEP_ROWS", 3)
     with store.together():
         for number in range(7):
-            store.hold(replace(WEB, endpoint_id=f"e{number}", address=f"192.0.2.{number}"))
+            store.do(*holdings.begin(replace(WEB, endpoint_id=f"e{number}", address=f"192.0.2.{number}")))
     last = ListLeases(address="192.0.2.6")
     assert read(store, last) == Page((), 3, complete=False)
     assert read(store, replace(last, after=3)) == Page((), 6, complete=False)
@@ -138,7 +138,7 @@ def test_start(tmp_path: Path) -> None:
     store.load()
     store.put(web)
     store.put(left)
-    store.hold(replace(WEB, endpoint_id="lost"))
+    store.do(*holdings.begin(replace(WEB, endpoint_id="lost")))
     store._close()
     store = Store(tmp_path, Snapshot, never)
     store.load()
@@ -151,8 +151,8 @@ def test_start(tmp_path: Path) -> None:
 
 def test_old_rows_go(store: Store) -> None:
     """What ended too long ago is dropped with the other history; what is held stays, however old."""
-    store.hold(WEB)
-    store.hold(replace(WEB, endpoint_id="e2", begin=1.0))
-    store._do(("UPDATE holding SET ended = 2000.0 WHERE endpoint = 'e2'", ()))
-    store._do(*holdings.prune())
+    store.do(*holdings.begin(WEB))
+    store.do(*holdings.begin(replace(WEB, endpoint_id="e2", begin=1.0)))
+    store.do(("UPDATE holding SET ended = 2000.0 WHERE endpoint = 'e2'", ()))
+    store.do(*holdings.prune())
     assert [one.endpoint_id for one in all_of(store)] == ["e1"]

@@ -47,7 +47,7 @@ def filled(directory: Path, snapshot: Snapshot) -> Store:
     for binding in snapshot.bindings:
         store.put(binding)
     if snapshot.data_root is not None:
-        store.put_data_root(snapshot.data_root)
+        store.do(tables.put_data_root(snapshot.data_root))
     return store
 
 
@@ -128,9 +128,9 @@ def test_what_was_dropped_is_gone(tmp_path: Path) -> None:
             bindings=(*other.bindings, binding),
         ),
     )
-    store.drop_network(network.id)
-    store.drop_endpoint(endpoint.spec.endpoint_id)
-    store.drop_binding(binding.network_id, binding.key)
+    store.drop("network", network.id)
+    store.do(*tables.drop_endpoint(endpoint.spec.endpoint_id))
+    store.drop("binding", binding.network_id, binding.key)
     assert_same(kept_in(tmp_path).load(), other)
     leases = sum(len(record.leases) for record in other.endpoints)
     assert query(tmp_path, "SELECT count(*) FROM lease") == [(leases,)]
@@ -143,7 +143,7 @@ def test_replaced(tmp_path: Path) -> None:
     store = filled(tmp_path, Snapshot(endpoints=(record,)))
     store.put(replace(record, sandbox_key="/elsewhere"))
     renewed = replace(record.leases[0], renewed=1234.5)
-    store.put_lease(record.spec.endpoint_id, renewed)
+    store.do(tables.put_lease(record.spec.endpoint_id, renewed))
     assert_same(
         kept_in(tmp_path).load(), Snapshot(endpoints=(replace(record, sandbox_key="/elsewhere", leases=(renewed,)),))
     )
