@@ -138,7 +138,7 @@ class Supervisor:
         if known:
             seconds = RECOVERY_SECONDS + time.monotonic() - deadline
             lost = sum(endpoint.recovering for endpoint in self._endpoints)
-            log.info("%d endpoints found again in %.2f s, %d are still looked for", known - lost, seconds, lost)
+            log.info("%d endpoints found again in %.2f s, %d are still looked for", known, seconds, lost)
         self._questions.is_recovered = True
         for request, respond in self._held_back:
             self._on_request(request, respond)
