@@ -1,13 +1,13 @@
 """The JSON form of the supervisor's views, whole or in parts.
 
-The fields of the dataclasses stand under their own names, addresses as strings (an interface is an address, too), times
+The fields of the messages stand under their own names, addresses as strings (an interface is an address, too), times
 as ISO 8601 in UTC. Must not know which questions there are.
 """
 
 import itertools
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from ipaddress import IPv4Address, IPv6Address
@@ -55,8 +55,8 @@ def with_last_words(lines: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def json_of(view: View) -> Json:
-    """Its fields; `asdict` would copy each address."""
-    return {field.name: _value(field.name, getattr(view, field.name)) for field in fields(view)}
+    """Its fields."""
+    return {name: _value(name, getattr(view, name)) for name in view.__struct_fields__}
 
 
 def _array(name: str, pages: Iterator[Iterable[View]]) -> Iterator[bytes]:

@@ -5,7 +5,8 @@ Must not know HTTP beyond the forms of both.
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from api.answers import Reply, begun, json_of, with_last_words
 from supervisor.contract.client import DEADLINE_SECONDS, Caller, ask

@@ -1,4 +1,4 @@
-"""The description of the ops surface in OpenAPI 3.1, made from the paths and from the dataclasses of the answers.
+"""The description of the ops surface in OpenAPI 3.1, made from the paths and from the types of the answers.
 
 So it cannot differ from the answers. Must not know how questions are answered.
 """

@@ -6,10 +6,12 @@ so that the API never holds a long one. Must not know the plugin protocol.
 
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path as FilePath
 from typing import Any, BinaryIO
+
+from msgspec.structs import replace
 
 from api import events
 from api.answers import Reply, array, whole

@@ -35,10 +35,10 @@ def find_daemon(socket_path: str) -> int:
 
 def _named() -> Iterator[int]:
     """psutil would cost 1.4 MB for this alone."""
-    for comm in Path("/proc").glob("[0-9]*/comm"):
+    for number in filter(str.isdigit, (entry.name for entry in os.scandir("/proc"))):
         with suppress(OSError):  # it has just gone
-            if comm.read_bytes() == NAME:
-                yield int(comm.parent.name)
+            if Path(f"/proc/{number}/comm").read_bytes() == NAME:
+                yield int(number)
 
 
 def _is_hosts_root(pid: int) -> bool:
@@ -56,13 +56,19 @@ def _parent(pid: int) -> int:
 
 
 def _listens_at(pid: int, bound: os.stat_result) -> bool:
-    """Whether one of its descriptors is a listening socket that is bound to this very file."""
+    """Whether one of its descriptors is a listening socket that is bound to this very file.
+
+    Keeps no line: a busy host has thousands of sockets, and the watcher would keep the memory.
+    """
     with suppress(OSError):
         own = {link for entry in os.scandir(f"/proc/{pid}/fd") if (link := _target(entry.path)).startswith("socket:")}
-        lines = Path(f"/proc/{pid}/net/unix").read_text(errors="replace").splitlines()
-        fields = [line.split(maxsplit=PATH) for line in lines]
-        paths = [f[PATH] for f in fields if len(f) > PATH and f[FLAGS] == LISTENS and f"socket:[{f[INODE]}]" in own]
-        return any(_is_file(pid, path, bound) for path in paths)
+        with Path(f"/proc/{pid}/net/unix").open(errors="replace") as lines:
+            fields = (line.rstrip("\n").split(maxsplit=PATH) for line in lines)
+            return any(
+                f[FLAGS] == LISTENS and f"socket:[{f[INODE]}]" in own and _is_file(pid, f[PATH], bound)
+                for f in fields
+                if len(f) > PATH
+            )
     return False
 
 

@@ -6,9 +6,10 @@ Never asks the engine anything. Each fact may be missing or late: it is a help, 
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from supervisor.engine.foreign_root import resolve
 
@@ -17,15 +18,13 @@ DEFAULT_DATA_ROOT = "/var/lib/docker"
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class EngineFound:
+class EngineFound(Struct, frozen=True):
     """The pid of dockerd, whose view of the file system is `/proc/<pid>/root`."""
 
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class EngineConnected:
+class EngineConnected(Struct, frozen=True):
     """Its API answers; `data_root` is a path as dockerd sees it, `storage_driver` a word such as overlay2.
 
     `own_name` is the driver that this plugin is to the engine, None if the engine does not tell.
@@ -36,15 +35,13 @@ class EngineConnected:
     own_name: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class EngineLost:
+class EngineLost(Struct, frozen=True):
     """The connection to its API ended."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerSeen:
+class ContainerSeen(Struct, frozen=True):
     """A container, with the ids of its live endpoints."""
 
     id: str
@@ -53,8 +50,7 @@ class ContainerSeen:
     endpoints: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class EndpointSeen:
+class EndpointSeen(Struct, frozen=True):
     """An endpoint of a running container on a network of a plugin, as the engine has it. Told only in a listing.
 
     `mac`, the addresses and the gateway are None if the engine has none, or none that is one.
@@ -71,15 +67,13 @@ class EndpointSeen:
     options: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerGone:
+class ContainerGone(Struct, frozen=True):
     """It was removed."""
 
     id: str
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkSeen:
+class NetworkSeen(Struct, frozen=True):
     """A network; `bridge` is the interface where the engine itself hands out addresses, `subnets` are those.
 
     `options` are those of CreateNetwork, if `driver` is a plugin.
@@ -94,20 +88,17 @@ class NetworkSeen:
     options: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkGone:
+class NetworkGone(Struct, frozen=True):
     """It was removed."""
 
     id: str
 
 
-@dataclass(frozen=True, slots=True)
-class NetworksListed:
+class NetworksListed(Struct, frozen=True):
     """The watcher has told all networks since `EngineConnected`."""
 
 
-@dataclass(frozen=True, slots=True)
-class ContainersListed:
+class ContainersListed(Struct, frozen=True):
     """The watcher has told all containers and their endpoints since `NetworksListed`, of a list begun at `began`.
 
     That is a Unix time.

@@ -13,8 +13,9 @@ import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence, Set
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from supervisor.contract.messages import CreateEndpoint
 from supervisor.engine.checks import not_told_apart

@@ -4,9 +4,11 @@ Each answer reads a bounded number of rows. Must not write.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
+
+from msgspec.structs import replace
 
 from supervisor.contract import messages as m
 from supervisor.contract.errors import InvalidRequest, RequestError, Unavailable

@@ -79,7 +79,7 @@ def view_detail(endpoint: Endpoint, engine: Engine) -> EndpointDetail:
     """The answer about one endpoint alone."""
     row = view_endpoint(endpoint, engine)
     messages = tuple(sorted(view_messages(endpoint.messages), key=lambda one: one.time))
-    return EndpointDetail(**{name: getattr(row, name) for name in row.__slots__}, messages=messages)
+    return EndpointDetail(**{name: getattr(row, name) for name in row.__struct_fields__}, messages=messages)
 
 
 def view_messages(messages: Messages) -> Iterator[MessageView]:

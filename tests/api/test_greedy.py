@@ -5,12 +5,13 @@ import socket
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
 import psutil
 import pytest
+from msgspec.structs import replace
 
 from supervisor.contract.messages import (
     Answer,

@@ -1,13 +1,13 @@
 """The ops surface: what operators ask and see."""
 
 import json
-from dataclasses import replace
 from functools import partial
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Any
 
 import pytest
 from falcon.testing import Result, create_environ
+from msgspec.structs import replace
 
 from api import ops
 from supervisor.contract.client import CALL_DEADLINE_SECONDS, DEADLINE_SECONDS
@@ -71,7 +71,7 @@ ENDPOINT = EndpointView(
     udhcpc_pid=43,
 )
 
-DETAIL = EndpointDetail(**{name: getattr(ENDPOINT, name) for name in ENDPOINT.__slots__}, messages=(MESSAGE,))
+DETAIL = EndpointDetail(**{name: getattr(ENDPOINT, name) for name in ENDPOINT.__struct_fields__}, messages=(MESSAGE,))
 
 WORKER = WorkerView("api", "api", "RUNNING", 7, None, 0, 1_700_000_000.0, Cost(0.25, 30_000_000, 20_000_000, 12, 4))
 
@@ -133,7 +133,7 @@ def test_endpoints() -> None:
     assert client.bodies == [ListEndpoints()]
     assert result.status_code == 200
     (endpoint,) = result.json["endpoints"]
-    assert list(endpoint) == list(EndpointView.__slots__)
+    assert list(endpoint) == list(EndpointView.__struct_fields__)
     expected = {
         "container": "web",
         "container_id": None,
@@ -278,7 +278,7 @@ def test_history(parameters: str, expected: range) -> None:
     """One JSON object a line, from any event to the newest."""
     events = lines(http_over(FakeClient(Many(450))).simulate_get(f"/v1/events{parameters}"))
     assert [event["id"] for event in events] == list(expected)
-    assert all(list(event) == list(EventView.__slots__) for event in events)
+    assert all(list(event) == list(EventView.__struct_fields__) for event in events)
     assert all(event["time"] == "2023-11-14T22:13:20.250+00:00" for event in events)
 
 

@@ -1,9 +1,9 @@
 """The history over HTTP: server-sent events, who held an address, and what is refused."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from api import ops
 from supervisor.contract.errors import InvalidRequest, Unavailable
@@ -113,7 +113,7 @@ def test_who_had_it() -> None:
     assert client.bodies == [
         ListLeases("02:00:00:00:00:0a", "192.0.2.7", "web", "lan", 1_700_000_000.0, 1_700_000_000.0)
     ]
-    assert list(shown) == list(LeaseView.__slots__)
+    assert list(shown) == list(LeaseView.__struct_fields__)
     assert (shown["begin"], shown["end"]) == ("2023-11-14T22:13:20.250+00:00", None)
 
 

@@ -1,11 +1,13 @@
 """The commands to a worker and its reports: the whole contract between the supervisor and one endpoint's process.
 
-Messages travel over one pipe per worker, as pickles of these frozen dataclasses. Times are `boottime()` seconds.
+Messages travel over one pipe per worker, as pickles of these frozen structs of msgspec. Times are `boottime()` seconds.
 """
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address
+
+from msgspec import Struct
 
 from workers.contract.client_identity import ClientIdentity
 from workers.contract.errors import Failing
@@ -127,8 +129,7 @@ class EndpointSpec:
         return host_link(self.endpoint_id) if self.link.on_host else container_link(self.endpoint_id)
 
 
-@dataclass(frozen=True, slots=True)
-class Resume:
+class Resume(Struct, frozen=True):
     """The point at which a worker died: its successor finds the link made and these leases.
 
     The leases of the families in `held` are not released yet: the worker releases them when the endpoint ends.
@@ -141,8 +142,7 @@ class Resume:
 # The commands.
 
 
-@dataclass(frozen=True, slots=True)
-class Begin:
+class Begin(Struct, frozen=True):
     """The first command: make this endpoint, or go on where the last worker died.
 
     `reclaims`: only undo the work of one that died while it made the endpoint, and end. `log_level` is logging's.
@@ -154,8 +154,7 @@ class Begin:
     log_level: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Attach:
+class Attach(Struct, frozen=True):
     """Join was answered: wait for the link to arrive in the sandbox at `path`, enter it and keep the lease there.
 
     `path` is as this process can open it; `hostname` replaces the one in the client identity where it is known now.
@@ -169,8 +168,7 @@ class Attach:
     arrived: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class UseResolver:
+class UseResolver(Struct, frozen=True):
     """Have the container resolve names by the servers and the search lists of its leases.
 
     `path` is the container's resolv.conf as this process can open it. `search`: the user has not chosen a search list.
@@ -180,46 +178,39 @@ class UseResolver:
     search: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Rename:
+class Rename(Struct, frozen=True):
     """Tell the server the container's host name, which became known after the client had started."""
 
     hostname: str
 
 
-@dataclass(frozen=True, slots=True)
-class Reach:
+class Reach(Struct, frozen=True):
     """Over the host's own link the host reaches these addresses, and no others."""
 
     addresses: frozenset[IPv4Address]
 
 
-@dataclass(frozen=True, slots=True)
-class AskServers:
+class AskServers(Struct, frozen=True):
     """The way to the servers is open again: ask for the leases now, and not when the next try is due."""
 
 
-@dataclass(frozen=True, slots=True)
-class GiveBack:
+class GiveBack(Struct, frozen=True):
     """Release the leases and ask for new ones, in the sandbox; the addresses stay in use until there are new ones."""
 
 
-@dataclass(frozen=True, slots=True)
-class SetLogLevel:
+class SetLogLevel(Struct, frozen=True):
     """Log from this level on; the number is logging's."""
 
     level: int
 
 
-@dataclass(frozen=True, slots=True)
-class LimitMtu:
+class LimitMtu(Struct, frozen=True):
     """The link's parent takes no larger frames than this any more."""
 
     mtu: int
 
 
-@dataclass(frozen=True, slots=True)
-class LeaveSandbox:
+class LeaveSandbox(Struct, frozen=True):
     """The container goes: release the leases from inside the sandbox, leave the sandbox, report `Left`.
 
     Do not enter a sandbox for that; release the leases at `Delete` then. With `keep` release them neither now nor then:
@@ -229,8 +220,7 @@ class LeaveSandbox:
     keep: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(Struct, frozen=True):
     """Release the leases that are still held, report `Deleted`, remove the link and exit."""
 
 
@@ -240,8 +230,7 @@ Command = Attach | UseResolver | Rename | Reach | AskServers | GiveBack | SetLog
 # The reports.
 
 
-@dataclass(frozen=True, slots=True)
-class Created:
+class Created(Struct, frozen=True):
     """The link exists and the first leases are held; `parent_routes` are the host's static routes over its parent.
 
     The leases of the families in `unconfirmed` are remembered ones that no server has confirmed. `messages` went to and
@@ -254,8 +243,7 @@ class Created:
     messages: Messages = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class CreateFailed:
+class CreateFailed(Struct, frozen=True):
     """The endpoint could not be made; everything was rolled back. `reason` is for the user.
 
     `unreleased` has a remembered lease that the container may still hold, and then leases that a server may have
@@ -267,20 +255,17 @@ class CreateFailed:
     kind: Failing = Failing.LINK
 
 
-@dataclass(frozen=True, slots=True)
-class Attached:
+class Attached(Struct, frozen=True):
     """The worker is in the sandbox, where the link is now called `interface`."""
 
     interface: str
 
 
-@dataclass(frozen=True, slots=True)
-class NotMoved:
+class NotMoved(Struct, frozen=True):
     """Docker has not moved the link yet: it is still on the host."""
 
 
-@dataclass(frozen=True, slots=True)
-class SandboxGone:
+class SandboxGone(Struct, frozen=True):
     """There is no sandbox with this endpoint's link in it; the leases are still held.
 
     `only_link`: the sandbox is there, and the link has gone from it. `with_parent`: because its parent has gone.
@@ -290,23 +275,20 @@ class SandboxGone:
     with_parent: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ClientStarted:
+class ClientStarted(Struct, frozen=True):
     """From now on the process with this pid keeps the family's lease, or with None no process does."""
 
     pid: int | None
     family: Family
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseObtained:
+class LeaseObtained(Struct, frozen=True):
     """A server has confirmed or changed the lease, and the worker has applied it to the link."""
 
     lease: AnyLease
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseRenewed:
+class LeaseRenewed(Struct, frozen=True):
     """The server has confirmed the IPv4 lease as it was: nothing but its time is new."""
 
 
@@ -329,8 +311,7 @@ class Trouble(StrEnum):
     LINK_GONE = "link gone"  # the interface vanished from the sandbox
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseTrouble:
+class LeaseTrouble(Struct, frozen=True):
     """The family's lease is in danger, or every lease if it is None; `detail` says what the worker saw."""
 
     kind: Trouble
@@ -338,15 +319,13 @@ class LeaseTrouble:
     family: Family | None
 
 
-@dataclass(frozen=True, slots=True)
-class Left:
+class Left(Struct, frozen=True):
     """The worker has left the sandbox. Before, it released the leases of the families in `released`."""
 
     released: frozenset[Family] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Deleted:
+class Deleted(Struct, frozen=True):
     """The worker removes the link and exits. It could not release the leases of the families in `unreleased`."""
 
     unreleased: frozenset[Family] = frozenset()

@@ -6,6 +6,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Interface
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from supervisor.contract.errors import Failed, NotFound, RequestError
 from supervisor.contract.messages import CreateEndpoint
@@ -122,9 +123,9 @@ def test_networks(played: Played) -> None:
 @pytest.mark.parametrize(
     ("seen", "words"),
     [
-        (replace(LAN, options={"bridge": "br0", "futuristic": "1"}), "unknown option 'futuristic'"),
-        (replace(LAN, options={}), "option bridge or parent is missing"),
-        (replace(LAN, ipam="default"), "use the null IPAM driver"),
+        (structs.replace(LAN, options={"bridge": "br0", "futuristic": "1"}), "unknown option 'futuristic'"),
+        (structs.replace(LAN, options={}), "option bridge or parent is missing"),
+        (structs.replace(LAN, ipam="default"), "use the null IPAM driver"),
     ],
 )
 def test_network_that_cannot_be_learnt(played: Played, seen: NetworkSeen, words: str) -> None:
@@ -168,12 +169,12 @@ def test_request_waits_in_vain(played: Played, listed: bool) -> None:
 
 def test_request_tells_the_driver(played: Played) -> None:
     """If the engine does not tell which plugin this is, a request tells of its network; else the engine is right."""
-    played.learn(replace(CONNECTED, own_name=None), LAN, NetworksListed())
+    played.learn(structs.replace(CONNECTED, own_name=None), LAN, NetworksListed())
     assert len(played.networks) == 0
     got, _ = played.wanted()
     assert [one.id for one in got] == [NETWORK]
 
-    other = replace(LAN, id="o" * 64, name="other", driver="bridge")
+    other = structs.replace(LAN, id="o" * 64, name="other", driver="bridge")
     played.learn(CONNECTED, other, NetworksListed())
     with pytest.raises(Failed, match=f"it is one of the driver bridge, and this one is {OWN}"):
         played.wanted(other.id)
@@ -221,8 +222,8 @@ def test_adopted(played: Played, granted: IPv4Interface) -> None:
 )
 def test_families(played: Played, ipv6: str, address6: IPv6Interface | None, expected: set[object]) -> None:
     """Each family's lease is guessed; an address that the kernel has made is the kernel's to tell of."""
-    network = replace(LAN, options={"bridge": "br0", "ipv6": ipv6})
-    played.learn(EngineFound(PID), CONNECTED, network, WEB, replace(SEEN, address6=address6))
+    network = structs.replace(LAN, options={"bridge": "br0", "ipv6": ipv6})
+    played.learn(EngineFound(PID), CONNECTED, network, WEB, structs.replace(SEEN, address6=address6))
     leases = [record.lease for record in played.endpoints.known(ENDPOINT).leases.values()]
     assert {"slaac" if isinstance(one, Lease6) and one.slaac else one.family for one in leases} == expected
     assert all((isinstance(one, Lease6) and one.slaac) or one.is_guess for one in leases)
@@ -231,9 +232,9 @@ def test_families(played: Played, ipv6: str, address6: IPv6Interface | None, exp
 @pytest.mark.parametrize(
     ("seen", "words"),
     [
-        (replace(SEEN, mac=None), "the engine does not tell its MAC address"),
-        (replace(SEEN, address=None), "the engine does not tell an address of it"),
-        (replace(SEEN, options={"futuristic": "1"}), "unknown option 'futuristic'"),
+        (structs.replace(SEEN, mac=None), "the engine does not tell its MAC address"),
+        (structs.replace(SEEN, address=None), "the engine does not tell an address of it"),
+        (structs.replace(SEEN, options={"futuristic": "1"}), "unknown option 'futuristic'"),
     ],
 )
 def test_not_adopted(played: Played, seen: EndpointSeen, words: str) -> None:
@@ -275,8 +276,10 @@ def test_same_client_without_a_mac_of_its_own(played: Played, options: dict[str,
 
     assert started.token is not None
     made = IPv6Interface((int(LEASED6.network.supernet(new_prefix=64)[0]) + int(started.token), 128))
-    on_card = replace(LAN, options={"parent": "eth0", "mode": "ipvlan", "ipv6": "auto"})
-    played.learn(EngineFound(PID), CONNECTED, on_card, WEB, replace(SEEN, mac=None, address6=made, options=options))
+    on_card = structs.replace(LAN, options={"parent": "eth0", "mode": "ipvlan", "ipv6": "auto"})
+    played.learn(
+        EngineFound(PID), CONNECTED, on_card, WEB, structs.replace(SEEN, mac=None, address6=made, options=options)
+    )
 
     endpoint = played.endpoints.known(ENDPOINT)
     assert endpoint.origin.key == origin.key
@@ -284,7 +287,9 @@ def test_same_client_without_a_mac_of_its_own(played: Played, options: dict[str,
     lease = endpoint.leases[Family.IPV6].lease
     assert isinstance(lease, Lease6)
     assert (lease.address, lease.slaac) == (made, True)
-    other = admit(replace(body, network_id="m" * 64), network, (), identifier=found, bindings=played.bindings)[0]
+    other = admit(structs.replace(body, network_id="m" * 64), network, (), identifier=found, bindings=played.bindings)[
+        0
+    ]
     assert other.client_identity.client_id != started.client_identity.client_id
 
 

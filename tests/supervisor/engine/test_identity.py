@@ -3,11 +3,11 @@
 import os
 import subprocess
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 import supervisor.engine.identity
 from supervisor.engine.container_files import Identity

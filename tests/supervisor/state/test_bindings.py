@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from supervisor.engine.identity import COMEBACK_SECONDS
 from supervisor.state import bindings as module
@@ -70,7 +71,7 @@ def set_aside(memory: Bindings, lease: Lease = LIVE, *, give_back: bool = True, 
 )
 def test_key(mac: str | None, chosen: str | None, by_name: bool, known: bool, key: str | None) -> None:
     """A MAC that the user gave comes first, then an id, then a name or a container; nothing is made of nothing."""
-    request = replace(create_endpoint(), mac=mac)
+    request = structs.replace(create_endpoint(), mac=mac)
     assert key_of(request, chosen, by_name, IDENTITY if known else None) == key
 
 

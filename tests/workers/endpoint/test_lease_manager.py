@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface
 
 import pytest
+from msgspec import structs
 
 from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import Family, Lease
@@ -153,7 +154,7 @@ def test_who_renews(client: ClientKind, duration: int, native: bool) -> None:
 
 def test_name_that_became_known_before_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """The native client tells it to the server at once."""
-    monkeypatch.setattr(f"{__name__}.ATTACH", replace(ATTACH, hostname="web"))
+    monkeypatch.setattr(f"{__name__}.ATTACH", structs.replace(ATTACH, hostname="web"))
     _, clients = begun([], client=ClientKind.NATIVE)
     (machine,) = clients.machines
     assert machine.identity == ClientIdentity.of_mac(MAC, "web")
