@@ -62,7 +62,7 @@ def run(listener_fd: int, requests: "SimpleQueue[Request]", replies: "SimpleQueu
 
 
 class Server(BaseApplication):
-    """`make_app` is called in the worker, a `worker_class` with so many threads."""
+    """`make_app` is called before the fork of the worker, a `worker_class` with so many threads."""
 
     def __init__(
         self,
@@ -97,6 +97,7 @@ class Server(BaseApplication):
             "worker_class": self._worker_class,
             "workers": 1,
             "threads": self._threads,
+            "preload_app": True,  # in the master, so that both processes share its memory
             "keepalive": 0,  # the engine replays a request without its body when a kept connection turns out closed
             "timeout": HEARTBEAT_TIMEOUT_SECONDS,
             "graceful_timeout": STOP_TIMEOUT_SECONDS,
