@@ -3,11 +3,11 @@
 Messages travel over one pipe per worker, as pickles of these frozen structs of msgspec. Times are `boottime()` seconds.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from workers.contract.client_identity import ClientIdentity
 from workers.contract.errors import Failing

@@ -1,11 +1,12 @@
 """Who held which address: what is written while endpoints come and go, and what can be asked of it."""
 
+import dataclasses
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from supervisor.contract.messages import LeaseView, ListLeases, Page
 from supervisor.domain.phases import Phase
@@ -131,9 +132,9 @@ def test_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_start(tmp_path: Path) -> None:
     """A new instance goes on with what is held, begins what no row says, and ends what was lost."""
-    lease = LeaseRecord(replace(LEASE, duration=None), obtained=1000.0, renewed=1000.0)
-    web = replace(JOINED, leases=(lease,), identity=Identity("c" * 64, "web", "web"))
-    left = EndpointRecord(replace(web.spec, endpoint_id="e2"), Phase.LEFT, leases=(lease,))
+    lease = LeaseRecord(dataclasses.replace(LEASE, duration=None), obtained=1000.0, renewed=1000.0)
+    web = dataclasses.replace(JOINED, leases=(lease,), identity=Identity("c" * 64, "web", "web"))
+    left = EndpointRecord(dataclasses.replace(web.spec, endpoint_id="e2"), Phase.LEFT, leases=(lease,))
     store = Store(tmp_path, Snapshot, never)
     store.load()
     store.put(web)
