@@ -156,7 +156,7 @@ def test_nobody_reads() -> None:
 
 
 SPEAKING = """
-import gc, sys, threading, warnings
+import contextlib, gc, sys, threading, warnings
 from supervisor import log
 log.configure("INFO")
 
@@ -172,7 +172,8 @@ thread = threading.Thread(target=failing)
 thread.start()
 thread.join()
 warnings.warn("be careful")
-print("x" * 1_000_000, file=sys.stderr)
+with contextlib.suppress(BlockingIOError):  # Python 3.13 says that nobody reads
+    print("x" * 1_000_000, file=sys.stderr)
 raise KeyError("and out")
 """
 
