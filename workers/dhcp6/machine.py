@@ -291,7 +291,7 @@ class Machine(LeaseMachine[Lease6, Answer]):
         assert self._asked_for is not None
         self.tally.requests += 1
         self._begin(now)
-        if self._asked_for is not self.lease:  # our own is released, if at all, with all else that is the container's
+        if self._asked_for != self.lease:  # our own is released, if at all, with all else that is the container's
             self._note(replace(self._asked_for, dns=(), search=()))
         self._retry(now, REQUEST_SECONDS, REQUEST_MAX_SECONDS)
         return [self._message(Kind6.REQUEST, (self._asked_for.address.ip,), self._asked_for.server)]
