@@ -5,7 +5,7 @@ A container whose processes or supervisor are killed, or whose engine restarts w
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from supervisor.engine.identity import COMEBACK_SECONDS
@@ -136,7 +136,8 @@ def explanation(gap: Gap, faults: Sequence[Injected], operations: Sequence[Opera
         return _not_repeated(gap, faults)
     if gap.kind in (Kind.SILENT, Kind.NO_LEASE):
         known = _one_family(gap, faults, operations) or _let_go(gap, faults)
-        return known or _prolonged(_since_start(gap, operations), faults, BREAKS_UPDATES, {Fault.OUTAGE: again})
+        seen = (_prolonged(g, faults, BREAKS_UPDATES, {Fault.OUTAGE: again}) for g in _begun(gap, faults, operations))
+        return known or next(filter(None, seen), None)
     if gap.kind is Kind.MAC or (gap.kind is Kind.FAILED and UNCLEAR.search(gap.detail)):
         return _started_beside(gap, operations) or _broken_start(gap, faults) or _remnant(gap, faults, operations)
     return _died(gap, operations) if gap.kind is Kind.UNRELEASED else None
@@ -181,12 +182,15 @@ def _prolonged(
     return None
 
 
-def _since_start(gap: Gap, operations: Iterable[Operation]) -> Gap:
-    """Of a container that has just started the first seconds are not looked at: it may have been silent by then."""
+def _begun(gap: Gap, faults: Iterable[Injected], operations: Iterable[Operation]) -> Iterator[Gap]:
+    """The first seconds after a start are not looked at: any fault of these may have begun the gap."""
+    yield gap
     unseen = Span(gap.span.begin - START_SECONDS - PROBE_SECONDS, gap.span.begin)
     own = (o.span.end for o in operations if o.op in STARTS and o.container == gap.container)
-    begins = max((end for end in own if unseen.begin <= end <= unseen.end), default=gap.span.begin)
-    return replace(gap, span=Span(begins, gap.span.end))
+    start = max((end for end in own if unseen.begin <= end <= unseen.end), default=unseen.end)
+    for fault in faults:
+        if fault.span.meets(Span(start, unseen.end)):
+            yield replace(gap, span=Span(max(start, fault.span.begin), gap.span.end))
 
 
 def _one_family(gap: Gap, faults: Sequence[Injected], operations: Iterable[Operation]) -> str | None:
