@@ -24,7 +24,7 @@ from workers.contract.link import LinkSpec, vlan_of
 from workers.contract.messages import EndpointSpec, Ipv6
 from workers.diagnosis.checks import IPV6_OFF, diagnose
 from workers.endpoint.server_probe import ServerReport, probe_server
-from workers.link.parent_report import ParentReport, probe_parent
+from workers.link.kind import ParentReport, probe_parent
 from workers.link.vlan_parent import retire_parent
 
 PROBE_DEADLINE_SECONDS = 5.0

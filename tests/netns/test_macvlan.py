@@ -18,8 +18,8 @@ from workers.contract.link import LinkKind, LinkSpec, MacvlanMode
 from workers.contract.messages import EndpointSpec
 from workers.endpoint.host_release import release_from_host
 from workers.link import macvlan as module
+from workers.link.kind import probe_parent
 from workers.link.macvlan import Macvlan
-from workers.link.parent_report import probe_parent
 from workers.netlink.operations import Netlink, NetlinkError
 from workers.system.namespaces import Namespace, new_namespace
 

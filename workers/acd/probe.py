@@ -5,6 +5,7 @@ from ipaddress import IPv4Address
 
 from workers.acd.arp import ArpWatch
 from workers.acd.solicitation import NeighbourWatch
+from workers.acd.watch import Watch
 from workers.contract.lease import Address
 from workers.system.clock import boottime
 
@@ -21,7 +22,7 @@ class AddressProbe:
     """
 
     def __init__(self, mac: str, *, enabled: bool) -> None:
-        self.watch: ArpWatch | NeighbourWatch | None = None
+        self.watch: Watch | None = None
         self.address: Address | None = None
         self.router = ""
         self.settled_at = 0.0
@@ -34,7 +35,10 @@ class AddressProbe:
         self.forget()
         self.address = address
         if self._enabled:
-            self.watch = _watch(interface, self._mac, address)
+            if isinstance(address, IPv4Address):
+                self.watch = ArpWatch(interface, self._mac, address)
+            else:
+                self.watch = NeighbourWatch(interface, self._mac, address)
             self.watch.probe()
             self.settled_at = boottime() + PROBE_SECONDS
 
@@ -59,9 +63,3 @@ class AddressProbe:
         if self.watch is not None:
             self.watch.close()
             self.watch = None
-
-
-def _watch(interface: str, mac: str, address: Address) -> ArpWatch | NeighbourWatch:
-    if isinstance(address, IPv4Address):
-        return ArpWatch(interface, mac, address)
-    return NeighbourWatch(interface, mac, address)

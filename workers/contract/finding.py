@@ -31,7 +31,6 @@ class Finding:
     remedy: str
 
     def __str__(self) -> str:
-        """For the log and for errors."""
         return f"{self.found}: {self.remedy}"
 
 

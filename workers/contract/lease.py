@@ -55,7 +55,6 @@ class AnyLease(ABC):
 
     @property
     def family(self) -> Family:
-        """The family of its address."""
         return Family(f"ipv{self.address.version}")
 
     @property

@@ -101,7 +101,6 @@ class EndpointSpec:
 
     @property
     def all_remembered(self) -> tuple[AnyLease, ...]:
-        """The remembered leases of both families."""
         return tuple(lease for lease in (self.remembered, self.remembered6) if lease is not None)
 
     gateway: IPv4Address | None = None

@@ -55,7 +55,6 @@ class Answer:
         words = {"ip": str(self.address)}
         for name, code in (("subnet", 1), ("router", 3), ("dns", 6), ("ntpsrv", 42), ("serverid", 54)):
             words[name] = " ".join(map(str, _addresses(self.options.get(code, b""))))
-        words["mask"] = _prefix_length(self.options.get(1, b""))
         for name, code, size in (("lease", 51, 4), ("renewal", 58, 4), ("rebinding", 59, 4), ("mtu", 26, 2)):
             raw = self.options.get(code, b"")
             words[name] = str(int.from_bytes(raw, "big")) if len(raw) == size else ""
@@ -174,12 +173,6 @@ def _collect(area: bytes) -> dict[int, bytes]:
 
 def _addresses(raw: bytes) -> list[IPv4Address]:
     return [IPv4Address(raw[i : i + 4]) for i in range(0, len(raw) - len(raw) % 4, 4)]
-
-
-def _prefix_length(raw: bytes) -> str:
-    """The prefix length of a mask; "" if the bytes are no mask."""
-    host = int.from_bytes(raw, "big") ^ 0xFFFFFFFF
-    return str(32 - host.bit_length()) if len(raw) == 4 and host & (host + 1) == 0 else ""
 
 
 def _names(raw: bytes) -> Iterator[str]:

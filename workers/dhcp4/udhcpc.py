@@ -162,7 +162,6 @@ class Start:
         os.execve(self.executable, self.arguments, {})  # noqa: S606  a shell is what it is not; its script inherits the {}
 
     def close(self) -> None:
-        """Gives the start up."""
         self.output.close()
         self.errors.close()
 

@@ -72,7 +72,6 @@ def number(data: bytes) -> int:
 
 
 def text(data: bytes) -> str:
-    """An attribute's text."""
     return data.partition(b"\0")[0].decode(errors="replace")
 
 

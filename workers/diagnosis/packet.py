@@ -25,13 +25,11 @@ class Packet:
 
     @property
     def ports(self) -> tuple[int, int]:
-        """Its source and destination."""
         source, destination, _, _ = UDP.unpack(self.transport)
         return source, destination
 
     @property
     def addresses(self) -> tuple[bytes, bytes]:
-        """Its source and destination."""
         at, size = (12, 4) if self.version == socket.AF_INET else (8, 16)
         return self.network[at : at + size], self.network[at + size : at + 2 * size]
 

@@ -36,7 +36,7 @@ from workers.dhcp6.release import decline, release
 from workers.endpoint.lease_timers import LeaseTimers
 from workers.link.mtu import fit_mtu
 from workers.link.placement6 import Placement6, kernel_lease, on_link6
-from workers.netlink.changes import address6_feed, drain
+from workers.netlink.changes import RTMGRP_IPV6_IFADDR, change_feed, drain
 from workers.system.clock import boottime
 from workers.system.deadlines import Deadlines
 
@@ -213,7 +213,7 @@ class LeaseManager6:
             return
         self._begin_timers(lease, now)
         if lease.slaac:
-            self._feed = address6_feed()
+            self._feed = change_feed(RTMGRP_IPV6_IFADDR)
             self._on_addresses()
             return
         machine = Machine(self._spec.mac, self.client_identity, lease.address.ip)

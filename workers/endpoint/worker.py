@@ -486,7 +486,6 @@ class Worker:
 
     @property
     def name(self) -> str:
-        """The name of its process."""
         return self._spec.process_name
 
     @property

@@ -14,7 +14,7 @@ from workers.contract.lease import DEFAULT_DESTINATION, Lease, Route
 from workers.link.routes import Difference, LinkState, difference, lost, withdrawal
 from workers.netlink.operations import Netlink, NetlinkError
 from workers.netlink.rtnetlink import RTPROT_DHCP, RTPROT_KERNEL, KernelRoute, Link, describe
-from workers.system.namespaces import promote_secondaries
+from workers.system.namespaces import set_ipv4
 
 DEFAULT_METRIC = 100  # of a default route; Docker's have none, and win
 
@@ -124,8 +124,9 @@ def _add(netlink: Netlink, link: Link, route: KernelRoute) -> str:
 
 
 def _promote(link: Link) -> None:
+    """Lets the other addresses of a subnet outlive its first one (ip-sysctl)."""
     try:
-        promote_secondaries(link.name)
+        set_ipv4(link.name, "promote_secondaries", 1)
     except OSError as error:
         raise NetlinkError(f"keeping the other addresses of {link.name}", error.errno or errno.EIO) from error
 

@@ -1,10 +1,12 @@
 """The class of each kind of link, and what becomes of a link whatever its kind is."""
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from workers.contract.link import LinkKind, container_link, host_link, vlan_of
+from workers.contract.finding import Finding
+from workers.contract.link import LinkKind, LinkSpec, container_link, host_link, vlan_of
 from workers.contract.messages import EndpointSpec
+from workers.diagnosis.checks import diagnose
 from workers.link.endpoint_link import EndpointLink
 from workers.link.host_macvlan import HostMacvlan
 from workers.link.ipvlan import Ipvlan
@@ -21,6 +23,24 @@ KINDS: dict[LinkKind, type[EndpointLink]] = {
     LinkKind.MACVLAN: Macvlan,
     LinkKind.IPVLAN: Ipvlan,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class ParentReport:
+    """The state of a parent: `error` says why it cannot be used, `findings` are troubles that may pass."""
+
+    error: str | None
+    findings: tuple[Finding, ...] = ()
+
+
+def probe_parent(spec: LinkSpec, *, ipv6: bool = False) -> ParentReport:
+    """Whether the parent can carry a network. Never raises: an error is part of the report."""
+    try:
+        with Netlink() as netlink:
+            KINDS[spec.kind].check(netlink, spec)
+        return ParentReport(error=None, findings=diagnose(spec, ipv6=ipv6))
+    except (NetlinkError, OSError) as error:
+        return ParentReport(error=str(error))
 
 
 def on_the_wire(spec: EndpointSpec) -> EndpointSpec:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from socket import htonl
 
 from workers.contract.link import HOST_LINK_PREFIX
-from workers.netlink.changes import INDEX_OFFSET, link_feed
+from workers.netlink.changes import INDEX_OFFSET, RTMGRP_LINK, change_feed
 from workers.netlink.rtnetlink import AF_BRIDGE, LINK_HEADERS, attributes
 from workers.system.packet_filter import ALL, JUMP_EQUAL, LOAD, LOAD_BYTE, RETURN, Instruction, attach
 
@@ -60,15 +60,13 @@ class ParentWatch:
 
     def __init__(self) -> None:
         """Raises OSError."""
-        self._feed = link_feed()
+        self._feed = change_feed(RTMGRP_LINK)
         self._asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
 
     def fileno(self) -> int:
-        """The descriptor to wait for."""
         return self._feed.fileno()
 
     def close(self) -> None:
-        """Gives the sockets back."""
         self._feed.close()
         self._asking.close()
 

@@ -26,34 +26,20 @@ def is_here(name: str) -> bool:
     return False
 
 
-def change_feed() -> socket.socket:
+def change_feed(groups: int = RTMGRP_LINK | RTMGRP_IPV4_IFADDR) -> socket.socket:
     """A socket that becomes readable when a link or an IPv4 address of the present namespace changes.
 
-    It only wakes: `drain` the feed, and then ask a `Netlink` for the state.
+    It only wakes: `drain` the feed, and then ask a `Netlink` for the state. Other `groups` are about other changes.
     """
-    return _feed(RTMGRP_LINK | RTMGRP_IPV4_IFADDR)
+    feed = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    feed.bind((0, groups))
+    return feed
 
 
 def change_feed_of(index: int) -> socket.socket:
     """As `change_feed`, for one link: on the host others change all the time."""
     feed = change_feed()
     attach(feed, ((LOAD, 0, 0, INDEX_OFFSET), (JUMP_EQUAL, 0, 1, htonl(index)), (RETURN, 0, 0, ALL), (RETURN, 0, 0, 0)))
-    return feed
-
-
-def link_feed() -> socket.socket:
-    """As `change_feed`, for links alone."""
-    return _feed(RTMGRP_LINK)
-
-
-def address6_feed() -> socket.socket:
-    """As `change_feed`, for IPv6 addresses; each router advertisement that prolongs one changes it."""
-    return _feed(RTMGRP_IPV6_IFADDR)
-
-
-def _feed(groups: int) -> socket.socket:
-    feed = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-    feed.bind((0, groups))
     return feed
 
 

@@ -38,7 +38,6 @@ class NetlinkSocket:
         self._sequence = 0
 
     def close(self) -> None:
-        """Closes the socket."""
         self._socket.close()
 
     def change(self, kind: int, message: nlmsg, flags: int = 0) -> None:

@@ -115,7 +115,6 @@ class Forwarder:
             self._ask_lan(number, question)
 
     def close(self) -> None:
-        """Closes all sockets."""
         self._forget()
         self._asked.close()
 

@@ -39,7 +39,6 @@ class Alarm:
         set_alarm(self.fileno(), at)
 
     def close(self) -> None:
-        """Gives the descriptor back."""
         self._timer.close()
 
 

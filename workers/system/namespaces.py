@@ -150,11 +150,6 @@ def set_ipv4(link: str, setting: str, value: int) -> None:
     _write(f"net/ipv4/conf/{link}/{setting}", value)
 
 
-def promote_secondaries(link: str) -> None:
-    """Lets the other addresses of a subnet outlive its first one (ip-sysctl: promote_secondaries); raises OSError."""
-    set_ipv4(link, "promote_secondaries", 1)
-
-
 def _write(setting: str, value: int) -> None:
     with FileIO(f"{SYSCTLS}/{setting}", "w") as file:
         file.write(b"%d" % value)

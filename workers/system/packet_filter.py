@@ -56,7 +56,6 @@ class FilteredSocket:
         self.close()
 
     def fileno(self) -> int:
-        """The descriptor."""
         return self._socket.fileno()
 
     def close(self) -> None:

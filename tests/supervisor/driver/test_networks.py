@@ -24,7 +24,7 @@ from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import EndpointSpec
 from workers.diagnosis.checks import IPV6_OFF
 from workers.endpoint.server_probe import ServerReport
-from workers.link.parent_report import ParentReport
+from workers.link.kind import ParentReport
 
 POOLS = (IpamPool("null", "0.0.0.0/0"),)
 STP = Finding("stp-delay", Severity.WARNING, "br-stp has STP on", "switch it off")
