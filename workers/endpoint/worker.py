@@ -84,8 +84,8 @@ class Expected(NamedTuple):
 class Worker:
     """The endpoint as this process sees it.
 
-    `_attach` is the command that named the sandbox, from Attach to Leave. `_interface` is the link's name in there, as
-    soon as the leases are kept there.
+    `done`: the endpoint is deleted, or the supervisor gone. `_attach` is the command that named the sandbox, from Attach
+    to Leave. `_interface` is the link's name in there, as soon as the leases are kept there.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Worker:
         self._unreleased = set(held)
         self._tried: set[Family] = set()
         self._left: Left | None = None
-        self._done = False
+        self.done = False
         self._log_level = logging.getLogger().level
 
     def _make_managers(
@@ -136,7 +136,7 @@ class Worker:
         """Waits and reacts until nothing happens any more, or the sleeper has something to do."""
         logging.getLogger().setLevel(self._log_level)  # the sleeper, from which this turn was forked, has another one
         idle, throttle = False, Throttle()
-        while not (idle or self._done or self._left or self._starting):
+        while not (idle or self.done or self._left or self._starting):
             self._alarm.set(self._next_at)
             sources, now = self.sources(), boottime()
             heard = throttle.open(sources, now)
@@ -151,7 +151,7 @@ class Worker:
         self._tell_messages()
         if self._forwarder is not None:
             self._forwarder.trim()
-        if not self._done:
+        if not self.done:
             self._alarm.set(self._next_at)
 
     def sources(self) -> dict[int, Callable[[], None]]:
@@ -228,7 +228,7 @@ class Worker:
         try:
             self._channel.send(report)
         except OSError:
-            self._done = True  # the supervisor is gone and reads no report
+            self.done = True  # the supervisor is gone and reads no report
 
     # The supervisor's commands, in the order of an endpoint's life.
 
@@ -238,7 +238,7 @@ class Worker:
         except (EOFError, OSError):
             self._drop_resolver()
             self._end_managers()
-            self._done = True
+            self.done = True
             return
         match command:
             case Attach():
@@ -346,7 +346,7 @@ class Worker:
             if lease is None or not lease.runs(boottime()) or release_from_host(self._spec, self._link, lease):
                 self._unreleased.remove(family)
         self._report(Deleted(frozenset(self._unreleased)))
-        self._done = True
+        self.done = True
         # The supervisor does not wait for the rest, which takes the kernel 15 ms each.
         discard(self._spec, self._link)
 
@@ -487,11 +487,6 @@ class Worker:
     @property
     def name(self) -> str:
         return self._spec.process_name
-
-    @property
-    def done(self) -> bool:
-        """Whether the endpoint is deleted, or the supervisor gone."""
-        return self._done
 
     def expected(self) -> Expected | None:
         """The renewal that needs no turn, if there is one."""

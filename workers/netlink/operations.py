@@ -9,6 +9,7 @@ import os
 import select
 import time
 from ipaddress import IPv4Interface, IPv6Address, IPv6Interface
+from socket import AF_INET, AF_INET6
 from types import TracebackType
 from typing import Self
 
@@ -159,7 +160,7 @@ class Netlink:
 
     def addresses(self, index: int | None = None) -> tuple[IPv4Interface, ...]:
         """The IPv4 addresses of a link, the primary ones first, or those of all links."""
-        messages = self._list("the addresses", rtnl.RTM_GETADDR, rtnetlink.address_question(index))
+        messages = self._list("the addresses", rtnl.RTM_GETADDR, rtnetlink.address_question(AF_INET, index))
         return tuple(a for owner, a in map(rtnetlink.decode_address, messages) if index in (None, owner))
 
     def add_address(self, link: Link, address: IPv4Interface) -> None:
@@ -172,7 +173,7 @@ class Netlink:
 
     def addresses6(self, link: Link) -> tuple[Address6, ...]:
         """The IPv6 addresses of a link."""
-        question = rtnetlink.address6_question(link.index)
+        question = rtnetlink.address_question(AF_INET6, link.index)
         messages = self._list(f"the IPv6 addresses of {link.name}", rtnl.RTM_GETADDR, question)
         return tuple(a for owner, a in map(rtnetlink.decode_address6, messages) if owner == link.index)
 

@@ -175,8 +175,7 @@ def changed_link(index: int, *, mtu: int | None = None, mac: str | None = None, 
 
 def bridge_port(port: Link, bridge: Link, *, up: bool) -> nlmsg:
     """A request that makes a link a port of the bridge, up or down."""
-    fields = {"index": port.index, "flags": IFF_UP if up else 0, "change": IFF_UP}
-    return _message(ifinfmsg, fields, [("IFLA_MASTER", bridge.index)])
+    return _message(ifinfmsg, {"index": port.index, **_raised(up)}, [("IFLA_MASTER", bridge.index)])
 
 
 def link_with_token(index: int, token: IPv6Address) -> nlmsg:
@@ -195,30 +194,29 @@ def veth_pair(port: str, port_mac: str, master: Link, other: str, other_mac: str
 
 def macvlan(name: str, mac: str, parent: Link, mode: str, *, group: int = 0, namespace: int | None = None) -> nlmsg:
     """A request for a macvlan of the parent, down, with its MTU; here, or in the namespace of that descriptor."""
-    data = {"attrs": [("IFLA_MACVLAN_MODE", str(mode))]}
-    info = [("IFLA_INFO_KIND", "macvlan"), ("IFLA_INFO_DATA", data)]
-    place = [("IFLA_LINK", parent.index), ("IFLA_GROUP", group), ("IFLA_LINKINFO", {"attrs": info})]
-    elsewhere = [] if namespace is None else [("IFLA_NET_NS_FD", namespace)]
-    return _message(ifinfmsg, {}, (*_end(name, mac, parent.mtu), *place, *elsewhere))
+    kind = ("macvlan", "IFLA_MACVLAN_MODE", str(mode))
+    return _child(kind, _end(name, mac, parent.mtu), parent, group, namespace)
 
 
 def ipvlan(name: str, parent: Link, *, group: int = 0, namespace: int | None = None) -> nlmsg:
     """A request for an ipvlan of the parent on layer 2, down; here, or in the namespace of that descriptor."""
-    return _child(("ipvlan", "IFLA_IPVLAN_MODE", IPVLAN_L2), name, parent, group, namespace)
+    return _child(("ipvlan", "IFLA_IPVLAN_MODE", IPVLAN_L2), [("IFLA_IFNAME", name)], parent, group, namespace)
 
 
 def vlan(name: str, parent: Link, number: int, *, group: int = 0, namespace: int | None = None) -> nlmsg:
     """A request for the interface of a VLAN of the parent, down; here, or in the namespace of that descriptor."""
-    return _child(("vlan", "IFLA_VLAN_ID", number), name, parent, group, namespace)
+    return _child(("vlan", "IFLA_VLAN_ID", number), [("IFLA_IFNAME", name)], parent, group, namespace)
 
 
-def _child(kind: tuple[str, str, int], name: str, parent: Link, group: int, namespace: int | None) -> nlmsg:
-    """`kind` has one setting with its value; MAC address and MTU are the parent's."""
+def _child(
+    kind: tuple[str, str, object], own: list[tuple[str, object]], parent: Link, group: int, namespace: int | None
+) -> nlmsg:
+    """`kind` has one setting with its value; what is not in `own` is the parent's, as its MAC address and its MTU."""
     name_of_kind, setting, value = kind
     info = [("IFLA_INFO_KIND", name_of_kind), ("IFLA_INFO_DATA", {"attrs": [(setting, value)]})]
     place = [("IFLA_LINK", parent.index), ("IFLA_GROUP", group), ("IFLA_LINKINFO", {"attrs": info})]
     elsewhere = [] if namespace is None else [("IFLA_NET_NS_FD", namespace)]
-    return _message(ifinfmsg, {}, [("IFLA_IFNAME", name), *place, *elsewhere])
+    return _message(ifinfmsg, {}, [*own, *place, *elsewhere])
 
 
 def no_vlans(port: Link) -> nlmsg:
@@ -316,9 +314,9 @@ def attributes(data: bytes, at: int = 0) -> Iterator[tuple[int, bytes]]:
         at += (length + 3) & ~3
 
 
-def address_question(index: int | None = None) -> nlmsg:
-    """Asks for the IPv4 addresses of a link, or of all."""
-    return _message(ifaddrmsg, {"family": AF_INET, "index": index or 0}, [])
+def address_question(family: int, index: int | None = None) -> nlmsg:
+    """Asks for the addresses of this family that a link has, or that all have."""
+    return _message(ifaddrmsg, {"family": family, "index": index or 0}, [])
 
 
 def encode_address(index: int, address: IPv4Interface) -> nlmsg:
@@ -333,11 +331,6 @@ def encode_address(index: int, address: IPv4Interface) -> nlmsg:
 def decode_address(message: Any) -> tuple[int, IPv4Interface]:  # noqa: ANN401  pyroute2 is untyped
     """The link's index, and its address."""
     return message["index"], IPv4Interface((message.get("local"), message["prefixlen"]))
-
-
-def address6_question(index: int) -> nlmsg:
-    """Asks for the IPv6 addresses of a link."""
-    return _message(ifaddrmsg, {"family": AF_INET6, "index": index}, [])
 
 
 def encode_address6(index: int, address: IPv6Interface, valid: int | None, preferred: int | None) -> nlmsg:
