@@ -6,13 +6,11 @@ has it; it defends and keeps an address in use. Runs in the sandbox's network na
 
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from ipaddress import IPv4Address
 
 from workers.acd.arp import macs_of
 from workers.acd.defence import Defence
-from workers.acd.probe import AddressProbe
 from workers.contract.lease import NO_LEASE, AnyLease, Family, Lease
 from workers.contract.messages import (
     Attach,
@@ -29,10 +27,10 @@ from workers.dhcp4.machine import Machine
 from workers.dhcp4.release import decline, release, release_by_broadcast
 from workers.dhcp4.udhcpc import MIN_LEASE_SECONDS, ClientEvent, ClientOptions, GaveUp
 from workers.endpoint.clients import Clients, Renewal
+from workers.endpoint.examination import Examination
 from workers.endpoint.lease_timers import LeaseTimers
 from workers.link.placement import Placement, on_link
 from workers.system.clock import boottime, slept
-from workers.system.deadlines import Deadlines
 
 DECLINED_PAUSE_SECONDS = 10.0  # RFC 2131 section 3.1, item 5
 
@@ -57,10 +55,8 @@ class LeaseManager:
         self.client_identity = spec.client_identity
         self._timers = LeaseTimers(Family.IPV4, report, self._on_expiry)
         self._checks = spec.conflict is not ConflictCheck.OFF
-        self._probe = AddressProbe(spec.mac, enabled=self._checks)
+        self._examination = Examination(spec, self._adopt, self._decline, self._trusted)
         self._defence = Defence(spec.mac, self._report_claim, self._is_ours)
-        self._deadlines = Deadlines()
-        self._candidate: Lease | None = None
         self._claimant: str | None = None
         self._paused_until = 0.0
         self._confirmed = confirmed
@@ -71,13 +67,12 @@ class LeaseManager:
     @property
     def next_at(self) -> float | None:
         """The `boottime()` at which to call `due`."""
-        times = (part.next_at for part in (self._timers, self.clients, self._defence, self._deadlines))
+        times = (part.next_at for part in (self._timers, self.clients, self._defence, self._examination))
         return min((t for t in times if t is not None), default=None)
 
     def sources(self) -> dict[int, Callable[[], None]]:
         """The descriptors to wait for, each with the function to call when it is readable."""
-        probe = dict.fromkeys(self._probe.sources(), self._on_probe_answer)
-        return self.clients.sources() | self._defence.sources() | probe
+        return self.clients.sources() | self._defence.sources() | self._examination.sources()
 
     def begin(self, interface: str, attach: Attach, mtu_limit: int) -> None:
         """The link is in the sandbox, configured, and called `interface` there; `mtu_limit` is its parent's.
@@ -145,8 +140,8 @@ class LeaseManager:
 
     def renewal(self) -> Renewal | None:
         """What udhcpc says next if its server renews the lease and nothing changes by that, as far as we know."""
-        settled = self._bound and self._candidate is None and not self._in_need and self._placement.holds(self.lease)
-        return self.clients.renewal(self.lease) if settled else None
+        settled = self._bound and not self._in_need and self._placement.holds(self.lease)
+        return self.clients.renewal(self.lease) if settled and self._examination.lease is None else None
 
     def renewed(self, at: float, asleep: float) -> None:
         """It was said, and reported, at that `boottime()` and `slept()`."""
@@ -155,7 +150,7 @@ class LeaseManager:
     @property
     def other_at(self) -> float | None:
         """As `next_at`, but without what a renewal puts off."""
-        return min((t for t in (self._defence.next_at, self._deadlines.next_at) if t is not None), default=None)
+        return min((t for t in (self._defence.next_at, self._examination.next_at) if t is not None), default=None)
 
     def due(self) -> None:
         """Does what is due. Call it at `next_at`."""
@@ -163,12 +158,12 @@ class LeaseManager:
         self.clients.due(now)
         self._timers.due(now)
         self._defence.due(now)
-        self._deadlines.due(now)
+        self._examination.due(now)
 
     def stop(self) -> None:
         """Ends the client; the lease stays held."""
         self.clients.stop()
-        self._forget_candidate()
+        self._examination.end()
         self._timers.clear()
 
     def release(self) -> None:
@@ -178,8 +173,7 @@ class LeaseManager:
     def finish(self) -> None:
         """As `stop`, but takes the last granted lease, even if its probe has not ended yet."""
         self.clients.finish()
-        if self._candidate is not None:
-            self._adopt(self._candidate)
+        self._examination.finish()
         self.stop()
 
     def end(self) -> None:
@@ -228,7 +222,7 @@ class LeaseManager:
     @property
     def _requested(self) -> IPv4Address | None:
         """The address that a client asks for: that of the lease, unless it was declined."""
-        lease = self._candidate or self.lease
+        lease = self._examination.lease or self.lease
         if lease == NO_LEASE:
             return self._spec.requested
         return None if self._claimant is not None else lease.address.ip
@@ -296,53 +290,27 @@ class LeaseManager:
         if (fresh or lease.server != self.lease.server) and self._is_strange(lease):
             self._insist(lease)
         elif self._claimant is not None or lease.address.ip != self.lease.address.ip or self._is_dropped():
-            self._examine(lease)
+            self._examination.begin(self._interface, lease)
         else:
             self._adopt(lease)
 
-    def _examine(self, lease: Lease) -> None:
-        """Probes for an address before it is used."""
-        self._forget_candidate()
-        with suppress(OSError):  # the link has gone: the lease cannot be applied either
-            self._probe.probe(self._interface, lease.address.ip)
-        if self._probe.watch is None:
-            self._adopt(lease)
-        else:
-            self._candidate = lease
-            self._deadlines.set(self._on_silence, self._probe.settled_at)
-
-    def _on_silence(self) -> None:
-        """No machine has answered the probe."""
-        if self._candidate is not None:
-            self._adopt(self._candidate)
-
-    def _on_probe_answer(self) -> None:
-        lease = self._candidate
-        if lease is None:
-            return
-        known = [a for a in (lease.server, *lease.routers, self.lease.server, *self.lease.routers) if a is not None]
-        mac = self._probe.claimant(macs_of(known))  # these may answer for all others (proxy ARP)
-        if mac is not None:
-            self._decline(lease, mac)
-
-    def _forget_candidate(self) -> None:
-        self._candidate = None
-        self._probe.forget()
-        self._deadlines.set(self._on_silence, None)
+    def _trusted(self, lease: Lease) -> set[str]:
+        known = (lease.server, *lease.routers, self.lease.server, *self.lease.routers)
+        return macs_of([address for address in known if address is not None])
 
     def _decline(self, lease: Lease, mac: str) -> None:
         """Tells the server that `mac` has the address, and asks for another one after a pause."""
         what = f"{mac} has {lease.address.ip} as well; it is declined, and another one asked for"
         self._report_claim(what)
         decline(self._interface, lease, self._spec.mac, self.client_identity, mac)
-        self._forget_candidate()
+        self._examination.end()
         self._bound, self._confirmed, self._native = False, False, self._stays_native
         self._paused_until = boottime() + DECLINED_PAUSE_SECONDS
         self._run()
 
     def _adopt(self, lease: Lease) -> None:
         """The lease is in use from now on."""
-        self._forget_candidate()
+        self._examination.end()
         if not self._apply(lease):
             self.clients.reject()
             return

@@ -9,16 +9,13 @@ import logging
 import math
 import socket
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import replace
 from ipaddress import IPv6Address
 
-from workers.acd.probe import AddressProbe
 from workers.contract.errors import NoLease
 from workers.contract.lease import AnyLease, Family, Lease6
 from workers.contract.messages import (
     Attach,
-    ConflictCheck,
     EndpointSpec,
     Ipv6,
     LeaseObtained,
@@ -33,6 +30,7 @@ from workers.dhcp6.machine import Machine
 from workers.dhcp6.native import NativeClient6
 from workers.dhcp6.packet_socket import PacketSocket6
 from workers.dhcp6.release import decline, release
+from workers.endpoint.examination import Examination
 from workers.endpoint.lease_timers import LeaseTimers
 from workers.link.mtu import fit_mtu
 from workers.link.placement6 import Placement6, kernel_lease, on_link6
@@ -68,8 +66,7 @@ class LeaseManager6:
         self._placement = Placement6(report, spec.token)
         self._timers = LeaseTimers(Family.IPV6, self._report_silence, self._on_expiry)
         self._deadlines = Deadlines()
-        self._probe = AddressProbe(spec.mac, enabled=spec.conflict is not ConflictCheck.OFF)
-        self._candidate: Lease6 | None = None
+        self._examination = Examination(spec, self._adopt, self._decline)
         self._claimant: str | None = None
         self._refused = False
         self._paused_until = 0.0
@@ -83,13 +80,13 @@ class LeaseManager6:
     @property
     def next_at(self) -> float | None:
         """The `boottime()` at which to call `due`."""
-        parts = (self._timers, self._client, self._search, self._deadlines)
+        parts = (self._timers, self._client, self._search, self._examination, self._deadlines)
         times = [part.next_at for part in parts if part is not None]
         return min((at for at in times if at is not None), default=None)
 
     def sources(self) -> dict[int, Callable[[], None]]:
         """The descriptors to wait for, each with the function to call when it is readable."""
-        found: dict[int, Callable[[], None]] = dict.fromkeys(self._probe.sources(), self._on_probe_answer)
+        found = self._examination.sources()
         if self._client is not None:
             found |= dict.fromkeys(self._client.sources(), self._on_answer)
         if self._search is not None:
@@ -177,13 +174,14 @@ class LeaseManager6:
         if self._search is not None and self._search.next_at is not None and self._search.next_at <= now:
             self._on_search()
         self._timers.due(now)
+        self._examination.due(now)
         self._deadlines.due(now)
 
     def stop(self) -> None:
         """Ends the client; the lease stays held."""
         self._stop_client()
         self._deadlines.clear()
-        self._forget_candidate()
+        self._examination.end()
         self._timers.clear()
 
     def release(self) -> None:
@@ -195,8 +193,7 @@ class LeaseManager6:
         """As `stop`, but takes the last granted lease, even if its probe has not ended yet."""
         if self._client is not None:
             self._take(self._client.read())
-        if self._candidate is not None:
-            self._adopt(self._candidate)
+        self._examination.finish()
         self.stop()
 
     def end(self) -> None:
@@ -290,16 +287,8 @@ class LeaseManager6:
         if in_use and self._claimant is None:
             self._adopt(lease)
             return
-        self._forget_candidate()
-        with suppress(OSError):  # the link has gone: the lease cannot be applied either
-            self._probe.probe(self._interface, lease.address.ip)
-            self._probe.router = self._client.sender if self._client is not None else ""
-        adopted_at = max(self._probe.settled_at, self._stays_until if former else 0.0)
-        if adopted_at <= boottime():
-            self._adopt(lease)
-        else:
-            self._candidate = lease
-            self._deadlines.set(self._on_silence, adopted_at)
+        router = self._client.sender if self._client is not None else ""
+        self._examination.begin(self._interface, lease, router=router, not_before=self._stays_until if former else 0.0)
 
     def _on_refused(self, words: str) -> None:
         """The client asks for another lease by itself."""
@@ -312,25 +301,11 @@ class LeaseManager6:
         """Whether the address belongs on the link. With `expired=keep` one in use is never given up."""
         return not self._spec.drop_expired or (lease.runs(boottime()) and not self._refused)
 
-    def _on_silence(self) -> None:
-        if self._candidate is not None:
-            self._adopt(self._candidate)
-
-    def _on_probe_answer(self) -> None:
-        mac = self._probe.claimant()
-        if mac is not None and self._candidate is not None:
-            self._decline(self._candidate, mac)
-
-    def _forget_candidate(self) -> None:
-        self._candidate = None
-        self._probe.forget()
-        self._deadlines.set(self._on_silence, None)
-
     def _decline(self, lease: Lease6, mac: str) -> None:
         """Tells the server that `mac` has the address (RFC 8415 section 18.2.8), and asks for another one."""
         self._tell(Trouble.CONFLICT, f"{mac} has {lease.address.ip} as well; it is declined, and another one asked for")
         decline(self._interface, self._spec.mac, lease, self.client_identity)
-        self._forget_candidate()
+        self._examination.end()
         self._claimant = mac
         self._stop_client()
         now = boottime()
@@ -340,7 +315,7 @@ class LeaseManager6:
 
     def _adopt(self, lease: Lease6) -> bool:
         """The lease is in use from now on; False if the kernel refused its address."""
-        self._forget_candidate()
+        self._examination.end()
         if not self._put(self.lease, lease):
             if self._client is not None:
                 self._client.retry(RETRY_SECONDS)

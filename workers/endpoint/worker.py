@@ -84,8 +84,8 @@ class Expected(NamedTuple):
 class Worker:
     """The endpoint as this process sees it.
 
-    `done`: the endpoint is deleted, or the supervisor gone. `_attach` is the command that named the sandbox, from Attach
-    to Leave. `_interface` is the link's name in there, as soon as the leases are kept there.
+    `done`: the endpoint is deleted, or the supervisor gone. `_attach` is the command that named the sandbox, from
+    Attach to Leave. `_interface` is the link's name in there, as soon as the leases are kept there.
     """
 
     def __init__(

@@ -26,6 +26,7 @@ from workers.dhcp6.native import NativeClient6
 from workers.dhcp6.packet_socket import PacketSocket6
 from workers.dhcp6.router_advertisement import Prefix, RouterAdvertisement
 from workers.endpoint.clients import Clients
+from workers.endpoint.examination import Examination
 from workers.endpoint.lease_manager import LeaseManager
 from workers.endpoint.lease_manager6 import LeaseManager6
 from workers.endpoint.lease_timers import LeaseTimers
@@ -51,7 +52,7 @@ _TYPES = (
     *(IPv6Address, IPv6Interface, IPv6Network),
     # The worker and its parts.
     *(Worker, VethOnBridge, Macvlan, HostMacvlan, Ipvlan, Link, Sandbox, HostAsSandbox),
-    *(LeaseManager, LeaseTimers, Placement),
+    *(LeaseManager, Examination, LeaseTimers, Placement),
     *(AddressProbe, ArpWatch, Defence, LeaseManager6, Placement6, NeighbourWatch, Resolver, Forwarder, Question),
     # The clients.
     *(Clients, Client, Records, NativeClient, Machine, State, Tally, PacketSocket),

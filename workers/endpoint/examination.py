@@ -1,0 +1,69 @@
+"""A granted lease whose address is probed for before it is used (RFC 5227, RFC 8415 section 18.2.10.1).
+
+Must not know what becomes of the lease.
+"""
+
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from typing import Generic
+
+from workers.acd.probe import AddressProbe
+from workers.contract.messages import ConflictCheck, EndpointSpec
+from workers.dhcp.effects import L
+from workers.system.clock import boottime
+from workers.system.deadlines import Deadlines
+
+
+class Examination(Deadlines, Generic[L]):
+    """Examines one `lease` at a time: `free` gets it if no machine has its address, else `taken`, with that one's MAC.
+
+    What `trusted` gives are MACs that may answer for all others (proxy ARP).
+    """
+
+    def __init__(
+        self,
+        spec: EndpointSpec,
+        free: Callable[[L], object],
+        taken: Callable[[L, str], object],
+        trusted: Callable[[L], Collection[str]] | None = None,
+    ) -> None:
+        super().__init__()
+        self.lease: L | None = None
+        self._probe = AddressProbe(spec.mac, enabled=spec.conflict is not ConflictCheck.OFF)
+        self._free = free
+        self._taken = taken
+        self._trusted = trusted
+
+    def sources(self) -> dict[int, Callable[[], None]]:
+        """The descriptors to wait for, each with the function to call when it is readable."""
+        return dict.fromkeys(self._probe.sources(), self._on_answer)
+
+    def begin(self, interface: str, lease: L, *, router: str = "", not_before: float = 0.0) -> None:
+        """In place of the one before. The lease is free at `not_before` (`boottime()`) at the earliest."""
+        self.end()
+        with suppress(OSError):  # the link has gone: the lease cannot be applied either
+            self._probe.probe(interface, lease.address.ip)
+            self._probe.router = router
+        self.lease = lease
+        at = max(not_before, self._probe.settled_at if self._probe.watch is not None else 0.0)
+        if at <= boottime():
+            self.finish()
+        else:
+            self.set(self.finish, at)
+
+    def finish(self) -> None:
+        """No machine has answered by now."""
+        if self.lease is not None:
+            self._free(self.lease)
+
+    def end(self) -> None:
+        """The lease is not of interest any more."""
+        self.lease = None
+        self._probe.forget()
+        self.clear()
+
+    def _on_answer(self) -> None:
+        if self.lease is not None:
+            mac = self._probe.claimant(self._trusted(self.lease) if self._trusted else ())
+            if mac is not None:
+                self._taken(self.lease, mac)
