@@ -57,15 +57,12 @@ def _best(association: Association, wanted: Collection[IPv6Address]) -> AddressO
     if usable:
         return max(usable, key=lambda a: (a.preferred > 0, a.address in wanted))
     ended = any(a.valid == 0 and a.address in wanted for a in offered)
-    status = next((s for s in _statuses(association) if s.code != Code.SUCCESS), None)
+    statuses = (association.status, *(a.status for a in association.addresses))
+    status = next((s for s in statuses if s.code != Code.SUCCESS), None)
     if status is not None or ended:
         raise Refusal(status or Status(words="the lease has ended"), ended=ended)
     shown = ", ".join(f"{a.address} for {a.valid} s ({a.preferred} s preferred)" for a in association.addresses)
     raise InvalidLease(f"the server granted {shown or 'no address'}, which no container can use")
-
-
-def _statuses(association: Association) -> list[Status]:
-    return [association.status, *(a.status for a in association.addresses)]
 
 
 def _lifetime(seconds: int) -> int | None:

@@ -26,7 +26,7 @@ MIN_MTU = 1280  # RFC 8200 section 5
 MAX_MTU = 65535
 MAX_PREFIXES = 16
 UNIT = 8  # octets, in which an option's length is counted
-INTERFACE_BITS = 64  # of an interface identifier (RFC 2464 section 4)
+PREFIX_BITS = 64  # before an interface identifier (RFC 2464 section 4)
 PREFERENCES = {0: 0, 1: 1, 3: -1}  # RFC 4191 section 2.1; 2 is reserved and means 0
 
 
@@ -72,13 +72,14 @@ def decode(message: bytes, source: IPv6Address, hop_limit: int, sender: str = ""
     if (kind, code) != (TYPE, 0):
         raise Malformed(f"an ICMPv6 message of type {kind}, code {code}")
     options = list(_options(message[HEADER.size :]))
+    mtus = (int.from_bytes(value[2:6]) for code, value in options if code == MTU_OPTION)
     return RouterAdvertisement(
         source=source,
         managed=bool(flags & MANAGED),
         other=bool(flags & OTHER),
         lifetime=lifetime,
         preference=PREFERENCES.get(flags >> 3 & 3, 0) if lifetime else 0,
-        mtu=next((mtu for mtu in _mtus(options) if MIN_MTU <= mtu <= MAX_MTU), None),
+        mtu=next((mtu for mtu in mtus if MIN_MTU <= mtu <= MAX_MTU), None),
         prefixes=tuple(_prefixes(options))[:MAX_PREFIXES],
         dns=tuple(dict.fromkeys(chain(*map(addresses_of, _living(options, RDNSS_OPTION)))))[:MAX_ADDRESSES],
         search=tuple(dict.fromkeys(chain(*map(names_of, _living(options, DNSSL_OPTION)))))[:MAX_DOMAINS],
@@ -92,7 +93,7 @@ def slaac_lease(advertisement: RouterAdvertisement, identifier: int, now: float)
     RFC 4862 section 5.5.3. Of several prefixes it takes one that is not deprecated, and rather one of the internet than
     a private one.
     """
-    usable = [p for p in advertisement.prefixes if p.autonomous and p.valid != 0 and _fits(p.network)]
+    usable = [p for p in advertisement.prefixes if p.autonomous and p.valid != 0 and p.network.prefixlen == PREFIX_BITS]
     if not usable:
         return None
     best = max(usable, key=lambda p: (p.preferred != 0, not p.network.is_private))
@@ -131,10 +132,6 @@ def _options(area: bytes) -> Iterator[tuple[int, bytes]]:
         position += size
 
 
-def _mtus(options: list[tuple[int, bytes]]) -> Iterator[int]:
-    return (int.from_bytes(value[2:6]) for code, value in options if code == MTU_OPTION)
-
-
 def _prefixes(options: list[tuple[int, bytes]]) -> Iterator[Prefix]:
     for code, value in options:
         if code != PREFIX_OPTION or len(value) != PREFIX.size:
@@ -153,7 +150,3 @@ def _living(options: list[tuple[int, bytes]], wanted: int) -> Iterator[bytes]:
     for code, value in options:
         if code == wanted and int.from_bytes(value[2:6]) > 0:
             yield value[6:]
-
-
-def _fits(network: IPv6Network) -> bool:
-    return network.prefixlen == 128 - INTERFACE_BITS

@@ -1,7 +1,8 @@
 """How one process leaves its state to another one: as bytes in one message, with the descriptors that belong to it.
 
-The state is a worker as it is, pickled, but of no other types than `workers.entry.state` lists. Owns the message, its
-version and its limits. Must not know what the state is.
+The state is a worker as it is, pickled, but of no other types than `workers.entry.state` lists: one record of plain
+fields would have to be put together and taken apart for each of some twenty parts that hold callbacks or descriptors.
+Owns the message, its version and its limits. Must not know what the state is.
 """
 
 import os

@@ -34,7 +34,7 @@ def asks_embedded(text: str) -> bool:
 def with_names(text: str, endpoint: str, names: Iterable[str]) -> str:
     """The text in which an endpoint's names are searched instead of those of the host."""
     note = _note(text)
-    before = note.before if note.names else tuple(_searches(text))
+    before = note.before if note.names else tuple(line for line in text.splitlines() if SEARCH.match(line))
     return _written(text, Note(before, {**note.names, endpoint: tuple(names)}))
 
 
@@ -67,10 +67,6 @@ def _line_of_names(note: Note) -> list[str]:
         if len(line) + 1 + len(name) <= MAX_LINE:
             line += f" {name}"
     return list(note.before) if line == "search" else [line]
-
-
-def _searches(text: str) -> list[str]:
-    return [line for line in text.splitlines() if SEARCH.match(line)]
 
 
 def _note(text: str) -> Note:
