@@ -3,6 +3,7 @@
 Owns their start, their end and the restart of a udhcpc that died. Must not know the meaning of their events.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -21,15 +22,19 @@ RETRY_SECONDS = 5.0
 
 
 class Renewal(NamedTuple):
-    """A renewal that changes nothing: `words` come from the descriptor `events` of a udhcpc whose log is `log`.
+    """A renewal that needs no turn: `words` come from the descriptor `events` of a udhcpc whose log is `log`.
 
-    udhcpc is late `seconds` after them.
+    The supervisor hears of it over `channel`. udhcpc is late `seconds` after the words: then `alarm` goes off, but not
+    later than at `other_at` (`boottime()`). The worker fills in what concerns more than the client.
     """
 
     words: bytes
     seconds: float
     events: int
     log: int
+    other_at: float = math.inf
+    channel: int = -1
+    alarm: int = -1
 
 
 class Clients:

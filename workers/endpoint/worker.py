@@ -16,7 +16,6 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Set
 from multiprocessing.connection import Connection
-from typing import NamedTuple
 
 from workers.contract.errors import ReleaseError
 from workers.contract.exchange import taken
@@ -67,18 +66,6 @@ from workers.system.throttle import Throttle
 QUIET_SECONDS = 1.0  # of idleness before the worker goes to sleep; as a rule the next event comes sooner
 
 log = logging.getLogger(__name__)
-
-
-class Expected(NamedTuple):
-    """A renewal that needs no turn. The supervisor hears of it over `channel`.
-
-    `alarm` goes off when the next one is late, but not later than at `other_at` (`boottime()`). Both are descriptors.
-    """
-
-    renewal: Renewal
-    other_at: float
-    channel: int
-    alarm: int
 
 
 class Worker:
@@ -488,7 +475,7 @@ class Worker:
     def name(self) -> str:
         return self._spec.process_name
 
-    def expected(self) -> Expected | None:
+    def expected(self) -> Renewal | None:
         """The renewal that needs no turn, if there is one."""
         ipv4 = self._ipv4
         renewal = ipv4.renewal() if ipv4 is not None else None
@@ -496,7 +483,7 @@ class Worker:
             return None
         others = (self._deadlines.next_at, ipv4.other_at, *(part.next_at for part in self._parts if part is not ipv4))
         other_at = min((at for at in others if at is not None), default=math.inf)
-        return Expected(renewal, other_at, self._channel.fileno(), self._alarm.fileno())
+        return renewal._replace(other_at=other_at, channel=self._channel.fileno(), alarm=self._alarm.fileno())
 
     def renewed(self, at: float, asleep: float) -> None:
         """The sleeper took the renewal that was expected, at that `boottime()` and `slept()`."""

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 from workers.dhcp4.udhcpc import MAX_GRANTED_BYTES
 from workers.endpoint.clients import Renewal
-from workers.endpoint.worker import Expected
 from workers.system.namespaces import Namespace
 
 
@@ -60,7 +59,7 @@ class Rest(NamedTuple):
     state: bytes
     numbers: list[int]
     watched: list[int]
-    expected: Expected | None
+    expected: Renewal | None
     ended: list[int]
     place: int
     far: int
@@ -90,7 +89,7 @@ def send(rest: Rest) -> None:
     watched, ended = len(rest.watched), len(rest.ended)
     words, times, which = b"", (0.0, 0.0), [0, 0, 0, 0]
     if rest.expected is not None:
-        (words, seconds, events, log), other_at, channel, alarm = rest.expected
+        words, seconds, events, log, other_at, channel, alarm = rest.expected
         times, which = (seconds, other_at), [rest.numbers.index(number) for number in (events, log, channel, alarm)]
     parts = [
         HEADER.pack(VERSION, rest.name.encode(), watched, ended, len(words), *times, *which),
@@ -126,7 +125,7 @@ def receive(near: socket.SocketType) -> Rest | None:
     expected = None
     if words:
         events, log, channel, alarm = [numbers[index] for index in which]
-        expected = Expected(Renewal(message[said:state], seconds, events, log), other_at, channel, alarm)
+        expected = Renewal(message[said:state], seconds, events, log, other_at, channel, alarm)
     return Rest(
         name.rstrip(b"\0").decode(),
         message[state:],

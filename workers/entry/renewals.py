@@ -11,7 +11,7 @@ import socket
 from multiprocessing import Pipe
 
 from workers.contract.messages import LeaseRenewed
-from workers.endpoint.worker import Expected
+from workers.endpoint.clients import Renewal
 from workers.system.alarm import set_alarm
 from workers.system.clock import boottime, slept
 from workers.system.poll import ready
@@ -19,7 +19,7 @@ from workers.system.poll import ready
 LOG_BYTES = 4096
 
 
-def await_work(watched: list[int], expected: Expected | None) -> tuple[float, float] | None:
+def await_work(watched: list[int], expected: Renewal | None) -> tuple[float, float] | None:
     """Returns as soon as one of the `watched` descriptors has something for a turn.
 
     The answer is the `boottime()` and `slept()` of the last renewal that was taken meanwhile, if there was any.
@@ -27,22 +27,22 @@ def await_work(watched: list[int], expected: Expected | None) -> tuple[float, fl
     if expected is None:
         ready(watched)
         return None
-    renewed, renewal = None, expected.renewal
+    renewed = None
     poll = select.poll()
     for number in watched:
         poll.register(number, select.POLLIN)
-    poll.modify(renewal.log, 0)  # udhcpc says a few words at each renewal; its end is told all the same
-    events = socket.SocketType(fileno=renewal.events)
-    while poll.poll() == [(renewal.events, select.POLLIN)] and _take(events, expected):
+    poll.modify(expected.log, 0)  # udhcpc says a few words at each renewal; its end is told all the same
+    events = socket.SocketType(fileno=expected.events)
+    while poll.poll() == [(expected.events, select.POLLIN)] and _take(events, expected):
         renewed = boottime(), slept()
-        set_alarm(expected.alarm, min(renewed[0] + renewal.seconds, expected.other_at))
+        set_alarm(expected.alarm, min(renewed[0] + expected.seconds, expected.other_at))
     events.detach()
     return renewed
 
 
-def _take(events: socket.SocketType, expected: Expected) -> bool:
+def _take(events: socket.SocketType, expected: Renewal) -> bool:
     """Takes the expected renewal, and what udhcpc's log says of it. False if something else has come."""
-    words = expected.renewal.words
+    words = expected.words
     if events.recv(len(words) + 1, socket.MSG_PEEK) != words:
         return False
     try:
@@ -51,7 +51,7 @@ def _take(events: socket.SocketType, expected: Expected) -> bool:
         return False  # the supervisor is gone, which a turn notices
     events.recv(len(words))
     try:  # noqa: SIM105  `suppress` takes memory
-        os.read(expected.renewal.log, LOG_BYTES)
+        os.read(expected.log, LOG_BYTES)
     except BlockingIOError:
         pass  # it has said nothing
     return True

@@ -19,7 +19,6 @@ from workers.contract.messages import Attach, Created, LeaseObtained
 from workers.dhcp4.codec import encode
 from workers.dhcp4.lease_parser import parse_lease
 from workers.endpoint.clients import Renewal
-from workers.endpoint.worker import Expected
 from workers.entry.handover import Rest, pack, receive, send, unpack
 from workers.entry.renewals import await_work
 from workers.entry.state import TYPES
@@ -76,8 +75,8 @@ def _renew() -> None:
     with supervisor, channel, script, events, log, udhcpc, closing(Alarm()) as alarm:
         script.send(RENEWAL)
         udhcpc.send(b"\n")
-        renewal = Renewal(RENEWAL, 0.0, events.fileno(), log.fileno())
-        expected = Expected(renewal, math.inf, channel.fileno(), alarm.fileno())
+        numbers = (events.fileno(), log.fileno(), math.inf, channel.fileno(), alarm.fileno())
+        expected = Renewal(RENEWAL, 0.0, *numbers)
         await_work([events.fileno(), alarm.fileno(), channel.fileno(), log.fileno()], expected)
 
 

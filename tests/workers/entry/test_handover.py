@@ -13,7 +13,6 @@ import pytest
 
 from tests.supervisor.children import descriptors
 from workers.endpoint.clients import Renewal
-from workers.endpoint.worker import Expected
 from workers.entry import handover
 from workers.entry.handover import (
     MAX_DESCRIPTORS,
@@ -120,12 +119,13 @@ def test_expected_renewal(ends: tuple[socket.socket, socket.socket]) -> None:
     near, far = ends
     numbers = [os.eventfd(number) for number in range(4)]
     events, log, channel, alarm = numbers
-    expected = Expected(Renewal(b"renew\0\0", 61.5, events, log), math.inf, channel, alarm)
+    expected = Renewal(b"renew\0\0", 61.5, events, log, math.inf, channel, alarm)
     send(Rest("", b"state", numbers[::-1], [], expected, [9], far.fileno(), far.fileno()))
     rest = receive(near)
     assert rest is not None
     assert (rest.state, rest.ended) == (b"state", [9])
-    assert rest.expected == Expected(Renewal(b"renew\0\0", 61.5, *rest.numbers[:1:-1]), math.inf, *rest.numbers[1::-1])
+    events, log, channel, alarm = rest.numbers[::-1]
+    assert rest.expected == Renewal(b"renew\0\0", 61.5, events, log, math.inf, channel, alarm)
     for number in (*numbers, *rest.numbers, rest.place, rest.far):
         os.close(number)
 

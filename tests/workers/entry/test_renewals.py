@@ -12,7 +12,6 @@ import pytest
 
 from workers.contract.messages import LeaseRenewed
 from workers.endpoint.clients import Renewal
-from workers.endpoint.worker import Expected
 from workers.entry.renewals import await_work
 from workers.system.alarm import Alarm
 from workers.system.clock import boottime
@@ -33,8 +32,8 @@ class Ends:
         reader, writer = os.pipe()
         os.set_blocking(reader, False)
         self.log, self.udhcpc = FileIO(reader), FileIO(writer, "w")
-        renewal = Renewal(WORDS, 0.0, self.events.fileno(), self.log.fileno())
-        self.expected = Expected(renewal, math.inf, self.channel.fileno(), self.alarm.fileno())
+        heard = (self.events.fileno(), self.log.fileno())
+        self.expected = Renewal(WORDS, 0.0, *heard, math.inf, self.channel.fileno(), self.alarm.fileno())
 
     def wait(self) -> tuple[float, float] | None:
         """What the sleeper does until there is work for a turn."""
@@ -70,8 +69,7 @@ def test_expected_renewal(ends: Ends) -> None:
 
 def test_other_deadline(ends: Ends) -> None:
     """What was to be done in any case is not put off by a renewal."""
-    renewal = ends.expected.renewal._replace(seconds=3600.0)
-    ends.expected = ends.expected._replace(renewal=renewal, other_at=boottime())
+    ends.expected = ends.expected._replace(seconds=3600.0, other_at=boottime())
     ends.script.send(WORDS)
     assert ends.wait() is not None
 
