@@ -61,7 +61,6 @@ class Networks:
         self._since: dict[str, float] = {}  # `time.monotonic()`
         self._looks: dict[str, _Look] = {}
         self._reported_missing: set[str] = set()
-        self._onlookers: list[Callable[[], None]] = []  # called after the look that is being taken
 
     def __len__(self) -> int:
         return len(self._networks)
@@ -136,23 +135,16 @@ class Networks:
         return ((n, finding) for n in self for finding in self._looks.get(n.id, NEVER).findings)
 
     def look(self, looked: Callable[[], None]) -> None:
-        """Looks at all networks now, and calls `looked` then. Who comes while a look is being taken shares it."""
-        self._onlookers.append(looked)
-        if len(self._onlookers) == 1:
-            self._look_at(list(self), self._tell_onlookers)
-
-    def _tell_onlookers(self) -> None:
-        onlookers, self._onlookers = self._onlookers, []
-        for looked in onlookers:
-            looked()
+        """Looks at all networks now, and calls `looked` then. A caller that comes meanwhile shares the look."""
+        self._look_at(list(self), looked, self._jobs.share)
 
     def _look_again(self) -> None:
         now = time.monotonic()
         due = [network for network in self if now - self._looks.get(network.id, NEVER).at > LOOK_SECONDS]
         if due:
-            self._look_at(due, lambda: None)
+            self._look_at(due, lambda: None, self._jobs.ask)
 
-    def _look_at(self, due: list[Network], done: Callable[[], None]) -> None:
+    def _look_at(self, due: list[Network], done: Callable[[], None], ask: Callable[..., None]) -> None:
         now = time.monotonic()
 
         def looked(found: object | None) -> None:
@@ -164,7 +156,7 @@ class Networks:
         for network in due:  # not by two jobs at a time
             self._looks[network.id] = _Look(now, self._looks.get(network.id, NEVER).findings)
         about = {network.id: _looked_at(network) for network in due}, self._engine
-        self._jobs.ask("nd-probe", _diagnose, *about, deadline=PROBE_DEADLINE_SECONDS, answer=looked)
+        ask("nd-probe", _diagnose, *about, deadline=PROBE_DEADLINE_SECONDS, answer=looked)
 
     @property
     def parents(self) -> frozenset[str]:

@@ -63,8 +63,6 @@ class Questions:
     services: Callable[[], tuple[Child, ...]]
 
     def __post_init__(self) -> None:
-        self._sampling: list[m.Respond] = []
-        self._scraping: list[m.Respond] = []
         self._history = History(self.loop, self.engine, self.store, self.networks)
         self._probing = Probing(self.networks, self.engine)
         self.instance = uuid.uuid4().hex
@@ -106,20 +104,13 @@ class Questions:
         return m.Health(not found, found, self.instance, uptime, *counts, connected, hints, healed, VERSION)
 
     def _metrics(self, _: m.GetMetrics, respond: m.Respond) -> None:
-        """Scrapes that come while the text is being made share it."""
-        self._scraping.append(respond)
-        if len(self._scraping) > 1:
-            return
+        def scraped(text: object | None) -> None:
+            failure = Unavailable("the metrics could not be gathered; the plugin's log says why")
+            respond(m.Metrics(text) if isinstance(text, bytes) else failure)
+
         parts = tuple(self.endpoints), self.engine, self.services(), self.endpoints.tally
         words = ("nd-metrics", METRICS_WRITER, Scene(self._told_health(), *parts))
-        self.jobs.ask(*words, deadline=SAMPLE_DEADLINE_SECONDS, answer=self._scraped)
-
-    def _scraped(self, text: object | None) -> None:
-        failure = Unavailable("the metrics could not be gathered; the plugin's log says why")
-        answer = m.Metrics(text) if isinstance(text, bytes) else failure
-        waiting, self._scraping = self._scraping, []
-        for respond in waiting:
-            respond(answer)
+        self.jobs.share(*words, deadline=SAMPLE_DEADLINE_SECONDS, answer=scraped)
 
     def _readiness(self, _: m.GetReadiness, respond: m.Respond) -> None:
         awaits = tuple(views.missing(self.endpoints, self.engine, is_recovered=self.is_recovered))
@@ -165,19 +156,13 @@ class Questions:
         respond(_page((views.view_endpoint(e, self.engine) for e in found), asked, lambda view: view.endpoint_id))
 
     def _list_workers(self, _: m.ListWorkers, respond: m.Respond) -> None:
-        """Questions that come while a sample is being taken share it."""
-        if not self._sampling:
-            words = ("nd-sampler", SAMPLER, os.getpid())
-            self.jobs.ask(*words, deadline=SAMPLE_DEADLINE_SECONDS, answer=self._sampled)
-        self._sampling.append(respond)
+        def sampled(samples: object | None) -> None:
+            children = (*self.services(), *(e.worker.child for e in self.endpoints))
+            found = samples if isinstance(samples, tuple) else ()
+            respond(m.WorkerList(views.view_workers(found, children, tuple(self.endpoints))))
 
-    def _sampled(self, samples: object | None) -> None:
-        children = (*self.services(), *(e.worker.child for e in self.endpoints))
-        found = samples if isinstance(samples, tuple) else ()
-        workers = m.WorkerList(views.view_workers(found, children, tuple(self.endpoints)))
-        waiting, self._sampling = self._sampling, []
-        for respond in waiting:
-            respond(workers)
+        words = ("nd-sampler", SAMPLER, os.getpid())
+        self.jobs.share(*words, deadline=SAMPLE_DEADLINE_SECONDS, answer=sampled)
 
 
 def _page(found: Iterator[m.V], asked: m.ListEndpoints | m.ListNetworks, id_of: Callable[[m.V], str]) -> m.Page[m.V]:

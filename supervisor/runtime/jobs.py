@@ -9,6 +9,8 @@ from supervisor.runtime.forked import Target
 from supervisor.runtime.loop import Loop
 from supervisor.runtime.process_manager import ProcessManager
 
+Answer = Callable[[object | None], None]
+
 
 class Jobs:
     """Starts them."""
@@ -16,15 +18,9 @@ class Jobs:
     def __init__(self, process_manager: ProcessManager, loop: Loop) -> None:
         self._process_manager = process_manager
         self._loop = loop
+        self._shared: dict[str, list[Answer]] = {}
 
-    def ask(
-        self,
-        name: str,
-        target: Target,
-        *arguments: object,
-        deadline: float,
-        answer: Callable[[object | None], None],
-    ) -> None:
+    def ask(self, name: str, target: Target, *arguments: object, deadline: float, answer: Answer) -> None:
         """Runs `target(*arguments, channel)` in a process of its own; `answer` gets the one message that it sends.
 
         `answer` gets None if the process ended without a message, was killed after `deadline` seconds, or could not be
@@ -44,3 +40,15 @@ class Jobs:
 
         self._process_manager.attempt(child, start)
         timer = self._loop.call_later(deadline, lambda: self._process_manager.kill(child, SIGKILL))
+
+    def share(self, name: str, target: Target, *arguments: object, deadline: float, answer: Answer) -> None:
+        """As `ask`. Those who come while such a job of this name is under way get the answer of that one."""
+        waiting = self._shared.setdefault(name, [])
+        waiting.append(answer)
+
+        def answered(message: object | None) -> None:
+            for one in self._shared.pop(name):
+                one(message)
+
+        if len(waiting) == 1:
+            self.ask(name, target, *arguments, deadline=deadline, answer=answered)
