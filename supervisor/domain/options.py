@@ -28,7 +28,7 @@ from supervisor.domain.option_values import (
     requested_address,
     vlan,
 )
-from workers.contract.client_identity import printable
+from workers.contract.client_identity import VENDOR_CLASS, ClientIdentity, printable
 from workers.contract.link import IpvlanMode, LinkKind, LinkSpec, MacvlanMode
 from workers.contract.messages import PARENTS_MTU, ClientKind, ConflictCheck, Ipv6
 
@@ -115,6 +115,12 @@ class NetworkOptions:
     def link(self) -> LinkSpec:
         """The link of each endpoint."""
         return LinkSpec(self.mode, self.bridge or self.parent or "", self.macvlan_mode, vlan=self.vlan)
+
+    def client_of(self, mac: str, name: str | None = None) -> ClientIdentity:
+        """The client with this MAC address and host name, as servers are to know it."""
+        made = ClientIdentity.of_mac if self.link.has_own_mac else ClientIdentity.of_seed
+        vendor_class = self.vendor_class or VENDOR_CLASS
+        return replace(made(mac, name), vendor_class=vendor_class, user_class=self.user_class, fqdn=self.register_dns)
 
     @property
     def named_by(self) -> str:

@@ -18,7 +18,7 @@ from supervisor.engine.container_files import Identity
 from supervisor.engine.identity import Identifier
 from supervisor.state.bindings import Bindings, Client, key_of, key_of_name, local_mac, mac_of_name
 from supervisor.state.records import Origin
-from workers.contract.client_identity import VENDOR_CLASS, ClientIdentity, id_of_mac, id_of_text
+from workers.contract.client_identity import ClientIdentity, id_of_mac, id_of_text
 from workers.contract.lease import Family, Lease, Lease6
 from workers.contract.messages import EndpointSpec, Ipv6
 
@@ -106,15 +106,9 @@ def _made(  # noqa: PLR0917  what an endpoint is made of
         hostname=chosen.hostname,
         hostname_is_id=options.hostname_is_id,
     )
-    made = ClientIdentity.of_mac if options.link.has_own_mac else ClientIdentity.of_seed
-    client = made(mac, origin.name_on_lan(identity))
-    client = replace(
-        client,
-        client_id=chosen.client_id or _client_id(options.client_id, mac, identity) or client.client_id,
-        vendor_class=options.vendor_class or VENDOR_CLASS,
-        user_class=options.user_class,
-        fqdn=options.register_dns,
-    )
+    client = options.client_of(mac, origin.name_on_lan(identity))
+    chosen_client = chosen.client_id or _client_id(options.client_id, mac, identity)
+    client = replace(client, client_id=chosen_client or client.client_id)
     strangers = [e for e in others if not (e.is_ending or (identity and e.identity and e.identity.id == identity.id))]
     _refuse_second_client(client, mac, strangers, key)
     ours = Client(mac, client)

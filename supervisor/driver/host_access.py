@@ -22,7 +22,6 @@ from supervisor.engine.facts import Engine
 from supervisor.runtime.loop import Loop
 from supervisor.state.bindings import Bindings, Client, local_mac
 from supervisor.state.records import Network, Origin
-from workers.contract.client_identity import VENDOR_CLASS, ClientIdentity
 from workers.contract.lease import Family, Lease
 from workers.contract.messages import ClientKind, EndpointSpec
 
@@ -86,12 +85,7 @@ class HostAccess:
         """
         options, binding = network.options, self._bindings.recall(network.id, KEY)
         mac = local_mac(hashlib.sha256(f"{network.id}\0{KEY}".encode()).digest()[:5])
-        client = replace(
-            ClientIdentity.of_mac(mac, host_name()),
-            vendor_class=options.vendor_class or VENDOR_CLASS,
-            user_class=options.user_class,
-            fqdn=options.register_dns,
-        )
+        client = options.client_of(mac, host_name())
         if self._bindings.is_releasing(network.id, Client(mac, client)):
             return
         lease = self._bindings.claim(binding, Client(mac, client)).get(Family.IPV4)

@@ -5,7 +5,7 @@ import math
 import secrets
 import time
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 from supervisor.contract.errors import Conflict, Failed, InvalidRequest, NotFound, RequestError
@@ -18,7 +18,6 @@ from supervisor.runtime.jobs import Jobs
 from supervisor.state.bindings import local_mac
 from supervisor.state.records import Network
 from supervisor.state.store import Store
-from workers.contract.client_identity import VENDOR_CLASS, ClientIdentity
 from workers.contract.finding import Finding
 from workers.contract.link import LinkSpec, vlan_of
 from workers.contract.messages import EndpointSpec, Ipv6
@@ -216,10 +215,7 @@ class Networks:
         The question has a MAC address of its own, and leaves neither a lease nor a link.
         """
         options, mac = network.options, local_mac(secrets.token_bytes(5))
-        made = ClientIdentity.of_mac if options.link.has_own_mac else ClientIdentity.of_seed
-        vendor_class = options.vendor_class or VENDOR_CLASS
-        client = replace(made(mac), vendor_class=vendor_class, user_class=options.user_class)
-        owner = (network.id, secrets.token_hex(32), options.link, mac, client)
+        owner = (network.id, secrets.token_hex(32), options.link, mac, options.client_of(mac))
         spec = EndpointSpec(*owner, options.lease_timeout, mark=self._mark, ipv6=options.ipv6)
 
         def answered(report: object | None) -> None:
