@@ -70,7 +70,7 @@ def _block(event: EventView) -> bytes:
 def _pages(
     client: Caller, question: ListEvents, limit: int | None, wanted: Wanted | None, *, follow: bool
 ) -> Iterator[tuple[list[EventView], bool]]:
-    """What is wanted of each page, until `limit` events have come, or to the end, or for ever.
+    """The wanted events of each page, until `limit` events have come, or to the end, or for ever.
 
     Beside it stands whether the page was waited for.
     """

@@ -71,7 +71,7 @@ def _parameters(path: str, names: Iterable[str]) -> list[Json]:
 
 
 def _schema(kind: Any, key: str, schemas: dict[str, Json]) -> Json:  # noqa: ANN401  any annotation
-    """That of the JSON that stands for a value of this type in a field of this name."""
+    """The schema of the JSON that stands for a value of this type in a field of this name."""
     if key in PRECISIONS and kind is float:
         return {"type": "string", "format": "date-time"}
     if kind in _TYPES:

@@ -70,7 +70,7 @@ def _checks(asked: Asked) -> Reply:
 
 
 def _metrics(asked: Asked) -> Reply:
-    """As it comes from the supervisor if the client takes gzip, as Prometheus does."""
+    """Passes the supervisor's text on as it is if the client takes gzip, as Prometheus does."""
     text = ask(asked.client, m.GetMetrics(), m.Metrics, METRICS_SECONDS).text
     if "gzip" in (asked.header("Accept-Encoding") or ""):
         return Reply(iter((text,)), content_type=METRICS_TYPE, encoding="gzip")
@@ -78,7 +78,7 @@ def _metrics(asked: Asked) -> Reply:
 
 
 def _unpacked(text: bytes) -> Iterator[bytes]:
-    """In small parts: the whole may be megabytes."""
+    """The text in small parts: the whole may be megabytes."""
     unpacker = zlib.decompressobj(zlib.MAX_WBITS | GZIP_FORMAT)
     while text:
         yield unpacker.decompress(text, PART_BYTES)
@@ -156,7 +156,7 @@ def _pages(
 
 
 def _events(asked: Asked) -> Reply:
-    """From `since` on; without it all of them, or with `follow` those that come. Browsers ask for a stream."""
+    """Events from `since` on; without it all, or with `follow` those to come. Browsers ask for a stream."""
     query, client = asked.query, asked.client
     follow, since = query.flag("follow"), query.number("since", 0)
     wanted = events.of(query.text("endpoint"), query.text("container"))

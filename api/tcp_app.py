@@ -49,7 +49,7 @@ def create_tcp_app(client: Caller, token: str, hostname: str) -> App:
 
 
 class _SafeHeaders:
-    """On every answer, errors included. An answer is not kept unless it says so."""
+    """Headers of every answer, errors included. A browser keeps no answer that does not say so."""
 
     def process_response(self, _req: falcon.Request, resp: falcon.Response, _resource: object, _ok: bool) -> None:
         resp.set_headers(HEADERS)
@@ -99,7 +99,7 @@ class _Rate:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def process_request(self, req: falcon.Request, _resp: falcon.Response) -> None:
-        """Refuses what is too much, but for the page's files, which cost the supervisor nothing."""
+        """Refuses questions beyond the rate, but never the page's files, which cost the supervisor nothing."""
         if not OPEN_PATHS.fullmatch(req.path) and not self._take():
             raise falcon.HTTPTooManyRequests(
                 description=f"more than {QUESTIONS_PER_SECOND:g} questions a second; ask more slowly", retry_after=1

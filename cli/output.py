@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 TABLE, JSON = "table", "json"
 _PLACE = re.compile(r"{{\s*(json\s+)?\.([A-Za-z_0-9]*)\s*}}")
-_WIDE = 100_000  # of what is no terminal: nothing is wrapped there
+_WIDE = 100_000  # columns where the output is no terminal: nothing is wrapped there
 STYLES = {
     "bound": "green", "renewing": "yellow", "rebinding": "bold yellow", "expired": "bold red",
     "error": "bold red", "warning": "yellow", "hint": "cyan", "ok": "green",

@@ -16,7 +16,7 @@ def now() -> datetime:
 
 
 def time_of(text: object) -> datetime | None:
-    """A time of the API; None for what is none."""
+    """A time that the API tells; None for any other text."""
     try:
         return datetime.fromisoformat(text) if isinstance(text, str) else None
     except ValueError:

@@ -238,7 +238,7 @@ class Supervisor:
         self._loop.call_later(AGAIN_SECONDS, lambda: self._on_request(Request(0, body), respond))
 
     def _on_api_request(self, request: Request, respond: Respond) -> None:
-        """As any other, but what the engine asks is counted, and how long it waits."""
+        """Handles a request as any other, but counts the engine's requests, and how long the engine waits."""
         if not isinstance(request.body, EngineRequest):
             self._on_request(request, respond)
             return

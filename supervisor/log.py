@@ -98,9 +98,9 @@ def _never_wait(descriptor: int) -> None:
 
 
 def configure(level: str) -> None:
-    """For this process and all that it forks; an unknown level becomes INFO.
+    """Sets logging up for this process and all that it forks; an unknown level becomes INFO.
 
-    What the interpreter has to say is logged as well. What writes to standard error nevertheless does not wait either.
+    Warnings and uncaught errors of the interpreter are logged as well. Writing to standard error never waits either.
     """
     _never_wait(STANDARD_ERROR)
     handler = Output(STANDARD_OUTPUT)

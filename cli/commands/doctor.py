@@ -1,4 +1,4 @@
-"""`doctor`: what is wrong, and the command that mends it."""
+"""`doctor`: names what fails, and the command that mends it."""
 
 from collections.abc import Iterator
 

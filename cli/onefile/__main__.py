@@ -33,7 +33,7 @@ def build(libraries: Path, target: Path) -> None:
 
 
 def _files(directory: Path, ahead: str = "") -> Iterator[tuple[str, bytes]]:
-    """What is needed at run time, and the licences."""
+    """The files that are needed at run time, and the licences."""
     for path in directory.rglob("*"):
         inside = path.relative_to(directory)
         if not path.is_file() or "__pycache__" in inside.parts or inside.parts[0] == "bin":

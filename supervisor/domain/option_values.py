@@ -23,14 +23,14 @@ log = logging.getLogger(__name__)
 
 
 def interface(text: str) -> str:
-    """The name of one."""
+    """The name of an interface."""
     if not INTERFACE.fullmatch(text) or text in (".", ".."):
         raise ValueError(f"{text!r} cannot be the name of an interface")
     return text
 
 
 def boolean(text: str) -> bool:
-    """A switch."""
+    """True or false."""
     if text.lower() not in BOOLEANS:
         raise ValueError(f"{text!r} is neither true nor false")
     return BOOLEANS[text.lower()]

@@ -408,7 +408,7 @@ def options_of(scope: Scope) -> dict[str, Option]:
 
 
 def parse_network_options(options: Mapping[str, str]) -> NetworkOptions:
-    """From `docker network create -o key=value`. Raises InvalidRequest, which names the option."""
+    """Reads `docker network create -o key=value`. Raises InvalidRequest, which names the option."""
     values = _parsed(options, Scope.NETWORK)
     named = values.keys() & {"bridge", "parent"}
     if not named:
@@ -424,7 +424,7 @@ def parse_network_options(options: Mapping[str, str]) -> NetworkOptions:
 
 
 def parse_endpoint_options(options: Mapping[str, str]) -> EndpointOptions:
-    """From `--network name=NET,driver-opt=key=value`. Raises InvalidRequest, which names the option."""
+    """Reads `--network name=NET,driver-opt=key=value`. Raises InvalidRequest, which names the option."""
     values = _parsed(options, Scope.ENDPOINT)
     own = {one.name: values.pop(one.name) for one in fields(EndpointOptions) if one.name in values}
     return EndpointOptions(**own, instead=values)

@@ -51,7 +51,7 @@ def admit(
     return *_made(body, chosen, options, identity, key, others, bindings), identity
 
 
-def admit_running(  # noqa: PLR0917  what is known of it
+def admit_running(  # noqa: PLR0917  all that is known of it
     body: CreateEndpoint,
     options: NetworkOptions,
     others: Collection[Endpoint],

@@ -101,7 +101,7 @@ class Healing:
                 one.respond(error)
 
     def _network(self, network_id: str) -> Network:
-        """That of a request, which tells that the network is one of this driver. Raises RequestError."""
+        """The network of a request. The request tells that it is one of this driver. Raises RequestError."""
         seen = self._engine.networks.get(network_id)
         if self._networks.find(network_id) is None and seen is not None:
             self._learn_network(seen)

@@ -141,7 +141,7 @@ class HostAccess:
             host.reach(frozenset(self._addresses(network_id)))
 
     def _addresses(self, network_id: str) -> Iterator[IPv4Address]:
-        """Of the containers on the network."""
+        """The addresses of the network's containers."""
         for endpoint in self._endpoints.on_network(network_id):
             record = endpoint.leases.get(Family.IPV4)
             is_container = endpoint.has_sandbox and not isinstance(endpoint, HostEndpoint)

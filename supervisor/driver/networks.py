@@ -129,12 +129,12 @@ class Networks:
         return network.options.link
 
     def findings(self) -> Iterator[tuple[Network, Finding]]:
-        """By the last look at each network. Those that are out of date are looked at in a job, for the next call."""
+        """What the last look at each network found. A job repeats looks that are out of date, for the next call."""
         self._look_again()
         return ((n, finding) for n in self for finding in self._looks.get(n.id, NEVER).findings)
 
     def look(self, looked: Callable[[], None]) -> None:
-        """Looks at all networks now, and calls `looked` then. A caller that comes meanwhile shares the look."""
+        """Looks at all networks now, and calls `looked` then. Calls that come meanwhile share the look."""
         self._look_at(list(self), looked, self._jobs.share)
 
     def _look_again(self) -> None:

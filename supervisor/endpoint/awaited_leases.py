@@ -1,4 +1,4 @@
-"""Those who wait until servers have confirmed the leases of one endpoint. Must not know why they wait."""
+"""Calls that wait until servers have confirmed the leases of one endpoint. Must not know why they wait."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

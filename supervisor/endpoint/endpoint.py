@@ -170,7 +170,7 @@ class Endpoint:
 
     @property
     def name(self) -> str:
-        """For messages: the container's name, or else the beginning of the endpoint's id."""
+        """The name to use in messages: the container's, or else the beginning of the endpoint's id."""
         return self.identity.name if self.identity else self.spec.endpoint_id[:12]
 
     @property

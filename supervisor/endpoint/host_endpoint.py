@@ -16,7 +16,7 @@ HERE = "/proc/self/ns/net"  # as the worker opens it
 
 
 class HostEndpoint(Endpoint):
-    """From the network's creation to its removal."""
+    """Lives from the network's creation to its removal."""
 
     _reached: Set[IPv4Address] | None = None  # as the present worker was told
 

@@ -57,7 +57,7 @@ class Journal:
             )
 
     def note_of_lan(self, kind: str, text: str, leases: Iterable[AnyLease], level: int = logging.INFO) -> None:
-        """As `note`, of something that any machine of the LAN can cause: what exceeds its room is only counted."""
+        """As `note`, for an event that any machine of the LAN can cause: what exceeds its room is only counted."""
         now = time.monotonic()
         self._room, self._room_at = min(BURST, self._room + (now - self._room_at) / SECONDS_EACH), now
         if self._room < 1:

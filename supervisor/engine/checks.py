@@ -40,7 +40,7 @@ def rootless() -> Finding | None:
 
 
 def engine_findings(engine: Engine) -> Iterator[Finding]:
-    """Of the engine as a whole."""
+    """The findings about the engine as a whole."""
     driver = engine.storage_driver
     if driver and driver not in TELLING:
         found = (
@@ -51,7 +51,7 @@ def engine_findings(engine: Engine) -> Iterator[Finding]:
 
 
 def overlaps(engine: Engine, subnets: Collection[IPv4Network | IPv6Network], parent: str) -> Iterator[Finding]:
-    """Of leases' subnets: the bridges to which the host may send packets that are for the LAN, each once."""
+    """The bridges to which the host may send packets for the LAN, as a lease's subnet overlaps theirs; each once."""
     for network in engine.networks.values():
         for own in network.subnets if network.bridge not in (None, parent) else ():
             subnet = next((one for one in subnets if one.version == own.version and one.overlaps(own)), None)
@@ -67,14 +67,14 @@ def _other_subnet(name: str) -> str:
 
 
 def identity_lost(engine: Engine) -> str:
-    """Of a container that came back with another MAC address."""
+    """Why a container came back with another MAC address, and how to prevent that."""
     driver = engine.storage_driver
     why = f", which Docker's storage driver {driver} does not show" if driver and driver not in TELLING else ""
     return f"it has another MAC address than before, as it was not known which container was being started{why}: {PIN}"
 
 
 def not_told_apart(names: Collection[str], driver: str = "") -> Finding:
-    """Of containers that start at the same moment, or may do so: this storage driver does not show it."""
+    """The finding about containers that start at the same moment, or may if this storage driver does not show it."""
     found = f"{len(names)} containers start at once and nothing tells them apart ({', '.join(names)})"
     if driver:
         found = (
@@ -85,7 +85,7 @@ def not_told_apart(names: Collection[str], driver: str = "") -> Finding:
 
 
 def mixed_up_at_boot(names: Sequence[str]) -> Iterator[Finding]:
-    """Of the containers of one network, none or several, before the boot comes."""
+    """The finding about these containers of one network, if there are any, before a boot mixes them up."""
     if names:
         more = len(names) - MOST_NAMES
         told = ", ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")

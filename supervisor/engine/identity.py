@@ -162,7 +162,7 @@ class Identifier:
         return any(p.chosen_id for p in _places(container, network)) or self._mac_of(container, network) is not None
 
     def _names_of(self, network_id: str) -> set[str]:
-        """By which a configuration may call the network."""
+        """The names by which a configuration may call the network."""
         name = self._engine.network_name(network_id)
         return {network_id} if name is None else {network_id, name}
 
@@ -234,7 +234,7 @@ def _request_of(
 
 
 def _stopped(containers: Iterable[Configuration], network: Set[str]) -> Iterator[Configuration]:
-    """Those on the network, which has one of these names, that do not run."""
+    """The containers on the network with one of these names that do not run."""
     return (c for c in containers if not c.running and network & c.places.keys())
 
 

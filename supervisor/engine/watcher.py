@@ -128,7 +128,7 @@ def _network(network: dict[str, Any]) -> facts.NetworkSeen:
 
 
 def _subnets(network: dict[str, Any]) -> Iterator[IPv4Network | IPv6Network]:
-    """Those that the engine itself hands out addresses of; a swarm's have no place in this host's routes."""
+    """The subnets of which the engine itself hands out addresses; a swarm's are in no route of this host."""
     if network.get("Scope") == "local":
         for pool in (network.get("IPAM") or {}).get("Config") or ():
             with suppress(KeyError, ValueError):
@@ -136,7 +136,7 @@ def _subnets(network: dict[str, Any]) -> Iterator[IPv4Network | IPv6Network]:
 
 
 def _container(client: APIClient, container_id: str, listed: Collection[str] = ()) -> Iterator[facts.Fact]:
-    """With its endpoints on the networks in `listed`, if it runs: one that a crash has ended keeps those of then."""
+    """The container, and if it runs its endpoints on the networks in `listed`; after a crash it shows old ones."""
     try:
         seen = client.inspect_container(container_id)
     except NotFound:

@@ -130,7 +130,7 @@ class Questions:
         self.networks.look(looked)
 
     def _overlaps(self) -> Iterator[tuple[Network, Finding]]:
-        """Of the subnets in which containers have leases."""
+        """Finds the subnets of leases that overlap Docker's own."""
         subnets = defaultdict[str, set[IPv4Network | IPv6Network]](set)
         for endpoint in self.endpoints:
             subnets[endpoint.spec.network_id].update(one.lease.address.network for one in endpoint.leases.values())

@@ -1,6 +1,6 @@
 """The ops service: questions over TCP, answered by a process of its own, which only runs where OPS_LISTEN is set.
 
-A wrong setting, or an address that cannot be had, costs the service and not the plugin: `problems` says so. Only
+A wrong setting, or an address that cannot be bound, costs the service and not the plugin: `problems` says so. Only
 questions are taken from the service, so a process that takes the service over can change nothing.
 """
 
@@ -99,7 +99,7 @@ class OpsTcp:
             self._is_over = True
             self._say(f"{error}; disable the plugin, and use `docker plugin set`")
         except OSError as error:
-            self._say(f"{self.setting.listen} cannot be had ({error.strerror or error}); it is tried again")
+            self._say(f"{self.setting.listen} cannot be bound ({error.strerror or error}); it is tried again")
         else:
             self._problem = None
             self._start(listener)

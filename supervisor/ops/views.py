@@ -188,7 +188,7 @@ def view_hint(network: Network, finding: Finding, engine: Engine) -> HintView:
 
 
 def missing(endpoints: Iterable[Endpoint], engine: Engine, *, is_recovered: bool) -> Iterator[str]:
-    """What the plugin waits for before a container can be started."""
+    """The reasons why a container cannot be started yet."""
     if not is_recovered:
         yield "the endpoints and links of the last instance are being found again"
     if engine.pid is None:

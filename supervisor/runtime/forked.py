@@ -85,7 +85,7 @@ def _own_name() -> str:
 
 
 def _close_all_but(*kept: int, limit: int) -> None:
-    """By one system call a gap, however many siblings there are; their objects are not touched."""
+    """One system call closes each gap, however many siblings there are; their objects are not touched."""
     first = 0
     for number in sorted(kept):
         if first < number:  # an empty range is everything to close_range(2)

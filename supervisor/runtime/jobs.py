@@ -42,7 +42,7 @@ class Jobs:
         timer = self._loop.call_later(deadline, lambda: self._process_manager.kill(child, SIGKILL))
 
     def share(self, name: str, target: Target, *arguments: object, deadline: float, answer: Answer) -> None:
-        """As `ask`. Those who come while such a job of this name is under way get the answer of that one."""
+        """As `ask`. Calls that come while a shared job of this name is under way get that job's answer."""
         waiting = self._shared.setdefault(name, [])
         waiting.append(answer)
 

@@ -81,7 +81,7 @@ def test_address_in_use(port: int) -> None:
     tcp = OpsTcp(PlayedProcessManager(loop), loop, TcpSetting(f"127.0.0.1:{port}"), lambda _request, _respond: None)
     tcp.look()
     (problem,) = tcp.problems
-    assert f"127.0.0.1:{port} cannot be had (Address already in use)" in problem
+    assert f"127.0.0.1:{port} cannot be bound (Address already in use)" in problem
 
 
 def test_only_questions() -> None:
