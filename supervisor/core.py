@@ -92,7 +92,7 @@ class Supervisor:
             self._watcher.child,
             self._services,
         )
-        actions = Actions(self._loop, self._engine, self._endpoints, self._bindings)
+        actions = Actions(self._loop, self._engine, self._networks, self._endpoints, self._bindings)
         self._handlers: dict[type, Callable[..., None]] = {
             **requests.handlers,
             **self._questions.handlers,

@@ -1,4 +1,4 @@
-"""What operators may change: a lease is renewed or given back, an identity kept or forgotten, the log made wordier.
+"""What operators may do: renew or give back leases, keep or forget identities, look for a server, set the log's level.
 
 A request that does not fit the endpoint's state raises Conflict and changes nothing. No request changes a phase. Must
 not know who asks: only the API on the plugin's own socket may.
@@ -6,23 +6,25 @@ not know who asks: only the API on the plugin's own socket may.
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from supervisor.contract import messages as m
-from supervisor.contract.errors import Conflict, DeadlineExceeded, InvalidRequest, NotFound
+from supervisor.contract.errors import Conflict, DeadlineExceeded, Failed, InvalidRequest, NotFound
 from supervisor.domain.option_values import chosen_id
 from supervisor.domain.phases import Phase
+from supervisor.driver.networks import Networks
 from supervisor.driver.registry import Registry
 from supervisor.endpoint.awaited_leases import CONFIRM_SECONDS
 from supervisor.endpoint.endpoint import Endpoint
 from supervisor.engine.facts import Engine
-from supervisor.ops.views import the_endpoint, view_endpoint
+from supervisor.ops.views import networks_called, the_endpoint, view_endpoint
 from supervisor.runtime.loop import Loop
 from supervisor.state.bindings import Bindings, key_of_container
 from supervisor.state.records import Binding
 from workers.contract import messages as w
 from workers.contract.lease import AnyLease, Lease6
+from workers.endpoint.server_probe import ServerReport
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 RELEASED = "an operator gave the lease back; a new one is asked for"
@@ -33,12 +35,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Actions:
-    """All that operators may change."""
+    """All that operators may do."""
 
     loop: Loop
     engine: Engine
+    networks: Networks
     endpoints: Registry
     bindings: Bindings
+    _probed: set[str] = field(default_factory=set)  # the networks on which a server is being looked for
 
     @property
     def handlers(self) -> dict[type, Callable[..., None]]:
@@ -49,6 +53,7 @@ class Actions:
             m.PinEndpoint: self._pin,
             m.ForgetBinding: self._forget,
             m.SetLogLevel: self._set_log_level,
+            m.ProbeNetwork: self._probe,
         }
 
     def _renew(self, asked: m.RenewLease, respond: m.Respond) -> None:
@@ -109,6 +114,28 @@ class Actions:
     def _view(self, one: Binding) -> m.BindingView:
         addresses = tuple(one.addresses.values())
         return m.BindingView(one.network_id, self.engine.network_name(one.network_id), one.key, one.mac, addresses)
+
+    def _probe(self, asked: m.ProbeNetwork, respond: m.Respond) -> None:
+        """One question at a time for each network; it leaves neither a lease nor a link."""
+        named = networks_called(asked.network, self.networks, self.engine)
+        if not named:
+            raise NotFound(f"no network {asked.network!r} is known to this plugin")
+        if len(named) > 1:
+            raise Conflict(f"{asked.network!r} stands for {len(named)} networks: name one by its id")
+        network = self.networks.get(next(iter(named)))
+        if network.id in self._probed:
+            raise Conflict(f"a DHCP server is being looked for on {asked.network!r} already; try again later")
+        self._probed.add(network.id)
+
+        def answered(report: ServerReport | None) -> None:
+            self._probed.discard(network.id)
+            if report is None:
+                respond(Failed("no server could be asked; the plugin's log says why"))
+                return
+            name, parent = self.engine.network_name(network.id), network.options.link.parent
+            respond(m.NetworkProbed(network.id, name, parent, report.family, report.server, report.error))
+
+        self.networks.find_server(network, answered)
 
     def _set_log_level(self, asked: m.SetLogLevel, respond: m.Respond) -> None:
         if asked.level not in LEVELS:

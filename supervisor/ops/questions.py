@@ -28,7 +28,6 @@ from supervisor.engine.facts import Engine
 from supervisor.ops import views
 from supervisor.ops.history import History
 from supervisor.ops.metrics import Scene
-from supervisor.ops.probing import Probing
 from supervisor.ops.tcp import OpsTcp
 from supervisor.runtime.child import Child
 from supervisor.runtime.jobs import Jobs
@@ -64,7 +63,6 @@ class Questions:
 
     def __post_init__(self) -> None:
         self._history = History(self.loop, self.engine, self.store, self.networks)
-        self._probing = Probing(self.networks, self.engine)
         self.instance = uuid.uuid4().hex
         self.is_recovered = False
         self._started = time.monotonic()
@@ -78,7 +76,6 @@ class Questions:
             m.GetMetrics: self._metrics,
             m.GetEndpoint: self._endpoint,
             m.GetChecks: self._checks,
-            m.ProbeNetwork: self._probing.probe,
             m.ListEndpoints: self._list_endpoints,
             m.ListNetworks: self._list_networks,
             m.ListWorkers: self._list_workers,

@@ -6,17 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, ip_address
 from typing import TYPE_CHECKING
 
+from supervisor.contract import messages as m
 from supervisor.contract.errors import Conflict, NotFound
-from supervisor.contract.messages import (
-    EndpointDetail,
-    EndpointView,
-    HintView,
-    Ipv6View,
-    ListEndpoints,
-    MessageView,
-    NetworkView,
-    WorkerView,
-)
 from supervisor.domain.lease_states import LeaseState, lease_state
 from supervisor.domain.phases import Phase
 from supervisor.endpoint.endpoint import Endpoint
@@ -39,11 +30,11 @@ ENGINE_SECONDS = 10.0  # from the plugin's start on: at a boot dockerd's socket 
 ROLES_BELOW = {"worker": "turn", "spare": "turn"}
 
 
-def view_endpoint(endpoint: Endpoint, engine: Engine) -> EndpointView:
+def view_endpoint(endpoint: Endpoint, engine: Engine) -> m.EndpointView:
     """One row of the list of endpoints."""
     spec, identity, ipv4 = endpoint.spec, endpoint.identity, endpoint.leases.get(Family.IPV4)
     lease = ipv4.lease if ipv4 and isinstance(ipv4.lease, Lease) else None
-    return EndpointView(
+    return m.EndpointView(
         endpoint_id=spec.endpoint_id,
         network_id=spec.network_id,
         network=engine.network_name(spec.network_id),
@@ -75,18 +66,18 @@ def view_endpoint(endpoint: Endpoint, engine: Engine) -> EndpointView:
     )
 
 
-def view_detail(endpoint: Endpoint, engine: Engine) -> EndpointDetail:
+def view_detail(endpoint: Endpoint, engine: Engine) -> m.EndpointDetail:
     """The answer about one endpoint alone."""
     row = view_endpoint(endpoint, engine)
     messages = tuple(sorted(view_messages(endpoint.messages), key=lambda one: one.time))
-    return EndpointDetail(**{name: getattr(row, name) for name in row.__struct_fields__}, messages=messages)
+    return m.EndpointDetail(**{name: getattr(row, name) for name in row.__struct_fields__}, messages=messages)
 
 
-def view_messages(messages: Messages) -> Iterator[MessageView]:
+def view_messages(messages: Messages) -> Iterator[m.MessageView]:
     """Those of each family in their order."""
     for family, rows in messages.items():
         for when, kind, sent, xid, address, server in ROWS[family].iter_unpack(rows):
-            yield MessageView(
+            yield m.MessageView(
                 time=when,
                 family=family,
                 kind=KINDS[family](kind).name.replace("_", "-"),
@@ -102,12 +93,12 @@ def _server(family: Family, raw: bytes) -> str:
     return str(IPv4Address(raw)) if family is Family.IPV4 and raw else raw.hex(":")
 
 
-def _view_ipv6(endpoint: Endpoint) -> Ipv6View | None:
+def _view_ipv6(endpoint: Endpoint) -> m.Ipv6View | None:
     record = endpoint.leases.get(Family.IPV6)
     if record is None or not isinstance(record.lease, Lease6):
         return None
     lease = record.lease
-    return Ipv6View(
+    return m.Ipv6View(
         address=lease.address,
         router=lease.router,
         server=lease.server.hex(":") or None,
@@ -121,7 +112,7 @@ def _view_ipv6(endpoint: Endpoint) -> Ipv6View | None:
     )
 
 
-def matches(endpoint: Endpoint, asked: ListEndpoints, engine: Engine) -> bool:
+def matches(endpoint: Endpoint, asked: m.ListEndpoints, engine: Engine) -> bool:
     """Whether the endpoint matches the question; one lease in the state that is asked for is enough."""
     network_id, now = endpoint.spec.network_id, boottime()
     return (
@@ -166,10 +157,10 @@ def networks_called(name: str, networks: Iterable[Network], engine: Engine) -> f
     return frozenset(one.id for one in networks if name == engine.network_name(one.id) or is_id(name, one.id))
 
 
-def view_network(network: Network, endpoints: int, engine: Engine) -> NetworkView:
+def view_network(network: Network, endpoints: int, engine: Engine) -> m.NetworkView:
     """One network with so many endpoints of containers. One of an older version shows what names its interface."""
     link = network.options.link
-    return NetworkView(
+    return m.NetworkView(
         network_id=network.id,
         network=engine.network_name(network.id),
         mode=link.kind,
@@ -180,11 +171,11 @@ def view_network(network: Network, endpoints: int, engine: Engine) -> NetworkVie
     )
 
 
-def view_hint(network: Network, finding: Finding, engine: Engine) -> HintView:
+def view_hint(network: Network, finding: Finding, engine: Engine) -> m.HintView:
     """One hint of `/healthz`."""
     name = engine.network_name(network.id) or network.id[:SHORT_ID]
     parent = network.options.link.parent
-    return HintView(name, parent, finding.id, finding.severity, finding.found, finding.remedy)
+    return m.HintView(name, parent, finding.id, finding.severity, finding.found, finding.remedy)
 
 
 def missing(endpoints: Iterable[Endpoint], engine: Engine, *, is_recovered: bool) -> Iterator[str]:
@@ -248,7 +239,7 @@ def _reason(child: Child) -> str:
 
 def view_workers(
     samples: "Iterable[Sample]", children: Iterable[Child], endpoints: Iterable[Endpoint]
-) -> tuple[WorkerView, ...]:
+) -> tuple[m.WorkerView, ...]:
     """The list of processes: the sampled ones, and our children that have no process now."""
     samples, children = tuple(samples), tuple(children)
     sampled = {sample.pid for sample in samples}
@@ -262,8 +253,8 @@ def view_workers(
     return living + others
 
 
-def _child_view(child: Child, owners: Mapping[str, str], sample: "Sample | None") -> WorkerView:
-    return WorkerView(
+def _child_view(child: Child, owners: Mapping[str, str], sample: "Sample | None") -> m.WorkerView:
+    return m.WorkerView(
         name=child.name,
         role=child.role,
         state=child.state,
@@ -275,12 +266,12 @@ def _child_view(child: Child, owners: Mapping[str, str], sample: "Sample | None"
     )
 
 
-def _other_view(sample: "Sample", by_pid: Mapping[int, Child], clients: Mapping[int, str]) -> WorkerView:
+def _other_view(sample: "Sample", by_pid: Mapping[int, Child], clients: Mapping[int, str]) -> m.WorkerView:
     """The supervisor itself, gunicorn's worker, a worker's turn, a udhcpc, or a process whose parent has died."""
     parent = by_pid.get(sample.parent)
     adopted = "supervisor" if sample.pid == os.getpid() else "orphan"
     role = "udhcpc" if sample.pid in clients else ROLES_BELOW.get(parent.role, parent.role) if parent else adopted
-    return WorkerView(
+    return m.WorkerView(
         name=sample.name,
         role=role,
         state="running",

@@ -19,6 +19,7 @@ from supervisor.contract.messages import (
     SetLogLevel,
 )
 from supervisor.domain.phases import Phase
+from supervisor.driver.networks import Networks
 from supervisor.driver.registry import Registry
 from supervisor.endpoint.awaited_leases import CONFIRM_SECONDS
 from supervisor.engine.container_files import Identity
@@ -52,7 +53,7 @@ class Rig:
     def ask(self, action: Action) -> Answers:
         """The answers so far. Raises RequestError."""
         puppet, answers = self.puppet, Answers()
-        actions = Actions(puppet.loop, puppet.engine, cast(Registry, self), puppet.bindings)
+        actions = Actions(puppet.loop, puppet.engine, cast(Networks, ()), cast(Registry, self), puppet.bindings)
         actions.handlers[type(action)](action, answers)
         return answers
 

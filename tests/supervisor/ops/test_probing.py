@@ -6,16 +6,20 @@ from typing import cast
 import pytest
 
 from supervisor.contract.errors import Conflict, Failed, NotFound
-from supervisor.contract.messages import NetworkProbed, ProbeNetwork
+from supervisor.contract.messages import NetworkProbed, ProbeNetwork, Respond
 from supervisor.domain.options import parse_network_options
 from supervisor.driver.networks import Networks
+from supervisor.driver.registry import Registry
 from supervisor.engine.facts import Engine, NetworkSeen
-from supervisor.ops.probing import Probing
+from supervisor.ops.actions import Actions
+from supervisor.state.bindings import Bindings
 from supervisor.state.records import Network
+from tests.supervisor.puppet import PlayedLoop
 from workers.contract.lease import Family
 from workers.endpoint.server_probe import ServerReport
 
 LAN, CARD, TWIN = "a" * 64, "b" * 64, "c" * 64
+Probe = Callable[[ProbeNetwork, Respond], None]
 Answered = Callable[[ServerReport | None], None]
 
 
@@ -43,12 +47,13 @@ def networks() -> _Networks:
 
 
 @pytest.fixture
-def probing(networks: _Networks) -> Probing:
+def probe(networks: _Networks) -> Probe:
     """The questions about them."""
     engine = Engine()
     for network_id, name in ((LAN, "lan"), (CARD, "twin"), (TWIN, "twin")):
         engine.learn(NetworkSeen(network_id, name, None))
-    return Probing(cast(Networks, networks), engine)
+    nobody, nothing = cast(Registry, ()), cast(Bindings, ())
+    return Actions(PlayedLoop(), engine, cast(Networks, networks), nobody, nothing).handlers[ProbeNetwork]
 
 
 @pytest.mark.parametrize(
@@ -59,11 +64,11 @@ def probing(networks: _Networks) -> Probing:
     ],
 )
 def test_outcomes(
-    probing: Probing, networks: _Networks, report: ServerReport, server: str | None, error: str | None
+    probe: Probe, networks: _Networks, report: ServerReport, server: str | None, error: str | None
 ) -> None:
     """A server, or why there is none; both are answers."""
     answers: list[object] = []
-    probing.probe(ProbeNetwork("lan"), answers.append)
+    probe(ProbeNetwork("lan"), answers.append)
     assert answers == []
     ((asked, answered),) = networks.begun
     answered(report)
@@ -71,26 +76,26 @@ def test_outcomes(
     assert answers == [NetworkProbed(LAN, "lan", "br-a", Family.IPV4, server, error)]
 
 
-def test_not_possible(probing: Probing, networks: _Networks) -> None:
+def test_not_possible(probe: Probe, networks: _Networks) -> None:
     """A job that ended without a word is no silent server."""
     answers: list[object] = []
-    probing.probe(ProbeNetwork(LAN[:12]), answers.append)
+    probe(ProbeNetwork(LAN[:12]), answers.append)
     networks.begun[0][1](None)
     assert isinstance(answers[0], Failed)
 
 
-def test_one_at_a_time(probing: Probing, networks: _Networks) -> None:
+def test_one_at_a_time(probe: Probe, networks: _Networks) -> None:
     """A second question about the same LAN is refused while the first one is under way, and not afterwards."""
-    probing.probe(ProbeNetwork("lan"), lambda _: None)
+    probe(ProbeNetwork("lan"), lambda _: None)
     with pytest.raises(Conflict, match="already"):
-        probing.probe(ProbeNetwork("lan"), lambda _: None)
+        probe(ProbeNetwork("lan"), lambda _: None)
     networks.begun[0][1](None)
-    probing.probe(ProbeNetwork("lan"), lambda _: None)
+    probe(ProbeNetwork("lan"), lambda _: None)
 
 
-def test_names(probing: Probing) -> None:
+def test_names(probe: Probe) -> None:
     """A name that nobody has, and one that two have."""
     with pytest.raises(NotFound):
-        probing.probe(ProbeNetwork("nothing"), lambda _: None)
+        probe(ProbeNetwork("nothing"), lambda _: None)
     with pytest.raises(Conflict, match="2 networks"):
-        probing.probe(ProbeNetwork("twin"), lambda _: None)
+        probe(ProbeNetwork("twin"), lambda _: None)
