@@ -18,10 +18,10 @@ from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from typing import Any
 
-from api.stand_ins import stand_ins
 from supervisor.contract.client import Client
 from supervisor.contract.messages import Reply, Request
 from supervisor.runtime.shared_memory import share_objects
+from supervisor.runtime.stand_ins import stand_ins
 
 with stand_ins():
     import falcon

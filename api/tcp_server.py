@@ -10,9 +10,9 @@ from contextlib import suppress
 from multiprocessing.queues import SimpleQueue
 
 from api.server import Server
-from api.stand_ins import stand_ins
 from supervisor.contract.client import Client
 from supervisor.contract.messages import Reply, Request
+from supervisor.runtime.stand_ins import stand_ins
 
 with stand_ins():
     from gunicorn.http import Request as HttpRequest

@@ -6,15 +6,12 @@ nobody waits for it. It also loads prometheus_client, which no process keeps. Mu
 
 import gzip
 import os
-import sys
 import time
 import urllib.request
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from itertools import accumulate
 from multiprocessing.connection import Connection
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 from supervisor.contract.messages import Health
@@ -24,6 +21,7 @@ from supervisor.endpoint.endpoint import RENEWALS, Endpoint
 from supervisor.engine.facts import Engine
 from supervisor.ops.loads import Load, children_of, load_of
 from supervisor.runtime.child import Child
+from supervisor.runtime.stand_ins import stand_ins
 from supervisor.state.records import LeaseRecord
 from workers.contract.errors import Failing
 from workers.contract.lease import Family
@@ -60,31 +58,13 @@ class Scene:
 def write(scene: Scene, channel: Connection) -> None:
     """Sends the compressed text. To be called in a process of its own, which ends then."""
     os.nice(NICENESS)
-    if find_spec("ssl") is None:
-        _do_without_tls()
-    from prometheus_client.exposition import generate_latest
+    if not hasattr(urllib.request, "HTTPSHandler"):  # the plugin's Python has none, and nothing is pushed here
+        urllib.request.HTTPSHandler = urllib.request.HTTPHandler  # type: ignore[misc, assignment]
+    with stand_ins():
+        from prometheus_client.exposition import generate_latest
 
     text = generate_latest(_Collector(scene))
     channel.send(gzip.compress(text, COMPRESSION))
-
-
-def _do_without_tls() -> None:
-    """prometheus_client imports names that the plugin's Python does not have, for its own server and for its pushes.
-
-    Nothing of both is used here, and the process ends after its answer.
-    """
-    sys.modules["ssl"] = _NoTls("ssl")
-    if not hasattr(urllib.request, "HTTPSHandler"):
-        urllib.request.HTTPSHandler = urllib.request.HTTPHandler  # type: ignore[misc, assignment]
-
-
-class _NoTls(ModuleType):
-    """Has every name."""
-
-    def __getattr__(self, name: str) -> object:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return object
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Modules that falcon and gunicorn import for what nobody asks of the plugin: TLS, coroutines, XML.
+"""Modules that falcon, gunicorn and prometheus_client import for what nobody asks of the plugin: TLS, coroutines, XML.
 
 They would cost 6 MB for OpenSSL, which the plugin's Python does not even have, and 1.8 MB for the others. Other modules
 do without `ssl` by themselves, and so must not take a stand-in for the real one.
@@ -32,7 +32,7 @@ class StandIn(ModuleType):
 
 @contextmanager
 def stand_ins() -> Iterator[None]:
-    """While falcon and gunicorn are imported, for those of the modules that are not loaded yet."""
+    """Stands in, while others are imported, for those of the modules that are not loaded yet."""
     absent = VALUES.keys() - sys.modules.keys()
     for name in absent:
         sys.modules[name] = StandIn(name)

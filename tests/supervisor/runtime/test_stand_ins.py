@@ -9,7 +9,7 @@ sys.modules["ssl"] = None  # as in the plugin's root file system: its import fai
 import urllib.request
 del sys.modules["ssl"]
 import api.server, api.tcp_server
-from api.stand_ins import VALUES, StandIn
+from supervisor.runtime.stand_ins import VALUES, StandIn
 from falcon import http_error
 from falcon.util import sync
 from gunicorn import sock
