@@ -74,30 +74,24 @@ class EndpointEvent(StrEnum):
 
 REQUESTS = (EndpointEvent.CREATE, EndpointEvent.JOIN, EndpointEvent.LEAVE, EndpointEvent.DELETE)
 
-TABLE: dict[Phase, dict[EndpointEvent, Phase]] = {
-    Phase.ABSENT: {EndpointEvent.CREATE: Phase.CREATING},
-    Phase.CREATING: {
-        EndpointEvent.CREATED: Phase.CREATED,
-        EndpointEvent.FAILED: Phase.ABSENT,
-        EndpointEvent.DELETE: Phase.DELETING,
-    },
-    Phase.CREATED: {EndpointEvent.JOIN: Phase.JOINING, EndpointEvent.DELETE: Phase.DELETING},
-    Phase.JOINING: {
-        EndpointEvent.ATTACHED: Phase.JOINED,
-        EndpointEvent.LEAVE: Phase.LEAVING,
-        EndpointEvent.DELETE: Phase.DELETING,
-    },
-    Phase.JOINED: {
-        EndpointEvent.ATTACHED: Phase.JOINED,  # the successor of a worker that died is in the sandbox
-        EndpointEvent.LEAVE: Phase.LEAVING,
-        EndpointEvent.DELETE: Phase.DELETING,
-    },
-    Phase.LEAVING: {EndpointEvent.LEFT: Phase.LEFT, EndpointEvent.DELETE: Phase.DELETING},
-    Phase.LEFT: {EndpointEvent.DELETE: Phase.DELETING},
-    Phase.DELETING: {
-        EndpointEvent.DELETED: Phase.ABSENT,
-        EndpointEvent.FAILED: Phase.ABSENT,
-    },  # of a cancelled creation
+TABLE: dict[tuple[Phase, EndpointEvent], Phase] = {
+    (Phase.ABSENT, EndpointEvent.CREATE): Phase.CREATING,
+    (Phase.CREATING, EndpointEvent.CREATED): Phase.CREATED,
+    (Phase.CREATING, EndpointEvent.FAILED): Phase.ABSENT,
+    (Phase.CREATING, EndpointEvent.DELETE): Phase.DELETING,
+    (Phase.CREATED, EndpointEvent.JOIN): Phase.JOINING,
+    (Phase.CREATED, EndpointEvent.DELETE): Phase.DELETING,
+    (Phase.JOINING, EndpointEvent.ATTACHED): Phase.JOINED,
+    (Phase.JOINING, EndpointEvent.LEAVE): Phase.LEAVING,
+    (Phase.JOINING, EndpointEvent.DELETE): Phase.DELETING,
+    (Phase.JOINED, EndpointEvent.ATTACHED): Phase.JOINED,  # the successor of a worker that died is in the sandbox
+    (Phase.JOINED, EndpointEvent.LEAVE): Phase.LEAVING,
+    (Phase.JOINED, EndpointEvent.DELETE): Phase.DELETING,
+    (Phase.LEAVING, EndpointEvent.LEFT): Phase.LEFT,
+    (Phase.LEAVING, EndpointEvent.DELETE): Phase.DELETING,
+    (Phase.LEFT, EndpointEvent.DELETE): Phase.DELETING,
+    (Phase.DELETING, EndpointEvent.DELETED): Phase.ABSENT,
+    (Phase.DELETING, EndpointEvent.FAILED): Phase.ABSENT,  # of a cancelled creation
 }
 
 
@@ -108,7 +102,7 @@ class RefusedEndpointEvent(Exception):
 def after(phase: Phase, event: EndpointEvent) -> Phase:
     """The next phase. Raises RefusedEndpointEvent."""
     try:
-        return TABLE[phase][event]
+        return TABLE[phase, event]
     except KeyError:
         raise RefusedEndpointEvent(f"{event} does not belong to an endpoint that is {phase}") from None
 
