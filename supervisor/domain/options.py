@@ -146,14 +146,7 @@ MACVLAN, IPVLAN = frozenset({LinkKind.MACVLAN}), frozenset({LinkKind.IPVLAN})
 CARDS = MACVLAN | IPVLAN
 SECLUDED = (MacvlanMode.PRIVATE, MacvlanMode.PASSTHRU)
 OPTIONS = (
-    Option(
-        "bridge",
-        NETWORK,
-        interface,
-        "none, required without `parent`",
-        "the bridge that the LAN is on",
-        BRIDGED,
-    ),
+    Option("bridge", NETWORK, interface, "none, required without `parent`", "the bridge that the LAN is on", BRIDGED),
     Option(
         "client",
         NETWORK,

@@ -169,8 +169,7 @@ def _refuse_second_client(client: ClientIdentity, mac: str, others: Collection[E
     if owner is not None and key is not None and key.startswith("id:"):
         raise Conflict(f"the identity of {key!r} is in use on this network, by container {owner.name}")
     if owner is not None and ours != id_of_mac(mac):
-        name = owner.identity.name if owner.identity else owner.spec.endpoint_id[:12]
-        raise Conflict(f"option client_id: this identifier is in use on this network, by container {name}")
+        raise Conflict(f"option client_id: this identifier is in use on this network, by container {owner.name}")
 
 
 def _await_releases(client: Client, network_id: str, others: Collection[Endpoint], bindings: Bindings) -> None:
@@ -208,10 +207,9 @@ def _refuse_second(owner: Endpoint) -> None:
     the engine's files could not tell them apart, this one gets a fresh identity.
     """
     kind, _, value = (owner.origin.key or "").partition(":")
-    name = owner.identity.name if owner.identity else owner.spec.endpoint_id[:12]
     if kind in ("id", "name"):
-        raise Conflict(f"the identity of {kind} {value!r} is in use on this network, by container {name}")
+        raise Conflict(f"the identity of {kind} {value!r} is in use on this network, by container {owner.name}")
     if kind == "mac":
-        log.warning("two containers have the MAC %s, the other one is %s", value, name)
+        log.warning("two containers have the MAC %s, the other one is %s", value, owner.name)
     else:
-        log.warning("container %s has the identity of container %s, which gets a fresh one", name, value[:12])
+        log.warning("container %s has the identity of container %s, which gets a fresh one", owner.name, value[:12])
