@@ -90,12 +90,7 @@ def _schema(kind: Any, key: str, schemas: dict[str, Json]) -> Json:  # noqa: ANN
 
 
 def _object(properties: Json) -> Json:
-    return {
-        "type": "object",
-        "required": list(properties),
-        "properties": properties,
-        "additionalProperties": False,
-    }
+    return {"type": "object", "required": list(properties), "properties": properties, "additionalProperties": False}
 
 
 def _json(schema: Json) -> Json:

@@ -19,9 +19,5 @@ class LeaseState(StrEnum):
 
 def lease_state(lease: AnyLease, now: float) -> LeaseState:
     """At `now`, in `boottime()` seconds."""
-    begins = (
-        (lease.expires, LeaseState.EXPIRED),
-        (lease.t2, LeaseState.REBINDING),
-        (lease.t1, LeaseState.RENEWING),
-    )
+    begins = ((lease.expires, LeaseState.EXPIRED), (lease.t2, LeaseState.REBINDING), (lease.t1, LeaseState.RENEWING))
     return next((state for at, state in begins if at is not None and now >= at), LeaseState.BOUND)

@@ -133,12 +133,7 @@ class Endpoint:
         self.journal = Journal(spec, context.store, context.bindings, identity)
         self.awaited_leases = AwaitedLeases(context.loop)
         self.worker = WorkerProcess(
-            spec,
-            context.process_manager,
-            context.spare,
-            self._on_report,
-            self._on_death,
-            self._start_worker,
+            spec, context.process_manager, context.spare, self._on_report, self._on_death, self._start_worker
         )
         self._context = context
         self._store = context.store
