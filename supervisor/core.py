@@ -145,9 +145,9 @@ class Supervisor:
         self._held_back.clear()
 
     def _sweep(self) -> None:
-        """Removes links that no endpoint has, and VLANs that are no network's parent: of a new state it spares these.
+        """Removes links that no endpoint has, and VLANs that are no network's parent.
 
-        A state that could not be read does not tell which they are.
+        A new state does not tell which VLANs are ours, and one that could not be read tells nothing.
         """
         if self._store.problems:
             self._on_swept()
