@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from pathlib import Path
 
@@ -237,6 +238,7 @@ def _lease6(line: str) -> ServerLease6:
     return ServerLease6(int(expires), int(iaid), IPv6Address(address), None if name == "*" else name, duid)
 
 
+@cache  # a test that waits for a message reads the whole log again and again
 def message6_of(line: str) -> Message6 | None:
     """The DHCPv6 message that a line of the log tells of, if it tells of one."""
     if not (match := LINE6.match(line)):
@@ -246,6 +248,7 @@ def message6_of(line: str) -> Message6 | None:
     return Message6(when, match["kind"], match["duid"], address, int(match["xid"]), words)
 
 
+@cache
 def message_of(line: str) -> Message | None:
     """The DHCP message that a line of the log tells of, if it tells of one."""
     if not (match := LINE.match(line)):

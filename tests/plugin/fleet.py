@@ -146,9 +146,10 @@ class Fleet:
         if stopped := self.containers.keys() - self.running():
             self.docker("start", *sorted(stopped))
         await_plugin(self.plugin, self._attached, "every client's own ACK")
-        await_plugin(self.plugin, lambda: self._acknowledged(seen), "an ACK for every container")
+        macs = {container.attachment(NETWORK).mac for container in self.containers.values()}
+        await_plugin(self.plugin, lambda: self._acknowledged(macs, seen), "an ACK for every container")
         if self.dual and asked6:
-            await_plugin(self.plugin, lambda: self._granted6(seen), "a DHCPv6 REPLY for every container")
+            await_plugin(self.plugin, lambda: self._granted6(macs, seen), "a DHCPv6 REPLY for every container")
 
     def heard(self, mac: str, seen: Seen) -> list[str]:
         """The kinds of what the server has heard from this client, and told it, since."""
@@ -187,18 +188,15 @@ class Fleet:
         confirmed = [e for e in view["endpoints"] if any(f"endpoint={e['endpoint_id'][:12]}" in line for line in log)]
         return {e["container"] for e in confirmed if e["phase"] == "joined"} == self.containers.keys()
 
-    def _acknowledged(self, seen: Seen) -> bool:
+    def _acknowledged(self, macs: set[str], seen: Seen) -> bool:
         """The last word that each has heard is an ACK, and it came after that."""
         last = {message.mac: message.kind for message in self.lab.dhcp.messages()[seen.ipv4 :]}
-        return all(last.get(mac) == "ACK" for mac in self._macs())
+        return all(last.get(mac) == "ACK" for mac in macs)
 
-    def _granted6(self, seen: Seen) -> bool:
+    def _granted6(self, macs: set[str], seen: Seen) -> bool:
         """The last word that each has heard of DHCPv6 grants an address, and it came after that."""
         last = {message.duid: message for message in self.lab.dhcp.messages6()[seen.ipv6 :]}
-        return all((found := last.get(duid_of(mac))) is not None and found.grants for mac in self._macs())
-
-    def _macs(self) -> set[str]:
-        return {container.attachment(NETWORK).mac for container in self.containers.values()}
+        return all((found := last.get(duid_of(mac))) is not None and found.grants for mac in macs)
 
 
 def _assert_explained(name: str, fate: Fate, kinds: list[str]) -> None:
