@@ -135,10 +135,10 @@ class Worker:
                         throttle.count(number)
                     sources[number]()
             idle = not (found or deaf)
-        self._tell_messages()
         if self._forwarder is not None:
             self._forwarder.trim()
         if not self.done:
+            self._tell_messages()
             self._alarm.set(self._next_at)
 
     def sources(self) -> dict[int, Callable[[], None]]:
@@ -332,7 +332,7 @@ class Worker:
             lease = self._managers[family].lease
             if lease is None or not lease.runs(boottime()) or release_from_host(self._spec, self._link, lease):
                 self._unreleased.remove(family)
-        self._report(Deleted(frozenset(self._unreleased)))
+        self._send(Deleted(frozenset(self._unreleased)))  # alone: a job sends one message, and nobody asks for others
         self.done = True
         # The supervisor does not wait for the rest, which takes the kernel 15 ms each.
         discard(self._spec, self._link)
