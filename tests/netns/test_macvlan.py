@@ -151,7 +151,7 @@ def test_former_link_that_is_down_is_no_obstacle(monkeypatch: pytest.MonkeyPatch
 )
 def test_refused_parent(parent: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At `network create` the user reads why it cannot work and what to use instead; no link is left."""
-    monkeypatch.setattr("workers.diagnosis.wireless.SYSFS", tmp_path)  # this machine has no Wi-Fi card
+    monkeypatch.setattr("workers.diagnosis.checks.INTERFACES", tmp_path)  # this machine has no Wi-Fi card
     (tmp_path / "wlan0" / "phy80211").mkdir(parents=True)
     run("ip link add wlan0 type veth peer name air")
     before = names()
