@@ -6,7 +6,7 @@ The only I/O is that the identifier reads the engine's files.
 import logging
 import secrets
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
 
 from supervisor.contract.errors import Conflict, InvalidRequest
@@ -32,38 +32,130 @@ class NotYet(Exception):
     """
 
 
-def admit(
-    body: CreateEndpoint,
-    options: NetworkOptions,
-    others: Collection[Endpoint],
-    *,
-    identifier: Identifier,
-    bindings: Bindings,
-) -> tuple[EndpointSpec, Origin, Identity | None]:
-    """The endpoint that the request asks for; `others` are the endpoints of the network.
+@dataclass(frozen=True, slots=True, eq=False)
+class Admission:
+    """Admits endpoints by what the engine's files and the bindings tell of their containers."""
 
-    The endpoint claims a lease that waits for its container. If the container has an endpoint already, the engine has
-    lost the answer to the request for that one, and starts the container again: that endpoint is retired. Raises
-    InvalidRequest, Conflict for an id or a client identifier that is in use, and NotYet, which does not come for ever.
-    """
-    chosen, options = _chosen(body, options)
-    identity, key = _identify(body, chosen.id, options.mac_by_name, others, identifier)
-    return *_made(body, chosen, options, identity, key, others, bindings), identity
+    identifier: Identifier
+    bindings: Bindings
 
+    def admit(
+        self, body: CreateEndpoint, options: NetworkOptions, others: Collection[Endpoint]
+    ) -> tuple[EndpointSpec, Origin, Identity | None]:
+        """The endpoint that the request asks for; `others` are the endpoints of the network.
 
-def admit_running(  # noqa: PLR0917  all that is known of it
-    body: CreateEndpoint,
-    options: NetworkOptions,
-    others: Collection[Endpoint],
-    identity: Identity,
-    mac: str | None,
-    bindings: Bindings,
-) -> tuple[EndpointSpec, Origin]:
-    """As `admit`, for a container that is known, and whose link has this MAC address already, or none of its own."""
-    chosen, options = _chosen(body, options)
-    key = key_of(body, chosen.id, options.mac_by_name, identity)
-    free = all(other.origin.key != key for other in others)
-    return _made(body, chosen, options, identity, key if free else None, others, bindings, mac)
+        The endpoint claims a lease that waits for its container. If the container has an endpoint already, the engine
+        has lost the answer to the request for that one, and starts the container again: that endpoint is retired.
+        Raises InvalidRequest, Conflict for an id or a client identifier in use, and NotYet, though not for ever.
+        """
+        chosen, options = _chosen(body, options)
+        identity, key = self._identify(body, chosen.id, options.mac_by_name, others)
+        return *self._made(body, chosen, options, identity, key, others), identity
+
+    def admit_running(
+        self,
+        body: CreateEndpoint,
+        options: NetworkOptions,
+        others: Collection[Endpoint],
+        identity: Identity,
+        mac: str | None,
+    ) -> tuple[EndpointSpec, Origin]:
+        """As `admit`, for a known container, whose link has this MAC address already, or none of its own."""
+        chosen, options = _chosen(body, options)
+        key = key_of(body, chosen.id, options.mac_by_name, identity)
+        free = all(other.origin.key != key for other in others)
+        return self._made(body, chosen, options, identity, key if free else None, others, mac)
+
+    def _made(  # noqa: PLR0917  what an endpoint is made of
+        self,
+        body: CreateEndpoint,
+        chosen: EndpointOptions,
+        options: NetworkOptions,
+        identity: Identity | None,
+        key: str | None,
+        others: Collection[Endpoint],
+        has_mac: str | None = None,
+    ) -> tuple[EndpointSpec, Origin]:
+        remembered = self.bindings.recall(body.network_id, key)
+        wanted = body.address.ip if body.address else chosen.requested
+        wanted6 = body.address6.ip if body.address6 else chosen.requested6
+        if options.ipv6 is Ipv6.OFF and wanted6 is not None:
+            raise InvalidRequest(f"the address {wanted6} needs a network with -o ipv6=true")
+        name = identity.lasting_name if identity else ""
+        named = mac_of_name(body.network_id, name) if identity and key == key_of_name(name) else None
+        # Where the link has no MAC address of its own, this one is on no wire: the client's identity follows from it.
+        mac = has_mac or body.mac or named or (remembered.mac if remembered else _new_mac(body, options, key))
+        origin = Origin(
+            given_mac=body.mac is not None,
+            given_address=body.address is not None,
+            key=key,
+            keep_lease=options.keep_lease,
+            given_address6=body.address6 is not None,
+            hostname=chosen.hostname,
+            hostname_is_id=options.hostname_is_id,
+        )
+        client = options.client_of(mac, origin.name_on_lan(identity))
+        chosen_client = chosen.client_id or _client_id(options.client_id, mac, identity)
+        client = replace(client, client_id=chosen_client or client.client_id)
+        strangers = [
+            e for e in others if not (e.is_ending or (identity and e.identity and e.identity.id == identity.id))
+        ]
+        _refuse_second_client(client, mac, strangers, key)
+        ours = Client(mac, client)
+        self._await_releases(ours, body.network_id, others)
+        remembered = self.bindings.recall(body.network_id, key)  # an endpoint that has given way has left it a lease
+        leases = self.bindings.claim(remembered, ours)
+        if not options.drop_expired:
+            leases = self.bindings.run_out(remembered, ours) | leases
+        lease, lease6 = leases.get(Family.IPV4), leases.get(Family.IPV6)
+        last = remembered.addresses if remembered else {}
+        spec = EndpointSpec(
+            network_id=body.network_id,
+            endpoint_id=body.endpoint_id,
+            link=options.link,
+            mac=mac,
+            client_identity=client,
+            lease_timeout=options.lease_timeout,
+            requested=wanted or (IPv4Address(last[Family.IPV4]) if Family.IPV4 in last else None),
+            skip_routes=options.skip_routes,
+            drop_expired=options.drop_expired,
+            conflict=options.conflict,
+            client=options.client,
+            lease_dns=options.lease_dns,
+            remembered=lease if isinstance(lease, Lease) and wanted in (None, lease.address.ip) else None,
+            ipv6=options.ipv6,
+            requested6=wanted6 or (IPv6Address(last[Family.IPV6]) if Family.IPV6 in last else None),
+            remembered6=lease6 if isinstance(lease6, Lease6) and wanted6 in (None, lease6.address.ip) else None,
+            gateway=options.gateway,
+            mtu=options.mtu,
+        )
+        return spec, origin
+
+    def _await_releases(self, client: Client, network_id: str, others: Collection[Endpoint]) -> None:
+        """Raises NotYet while somebody releases a lease that servers take for this client's."""
+        former = [e for e in others if e.is_ending and e.client.is_confused_with(client, e.spec.families)]
+        given_way = [e.gives_way() for e in former]
+        if self.bindings.is_releasing(network_id, client) or not all(given_way):
+            raise NotYet
+
+    def _identify(
+        self, body: CreateEndpoint, chosen_id: str | None, by_name: bool, others: Collection[Endpoint]
+    ) -> tuple[Identity | None, str | None]:
+        """The container if it is known, and the key of its identity if no other endpoint has it."""
+        taken = {e.identity.id for e in others if e.identity and not e.may_be_forgotten}
+        ended = {e.identity.id for e in others if e.identity and e.is_ending and not e.is_awaited}
+        identity = self.identifier.at_create(body, taken)
+        if identity is None and ended:
+            identity = self.identifier.at_create(body, taken - ended)
+        key = key_of(body, chosen_id, by_name, identity)
+        owner = next((e for e in others if key is not None and e.origin.key == key and not e.is_ending), None)
+        if owner is None:
+            return identity, key
+        if owner.identity and self.identifier.at_create(body, taken - {owner.identity.id}) == owner.identity:
+            owner.retire()
+            return owner.identity, key
+        _refuse_second(owner)
+        return identity, None
 
 
 def _chosen(body: CreateEndpoint, options: NetworkOptions) -> tuple[EndpointOptions, NetworkOptions]:
@@ -76,70 +168,6 @@ def _chosen(body: CreateEndpoint, options: NetworkOptions) -> tuple[EndpointOpti
             "all have the parent's; choose its identity with driver-opt=id=NAME"
         )
     return chosen, options
-
-
-def _made(  # noqa: PLR0917  what an endpoint is made of
-    body: CreateEndpoint,
-    chosen: EndpointOptions,
-    options: NetworkOptions,
-    identity: Identity | None,
-    key: str | None,
-    others: Collection[Endpoint],
-    bindings: Bindings,
-    has_mac: str | None = None,
-) -> tuple[EndpointSpec, Origin]:
-    remembered = bindings.recall(body.network_id, key)
-    wanted = body.address.ip if body.address else chosen.requested
-    wanted6 = body.address6.ip if body.address6 else chosen.requested6
-    if options.ipv6 is Ipv6.OFF and wanted6 is not None:
-        raise InvalidRequest(f"the address {wanted6} needs a network with -o ipv6=true")
-    name = identity.lasting_name if identity else ""
-    named = mac_of_name(body.network_id, name) if identity and key == key_of_name(name) else None
-    # Where the link has no MAC address of its own, this one is on no wire: the client's identity follows from it.
-    mac = has_mac or body.mac or named or (remembered.mac if remembered else _new_mac(body, options, key))
-    origin = Origin(
-        given_mac=body.mac is not None,
-        given_address=body.address is not None,
-        key=key,
-        keep_lease=options.keep_lease,
-        given_address6=body.address6 is not None,
-        hostname=chosen.hostname,
-        hostname_is_id=options.hostname_is_id,
-    )
-    client = options.client_of(mac, origin.name_on_lan(identity))
-    chosen_client = chosen.client_id or _client_id(options.client_id, mac, identity)
-    client = replace(client, client_id=chosen_client or client.client_id)
-    strangers = [e for e in others if not (e.is_ending or (identity and e.identity and e.identity.id == identity.id))]
-    _refuse_second_client(client, mac, strangers, key)
-    ours = Client(mac, client)
-    _await_releases(ours, body.network_id, others, bindings)
-    remembered = bindings.recall(body.network_id, key)  # an endpoint that has given way has left it a lease
-    leases = bindings.claim(remembered, ours)
-    if not options.drop_expired:
-        leases = bindings.run_out(remembered, ours) | leases
-    lease, lease6 = leases.get(Family.IPV4), leases.get(Family.IPV6)
-    last = remembered.addresses if remembered else {}
-    spec = EndpointSpec(
-        network_id=body.network_id,
-        endpoint_id=body.endpoint_id,
-        link=options.link,
-        mac=mac,
-        client_identity=client,
-        lease_timeout=options.lease_timeout,
-        requested=wanted or (IPv4Address(last[Family.IPV4]) if Family.IPV4 in last else None),
-        skip_routes=options.skip_routes,
-        drop_expired=options.drop_expired,
-        conflict=options.conflict,
-        client=options.client,
-        lease_dns=options.lease_dns,
-        remembered=lease if isinstance(lease, Lease) and wanted in (None, lease.address.ip) else None,
-        ipv6=options.ipv6,
-        requested6=wanted6 or (IPv6Address(last[Family.IPV6]) if Family.IPV6 in last else None),
-        remembered6=lease6 if isinstance(lease6, Lease6) and wanted6 in (None, lease6.address.ip) else None,
-        gateway=options.gateway,
-        mtu=options.mtu,
-    )
-    return spec, origin
 
 
 def _new_mac(body: CreateEndpoint, options: NetworkOptions, key: str | None) -> str:
@@ -170,34 +198,6 @@ def _refuse_second_client(client: ClientIdentity, mac: str, others: Collection[E
         raise Conflict(f"the identity of {key!r} is in use on this network, by container {owner.name}")
     if owner is not None and ours != id_of_mac(mac):
         raise Conflict(f"option client_id: this identifier is in use on this network, by container {owner.name}")
-
-
-def _await_releases(client: Client, network_id: str, others: Collection[Endpoint], bindings: Bindings) -> None:
-    """Raises NotYet while somebody releases a lease that servers take for this client's."""
-    former = [e for e in others if e.is_ending and e.client.is_confused_with(client, e.spec.families)]
-    given_way = [e.gives_way() for e in former]
-    if bindings.is_releasing(network_id, client) or not all(given_way):
-        raise NotYet
-
-
-def _identify(
-    body: CreateEndpoint, chosen_id: str | None, by_name: bool, others: Collection[Endpoint], identifier: Identifier
-) -> tuple[Identity | None, str | None]:
-    """The container if it is known, and the key of its identity if no other endpoint has it."""
-    taken = {e.identity.id for e in others if e.identity and not e.may_be_forgotten}
-    ended = {e.identity.id for e in others if e.identity and e.is_ending and not e.is_awaited}
-    identity = identifier.at_create(body, taken)
-    if identity is None and ended:
-        identity = identifier.at_create(body, taken - ended)
-    key = key_of(body, chosen_id, by_name, identity)
-    owner = next((e for e in others if key is not None and e.origin.key == key and not e.is_ending), None)
-    if owner is None:
-        return identity, key
-    if owner.identity and identifier.at_create(body, taken - {owner.identity.id}) == owner.identity:
-        owner.retire()
-        return owner.identity, key
-    _refuse_second(owner)
-    return identity, None
 
 
 def _refuse_second(owner: Endpoint) -> None:

@@ -12,12 +12,10 @@ from supervisor.contract.errors import InvalidRequest
 from supervisor.contract.messages import CreateEndpoint
 from supervisor.domain.options import NetworkOptions
 from supervisor.domain.phases import Phase
-from supervisor.driver.admission import admit_running
+from supervisor.driver.admission import Admission
 from supervisor.endpoint.endpoint import Endpoint
 from supervisor.engine.container_files import Identity
 from supervisor.engine.facts import EndpointSeen
-from supervisor.engine.identity import Identifier
-from supervisor.state.bindings import Bindings
 from supervisor.state.records import EndpointRecord, LeaseRecord
 from workers.contract.lease import AnyLease, Family, Lease, Lease6
 from workers.contract.messages import EndpointSpec, Ipv6
@@ -28,12 +26,7 @@ PAST = 1  # second, after which such a lease is to be rebound
 
 
 def record_of(
-    seen: EndpointSeen,
-    options: NetworkOptions,
-    others: Collection[Endpoint],
-    *,
-    identifier: Identifier,
-    bindings: Bindings,
+    seen: EndpointSeen, options: NetworkOptions, others: Collection[Endpoint], admission: Admission
 ) -> EndpointRecord:
     """The record; `others` are the endpoints of the network. Raises RequestError.
 
@@ -41,12 +34,12 @@ def record_of(
     """
     container = seen.container
     identity = Identity(container.id, container.name, container.hostname)
-    chosen_mac = identifier.chosen_mac(container.id, seen.network_id)
+    chosen_mac = admission.identifier.chosen_mac(container.id, seen.network_id)
     body = CreateEndpoint(seen.network_id, seen.endpoint_id, chosen_mac, None, dict(seen.options))
     mac = seen.mac if options.link.has_own_mac else None
     if options.link.has_own_mac and mac is None:
         raise InvalidRequest("the engine does not tell its MAC address")
-    spec, origin = admit_running(body, options, others, identity, mac, bindings)
+    spec, origin = admission.admit_running(body, options, others, identity, mac)
     leases = tuple(_guesses(seen, spec))
     if not leases:
         raise InvalidRequest("the engine does not tell an address of it")

@@ -9,7 +9,7 @@ from supervisor.contract.errors import NotFound
 from supervisor.contract.messages import CreateEndpoint
 from supervisor.domain.options import NetworkOptions
 from supervisor.domain.phases import Phase
-from supervisor.driver.admission import admit
+from supervisor.driver.admission import Admission
 from supervisor.driver.adoption import record_of
 from supervisor.driver.orphans import Orphans
 from supervisor.endpoint.context import EndpointContext
@@ -41,6 +41,7 @@ class Registry:
         self._uncollected = 0
         self.watchers: list[Callable[[EndpointSpec], None]] = []  # called when this endpoint has changed
         self._context = replace(context, on_end=self._on_end, on_exit=self._on_exit, on_change=self._on_change)
+        self._admission = Admission(context.identifier, context.bindings)
         self.tally = context.tally
 
     def __len__(self) -> int:
@@ -101,14 +102,11 @@ class Registry:
 
     def admit(self, body: CreateEndpoint, options: NetworkOptions) -> Endpoint:
         """Adds the endpoint that the request asks for. Raises InvalidRequest; Conflict for an id that is in use."""
-        context, others = self._context, self.on_network(body.network_id)
-        spec, origin, identity = admit(body, options, others, identifier=context.identifier, bindings=context.bindings)
-        return self._add(spec, origin, identity)
+        return self._add(*self._admission.admit(body, options, self.on_network(body.network_id)))
 
     def adopt(self, seen: EndpointSeen, options: NetworkOptions) -> None:
         """Adds the endpoint of a container that runs, of which only the engine has told. Raises RequestError."""
-        context, others = self._context, self.on_network(seen.network_id)
-        record = record_of(seen, options, others, identifier=context.identifier, bindings=context.bindings)
+        record = record_of(seen, options, self.on_network(seen.network_id), self._admission)
         self._add(record.spec, record.origin, record.identity).adopt(record)
 
     def add_host(self, spec: EndpointSpec, origin: Origin) -> HostEndpoint:

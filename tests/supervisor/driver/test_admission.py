@@ -11,7 +11,7 @@ import pytest
 from supervisor.contract.errors import Conflict, InvalidRequest
 from supervisor.contract.messages import CreateEndpoint
 from supervisor.domain.options import NetworkOptions
-from supervisor.driver.admission import NotYet, admit
+from supervisor.driver.admission import Admission, NotYet
 from supervisor.endpoint.endpoint import Endpoint
 from supervisor.engine.container_files import Identity
 from supervisor.engine.facts import Engine
@@ -72,6 +72,11 @@ class Other:
     patience: int = 0
 
     @property
+    def name(self) -> str:
+        """Its name in messages."""
+        return self.identity.name if self.identity else "unknown"
+
+    @property
     def client(self) -> Client:
         """Its client."""
         return Client(self.spec.mac, self.spec.client_identity)
@@ -116,7 +121,7 @@ class Gate:
         """What a container with this identity gets."""
         self.identifier.identity = identity
         body = CreateEndpoint(NETWORK, "e" * 64, mac, address, options or {})
-        spec, origin, seen = admit(body, self.options, self.others, identifier=self.identifier, bindings=self.memory)
+        spec, origin, seen = Admission(self.identifier, self.memory).admit(body, self.options, self.others)
         assert seen == identity
         return spec, origin
 
@@ -303,7 +308,7 @@ def test_stranger_does_not_wait(gate: Gate) -> None:
     assert gate.admit(MAIL)[1].key == "container:c2"
     gate.identifier.identity = WEB
     body = CreateEndpoint(NETWORK, "e" * 64, None, None, {})
-    spec, _, seen = admit(body, gate.options, gate.others, identifier=gate.identifier, bindings=gate.memory)
+    spec, _, seen = Admission(gate.identifier, gate.memory).admit(body, gate.options, gate.others)
     assert (seen, spec.mac != FORMER, other.asked) == (None, True, 0)
 
 

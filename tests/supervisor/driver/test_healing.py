@@ -12,7 +12,7 @@ from supervisor.contract.errors import Failed, NotFound, RequestError
 from supervisor.contract.messages import CreateEndpoint
 from supervisor.domain.options import NetworkOptions
 from supervisor.domain.phases import Phase
-from supervisor.driver.admission import admit
+from supervisor.driver.admission import Admission
 from supervisor.driver.healing import WAIT_SECONDS, Healing
 from supervisor.driver.networks import Networks
 from supervisor.driver.orphans import Orphans
@@ -272,7 +272,7 @@ def test_same_client_without_a_mac_of_its_own(played: Played, options: dict[str,
     found = Found()
     found.identity = Identity("c1", "web", "web-host")
     body = CreateEndpoint(NETWORK, ENDPOINT, None, None, options)
-    started, origin, _ = admit(body, network, (), identifier=found, bindings=Played().bindings)
+    started, origin, _ = Admission(found, Played().bindings).admit(body, network, ())
 
     assert started.token is not None
     made = IPv6Interface((int(LEASED6.network.supernet(new_prefix=64)[0]) + int(started.token), 128))
@@ -287,9 +287,8 @@ def test_same_client_without_a_mac_of_its_own(played: Played, options: dict[str,
     lease = endpoint.leases[Family.IPV6].lease
     assert isinstance(lease, Lease6)
     assert (lease.address, lease.slaac) == (made, True)
-    other = admit(structs.replace(body, network_id="m" * 64), network, (), identifier=found, bindings=played.bindings)[
-        0
-    ]
+    elsewhere = structs.replace(body, network_id="m" * 64)
+    other, _, _ = Admission(found, played.bindings).admit(elsewhere, network, ())
     assert other.client_identity.client_id != started.client_identity.client_id
 
 
