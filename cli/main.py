@@ -59,7 +59,7 @@ class _Commands(click.Group):
 EPILOG = (
     "\b\nExamples:\n"
     "  net-dhcp ps                   # which container has which lease\n"
-    "  net-dhcp doctor               # what keeps containers from having one, and what mends it\n"
+    "  net-dhcp doctor               # why containers get none, and how to mend it\n"
     "  net-dhcp COMMAND --help       # more, with examples\n\n"
     "\b\nExit status:\n" + "\n".join(f"  {status}  {meaning}" for status, meaning in MEANINGS.items())
 )
@@ -93,7 +93,7 @@ def group(
     config: str | None,
     **_of_docker_only: object,
 ) -> None:
-    """Look at the leases of containers, and mend what keeps them from having one.
+    """Look at the leases of containers, and find out why they get none.
 
     It speaks to the plugin on this host, as root. `net-dhcp` and `docker dhcp` are the same command.
     """

@@ -53,7 +53,7 @@ def release(session: Session, name: str, network: str | None, yes: bool) -> None
 @click.argument("name", metavar="MAC|NAME|ID")
 @pass_session
 def forget(session: Session, name: str) -> None:
-    """Forget the MAC address that the plugin keeps for what does not run.
+    """Forget the MAC address that the plugin keeps for a container that does not run.
 
     It is named by that MAC address, by the container, or by its driver-opt=id=.
     """

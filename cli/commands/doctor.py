@@ -25,11 +25,11 @@ from cli.session import Session, pass_session
 )
 @click.argument("network", required=False)
 @click.option("--probe/--no-probe", default=True, help="ask each LAN for an offer; it leaves no lease")
-@click.option("-q", "--quiet", is_flag=True, help="only what is wrong")
+@click.option("-q", "--quiet", is_flag=True, help="only errors and warnings")
 @click.option("--format", "form", default=TABLE, metavar="FORMAT", help="json, or a template such as '{{.id}}'")
 @pass_session
 def doctor(session: Session, *, network: str | None, probe: bool, quiet: bool, form: str) -> None:
-    """Look for what keeps containers from having a lease; each finding has what mends it.
+    """Look for the reasons why containers get no lease; each finding comes with its remedy.
 
     It looks at the host, the engine, the plugin, and each network with its containers. The exit status is 0 if all is
     well, 1 with an error, and 7 with warnings only. A report of a bug should have this command's output.
