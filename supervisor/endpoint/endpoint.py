@@ -111,8 +111,8 @@ class Endpoint:
     """An endpoint from CreateEndpoint to DeleteEndpoint.
 
     `troubles` has the last trouble of each lease, until a server confirms the lease. `recovering`: the plugin has
-    started again, and the worker has not found the sandbox yet. `link_lost`: the container runs on without its link.
-    `identity_lost` says why it came back with another MAC address. `counts` has the RENEWALS of each lease, and its
+    started again, and the worker has not found the sandbox yet. `link_lost` says that the container runs on without its
+    link, `identity_lost` why it came back with another MAC address. `counts` has the RENEWALS of each lease, and its
     troubles by their kind. `messages` are the last DHCP messages (workers.contract.exchange).
     """
 
@@ -126,7 +126,7 @@ class Endpoint:
         self.troubles: dict[Family, str] = {}
         self.sandbox_key: str | None = None
         self.recovering = False
-        self.link_lost = False
+        self.link_lost: str | None = None
         self.identity_lost: str | None = None
         self.counts: Counter[tuple[Family, str]] = Counter()
         self.messages: Messages = {}
@@ -565,10 +565,9 @@ class Endpoint:
             self._set_deadline(GONE_SECONDS, self._delete_without_sandbox)
 
     def _lose_link(self) -> None:
-        if not self.link_lost:
-            text = f"its link on {self.spec.link.parent} has gone: restart the container"
-            self.journal.note("link gone", text, self._all_leases(), logging.ERROR)
-        self.link_lost = True
+        if self.link_lost is None:
+            self.link_lost = f"its link on {self.spec.link.parent} has gone: restart the container"
+            self.journal.note("link gone", self.link_lost, self._all_leases(), logging.ERROR)
 
     def _delete_without_sandbox(self) -> None:
         """The container has ended. Its leases wait for it if the engine is going to start it again.

@@ -102,14 +102,12 @@ class History:
     def _tell_followers(self) -> None:
         self._is_gathering = False
         for follower in tuple(self._followers):
-            answer = self._events_or_error(follower)
+            answer: m.Page[m.EventView] | RequestError
+            try:
+                answer = self._events(follower.after, follower.limit)
+            except RequestError as error:
+                answer = error
             if isinstance(answer, RequestError) or answer.rows:
                 self._followers.remove(follower)
                 follower.timer.cancel()
                 follower.respond(answer)
-
-    def _events_or_error(self, follower: _Follower) -> m.Page[m.EventView] | RequestError:
-        try:
-            return self._events(follower.after, follower.limit)
-        except RequestError as error:
-            return error

@@ -199,10 +199,8 @@ def problems(endpoints: Iterable[Endpoint]) -> tuple[str, ...]:
 
 def _problem(endpoint: Endpoint) -> str | None:
     name = endpoint.name
-    if endpoint.has_sandbox and endpoint.link_lost:
-        return f"{name}: its link on {endpoint.spec.link.parent} has gone: restart the container"
-    if endpoint.has_sandbox and endpoint.identity_lost:
-        return f"{name}: {endpoint.identity_lost}"
+    if endpoint.has_sandbox and (lost := endpoint.link_lost or endpoint.identity_lost):
+        return f"{name}: {lost}"
     for family, record in endpoint.leases.items() if endpoint.has_sandbox else ():
         state = lease_state(record.lease, boottime())
         if state in (LeaseState.REBINDING, LeaseState.EXPIRED):

@@ -58,13 +58,13 @@ def test_lease_that_has_run_out(phase: Phase) -> None:
 
 @pytest.mark.parametrize("phase", [Phase.JOINED, Phase.LEFT])
 def test_link_that_is_lost(phase: Phase) -> None:
-    """It is a problem as long as the container runs, and what helps is said."""
+    """It is a problem as long as the container runs."""
     puppet = Puppet(identity=IDENTITY)
     bring_to(puppet, phase)
     puppet.endpoint.worker.child.pid = os.getpid()
     puppet.endpoint.leases[Family.IPV4] = replace(puppet.ipv4, lease=replace(LEASE, obtained=boottime()))
-    puppet.endpoint.link_lost = True
-    expected = ("web: its link on br0 has gone: restart the container",) if phase is Phase.JOINED else ()
+    puppet.endpoint.link_lost = "its link on br0 has gone"
+    expected = ("web: its link on br0 has gone",) if phase is Phase.JOINED else ()
     assert problems((puppet.endpoint,)) == expected
     puppet.close()
 
