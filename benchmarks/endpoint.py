@@ -8,9 +8,11 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 
-from tests.lab.plugin import Plugin, UnixConnection
+from tests.lab.plugin import Plugin
+from tests.lab.unix_http import ask
 
 
 class CallFailed(Exception):
@@ -27,23 +29,16 @@ class EndpointTimes:
 
 def time_endpoint(plugin: Plugin, network_id: str) -> EndpointTimes:
     """Each from the connection to the last byte of the answer; raises CallFailed."""
-    directory = plugin.socket_directory
     ids = {"NetworkID": network_id, "EndpointID": secrets.token_hex(32)}
     interface = {"Address": "", "AddressIPv6": "", "MacAddress": ""}
-    created = _call(directory, "CreateEndpoint", {**ids, "Interface": interface, "Options": {}})
-    return EndpointTimes(created, _call(directory, "DeleteEndpoint", ids))
+    created = _call(plugin.socket_path, "CreateEndpoint", {**ids, "Interface": interface, "Options": {}})
+    return EndpointTimes(created, _call(plugin.socket_path, "DeleteEndpoint", ids))
 
 
-def _call(directory: Path, method: str, body: Mapping[str, object]) -> float:
+def _call(socket: Path, method: str, body: Mapping[str, object]) -> float:
     began = time.perf_counter()
-    connection = UnixConnection(directory)
-    try:
-        connection.request("POST", f"/NetworkDriver.{method}", json.dumps(body))
-        answer = connection.getresponse()
-        text = answer.read().decode(errors="replace")
-    finally:
-        connection.close()
+    status, answer = ask(socket, "POST", f"/NetworkDriver.{method}", json.dumps(body).encode())
     took = (time.perf_counter() - began) * 1000
-    if answer.status != 200:
-        raise CallFailed(f"{method}: status {answer.status}: {text}")
+    if status != HTTPStatus.OK:
+        raise CallFailed(f"{method}: status {status}: {answer}")
     return took

@@ -20,7 +20,8 @@ from benchmarks.tree import pss_megabytes
 from tests.lab.command import wait_until
 from tests.lab.containers import Container
 from tests.lab.network import Network
-from tests.lab.plugin import Plugin, UnixConnection
+from tests.lab.plugin import Plugin
+from tests.lab.unix_http import ask
 
 PATIENCE_SECONDS = 20.0
 
@@ -63,23 +64,18 @@ def _enabled(plugin: Plugin) -> float:
 
     The command itself returns later: the engine dials a plugin for the first time after half a second.
     """
-    directory = plugin.socket_directory
     began = time.perf_counter()
     with subprocess.Popen(plugin.docker.argv("plugin", "enable", plugin.name), stdout=subprocess.DEVNULL) as command:
-        wait_until(lambda: _healthy(directory), "the plugin's first answer", PATIENCE_SECONDS, interval=0.002)
+        wait_until(lambda: _healthy(plugin.socket_path), "the plugin's first answer", PATIENCE_SECONDS, interval=0.002)
         took = (time.perf_counter() - began) * 1000
     if command.returncode:
         raise CallFailed(f"docker plugin enable: exit status {command.returncode}")
     return took
 
 
-def _healthy(directory: Path) -> bool:
+def _healthy(socket: Path) -> bool:
     """Waits for the answer where the socket takes the connection."""
-    connection = UnixConnection(directory)
     try:
-        connection.request("GET", "/healthz")
-        return connection.getresponse().status == HTTPStatus.OK
+        return ask(socket, "GET", "/healthz")[0] == HTTPStatus.OK
     except OSError:
         return False  # nobody listens yet
-    finally:
-        connection.close()

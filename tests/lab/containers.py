@@ -1,6 +1,5 @@
 """Containers of the laboratory, as the plugin tests handle them."""
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import IPv4Interface, IPv6Address
@@ -43,7 +42,7 @@ class Container:
 
     def inspect(self) -> Any:  # noqa: ANN401  (JSON)
         """What `docker inspect` says."""
-        return json.loads(self.docker("inspect", self.name))[0]
+        return self.docker.inspect(self.name)
 
     def attachment(self, network: str) -> Attachment:
         """Its place on a network."""

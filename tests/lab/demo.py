@@ -1,6 +1,5 @@
 """The demonstration: a container on a LAN, with an address from the LAN's DHCP server."""
 
-import json
 import time
 from dataclasses import dataclass
 from ipaddress import IPv4Interface
@@ -65,7 +64,7 @@ def _step(text: str) -> None:
 
 
 def _endpoint(lab: Lab) -> Endpoint:
-    settings = json.loads(lab.engine.docker("inspect", CONTAINER))[0]["NetworkSettings"]["Networks"][NETWORK]
+    settings = lab.engine.docker.inspect(CONTAINER)["NetworkSettings"]["Networks"][NETWORK]
     address = IPv4Interface(f"{settings['IPAddress']}/{settings['IPPrefixLen']}")
     return Endpoint(settings["EndpointID"], settings["MacAddress"], address)
 

@@ -3,9 +3,11 @@
 import csv
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import ClassVar
 
 from tests.lab.daemon import Daemon
 from tests.lab.network import LAN, LAN_BRIDGE, SERVER
@@ -37,28 +39,70 @@ class KeaLease:
     client_id: str
 
 
+class KeaDaemon(Daemon):
+    """What its servers for both families have in common."""
+
+    __slots__ = ()
+    family: ClassVar[int]
+
+    @property
+    def lease_file(self) -> Path:
+        """One line for each change of a lease; see `rows`."""
+        return self.directory / f"kea-leases{self.family}.csv"
+
+    def serve(self, config: Mapping[str, object]) -> None:
+        """Returns when the server listens."""
+        program = f"kea-dhcp{self.family}"
+        self.directory.mkdir(parents=True, exist_ok=True)
+        # Kea does not start while a process has the number in there, be it a zombie or somebody else.
+        (self.directory / f"{self.name}.{program}.pid").unlink(missing_ok=True)
+        logger = {"severity": "DEBUG", "debuglevel": 50, "output_options": [{"output": "stdout", "flush": True}]}
+        both = {
+            "lease-database": {"type": "memfile", "name": str(self.lease_file), "lfc-interval": 0},
+            "loggers": [{"name": program, **logger, "severity": "INFO"}, {"name": f"{program}.packets", **logger}],
+        }
+        file = self.directory / f"{self.name}.json"
+        file.write_text(json.dumps({f"Dhcp{self.family}": {**config, **both}}))
+        # Newer versions write nowhere else than where these say, and take a lock file that all of them share.
+        places = [f"KEA_{what}_DIR={self.directory}" for what in ("PIDFILE", "LOG_FILE", "DHCP_DATA")]
+        self.launch("env", *places, "KEA_LOCKFILE_DIR=none", program, "-c", str(file))
+
+    def rows(self) -> list[dict[str, str]]:
+        """What the lease file says of each lease of now."""
+        with self.lease_file.open(newline="") as file:
+            latest = {row["address"]: row for row in csv.DictReader(file)}
+        return [row for row in latest.values() if row["valid_lifetime"] != RELEASED]
+
+
 @dataclass(frozen=True, slots=True)
-class Kea(Daemon):
+class Kea(KeaDaemon):
     """kea-dhcp4."""
 
     name = "kea"
     started = "DHCP4_STARTED"
-
-    @property
-    def lease_file(self) -> Path:
-        """One line for each change of a lease; see `leases`."""
-        return self.directory / "kea-leases.csv"
+    family = 4
 
     def start(self, options: KeaOptions | None = None) -> None:
         """Returns when the server listens."""
-        self.directory.mkdir(parents=True, exist_ok=True)
-        # Kea does not start while a process has the number in there, be it a zombie or somebody else.
-        (self.directory / "kea.kea-dhcp4.pid").unlink(missing_ok=True)
-        config = self.directory / "kea.json"
-        config.write_text(json.dumps({"Dhcp4": self._config(options or KeaOptions())}))
-        # Newer versions write nowhere else than where these say, and take a lock file that all of them share.
-        places = [f"KEA_{what}_DIR={self.directory}" for what in ("PIDFILE", "LOG_FILE", "DHCP_DATA")]
-        self.launch("env", *places, "KEA_LOCKFILE_DIR=none", "kea-dhcp4", "-c", str(config))
+        options = options or KeaOptions()
+        subnet = {
+            "id": 1,
+            "subnet": str(LAN),
+            "pools": [{"pool": f"{options.first}-{options.last}"}],
+            "reservations": [{"hw-address": mac, "ip-address": str(a)} for mac, a in options.reservations.items()],
+            "option-data": [
+                {"name": "routers", "data": str(options.router)},
+                *({"code": code, "csv-format": False, "data": data.hex()} for code, data in options.raw.items()),
+            ],
+        }
+        self.serve(
+            {
+                "interfaces-config": {"interfaces": [LAN_BRIDGE]},
+                "authoritative": True,
+                "valid-lifetime": options.lease_time,
+                "subnet4": [subnet],
+            }
+        )
 
     def restart(self, options: KeaOptions | None = None) -> None:
         """The same leases, other options."""
@@ -72,31 +116,9 @@ class Kea(Daemon):
 
     def leases(self) -> list[KeaLease]:
         """What the server has leased out now."""
-        with self.lease_file.open(newline="") as file:
-            latest = {row["address"]: row for row in csv.DictReader(file)}
         return [
-            KeaLease(IPv4Address(address), row["hwaddr"], row["hostname"], row["state"] == DECLINED, row["client_id"])
-            for address, row in latest.items()
-            if row["valid_lifetime"] != RELEASED
+            KeaLease(
+                IPv4Address(row["address"]), row["hwaddr"], row["hostname"], row["state"] == DECLINED, row["client_id"]
+            )
+            for row in self.rows()
         ]
-
-    def _config(self, options: KeaOptions) -> dict[str, object]:
-        subnet = {
-            "id": 1,
-            "subnet": str(LAN),
-            "pools": [{"pool": f"{options.first}-{options.last}"}],
-            "reservations": [{"hw-address": mac, "ip-address": str(a)} for mac, a in options.reservations.items()],
-            "option-data": [
-                {"name": "routers", "data": str(options.router)},
-                *({"code": code, "csv-format": False, "data": data.hex()} for code, data in options.raw.items()),
-            ],
-        }
-        logger = {"severity": "DEBUG", "debuglevel": 50, "output_options": [{"output": "stdout", "flush": True}]}
-        return {
-            "interfaces-config": {"interfaces": [LAN_BRIDGE]},
-            "authoritative": True,
-            "valid-lifetime": options.lease_time,
-            "lease-database": {"type": "memfile", "name": str(self.lease_file), "lfc-interval": 0},
-            "subnet4": [subnet],
-            "loggers": [{"name": "kea-dhcp4", **logger, "severity": "INFO"}, {"name": "kea-dhcp4.packets", **logger}],
-        }

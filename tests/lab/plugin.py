@@ -1,11 +1,10 @@
 """The plugin as an engine runs it: installed, its log, its processes, its socket."""
 
 import json
-import os
 import re
 import socket
 from dataclasses import dataclass
-from http.client import HTTPConnection
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,9 +12,9 @@ from typing import Any
 from tests.lab.command import run
 from tests.lab.engine import Docker, Engine
 from tests.lab.process import Process, processes
+from tests.lab.unix_http import UnixConnection, ask
 
 SOCKET = "net-dhcp.sock"
-TIMEOUT = 30.0  # seconds; the engine's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,34 +60,22 @@ class Plugin:
 
     def get(self, path: str) -> tuple[int, Any]:
         """GET on its socket: the status and the JSON of the answer."""
-        return self._ask("GET", path, None)
+        return ask(self.socket_path, "GET", path)
 
     def post(self, path: str, body: bytes) -> tuple[int, Any]:
         """POST, as `get`."""
-        return self._ask("POST", path, body)
+        return ask(self.socket_path, "POST", path, body)
 
     def connect(self) -> socket.socket:
         """A connection to its socket."""
-        connection = self._http()
+        connection = UnixConnection(self.socket_path)
         connection.connect()
         return connection.sock
 
     @property
-    def socket_directory(self) -> Path:
-        """Where its socket is, as seen from outside of the engine's mount namespace."""
-        return self.engine.run_directory / "docker" / "plugins" / self.id
-
-    def _http(self) -> "UnixConnection":
-        return UnixConnection(self.socket_directory)
-
-    def _ask(self, method: str, path: str, body: bytes | None) -> tuple[int, Any]:
-        connection = self._http()
-        try:
-            connection.request(method, path, body)
-            answer = connection.getresponse()
-            return answer.status, json.loads(answer.read())
-        finally:
-            connection.close()
+    def socket_path(self) -> Path:
+        """As seen from outside of the engine's mount namespace."""
+        return self.engine.run_directory / "docker" / "plugins" / self.id / SOCKET
 
 
 def create(docker: Docker, name: str, definition: Path) -> None:
@@ -100,25 +87,6 @@ def create(docker: Docker, name: str, definition: Path) -> None:
         docker("plugin", "create", name, copy)
 
 
-class UnixConnection(HTTPConnection):
-    """HTTP to the socket in a directory whose path may be longer than the 107 bytes that a socket's may have."""
-
-    def __init__(self, directory: Path) -> None:
-        super().__init__("plugin", timeout=TIMEOUT)
-        self._directory = directory
-        self.sock: socket.socket
-
-    def connect(self) -> None:
-        """Connect by way of a descriptor of the directory."""
-        directory = os.open(self._directory, os.O_PATH)
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        try:
-            self.sock.connect(f"/proc/self/fd/{directory}/{SOCKET}")
-        finally:
-            os.close(directory)
-
-
 def _cgroup(process: Process) -> str:
     try:
         return Path(f"/proc/{process.pid}/cgroup").read_text()
@@ -126,6 +94,7 @@ def _cgroup(process: Process) -> str:
         return ""  # it has just gone
 
 
+@cache  # a test that waits for a line reads the whole log again and again
 def _message(line: str) -> str:
     """The text within dockerd's log line: a Go-quoted string, whose escapes are JSON's in all that we print."""
     match = re.search(r' msg=("(?:[^"\\]|\\.)*"|\S+)', line)

@@ -3,7 +3,6 @@
 The first machine is the laboratory's, and the swarm's manager.
 """
 
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -85,7 +84,7 @@ class Node:
         """The running ones that have an address on the network."""
         for container in self.docker("ps", "--quiet", "--filter", f"network={NETWORK}").split():
             try:
-                seen = json.loads(self.docker("inspect", container))[0]
+                seen = self.docker.inspect(container)
             except CommandFailed:
                 continue  # it has just gone
             place = seen["NetworkSettings"]["Networks"].get(NETWORK)
