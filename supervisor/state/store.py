@@ -24,7 +24,7 @@ from supervisor.state.migrations import NewerVersion
 from supervisor.state.tables import Record, Snapshot, Unreadable
 
 PRUNE_EVERY = 1000  # events
-SOON_SECONDS = 1.0
+SOON_SECONDS = 5.0
 
 T = TypeVar("T")
 
