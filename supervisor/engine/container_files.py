@@ -8,10 +8,11 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
+
+from msgspec import Struct
 
 from supervisor.engine.foreign_root import read_regular
 
@@ -23,8 +24,7 @@ SWARM_TASK = re.compile(r"(?P<place>.+\.(?:\d+|[a-z0-9]{25}))\.[a-z0-9]{25}")  #
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """A container: its id, its name without the slash, its host name."""
 
     id: str
@@ -38,16 +38,14 @@ class Identity:
         return task["place"] if task else self.name
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """The user's choices for a container on one network; `mac` exists from API 1.44 on."""
 
     chosen_id: str | None
     mac: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Configuration:
+class Configuration(Struct, frozen=True):
     """The fields of config.v2.json that we need.
 
     The keys of `places` are the name and (once the container was started there) the id of each network. `was_stopped`:
@@ -70,8 +68,7 @@ class Configuration:
     storage_driver: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class HostConfiguration:
+class HostConfiguration(Struct, frozen=True):
     """The fields of hostconfig.json that we need. `first_network` is a name or an id, as the user gave it.
 
     `published` are (protocol, port, port on the host, 0 for any); None if all exposed ports are published.

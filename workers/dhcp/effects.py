@@ -1,16 +1,16 @@
 """What a client's machine has done or found out: the messages to send, and what becomes of the lease."""
 
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Generic, TypeVar
+
+from msgspec import Struct
 
 from workers.contract.lease import Address, AnyLease
 
 L = TypeVar("L", bound=AnyLease)
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(Struct, frozen=True):
     """Send this message to all servers. Only IPv4 has a `source`, and `to`, the only server that gets it."""
 
     payload: bytes
@@ -18,30 +18,26 @@ class Send:
     to: IPv4Address | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Offered:
+class Offered(Struct, frozen=True):
     """A server has offered this address, and the machine asks for it next."""
 
     address: Address
 
 
-@dataclass(frozen=True, slots=True)
-class Granted(Generic[L]):
+class Granted(Struct, Generic[L], frozen=True):
     """A server grants this lease; `fresh`: after an exchange that began with a search, not by a renewal."""
 
     lease: L
     fresh: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Unconfirmed(Generic[L]):
+class Unconfirmed(Struct, Generic[L], frozen=True):
     """No server has answered about a remembered lease, which still runs."""
 
     lease: L
 
 
-@dataclass(frozen=True, slots=True)
-class Configured:
+class Configured(Struct, frozen=True):
     """A DHCPv6 Reply with configuration only, which is asked for again after `refresh` seconds; None for never."""
 
     dns: tuple[IPv6Address, ...]
@@ -49,22 +45,19 @@ class Configured:
     refresh: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """A server has refused or ended the lease, with these words."""
 
     words: str
 
 
-@dataclass(frozen=True, slots=True)
-class Unusable:
+class Unusable(Struct, frozen=True):
     """An answer that grants nothing."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Unanswered:
+class Unanswered(Struct, frozen=True):
     """No server has answered several searches; more follow."""
 
 

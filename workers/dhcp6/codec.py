@@ -7,9 +7,10 @@ answer means.
 import re
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from enum import IntEnum
 from ipaddress import IPv6Address
+
+from msgspec import Struct, field
 
 from workers.contract.client_identity import ClientIdentity
 from workers.contract.exchange import Kind6, Messages, packed
@@ -77,8 +78,7 @@ class Code(IntEnum):
     USE_MULTICAST = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(Struct, frozen=True):
     """A status code, which may be one that we do not know, and the server's words."""
 
     code: int = Code.SUCCESS
@@ -92,8 +92,7 @@ class Status:
 SUCCESS = Status()
 
 
-@dataclass(frozen=True, slots=True)
-class AddressOption:
+class AddressOption(Struct, frozen=True):
     """An address in an IA_NA, with its lifetimes in seconds."""
 
     address: IPv6Address
@@ -102,8 +101,7 @@ class AddressOption:
     status: Status = SUCCESS
 
 
-@dataclass(frozen=True, slots=True)
-class Association:
+class Association(Struct, frozen=True):
     """An IA_NA; T1 and T2 are in seconds."""
 
     t1: int
@@ -112,8 +110,7 @@ class Association:
     status: Status = SUCCESS
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """A server's message. `client` and `server` are DUIDs, `associations` are by IAID.
 
     `refresh`, `sol_max_rt` and `inf_max_rt` are in seconds, None if the server sent none. `sender` is the MAC that the

@@ -5,6 +5,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 import pytest
+from msgspec import structs
 
 from supervisor.contract.errors import Conflict, Failed
 from supervisor.contract.messages import Done, EndpointCreated, Joined
@@ -166,7 +167,7 @@ def test_join_identity(puppet: Puppet) -> None:
 @pytest.mark.parametrize("key", ["container:c9", "name:mail"])
 def test_join_of_a_stranger(key: str) -> None:
     """What was made for one container is not joined to another one; its MAC stays remembered for whom it was made."""
-    puppet = Puppet(identity=replace(IDENTITY, id="c9", name="mail"), key=key)
+    puppet = Puppet(identity=structs.replace(IDENTITY, id="c9", name="mail"), key=key)
     bring_to(puppet, Phase.CREATED)
     puppet.container.found = IDENTITY
     (refusal,) = puppet.ask(puppet.endpoint.join, SANDBOX)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import cast
 
 import pytest
+from msgspec import structs
 
 from supervisor.contract.errors import Conflict, DeadlineExceeded, InvalidRequest, NotFound
 from supervisor.contract.messages import (
@@ -112,7 +113,7 @@ def test_pin(rig: Rig) -> None:
 
 def test_pin_to_what_others_have(rig: Rig) -> None:
     """An id of another identity, or one in use, is refused, and so is what is no id; nothing changes."""
-    other = Puppet(identity=replace(WEB, id="d" * 64, name="db"), key="id:db")
+    other = Puppet(identity=structs.replace(WEB, id="d" * 64, name="db"), key="id:db")
     rig.puppet.bindings.keep(replace(rig.puppet.spec, mac="02:00:00:00:00:99"), "id:used", LEASE)
     rig.others.append(other)
     with pytest.raises(Conflict, match="belongs to another identity on this network, with the MAC address"):
