@@ -81,11 +81,6 @@ class Other:
         """Its client."""
         return Client(self.spec.mac, self.spec.client_identity)
 
-    @property
-    def name(self) -> str:
-        """Its container's, or else the beginning of its id."""
-        return self.identity.name if self.identity else self.spec.endpoint_id[:12]
-
     def gives_way(self) -> bool:
         """After it was asked so many times."""
         self.asked += 1
