@@ -17,7 +17,7 @@ from tests.netns.lan import CONTAINER_LINK, MAC, SPEC, run
 from workers.contract.client_identity import ClientIdentity
 from workers.contract.errors import NoLease, ReleaseError
 from workers.contract.lease import Lease6
-from workers.contract.messages import EndpointSpec, Ipv6
+from workers.contract.messages import ConflictCheck, EndpointSpec, Ipv6
 from workers.dhcp.effects import Configured, Granted, Refused
 from workers.dhcp.first_lease import Acquired
 from workers.dhcp.native import Report
@@ -26,7 +26,7 @@ from workers.dhcp6.first_lease import Exchange6, machine_for
 from workers.dhcp6.machine import Machine
 from workers.dhcp6.native import NativeClient6
 from workers.dhcp6.packet_socket import PacketSocket6
-from workers.dhcp6.release import release
+from workers.dhcp6.release import decline, release
 from workers.dhcp6.router_advertisement import eui64
 from workers.link.placement6 import Placement6
 from workers.link.veth_bridge import VethOnBridge
@@ -180,6 +180,13 @@ def test_whole_life_with_kea(kea: Kea6) -> None:
     assert kea.kinds(DUID)[6:] == ["RELEASE", "REPLY"]
 
 
+def test_rapid_commit_with_kea(kea: Kea6) -> None:
+    """It is used where the server offers it."""
+    kea.restart(Kea6Options(rapid_commit=True))
+    lease_of()
+    assert kea.kinds(DUID) == ["SOLICIT", "REPLY"]
+
+
 def test_twenty_restarts(kea: Kea6) -> None:
     """One identity has one address at a time, in each life that of the one before, and each is given back once.
 
@@ -224,6 +231,15 @@ def test_remembered_by_dnsmasq(dnsmasq: DhcpServer) -> None:
     assert [lease.address for lease in dnsmasq.leases6()] == [first.address.ip]
 
 
+def test_remembered_without_a_server(kea: Kea6) -> None:
+    """After a second of silence the lease is used as it is."""
+    first = lease_of()
+    kea.stop()
+    acquired = acquire(replace(SPEC6, remembered6=first))
+    acquired.probe.forget()
+    assert (acquired.lease.address, acquired.confirmed) == (first.address, False)
+
+
 def test_confirm(kea: Kea6) -> None:
     """After a link change the server is asked whether the address fits; on another network it does not."""
     lease = lease_of()
@@ -237,13 +253,16 @@ def test_confirm(kea: Kea6) -> None:
     assert "NOT_ON_LINK" in refused.words
 
 
-def test_renumbered(dnsmasq: DhcpServer) -> None:
+@pytest.mark.parametrize("server", ["dnsmasq", "kea"])
+def test_renumbered(server: str, request: pytest.FixtureRequest) -> None:
     """The network has another prefix since last night: the renewal ends the old lease, and a new one is obtained."""
-    dnsmasq.start(ServerOptions(ipv6=Ipv6Options()))
+    daemon = request.getfixturevalue(server)
+    if isinstance(daemon, DhcpServer):
+        daemon.start(ServerOptions(ipv6=Ipv6Options()))
     lease = lease_of()
     run(f"ip addr add {OTHER[1]}/64 dev {BRIDGE} nodad")
     run(f"ip addr del {SERVER6}/64 dev {BRIDGE}")
-    dnsmasq.restart(ServerOptions(ipv6=Ipv6Options(OTHER)))
+    daemon.restart(ServerOptions(ipv6=Ipv6Options(OTHER)) if isinstance(daemon, DhcpServer) else Kea6Options(OTHER))
 
     client = held(lease)
     told = reports(client)
@@ -254,6 +273,34 @@ def test_renumbered(dnsmasq: DhcpServer) -> None:
 
     (granted,) = (said.lease for said in told if isinstance(said, Granted))
     assert granted.address.ip in OTHER
+
+
+def test_address_in_use(kea: Kea6) -> None:
+    """The server hears a DECLINE of an address that another machine has, and gives another one."""
+    run(f"ip addr add {LAN6[0x2000]}/128 dev {FOREIGN_PORT} nodad")
+    lease = lease_of(replace(SPEC6, conflict=ConflictCheck.WAIT))
+    assert lease.address.ip != LAN6[0x2000]
+    assert "DECLINE" in kea.kinds(DUID)
+    wait_until(lambda: [x.address for x in kea.leases() if x.declined] == [LAN6[0x2000]], "the DECLINE")
+    assert [x.address for x in kea.leases() if not x.declined] == [lease.address.ip]
+
+
+def test_address_that_is_claimed_later(kea: Kea6) -> None:
+    """A claim after the lease is heard as well, and the client in the sandbox declines the address."""
+    acquired = acquire()
+    run(f"ip addr add {acquired.lease.address} dev {FOREIGN_PORT} nodad")
+    assert acquired.probe.watch is not None
+    watch = acquired.probe.watch
+
+    def claims() -> str | None:
+        watch.probe()  # more than once, as the port may not hear the address's multicast group yet
+        return acquired.probe.claimant()
+
+    claimant = wait_until(claims, "the claim", interval=0.5)
+    acquired.probe.forget()
+    assert str(claimant) in run(f"ip link show {FOREIGN_PORT}")
+    decline(CONTAINER_LINK, MAC, acquired.lease, IDENTITY)
+    assert [x.declined for x in kea.leases()] == [True]
 
 
 def test_two_servers(kea: Kea6, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -346,6 +393,37 @@ def global_addresses() -> list[IPv6Address]:
     """Those on the container's link."""
     words = run("ip -6 -o addr show dev eth0 scope global").split()
     return [IPv6Interface(words[i + 1]).ip for i, word in enumerate(words) if word == "inet6"]
+
+
+def test_two_routers(radvd: Radvd, tmp_path: Path) -> None:
+    """Of two the one with the higher preference is the container's, and one that is none any more is not."""
+    second = Radvd(tmp_path / "second", None, FOREIGN_PORT)
+    prefixes = ((str(LAN6), 600, 300),)
+    radvd.start(Advertised(prefixes))
+    second.start(Advertised(prefixes, preference="high"))
+    spec = replace(SPEC6, ipv6=Ipv6.SLAAC, conflict=ConflictCheck.WAIT)
+    try:
+        wait_until(lambda: lease_of(spec).router == ROUTER + 1, "the router with the higher preference")
+        second.restart(Advertised(prefixes, lifetime=0))
+        assert lease_of(spec).router != ROUTER + 1  # the other one's advertisement may come later than the lease
+        wait_until(lambda: lease_of(spec).router == ROUTER, "the router that is one")
+    finally:
+        second.stop()
+
+
+def test_no_server_but_a_router(radvd: Radvd) -> None:
+    """The error says what the router said, and what to do."""
+    radvd.start(Advertised(((str(LAN6), 600, 300),)))
+    words = re.compile(r"the router fe80::1 .* \(M flag off\): use -o ipv6=slaac")
+    hasty = replace(SPEC6, lease_timeout=0.5)
+    wait_until(lambda: words.search(refusal(hasty)), "the router's words within the time for a lease")
+
+
+@pytest.mark.usefixtures("lan6")
+def test_nobody_answers() -> None:
+    """No server and no router."""
+    with pytest.raises(NoLease, match=r"\(1 SOLICIT sent, 0 answers\): no router advertisement was seen"):
+        acquire(replace(SPEC6, lease_timeout=0.3))
 
 
 def test_release_without_a_server(kea: Kea6) -> None:

@@ -39,6 +39,19 @@ def test_life_of_a_container(run: Run, lab: Lab, network: str) -> None:
     assert_released(lab.dhcp, MAC, times=3)
 
 
+def test_one_mac_in_every_packet(run: Run, lab: Lab, plugin: Plugin, network: str) -> None:
+    """A MAC of our making is locally administered, and the only one that the server sees of the container."""
+    before = len(lab.dhcp.messages())
+    container = run()
+    attachment = assert_leased(container, network, lab.dhcp)
+    await_client(plugin, attachment)
+    container.remove()
+
+    assert {message.mac for message in lab.dhcp.messages()[before:]} == {attachment.mac}
+    assert int(attachment.mac[:2], 16) & 0b11 == 0b10
+    assert_released(lab.dhcp, attachment.mac)
+
+
 def test_connect_and_disconnect_at_run_time(plugin: Plugin, docker: Docker, run: Run, lab: Lab, network: str) -> None:
     """A running container gets an interface and a lease, and loses both, as often as one likes."""
     container = run()

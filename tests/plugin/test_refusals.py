@@ -38,8 +38,21 @@ def test_addresses_of_dockers_own(plugin: Plugin, ipam: tuple[str, ...]) -> None
     ("options", "words"),
     [
         ((), "option bridge or parent is missing: which bridge is the LAN on?"),
+        ((f"bridge={BRIDGE}", "parent=uplink"), "options bridge and parent exclude each other"),
+        (
+            ("parent=uplink",),
+            f"uplink cannot be the parent: it is a port of the bridge {BRIDGE}; use -o bridge={BRIDGE}",
+        ),
+        (("parent=uplink", "mode=ipvtap"), "option mode: 'ipvtap' is none of bridge, macvlan, ipvlan; did you mean"),
         (("bridge=br-none",), "br-none: there is none of that name"),
+        (("bridge=uplink",), "uplink is a veth"),
+        (("bridge=lo",), "lo is a hardware link"),
+        (("bridge=../../etc",), "cannot be the name of an interface"),
+        (("bridge=docker0",), "Docker itself hands out the addresses on docker0"),
         ((f"bridge={BRIDGE}", "speed=7"), "unknown option 'speed'; a network takes bridge, client, client_id"),
+        ((f"bridge={BRIDGE}", "lease_timeout=soon"), "'soon' is no duration such as 10s"),
+        ((f"bridge={BRIDGE}", "lease_timeout=0"), "too short for DHCP"),
+        ((f"bridge={BRIDGE}", "skip_routes=maybe"), "'maybe' is neither true nor false"),
     ],
 )
 def test_network_options(plugin: Plugin, options: tuple[str, ...], words: str) -> None:
@@ -94,6 +107,7 @@ def test_conflicts_can_be_ignored(second: str, run: Run, docker: Docker, lab: La
     ("option", "words"),
     [
         ("ip=192.168.77.900", "'192.168.77.900' is no IPv4 address"),
+        ("ip=127.0.0.1", "127.0.0.1 cannot be the address of a container"),
         ("address=192.168.77.60", "unknown option 'address'; a container takes client_id, gateway"),
     ],
 )

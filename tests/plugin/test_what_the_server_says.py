@@ -1,10 +1,13 @@
 """What the server says reaches the container: addresses, gateways and routes, at the start and at each renewal."""
 
+import os
+import signal
 from collections.abc import Iterator
 from ipaddress import IPv4Address
 
 import pytest
 
+from tests.lab.command import wait_until
 from tests.lab.containers import Container
 from tests.lab.dhcp import DhcpServer, ServerOptions
 from tests.lab.engine import Docker
@@ -13,7 +16,7 @@ from tests.lab.lab import Lab
 from tests.lab.network import BRIDGE, LAN, SERVER
 from tests.lab.plugin import Plugin
 from tests.plugin.conftest import NETWORK, Run, create_network
-from tests.plugin.judge import assert_leased, renew
+from tests.plugin.judge import assert_leased, assert_released, await_client, renew
 from tests.plugin.sandbox import Sandbox
 
 pytestmark = pytest.mark.plugin
@@ -92,6 +95,26 @@ def test_gateway_that_docker_has_forgotten(third: str, run: Run, plugin: Plugin,
     lab.engine.docker("network", "disconnect", third, container.name)
     renew(plugin, lab, attachment)
     assert sandbox.gateway() == str(LAN[3])
+
+
+def test_lan_that_is_renumbered(run: Run, plugin: Plugin, network: str, dhcp: DhcpServer) -> None:
+    """A refused renewal (DHCPNAK) ends in a new lease, which replaces the address in the running container."""
+    container = run()
+    attachment = assert_leased(container, network, dhcp)
+    client = await_client(plugin, attachment)
+    sandbox = Sandbox.of(container)
+
+    dhcp.restart(ServerOptions(first=LAN[20], last=LAN[40]))
+    os.kill(client, signal.SIGUSR1)
+
+    wait_until(lambda: attachment.address not in sandbox.addresses(attachment.mac), "the former address's end")
+    (address,) = wait_until(lambda: sandbox.addresses(attachment.mac), "the new address")
+    assert LAN[20] <= address.ip <= LAN[40]
+    assert dhcp.messages(attachment.mac, "NAK")
+    assert sandbox.gateway() == str(SERVER)
+    wait_until(lambda: f"changed from {attachment.address} to {address}" in "".join(plugin.log()), "the log line")
+    container.remove()
+    assert_released(dhcp, attachment.mac)
 
 
 @pytest.mark.parametrize(

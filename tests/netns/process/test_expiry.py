@@ -148,6 +148,26 @@ def test_one_container_keeps_its_lease(rig: Rig, server: DhcpServer) -> None:
     forget(server)
 
 
+def test_start_without_a_server(rig: Rig, server: DhcpServer) -> None:
+    """A valid lease is enough to start within moments while no server answers; it is confirmed when one is back."""
+    network = rig.network(release="keep")
+    first = start_as(rig, network, "web")
+    first.stop()
+    server.stop()
+
+    second = rig.container(network)
+    created = create_as(rig, second, "web")
+
+    assert (created.status, second.address, created.seconds < LEASE_TIMEOUT) == (200, first.address, True)
+    assert "no server answers; starting on" in rig.plugin.log
+    second.attach(second.join())
+    server.start()
+    rig.wait_for_bound(second)
+    assert second.inet == [first.address]
+    second.stop()
+    forget(server)
+
+
 def test_lease_that_the_server_has_given_away(rig: Rig, server: DhcpServer) -> None:
     """A kept lease that the server refuses meanwhile costs one NAK: the container starts with another address."""
     network = rig.network(release="keep")

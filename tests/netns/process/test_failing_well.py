@@ -109,6 +109,17 @@ def test_packet_filter(rig: Rig, server: DhcpServer) -> None:
     assert rig.container(rig.networks[0]).create().status == 200
 
 
+def test_bridge_removed_meanwhile(rig: Rig, own_bridge: str) -> None:
+    """A bridge that has gone since `network create` costs no budget; the error names it."""
+    container = rig.container(rig.network(bridge=own_bridge))
+    run("ip", "-n", rig.machine.host, "link", "delete", own_bridge)
+
+    answer = container.create()
+
+    assert (answer.status, answer.seconds < SLACK_SECONDS) == (500, True)
+    assert own_bridge in answer.error
+
+
 @pytest.mark.parametrize("bridge", ["absent", "lo", "uplink"])
 def test_network_on_no_bridge(rig: Rig, bridge: str) -> None:
     """CreateNetwork names the option and what is wrong with its value; the network does not exist then."""

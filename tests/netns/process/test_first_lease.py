@@ -1,5 +1,6 @@
 """The first lease: what the server sees, what the engine is told, what is asked twice."""
 
+from collections.abc import Iterable
 from ipaddress import IPv4Interface
 
 import pytest
@@ -7,7 +8,8 @@ import pytest
 from tests.lab.dhcp import DhcpServer
 from tests.lab.network import LAN, SERVER
 from tests.netns.process.rig import Rig, at_once
-from tests.netns.process.wire import BROADCAST_FLAG, Kind, Option
+from tests.netns.process.scripted import Grant, scripted_server
+from tests.netns.process.wire import BROADCAST_FLAG, Kind, Option, Packet
 
 MAC = "02:42:ac:11:00:99"
 LEASE_TIMEOUT = 10.0  # seconds, the usual one
@@ -83,3 +85,21 @@ def test_endpoint_that_never_joins(rig: Rig, server: DhcpServer) -> None:
     assert [m.kind for m in server.messages(container.mac)][-1] == "RELEASE"
     assert not server.leases()
     assert rig.engine.get("/v1/endpoints") == {"endpoints": []}
+
+
+def test_first_discovers_are_lost(rig: Rig) -> None:
+    """A server that misses two DISCOVERs still makes the container start within the budget."""
+    grant = Grant()
+    seen: list[Packet] = []
+
+    def deaf_at_first(packet: Packet) -> Iterable[bytes]:
+        seen.append(packet)
+        return grant.answer(packet) if len(seen) > 2 else ()
+
+    with scripted_server(rig.machine.lan, deaf_at_first):
+        container = rig.container()
+        answer = container.create()
+        rig.clean()
+
+    assert (answer.status, answer.seconds < LEASE_TIMEOUT) == (200, True)
+    assert len(rig.capture.frames(container.mac, Kind.DISCOVER)) == 3

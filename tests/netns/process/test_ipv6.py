@@ -92,6 +92,17 @@ def test_whole_life_on_a_card(rig: Rig, server: DhcpServer, card: str) -> None:
     container.delete()
 
 
+def test_successor_renews(rig: Rig, server: DhcpServer) -> None:
+    """A worker that takes over renews the lease at once, under the same identity, and solicits nothing."""
+    server.start(STATEFUL)
+    container = started(rig, ipv6="only")
+    assert container.address == ""
+    rig.restart_worker(container)
+    wait_until(lambda: "RENEW" in server.kinds6(container.duid), "a RENEW")
+    assert server.kinds6(container.duid).count("SOLICIT") == 1
+    assert container.inet6 == [container.address6]
+
+
 def test_server_that_comes_later(rig: Rig, server: DhcpServer) -> None:
     """The container starts with IPv4 while nobody speaks IPv6, and gets its IPv6 address when a server is there."""
     server.start()
@@ -128,3 +139,12 @@ def test_slaac(rig: Rig, server: DhcpServer) -> None:
     wait_until(lambda: "proto ra" in container.default_route6, "the router's advertisement")
     assert "forever" not in lifetimes(container, str(eui64))
     assert "SOLICIT" not in server.kinds6(container.duid)
+
+
+@pytest.mark.parametrize(("advertised", "asks"), [(STATEFUL, True), (SLAAC, False)], ids=["M flag", "no flag"])
+def test_auto(rig: Rig, server: DhcpServer, advertised: ServerOptions, asks: bool) -> None:
+    """The router's advertisement decides whether the address comes from the server."""
+    server.start(advertised)
+    container = started(rig, ipv6="auto")
+    assert IPv6Interface(container.address6).ip in LAN6
+    assert ("SOLICIT" in server.kinds6(container.duid)) == asks

@@ -92,6 +92,28 @@ def test_renewal_at_half_of_the_lease(rig: Rig) -> None:
         rig.clean()
 
 
+def test_start_that_brings_a_route(rig: Rig) -> None:
+    """A route of option 121 is nothing that Docker brings: the worker sets it after the first DHCPACK."""
+    routes = bytes([16, 10, 98]) + LAN[9].packed + bytes([0]) + SERVER.packed
+    with scripted_server(rig.machine.lan, Grant(more={121: routes}).answer):
+        container = rig.joined()
+        assert f"10.98.0.0/16 via {LAN[9]}" in container.inside("ip", "route")
+        rig.clean()
+
+
+def test_gateway_follows_the_server(rig: Rig, server: DhcpServer) -> None:
+    """A new router at the server is the container's default route after the next renewal; nothing else changes."""
+    container = rig.joined()
+    assert f"via {SERVER} " in container.default_route
+    addresses = container.inside("ip", "-4", "-o", "addr", "show")
+    server.restart(ServerOptions(router=LAN[3]))
+
+    rig.renew(container)
+
+    assert container.default_route.split()[:3] == ["default", "via", str(LAN[3])]
+    assert container.inside("ip", "-4", "-o", "addr", "show") == addresses
+
+
 def test_own_route_survives_a_new_gateway_and_a_new_address(rig: Rig) -> None:
     """The server moves the client to another address of the subnet in an ACK; the user's route stays, ours follow."""
     first = Grant()
@@ -217,3 +239,13 @@ def test_start_that_fails_before_the_link_is_moved(rig: Rig, server: DhcpServer)
 
     assert len(rig.capture.frames(kind=Kind.RELEASE)) == 1
     assert not server.leases()
+
+
+def test_default_route_that_the_user_removed(rig: Rig, server: DhcpServer) -> None:
+    """A renewal does not give the container a default route that the user took away."""
+    container = rig.joined()
+    container.inside("ip", "route", "delete", "default")
+
+    rig.renew(container)
+
+    assert container.default_route == ""

@@ -1,6 +1,8 @@
 """A container's life on a macvlan: first lease, renewals, release, and what the parent does meanwhile."""
 
+import os
 import re
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +20,7 @@ from tests.netns.process.wire import Kind
 from workers.acd.probe import PROBE_SECONDS
 
 MAC = "02:00:5e:10:00:07"
-RESTARTS = 8
+RESTARTS = 20
 
 
 def set_link(rig: Rig, link: str, *words: str) -> None:
@@ -113,6 +115,17 @@ def test_release_over_a_link_that_waited(rig: Rig, card: str, server: DhcpServer
     wait_until(lambda: container.link not in rig.machine.links(), "the removal of the link")
 
 
+def test_worker_that_dies(rig: Rig, card: str, server: DhcpServer) -> None:
+    """Its successor finds the macvlan in the sandbox and renews the lease there, without a DISCOVER."""
+    container = rig.joined(rig.network(parent=card))
+    before, confirmed = len(rig.capture.frames()), rig.confirmations(container)
+
+    os.kill(container.view["worker_pid"], signal.SIGKILL)
+    rig.wait_for_bound(container, more_than=confirmed)
+
+    assert {frame.packet.kind for frame in rig.capture.frames()[before:]} == {Kind.REQUEST}
+
+
 def test_parent_that_is_down_at_the_start(rig: Rig, card: str, server: DhcpServer) -> None:
     """The start waits for it within its time; after that the error says what is wrong and what to do."""
     network = rig.network(parent=card, lease_timeout="4s")
@@ -143,6 +156,28 @@ def test_parent_that_goes_down_and_up(rig: Rig, card: str, server: DhcpServer) -
 
     assert (container.inet, container.default_route) == ([container.address], route)
     assert rig.engine.get("/healthz")["healthy"]
+
+
+def test_parent_that_is_replaced(rig: Rig, card: str, server: DhcpServer) -> None:
+    """A card that is pulled out takes its containers' links along, which is told; with the next one they start."""
+    network = rig.network(parent=card)
+    container = rig.joined(network)
+    rig.machine.unplug(card)
+    wait_until(lambda: "link gone" in str(container.view["last_trouble"]), "the worker's notice")
+    words = f"its link on {card} has gone: restart the container"
+    wait_until(lambda: words in rig.plugin.log, "the word of it")
+    refused = rig.container(network).create()
+    assert f"{card}: there is none of that name" in refused.error
+
+    rig.machine.plug_in(card)
+    container.stop()
+    again = rig.container(network)
+    again.mac = container.mac
+    again.start()
+
+    rig.wait_for_bound(again)
+    assert again.address == container.address
+    assert server.kinds(container.mac).count("RELEASE") == 1
 
 
 def test_parent_that_is_replaced_while_the_plugin_is_away(

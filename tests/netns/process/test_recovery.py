@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.api.unit import reaction
-from tests.lab.command import PATIENCE_SECONDS, wait_until
+from tests.lab.command import PATIENCE_SECONDS, run, wait_until
 from tests.lab.dhcp import DhcpServer, Ipv6Options, ServerOptions
 from tests.lab.network import LAN, SERVER
 from tests.netns.process.fakeengine import INTERFACE, Answer, Container, FakeEngine
@@ -117,6 +117,21 @@ def _since(before: Counter[str], server: DhcpServer) -> set[str]:
     return set(Counter(m.mac for m in server.messages(kind="ACK")) - before)
 
 
+def test_joined_after_the_restart(rig: Rig, server: DhcpServer, instances: Instances) -> None:
+    """What CreateEndpoint promised to the engine holds for a Join that another instance answers."""
+    container = rig.container()
+    container.create()
+
+    instances.again()
+    joined = container.join()
+    assert joined.status == 200, joined
+    container.attach(joined)
+    rig.wait_for_bound(container)
+
+    assert container.view["address"] == container.address
+    assert [lease.mac for lease in server.leases()] == [container.mac]
+
+
 def test_killed_between_join_and_the_move_of_the_link(rig: Rig, server: DhcpServer, instances: Instances) -> None:
     """The engine moves the link while no plugin runs: the next instance finds it in the sandbox."""
     container = rig.container()
@@ -132,13 +147,14 @@ def test_killed_between_join_and_the_move_of_the_link(rig: Rig, server: DhcpServ
     assert len(server.leases()) == 1
 
 
-def test_killed_before_the_first_lease(rig: Rig, instances: Instances) -> None:
+@ENDS
+def test_ended_before_the_first_lease(rig: Rig, instances: Instances, how: Callable[[PluginProcess], None]) -> None:
     """An endpoint that was being made is undone; the engine's later words about it are accepted."""
     container = rig.container()
     links = rig.machine.links()
     with rig.engine.send("CreateEndpoint", container.request):
         rig.wait_for_frames(1)
-        instances.end(kill_all)
+        instances.end(how)
 
     instances.start()
 
@@ -246,6 +262,23 @@ def test_leave_and_delete_after_the_restart(rig: Rig, server: DhcpServer, instan
     instances.again()
     assert container.leave().status == container.delete().status == container.delete().status == 200
     assert len(rig.capture.frames(kind=Kind.RELEASE)) == 1
+
+
+def test_killed_within_leave(rig: Rig, server: DhcpServer, instances: Instances) -> None:
+    """A Leave that was not answered is finished by the next instance: link gone, lease released."""
+    container = rig.joined()
+    run("ip", "-n", rig.machine.lan, "link", "set", "port", "down")  # the release takes its two seconds
+    with rig.engine.send("Leave", {"NetworkID": container.network_id, "EndpointID": container.endpoint_id}):
+        wait_until(lambda: container.view["phase"] == "leaving", "the beginning of Leave")
+        instances.end()
+    run("ip", "-n", rig.machine.lan, "link", "set", "port", "up")
+    container._detach()
+    instances.start()
+
+    assert container.leave().status == container.delete().status == 200
+
+    wait_until(lambda: not server.leases(), "the release")
+    assert instances.endpoints == 0
 
 
 def test_gateway_that_changed_before_and_changes_after(rig: Rig, instances: Instances) -> None:

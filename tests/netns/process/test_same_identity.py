@@ -53,6 +53,57 @@ def who(container: Container) -> tuple[str, str]:
     return container.mac, container.address
 
 
+@pytest.mark.parametrize("policy", ["no", "always"])
+def test_container_that_is_restarted(
+    rig: Rig, server: DhcpServer, engine: EngineFiles, instances: Instances, policy: str
+) -> None:
+    """MAC, address and host name stay over restarts and over a `kill -9` of the plugin between two of them."""
+    network = rig.network()
+    engine.mount(WEB, "web", network, policy=policy)
+    seen = set()
+    for _ in range(ROUNDS):
+        container = started(rig, network)
+        engine.configure(WEB, "web", network, running=True)
+        seen.add(who(container))
+        instances.again()
+        container.stop()
+        engine.configure(WEB, "web", network, running=False)
+        instances.again()
+
+    assert len(seen) == 1
+    hostnames = {f.packet.hostname for f in rig.capture.frames(kind=Kind.REQUEST)}
+    assert hostnames == {"web-host"}
+    releases = len(rig.capture.frames(kind=Kind.RELEASE))
+    assert releases == (ROUNDS if policy == "no" else 0)  # who comes back by itself keeps its lease meanwhile
+    if policy == "always":
+        mac = seen.pop()[0]
+        assert [m.kind for m in server.messages(mac)].count("DISCOVER") == ROUNDS + 1  # the first start, udhcpc's own
+        server.stop()
+        server.lease_file.unlink()
+        server.start()
+
+
+def test_sequential_restart_of_two(rig: Rig, server: DhcpServer, engine: EngineFiles) -> None:
+    """Containers that are restarted one after the other each get their own again, never the other's."""
+    network = rig.network()
+    names = {WEB: "web", MAIL: "mail"}
+    before = {}
+    running = {}
+    for container_id, name in names.items():
+        engine.mount(container_id, name, network)
+        running[container_id] = started(rig, network)
+        engine.configure(container_id, name, network, running=True)
+        before[container_id] = who(running[container_id])
+    for container in running.values():
+        container.stop()
+    for container_id, name in reversed(names.items()):
+        engine.configure(WEB, "web", network, running=container_id != WEB)
+        engine.configure(MAIL, "mail", network, running=container_id != MAIL)
+        again = started(rig, network)
+        assert again.view["container"] == name
+        assert who(again) == before[container_id]
+
+
 def test_two_at_once(rig: Rig, server: DhcpServer, engine: EngineFiles) -> None:
     """Who cannot be told from another gets a fresh MAC, not that of whoever it might be; the log names the remedy."""
     network = rig.network()
@@ -67,6 +118,71 @@ def test_two_at_once(rig: Rig, server: DhcpServer, engine: EngineFiles) -> None:
     assert len({web.mac, first.mac, second.mac}) == 3
     assert "use --mac-address or driver-opt=id=NAME" in rig.plugin.log
     assert "mail, web" in rig.plugin.log or "web, mail" in rig.plugin.log
+
+
+def test_told_apart_by_ports(rig: Rig, server: DhcpServer, engine: EngineFiles) -> None:
+    """Two that start at once are told apart by what they expose."""
+    network = rig.network()
+    engine.mount(WEB, "web", network, "80/tcp")
+    engine.mount(MAIL, "mail", network, "25/tcp")
+    ports = {WEB: 80, MAIL: 25}
+    macs: dict[str, set[str]] = {WEB: set(), MAIL: set()}
+    for _ in range(2):
+        containers = {}
+        for container_id, port in ports.items():
+            container = containers[container_id] = rig.container(network)
+            options = {"com.docker.network.endpoint.exposedports": [{"Proto": 6, "Port": port}]}
+            answer = rig.engine.call("CreateEndpoint", {**container.request, "Options": options})
+            macs[container_id].add(answer.body["Interface"]["MacAddress"])
+        for container in containers.values():
+            container.stop()
+    assert [len(seen) for seen in macs.values()] == [1, 1]
+    assert macs[WEB] != macs[MAIL]
+
+
+def test_chosen_id(rig: Rig, server: DhcpServer, instances: Instances) -> None:
+    """The same id has the same MAC and address whoever comes with it; while one has it, nobody else gets it."""
+    network = rig.network()
+    first, other = started(rig, network, id="web"), started(rig, network, id="db")
+    second = rig.container(network)
+
+    refused = create(rig, second, id="web")
+
+    assert refused.status == 409
+    assert "id 'web' is in use on this network" in refused.error
+    assert who(first) != who(other)
+    first.stop()
+    instances.again()
+    assert create(rig, second, id="web").status == 200
+    assert who(second) == who(first)
+    assert len({lease.mac for lease in server.leases()}) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "next_name"),
+    [
+        ("web", "web"),
+        (f"web.1.{'x9s9uirs4psl'.ljust(25, '0')}", f"web.1.{'vfcaycqy6f1x'.ljust(25, '0')}"),
+    ],
+    ids=["container", "task of a Swarm"],
+)
+def test_mac_by_name(rig: Rig, server: DhcpServer, engine: EngineFiles, name: str, next_name: str) -> None:
+    """With `mac=name` a container that is removed and made anew under its name is the same machine on the LAN."""
+    network = rig.network(mac="name")
+    engine.mount(WEB, name, network)
+    first = started(rig, network)
+    first.stop()
+    engine.unmount(WEB)
+    engine.mount(MAIL, "mail", network)
+    mail = started(rig, network)
+    engine.configure(MAIL, "mail", network, running=True)
+    engine.mount(ANEW, next_name, network)
+
+    second = started(rig, network)
+
+    assert second.view["container_id"] == ANEW
+    assert who(second) == who(first)
+    assert mail.mac != first.mac
 
 
 def test_given_mac_wins(rig: Rig, server: DhcpServer, engine: EngineFiles) -> None:
