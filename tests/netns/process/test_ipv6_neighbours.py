@@ -205,6 +205,7 @@ def test_forged_advertisements(rig: Rig, server: DhcpServer) -> None:
 def test_link_down_and_up(rig: Rig, server: DhcpServer) -> None:
     """The kernel takes the addresses off a link that goes down: the leased one comes back, and a server confirms it."""
     container = started(rig, ipv6="true")
+    wait_until(lambda: server.kinds(container.mac).count("ACK") == 2, "udhcpc, which starts when all else is done")
     container.inside("ip", "link", "set", INTERFACE, "down")
     assert not ip6_of(container)
     container.inside("ip", "link", "set", INTERFACE, "up")
