@@ -6,8 +6,9 @@ of the other family at the same time, has the only waiting place and the budget.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Generic, Protocol
+
+from msgspec import Struct
 
 from workers.acd.probe import AddressProbe
 from workers.contract.errors import Failing, NoLease
@@ -30,8 +31,7 @@ class Sender(Protocol):
         """Sends a message to all servers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Acquired(Generic[L]):
+class Acquired(Struct, Generic[L], frozen=True):
     """A lease; `confirmed` by a server or a router just now, or else a remembered one.
 
     `probe` goes on hearing claims of the address; the caller ends it by `forget`.

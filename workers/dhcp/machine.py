@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar, Generic, Protocol, TypeVar
 
+from msgspec import Struct
+
 from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import Address
 from workers.dhcp.effects import Effect, L, Unconfirmed
@@ -33,8 +35,7 @@ class Heard(Protocol):
 A = TypeVar("A", bound=Heard)
 
 
-@dataclass(slots=True)
-class Tally:
+class Tally(Struct):
     """The count of messages for a first lease; `unusable` says why the last unusable answer was one.
 
     `searches` are DISCOVERs or SOLICITs. `others` counts a server's answers to other clients, of which `other_server`

@@ -6,8 +6,9 @@ answer means. pyroute2 has a codec as well; its first message costs a worker 0.6
 
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from ipaddress import IPv4Address
+
+from msgspec import Struct
 
 from workers.contract.client_identity import ClientIdentity
 from workers.contract.exchange import Kind, Messages, packed
@@ -29,8 +30,7 @@ PAD, END, OVERLOAD = 0, 255, 52
 CLIENT_FQDN = b"\x05\x00\x00"
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """A server's message; `options` are raw, and the parts of a split option (RFC 3396) are joined.
 
     `sender` is the MAC that the frame came from, if it is known.
@@ -129,7 +129,7 @@ def description(identity: ClientIdentity) -> Iterator[tuple[int, bytes]]:
         yield 77, bytes([len(value)]) + value  # RFC 3004: a list, each item with its length before it
 
 
-def decode(payload: bytes) -> Answer:
+def decode(payload: bytes, sender: str = "") -> Answer:
     """A server's message. Raises Malformed."""
     if len(payload) < HEADER.size:
         raise Malformed(f"{len(payload)} octets are too few")
@@ -140,7 +140,7 @@ def decode(payload: bytes) -> Answer:
     kind = options.get(53, b"")
     if kind not in ANSWERS:
         raise Malformed(f"message type {kind.hex() or 'missing'} is none of a server's")
-    return Answer(ANSWERS[kind], xid, IPv4Address(yiaddr), chaddr[:6].hex(":"), options)
+    return Answer(ANSWERS[kind], xid, IPv4Address(yiaddr), chaddr[:6].hex(":"), options, sender)
 
 
 def _options(payload: bytes) -> dict[int, bytes]:

@@ -7,7 +7,6 @@ close of such a socket the kernel waits out a grace period of some 15 ms.
 import socket
 import struct
 from contextlib import suppress
-from dataclasses import replace
 from ipaddress import IPv4Address
 
 from workers.contract.exchange import CLIENT_PORT, SERVER_PORT, note
@@ -76,7 +75,7 @@ class PacketSocket(bpf.FilteredSocket):
                 payload = _payload(packet)
                 ours = _answers(payload, self._sent)
                 self._strangers += not ours
-                answers.append(replace(decode(payload), sender=mac.hex(":")))
+                answers.append(decode(payload, mac.hex(":")))
                 if ours:
                     note(noted(payload))
         if self._strangers > before:

@@ -17,6 +17,8 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import NoReturn
 
+from msgspec import Struct
+
 from workers.contract.client_identity import ClientIdentity
 from workers.contract.exchange import Kind, acknowledged, note, packed
 from workers.contract.lease import Family, Lease
@@ -70,8 +72,7 @@ class Event:
     words: bytes = field(default=b"", compare=False)  # the record after the name
 
 
-@dataclass(frozen=True, slots=True)
-class GaveUp:
+class GaveUp(Struct, frozen=True):
     """udhcpc has given its lease up, and asks for another one."""
 
 
@@ -98,8 +99,7 @@ def understood(event: Event, now: float) -> ClientEvent:
             return GaveUp()
 
 
-@dataclass(frozen=True, slots=True)
-class ClientOptions:
+class ClientOptions(Struct, frozen=True):
     """One udhcpc; `requested` goes out as option 50."""
 
     interface: str
@@ -138,8 +138,7 @@ class Records:
                 log.warning("udhcpc's script reported an unknown event %r", name[:40])
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(Struct, frozen=True):
     """A udhcpc before its start: the program and the ends of its pipes."""
 
     executable: str

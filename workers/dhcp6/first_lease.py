@@ -11,7 +11,7 @@ from workers.contract.finding import Finding
 from workers.contract.lease import Lease6
 from workers.contract.messages import EndpointSpec, Ipv6
 from workers.dhcp.effects import Configured
-from workers.dhcp.first_lease import Exchange
+from workers.dhcp.first_lease import Acquired, Exchange
 from workers.dhcp6.codec import Answer
 from workers.dhcp6.machine import Machine, State
 from workers.dhcp6.packet_socket import PacketSocket6
@@ -60,9 +60,9 @@ class Exchange6(Exchange[Lease6, Answer]):
 
     def step(self, now: float) -> None:
         super().step(now)
-        router = self._router
-        if self.acquired is not None and router is not None and router.lifetime:
-            self.acquired = replace(self.acquired, lease=replace(self.acquired.lease, router=router.source))
+        found, router = self.acquired, self._router
+        if found is not None and router is not None and router.lifetime:
+            self.acquired = Acquired(replace(found.lease, router=router.source), found.confirmed, found.probe)
 
     def _times(self) -> Iterable[float | None]:
         machine = self.machine.next_at if self._asks_servers else None

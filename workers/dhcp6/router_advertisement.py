@@ -6,9 +6,10 @@ its router.
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Interface, IPv6Network
 from itertools import chain
+
+from msgspec import Struct
 
 from workers.contract.lease import Lease6
 from workers.dhcp.errors import Malformed
@@ -30,8 +31,7 @@ PREFIX_BITS = 64  # before an interface identifier (RFC 2464 section 4)
 PREFERENCES = {0: 0, 1: 1, 3: -1}  # RFC 4191 section 2.1; 2 is reserved and means 0
 
 
-@dataclass(frozen=True, slots=True)
-class Prefix:
+class Prefix(Struct, frozen=True):
     """A prefix information option. `valid` and `preferred` are lifetimes in seconds, None for infinite ones."""
 
     network: IPv6Network
@@ -41,8 +41,7 @@ class Prefix:
     preferred: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class RouterAdvertisement:
+class RouterAdvertisement(Struct, frozen=True):
     """What the router `source` says.
 
     `lifetime` is how many seconds it is a default router, 0 for not at all, and `preference` what it is as one beside

@@ -5,8 +5,10 @@ Owns their words. Only reads, in the present namespace. Must not know endpoints,
 
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from workers.contract.finding import GRAVITY, Check, Finding, Severity
 from workers.contract.link import HOST_LINK_PREFIX, LinkKind, LinkSpec, vlan_of
@@ -23,8 +25,7 @@ STRICT = 1  # of rp_filter (RFC 3704); 2 is loose
 Words = Iterator[tuple[str, str]]  # what was found, and the remedy
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
+class Host(Struct, frozen=True):
     """The part of the host that the checks look at. `bridge`, `ports` and `vlans` are empty for a card.
 
     `rivals` are other interfaces of the host that are in the parent's subnet.
@@ -43,8 +44,7 @@ class Host:
         return tuple(port for port in self.ports if not port.name.startswith(HOST_LINK_PREFIX))
 
 
-@dataclass(frozen=True, slots=True)
-class HostCheck:
+class HostCheck(Struct, frozen=True):
     """A check of the table; `on` are the kinds of link that it concerns."""
 
     check: Check

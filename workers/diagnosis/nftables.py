@@ -6,8 +6,9 @@ Must not know which chains matter, nor what a finding is.
 import errno
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from msgspec import Struct, field
 
 from workers.netlink.nftables import connect, dump, text_attribute
 from workers.netlink.rtnetlink import attributes
@@ -33,8 +34,7 @@ class Expression(NamedTuple):
     data: dict[int, bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
+class Chain(Struct, frozen=True):
     """A base chain is called at `hook`, and has a policy; others are reached by jumps."""
 
     id: ChainId
@@ -42,8 +42,7 @@ class Chain:
     policy: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Element:
+class Element(Struct, frozen=True):
     """Of a set or map. `upper`: the end of a range that includes it; `ends`: it is where an interval ends."""
 
     key: bytes
@@ -52,8 +51,7 @@ class Element:
     ends: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Ruleset:
+class Ruleset(Struct, frozen=True):
     """Base chains, the rules of each chain, and the elements of the sets that they name, by family, table and name."""
 
     chains: tuple[Chain, ...]

@@ -2,8 +2,9 @@
 
 import socket
 import struct
-from dataclasses import dataclass
 from ipaddress import IPv6Address
+
+from msgspec import Struct
 
 from workers.contract.exchange import CLIENT_PORT, CLIENT_PORT6, SERVER_PORT, SERVER_PORT6
 
@@ -11,8 +12,7 @@ UDP = struct.Struct("!HHHH")
 LENGTH = 300  # of the DHCP message; no filter looks at it closely
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
+class Packet(Struct, frozen=True):
     """Its headers, and the bridge that it passes. `sender` is not known: each container has another."""
 
     version: int

@@ -4,9 +4,10 @@ Pure. Must not know how a filter stores its rules, nor what they compare.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, TypeVar
+
+from msgspec import Struct
 
 MAX_DEPTH = 16  # of jumps: the kernel allows no more
 
@@ -23,8 +24,7 @@ class Action(StrEnum):
     GOTO = "goto"
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict(Generic[Chain]):
+class Verdict(Struct, Generic[Chain], frozen=True):
     """A rule's action; `chain` is where a jump or goto leads."""
 
     action: Action

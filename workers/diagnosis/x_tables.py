@@ -8,8 +8,9 @@ import ctypes
 import socket
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from workers.diagnosis.packet import Packet
 from workers.diagnosis.ruleset import Action, Verdict, decide, fate
@@ -35,8 +36,7 @@ IS_BRIDGED = 0x04
 UDP_PORTS = struct.Struct("=HHHHB")  # the least and greatest source and destination, inverted
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(Struct, frozen=True):
     """Where an entry of this family has what. Its addresses and their masks come first, then the interfaces."""
 
     names: Path

@@ -14,15 +14,7 @@ from ipaddress import IPv6Address
 
 from workers.contract.errors import NoLease
 from workers.contract.lease import AnyLease, Family, Lease6
-from workers.contract.messages import (
-    Attach,
-    EndpointSpec,
-    Ipv6,
-    LeaseObtained,
-    LeaseTrouble,
-    Report,
-    Trouble,
-)
+from workers.contract.messages import Attach, EndpointSpec, Ipv6, LeaseObtained, LeaseTrouble, Report, Trouble
 from workers.dhcp.effects import Configured, Granted, Refused, Unanswered, Unusable
 from workers.dhcp.native import Report as ClientReport
 from workers.dhcp6.first_lease import Exchange6, machine_for

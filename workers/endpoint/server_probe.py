@@ -3,8 +3,9 @@
 Leaves neither a lease nor a link behind. Must not know what follows from the report.
 """
 
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
+
+from msgspec import Struct
 
 from workers.contract.errors import NoLease
 from workers.contract.lease import Family
@@ -17,8 +18,7 @@ from workers.link.kind import discard, link_of, make_hearing, on_the_wire
 from workers.netlink.operations import Netlink, NetlinkError
 
 
-@dataclass(frozen=True, slots=True)
-class ServerReport:
+class ServerReport(Struct, frozen=True):
     """The result: the server that has answered first, or what was awaited and seen if none did.
 
     `server` is an address, or with DHCPv6 a DUID.

@@ -17,33 +17,11 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Set
 from multiprocessing.connection import Connection
 
+from workers.contract import messages
 from workers.contract.errors import ReleaseError
 from workers.contract.exchange import taken
 from workers.contract.lease import NO_LEASE, AnyLease, Family, Lease
-from workers.contract.messages import (
-    AskServers,
-    Attach,
-    Attached,
-    Command,
-    Delete,
-    Deleted,
-    EndpointSpec,
-    Exchanged,
-    GiveBack,
-    LeaseObtained,
-    LeaseTrouble,
-    LeaveSandbox,
-    Left,
-    LimitMtu,
-    NotMoved,
-    Reach,
-    Rename,
-    Report,
-    SandboxGone,
-    SetLogLevel,
-    Trouble,
-    UseResolver,
-)
+from workers.contract.messages import Attach, EndpointSpec, LeaseObtained, Left, Report
 from workers.dhcp4.udhcpc import Start
 from workers.endpoint.acquisition import Acquired
 from workers.endpoint.clients import Renewal
@@ -208,8 +186,8 @@ class Worker:
 
     def _tell_messages(self) -> None:
         """Unanswered ones lead to no report, and are told when nothing has happened for a while."""
-        if messages := taken():
-            self._send(Exchanged(messages))
+        if exchanged := taken():
+            self._send(messages.Exchanged(exchanged))
 
     def _send(self, report: Report) -> None:
         try:
@@ -221,7 +199,7 @@ class Worker:
 
     def _on_command(self) -> None:  # noqa: C901, PLR0912  one case a command
         try:
-            command: Command = self._channel.recv()
+            command: messages.Command = self._channel.recv()
         except (EOFError, OSError):
             self._drop_resolver()
             self._end_managers()
@@ -230,28 +208,28 @@ class Worker:
         match command:
             case Attach():
                 self._on_attach(command)
-            case UseResolver():
+            case messages.UseResolver():
                 self._drop_resolver()
                 self._resolver = Resolver(self._spec.endpoint_id, command)
                 self._follow_resolver()
-            case Rename():
+            case messages.Rename():
                 for manager in self._managers.values():
                     manager.rename(command.hostname)
-            case Reach():
+            case messages.Reach():
                 self._on_reach(command)
-            case AskServers():
+            case messages.AskServers():
                 for manager in self._managers.values() if self._interface else ():
                     manager.ask()
-            case GiveBack():
+            case messages.GiveBack():
                 self._on_give_back()
-            case SetLogLevel(level):
+            case messages.SetLogLevel(level):
                 self._log_level = level
                 logging.getLogger().setLevel(level)
-            case LimitMtu(mtu):
+            case messages.LimitMtu(mtu):
                 self._on_limit(mtu)
-            case LeaveSandbox():
+            case messages.LeaveSandbox():
                 self._on_leave(command)
-            case Delete():
+            case messages.Delete():
                 self.discard()
 
     def _on_attach(self, command: Attach) -> None:
@@ -267,7 +245,7 @@ class Worker:
             self._deadlines.set(self._lower, settled)
         self._advance()
 
-    def _on_reach(self, command: Reach) -> None:
+    def _on_reach(self, command: messages.Reach) -> None:
         manager = self._managers[Family.IPV4]
         if self._interface is not None and isinstance(manager.lease, Lease):
             try:
@@ -292,7 +270,7 @@ class Worker:
             for manager in self._managers.values():
                 manager.limit_mtu(mtu)
 
-    def _on_leave(self, command: LeaveSandbox) -> None:
+    def _on_leave(self, command: messages.LeaveSandbox) -> None:
         for manager in self._managers.values():
             manager.finish()
         if command.keep:
@@ -332,7 +310,8 @@ class Worker:
             lease = self._managers[family].lease
             if lease is None or not lease.runs(boottime()) or release_from_host(self._spec, self._link, lease):
                 self._unreleased.remove(family)
-        self._send(Deleted(frozenset(self._unreleased)))  # alone: a job sends one message, and nobody asks for others
+        # Alone: a job sends one message, and nobody asks for others.
+        self._send(messages.Deleted(frozenset(self._unreleased)))
         self.done = True
         # The supervisor does not wait for the rest, which takes the kernel 15 ms each.
         discard(self._spec, self._link)
@@ -378,7 +357,7 @@ class Worker:
             if attach.arrived:
                 self._lose_sandbox()  # Docker has moved it back already
             elif self._takeover:
-                self._report(NotMoved())
+                self._report(messages.NotMoved())
         elif self._sandbox.enter(attach.path):
             self._deadlines.clear()
         elif self._takeover or attach.arrived:
@@ -393,7 +372,7 @@ class Worker:
             return
         self._interface = link.name
         self._on_claim()
-        self._report(Attached(link.name))
+        self._report(messages.Attached(link.name))
         for manager in self._managers.values():
             manager.begin(link.name, self._attach, self._link.mtu_limit(link))
 
@@ -433,7 +412,7 @@ class Worker:
             self._on_link_gone()
         elif link.up and link.name != self._interface:
             self._interface = link.name
-            self._report(Attached(link.name))
+            self._report(messages.Attached(link.name))
             for manager in self._managers.values():
                 manager.move(link.name)
         elif link.up:
@@ -452,12 +431,12 @@ class Worker:
     def _on_link_gone(self) -> None:
         self._end_managers()
         what = f"{self._interface or 'the link'} vanished from the sandbox"
-        self._report(LeaseTrouble(Trouble.LINK_GONE, what, None))
+        self._report(messages.LeaseTrouble(messages.Trouble.LINK_GONE, what, None))
         self._lose_sandbox(only_link=True)
 
     def _lose_sandbox(self, *, only_link: bool = False) -> None:
         self._leave_sandbox()
-        self._report(SandboxGone(only_link, only_link and self._sandbox.went_with_parent()))
+        self._report(messages.SandboxGone(only_link, only_link and self._sandbox.went_with_parent()))
 
     def _leave_sandbox(self) -> None:
         """Goes back into the host's network namespace, if it was in a sandbox."""

@@ -6,8 +6,9 @@ not know where the lease came from.
 
 import errno
 from collections.abc import Iterator
-from dataclasses import replace
 from ipaddress import IPv4Address
+
+from msgspec.structs import replace
 
 from workers.acd.arp import announce
 from workers.contract.lease import DEFAULT_DESTINATION, Lease, Route

@@ -1,7 +1,9 @@
 """The class of each kind of link, and what becomes of a link whatever its kind is."""
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from msgspec import Struct
 
 from workers.contract.finding import Finding
 from workers.contract.link import LinkKind, LinkSpec, container_link, host_link, vlan_of
@@ -25,8 +27,7 @@ KINDS: dict[LinkKind, type[EndpointLink]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ParentReport:
+class ParentReport(Struct, frozen=True):
     """The state of a parent: `error` says why it cannot be used, `findings` are troubles that may pass."""
 
     error: str | None

@@ -10,8 +10,9 @@ import socket
 import struct
 from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import dataclass
 from socket import htonl
+
+from msgspec import Struct
 
 from workers.contract.link import HOST_LINK_PREFIX
 from workers.netlink.changes import INDEX_OFFSET, RTMGRP_LINK, change_feed
@@ -31,8 +32,7 @@ MOST_FILTERED = 200  # a jump of the filter goes over 255 instructions at most
 EVERYTHING: tuple[Instruction, ...] = ((RETURN, 0, 0, ALL),)
 
 
-@dataclass(frozen=True, slots=True)
-class ParentState:
+class ParentState(Struct, frozen=True):
     """`running`: it is up, and has a carrier."""
 
     index: int
@@ -41,8 +41,7 @@ class ParentState:
     mtu: int
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
+class Heard(Struct, frozen=True):
     """`lost` are the ports of ours that a bridge has lost, `joined` the bridges that have got another's port.
 
     `changed`: a link has changed, and it is for the listener to look at it. `missed`: so much has happened at once that

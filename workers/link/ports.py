@@ -2,8 +2,9 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
+
+from msgspec import Struct
 
 from workers.contract.link import HOST_LINK_PREFIX
 from workers.netlink.operations import Link, Netlink, NetlinkError
@@ -11,8 +12,7 @@ from workers.netlink.operations import Link, Netlink, NetlinkError
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Plugged:
+class Plugged(Struct, frozen=True):
     """The ports that are the bridge's again, each with the bridge's MTU if its own is larger, else None.
 
     `uplinks` are the bridge's ports that are not ours: one of them leads to the LAN.

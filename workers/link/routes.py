@@ -4,15 +4,15 @@ Owns the decision which routes are ours: those of the previous lease, and those 
 to the user, the engine or another network, and we never touch them. Must not know netlink.
 """
 
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+from msgspec import Struct
 
 from workers.contract.lease import DEFAULT_DESTINATION, Lease, Route
 from workers.netlink.rtnetlink import RTPROT_DHCP, RTPROT_KERNEL, KernelRoute
 
 
-@dataclass(frozen=True, slots=True)
-class LinkState:
+class LinkState(Struct, frozen=True):
     """The kernel's state: a link's addresses and routes, and the destinations of other links' routes."""
 
     addresses: tuple[IPv4Interface, ...]
@@ -20,8 +20,7 @@ class LinkState:
     elsewhere: frozenset[IPv4Network] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(Struct, frozen=True):
     """The changes to make, in this order: an addition comes before the removal of what it replaces."""
 
     add_address: IPv4Interface | None = None

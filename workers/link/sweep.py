@@ -2,8 +2,9 @@
 
 import logging
 from collections.abc import Collection
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
+
+from msgspec import Struct
 
 from workers.link.kind import KINDS
 from workers.link.shared_mac import sweep_answers
@@ -13,8 +14,7 @@ from workers.netlink.operations import Netlink, NetlinkError
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Swept:
+class Swept(Struct, frozen=True):
     """The removed links, by their names: containers' ends without an endpoint, and VLANs without a network."""
 
     links: tuple[str, ...]

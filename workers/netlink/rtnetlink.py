@@ -3,13 +3,13 @@
 Pure, no socket. Must not know the use of a link. pyroute2 is untyped, so `Any` ends here.
 """
 
+import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface
 from socket import AF_INET, AF_INET6
-from struct import Struct
 from typing import Any
 
+from msgspec import Struct
 from pyroute2.netlink import nlmsg
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
@@ -41,14 +41,14 @@ RTPROT_DHCP = 16
 IFA_F_TEMPORARY, IFA_F_NODAD, IFA_F_PERMANENT = 0x01, 0x02, 0x80
 MAX_SUBNET = 30  # bits of the longest prefix that has a broadcast address (RFC 3021)
 FOREVER = 0xFFFFFFFF  # seconds, in the kernel's messages
-MESSAGE_HEADER = Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence number, port
-STATUS = Struct("=i")  # a negated errno, or 0
-ATTRIBUTE = Struct("=HH")  # its length and its type
+MESSAGE_HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence number, port
+STATUS = struct.Struct("=i")  # a negated errno, or 0
+ATTRIBUTE = struct.Struct("=HH")  # its length and its type
 KIND_MASK = 0x3FFF  # without the flags for nesting and byte order
-EXPIRES = Struct("=I")
+EXPIRES = struct.Struct("=I")
 LINK_HEADERS = 32  # of a link's message and of the link, in octets
 IFLA_AF_SPEC, IFLA_BRIDGE_VLAN_INFO = 26, 2
-VLAN_INFO = Struct("=HH")  # flags and number
+VLAN_INFO = struct.Struct("=HH")  # flags and number
 OF_A_LINK = ("ADDRESS", "IFNAME", "MTU", "LINK", "LINK_NETNSID", "MASTER", "OPERSTATE", "LINKINFO", "GROUP")
 
 
@@ -72,8 +72,7 @@ class LinkMessage(ifinfmsg):  # type: ignore[misc]  # pyroute2 is untyped
         self.length = end
 
 
-@dataclass(frozen=True, slots=True)
-class Bridge:
+class Bridge(Struct, frozen=True):
     """A bridge's own settings; `forward_delay` is in seconds, the `calls_…` are this bridge's switches alone.
 
     `default_vlan` is the one of new ports, 0 for none, if it `filters_vlans`.
@@ -87,8 +86,7 @@ class Bridge:
     default_vlan: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(Struct, frozen=True):
     """`carrier` is layer 1 of the link itself, `kind` its driver family (None: hardware), `mtu` is in bytes.
 
     `operational`: the kernel takes frames for sending. `peer_index` is the index of a veth's other end, or of a
@@ -124,8 +122,7 @@ class Link:
         return f"a {self.kind or 'hardware'} link"
 
 
-@dataclass(frozen=True, slots=True)
-class KernelRoute:
+class KernelRoute(Struct, frozen=True):
     """One unicast IPv4 route of the main table; `index` is the link's, None for a multipath route."""
 
     route: Route
@@ -136,8 +133,7 @@ class KernelRoute:
     onlink: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Address6:
+class Address6(Struct, frozen=True):
     """An IPv6 address of a link, with the lifetimes in seconds that it has left; None for infinite ones.
 
     `temporary`: the kernel has made it for privacy (RFC 8981).
@@ -377,8 +373,7 @@ def decode_route(message: Any) -> KernelRoute | None:  # noqa: ANN401  pyroute2 
     gateway, source = message.get("gateway"), message.get("prefsrc")
     return KernelRoute(
         route=Route(
-            IPv4Network((message.get("dst") or 0, message["dst_len"])),
-            IPv4Address(gateway) if gateway else None,
+            IPv4Network((message.get("dst") or 0, message["dst_len"])), IPv4Address(gateway) if gateway else None
         ),
         index=message.get("oif"),
         protocol=message["proto"],

@@ -12,8 +12,9 @@ import socket
 import struct
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from ipaddress import IPv4Address
+
+from msgspec import Struct
 
 from workers.contract.lease import Address
 from workers.system.clock import boottime
@@ -35,8 +36,7 @@ RETRY_SECONDS = 1.5  # until the next server is asked; resolvers ask again after
 GIVE_UP_SECONDS = 5.0
 
 
-@dataclass(slots=True)
-class Question:
+class Question(Struct):
     """What `client` asked by the number `id`, and what has been heard. `tried` counts the servers that were asked.
 
     `asked` and `docker_at` are the `boottime()` of the question and that when Docker's resolver was asked.

@@ -8,8 +8,9 @@ well, so it is hostile. Pure.
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 EMBEDDED = "127.0.0.11"  # Docker's own resolver, in each sandbox of a network that users have made
 NOTE = "# net-dhcp: "
@@ -18,8 +19,7 @@ MAX_NAMES = 6  # of all: glibc before 2.26 reads no more,
 MAX_LINE = 250  # and musl no line that is longer
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(Struct, frozen=True):
     """What this file was and is made of: the engine's lines of names to search, and each endpoint's names."""
 
     before: tuple[str, ...] = ()

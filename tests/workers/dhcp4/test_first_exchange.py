@@ -59,7 +59,7 @@ class PlayedWire:
         packet = Packet.decode(payload)
         self.sent.append(packet)
         for answer in self.behaviour(packet):
-            self.answers.append(replace(decode(answer.encode()), sender=ROUTER))
+            self.answers.append(decode(answer.encode(), ROUTER))
             os.eventfd_write(self.event, 1)
 
     def receive(self) -> list[Answer]:

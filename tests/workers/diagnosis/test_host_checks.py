@@ -1,9 +1,9 @@
 """Checks whose troubles this machine's kernel cannot have, and what holds for all of them."""
 
 import re
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from supervisor.engine import checks as engine
 from tests.documents.markdown import section

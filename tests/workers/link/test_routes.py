@@ -1,9 +1,10 @@
 """The difference between a link and a lease, as a table."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 import pytest
+from msgspec.structs import replace
 
 from workers.contract.lease import DEFAULT_DESTINATION, Lease, Route
 from workers.link.routes import Difference, LinkState, difference, lost, wanted_routes
