@@ -31,7 +31,7 @@ def able_to_run(architecture: str, cache: Path) -> Iterator[None]:
     if architecture == native():
         yield
         return
-    qemu = _emulator(architecture, cache)
+    qemu = unpacked(PACKAGE, f"usr/bin/qemu-{MACHINES[architecture][0]}-static", cache)
     if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNS):
         raise OSError(ctypes.get_errno(), "unshare")
     run("mount", "--make-rprivate", "/")
@@ -47,16 +47,16 @@ def able_to_run(architecture: str, cache: Path) -> Iterator[None]:
         run("umount", BINFMT)
 
 
-def _emulator(architecture: str, cache: Path) -> Path:
-    """Unpacked, and not installed: its package would register every architecture for good."""
-    target = (cache / f"qemu-{MACHINES[architecture][0]}-static").resolve()
+def unpacked(package: str, name: str, cache: Path) -> Path:
+    """This file of a package that is not installed: one of these would register every architecture for good."""
+    target = (cache / Path(name).name).resolve()
     if not target.exists():
         cache.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix="qemu.", dir=cache) as directory:
             fetch = 'cd "$1"; apt-get update -q; apt-get download -q "$2"; dpkg -x "$2"_*.deb .'
-            run("sh", "-ec", fetch, "sh", directory, PACKAGE, timeout=600)
-            found = Path(directory, "usr/bin", target.name)
+            run("sh", "-ec", fetch, "sh", directory, package, timeout=600)
+            found = Path(directory, name)
             if not found.exists():
-                raise CommandFailed(f"the package {PACKAGE} has no {target.name}")
+                raise CommandFailed(f"the package {package} has no {name}")
             found.replace(target)
     return target

@@ -141,12 +141,12 @@ def _uncompress(image: Path, target: Path) -> None:
         target.write_bytes(lzma.decompress(payload))
 
 
-def write_initramfs(made: Kernel, target: Path, modules: Sequence[str], init: str) -> None:
+def write_initramfs(made: Kernel, target: Path, modules: Sequence[str], init: str, busybox: Path | None = None) -> None:
     """busybox, the modules that the root file system needs, in order, and the program that mounts it at /root."""
     root = target.with_name(f"{target.name}.d")
     for name in ("bin", "dev", "lower", "modules", "proc", "root", "writable"):
         (root / name).mkdir(parents=True)
-    shutil.copy(static_busybox(BUILD), root / "bin" / "busybox")
+    shutil.copy(busybox or static_busybox(BUILD), root / "bin" / "busybox")
     for number, module in enumerate(_needed_modules(made, modules)):
         content = module.read_bytes()
         uncompressed = lzma.decompress(content) if module.suffix == ".xz" else content
