@@ -152,18 +152,19 @@ OPTIONS = (
         NETWORK,
         one_of({kind.value: kind for kind in ClientKind}),
         "`udhcpc`",
-        "who renews a running container's lease. `udhcpc` is BusyBox's client, a process for each container. `native` "
-        "is the plugin's own: no process, no second DHCPDISCOVER at a start, and the server's renewal times are kept",
+        "which client renews a running container's lease. `udhcpc` is BusyBox's, with a process for each container. "
+        "`native` is the plugin's own client: it needs no process, sends no second DHCPDISCOVER at a start, and keeps"
+        " the server's renewal times",
     ),
     Option(
         "client_id",
         NETWORK,
         client_id_template,
         "the MAC address",
-        "the client identifier (DHCP option 61), by which the server tells clients apart. All containers of a network "
-        "with one identifier would get one lease, so `{name}` or `{mac}` must be in it, for the container's name or "
-        "MAC address: `rack1-{name}`. If the plugin [cannot know the name in time](identity.md#several-at-once), the "
-        "MAC address is the identifier for that start",
+        "the client identifier (DHCP option 61), by which the server tells clients apart. It must contain `{name}` or"
+        " `{mac}`, which stand for the container's name and MAC address, as in `rack1-{name}`: with one identifier "
+        "for all, all containers would get one lease. If the plugin [cannot know the name in "
+        "time](identity.md#several-at-once), the MAC address is the identifier for that start",
     ),
     Option(
         "client_id",
@@ -171,27 +172,27 @@ OPTIONS = (
         client_id,
         "the network's",
         "the client identifier (DHCP option 61), by which the server tells clients apart: octets such as "
-        "`01:02:00:5e:10:00:01`, or any other text, which is sent behind an octet 0 as RFC 2132 wants. 64 octets at "
-        "most. Two containers of a network cannot have the same one",
+        "`01:02:00:5e:10:00:01`, or any other text, before which the plugin sends an octet 0 as RFC 2132 wants. At "
+        "most 64 octets. Two containers on a network cannot have the same identifier",
     ),
     Option(
         "conflict",
         NETWORK,
         one_of({check.value: check for check in ConflictCheck}),
         "`detect`",
-        "does another machine use the address already? `detect` asks the LAN while the lease is obtained, which takes "
-        "no time; an answer that comes after the start is mended in the running container. `wait` gives the other "
-        "machine 250 ms to answer before each start: for LANs with many fixed addresses. `off` does not ask: for LANs "
-        "with a device that wrongly answers for others",
+        "whether the plugin looks for another machine that uses the address. `detect` asks the LAN while it obtains "
+        "the lease, which costs no time; if an answer comes after the start, the running container gets another "
+        "address. `wait` gives other machines 250 ms to answer before each start, for LANs with many fixed addresses."
+        " `off` does not ask, for LANs with a device that wrongly answers for others",
     ),
     Option(
         "dns",
         NETWORK,
         one_of({"off": False, "lease": True}),
         "`off`",
-        "which servers resolve the names that are not containers': with `off` those that Docker takes from the host, "
-        "with `lease` those of the container's lease, with its search list: see "
-        "[Names of the LAN](usage.md#names-of-the-lan)",
+        "which servers resolve names that are not containers' names: `off` means those that Docker takes from the "
+        "host, and `lease` those of the container's lease, with its search list: see [Names of the "
+        "LAN](usage.md#names-of-the-lan)",
         aliases=(Alias("propagate_dns", "lease", "off"),),
         field="lease_dns",
     ),
@@ -200,10 +201,10 @@ OPTIONS = (
         NETWORK,
         one_of({"keep": False, "drop": True}),
         "`keep`",
-        "what happens to an address whose lease has run out because no server has answered for so long: `keep` leaves "
-        "it on the container, which goes on working while your router is away, and which [starts on it](limits.md) "
-        "again after a power failure; `drop` takes it off, as the standard wants, for LANs where addresses "
-        "are scarce and may belong to somebody else by then",
+        "what happens to an address whose lease has run out because no server answered. `keep` leaves it on the "
+        "container, which goes on working while your router is away, and [starts on it](limits.md) again after a "
+        "power failure. `drop` takes it off, as RFC 2131 demands, for LANs where addresses are scarce and may belong "
+        "to another machine by then",
         field="drop_expired",
     ),
     Option(
@@ -211,16 +212,16 @@ OPTIONS = (
         BOTH,
         gateway,
         "`lease`",
-        "the container's IPv4 gateway: `lease` is the server's choice, an address replaces it, also after each "
-        "renewal, and `none` gives the container no default route. The server's other routes stay",
+        "the container's IPv4 gateway. `lease` means the server's choice. An address replaces that choice, also after"
+        " each renewal. `none` gives the container no default route. The server's other routes stay",
     ),
     Option(
         "hostname",
         NETWORK,
         one_of({"name": False, "id": True}),
         "`name`",
-        "the name that the DHCP server gets of a container without `--hostname`: the container's `name`, or its short "
-        "`id`, which the container itself shows",
+        "the name that the plugin sends to the DHCP server for a container without `--hostname`: the container's "
+        "`name`, or its short `id`, which is the container's own host name",
         field="hostname_is_id",
     ),
     Option(
@@ -228,15 +229,16 @@ OPTIONS = (
         ENDPOINT,
         hostname,
         "the container's `--hostname`, or its name",
-        "the name that the DHCP server of this network gets: letters, digits and hyphens, also with dots",
+        "the name that the plugin sends to this network's DHCP server: letters, digits and hyphens, with dots if you "
+        "like",
     ),
     Option(
         "host_access",
         NETWORK,
         boolean,
         "`false`",
-        "`true` lets the host and the network's containers reach each other. The host gets an interface and an IPv4 "
-        "address of its own for that: see [Reach containers from the host](usage.md#reach-containers-from-the-host)",
+        "`true` lets the host and the network's containers reach each other. For that the host gets an interface and "
+        "an IPv4 address of its own: see [Reach containers from the host](usage.md#reach-containers-from-the-host)",
         MACVLAN,
         unfit=", and on a bridge the host and its containers reach each other anyway",
     ),
@@ -245,35 +247,48 @@ OPTIONS = (
         ENDPOINT,
         chosen_id,
         "none",
-        "whose MAC address the container gets: the one that the last container with this id had on this network. 1 to "
-        "64 letters, digits, `_`, `.` and `-`; see [Pin it](identity.md#pin-it)",
+        "a name by which the container keeps its MAC address: it gets the MAC address that the last container with "
+        "this id had on this network. 1 to 64 letters, digits, `_`, `.` and `-`; see [Pin it](identity.md#pin-it)",
     ),
     Option(
         "ignore_conflicts",
         NETWORK,
         boolean,
         "`false`",
-        "`true` accepts a bridge or parent that another network uses, or on which Docker itself hands out addresses",
+        "`true` accepts a bridge or parent that another network already uses, or on which Docker itself hands out "
+        "addresses",
     ),
-    Option("ip", ENDPOINT, requested_address, "none", "the address to ask the DHCP server for", field="requested"),
     Option(
-        "ip6", ENDPOINT, requested6_address, "none", "the IPv6 address to ask the DHCPv6 server for", field="requested6"
+        "ip",
+        ENDPOINT,
+        requested_address,
+        "none",
+        "the address that the plugin asks the DHCP server for",
+        field="requested",
+    ),
+    Option(
+        "ip6",
+        ENDPOINT,
+        requested6_address,
+        "none",
+        "the IPv6 address that the plugin asks the DHCPv6 server for",
+        field="requested6",
     ),
     Option(
         "ipv6",
         NETWORK,
         one_of({"false": Ipv6.OFF} | {mode.value: mode for mode in Ipv6 if mode is not Ipv6.OFF}),
         "`false`",
-        "the container's IPv6 address. `true` gets it from the DHCPv6 server, beside the IPv4 one; `only` does the "
-        "same without IPv4. `slaac` makes it from the prefix that your router advertises. `auto` does what the router "
-        "advertisement says, as other machines of the LAN do",
+        "where the container's IPv6 address comes from. `true` means the DHCPv6 server, beside an IPv4 address; "
+        "`only` means the same without IPv4. `slaac` makes the address from the prefix that your router advertises. "
+        "`auto` does whatever the router advertises, as other machines on the LAN do: see [IPv6](ipv6.md)",
     ),
     Option(
         "ipvlan_mode",
         NETWORK,
         one_of({mode.value: mode for mode in IpvlanMode}),
         "`l2`",
-        "DHCP needs layer 2, so that is the only one",
+        "DHCP needs layer 2, so `l2` is the only value",
         IPVLAN,
     ),
     Option(
@@ -281,17 +296,17 @@ OPTIONS = (
         NETWORK,
         lease_timeout,
         "`10s`",
-        "how long a starting container waits for its first lease: `1s` to `20s`; more is cut to `20s`, as Docker waits "
-        "30 s in all. `1500ms` and `0.2m` are understood",
+        "how long a starting container waits for its first lease: `1s` to `20s`. The plugin reduces a longer time to "
+        "`20s`, because Docker waits 30 s in all. You may also write `1500ms` or `0.2m`",
     ),
     Option(
         "mac",
         NETWORK,
         one_of({"random": False, "name": True}),
         "`random`",
-        "`name` derives a container's MAC address from the network and the container's name, so that it stays when you "
-        "remove the container and make it again: see [Pin it](identity.md#pin-it). The name of a Swarm "
-        "service's task is that of its service and slot",
+        "`name` derives a container's MAC address from the network and the container's name, so that it stays the "
+        "same when you remove and recreate the container: see [Pin it](identity.md#pin-it). For a task of a Swarm "
+        "service, the name is that of its service and slot",
         field="mac_by_name",
     ),
     Option(
@@ -299,9 +314,9 @@ OPTIONS = (
         NETWORK,
         one_of({mode.value: mode for mode in MacvlanMode}),
         "`bridge`",
-        "which other containers on the parent a container reaches: `bridge` all, directly; `private` none; `vepa` "
-        "those whose frames the switch sends back (802.1Qbg). `passthru` is for one container that has the parent for "
-        "itself: the parent takes its MAC address meanwhile",
+        "which other containers on the parent a container reaches. `bridge`: all, directly. `private`: none. `vepa`: "
+        "those whose frames the switch sends back (802.1Qbg). `passthru` is for a single container that has the "
+        "parent to itself: the parent then has that container's MAC address",
         MACVLAN,
     ),
     Option(
@@ -309,17 +324,17 @@ OPTIONS = (
         NETWORK,
         one_of({kind.value: kind for kind in LinkKind}),
         "follows `bridge` or `parent`",
-        "how a container is connected: `bridge` makes it a port of a bridge, `macvlan` gives it an interface of its "
-        "own on a network card, and `ipvlan` one with the card's MAC address: see "
-        "[Without a bridge](usage.md#without-a-bridge)",
+        "how a container is connected. `bridge` makes it a port of a bridge, `macvlan` gives it an interface of its "
+        "own on a network card, and `ipvlan` one with the card's MAC address: see [Without a "
+        "bridge](usage.md#without-a-bridge)",
     ),
     Option(
         "mtu",
         BOTH,
         mtu,
         "`lease`",
-        "the MTU of the container's link: `lease` is the server's choice (DHCP option 26), a number from 576 on "
-        "replaces it, and `parent` is that of the host's interface, which is also the largest possible",
+        "the MTU of the container's link. `lease` means the server's choice (DHCP option 26), a number from 576 on "
+        "replaces that, and `parent` means the MTU of the host's interface, which is also the largest possible",
         aliases=(Alias("propagate_mtu", "lease", "parent"),),
     ),
     Option(
@@ -327,8 +342,8 @@ OPTIONS = (
         NETWORK,
         interface,
         "none",
-        "the network card that the LAN is on, in place of a bridge. `eth0.20` is VLAN 20 of `eth0`; if there is no "
-        "such interface, it is made, and goes with its last network",
+        "the network card that the LAN is on, instead of a bridge. `eth0.20` is VLAN 20 on `eth0`; if there is no "
+        "such interface, the plugin makes it, and removes it with the last network on it",
         CARDS,
     ),
     Option(
@@ -337,17 +352,17 @@ OPTIONS = (
         boolean,
         "`false`",
         "`true` sends a container's name as a client FQDN (DHCP option 81) instead of a host name (option 12), which "
-        "asks the server to put it into the DNS. dnsmasq does so with both; others only with this. DHCPv6 has no other "
-        "name (option 39), so a container with IPv6 always sends it there",
+        "asks the server to put the name into the DNS. dnsmasq does so with both; other servers only with this. "
+        "DHCPv6 has no other way to send a name (option 39), so a container with IPv6 always sends it there",
     ),
     Option(
         "release",
         BOTH,
         one_of({"leave": False, "keep": True}),
         "`leave`",
-        "`leave` gives a lease back when its container stops, so that others can have the address; `keep` lets it run "
-        "out, so that no other client gets it while the container is away. For `keep` the server must have enough "
-        "addresses",
+        "`leave` releases a lease when its container stops, so that others can have the address. `keep` lets the "
+        "lease run out, so that no other client gets the address while the container is away; the server must have "
+        "enough addresses for that",
         field="keep_lease",
     ),
     Option(
@@ -355,8 +370,8 @@ OPTIONS = (
         NETWORK,
         boolean,
         "`false`",
-        "`true` leaves out all routes but the default one: neither the host's static routes over the bridge or parent "
-        "nor those that the DHCP server names (options 33, 121 and 249) get into containers",
+        "`true` leaves out all routes but the default one: containers get neither the host's static routes over the "
+        "bridge or parent, nor those that the DHCP server sends (options 33, 121 and 249)",
     ),
     Option(
         "user_class",
@@ -364,16 +379,16 @@ OPTIONS = (
         printable,
         "none",
         "the user class (DHCP option 77, DHCPv6 option 15), by which a server can choose a pool or options: 1 to 64 "
-        "ASCII characters, sent in the form of RFC 3004, an octet with their number before them, as other Linux "
-        "clients do",
+        "ASCII characters. As other Linux clients do, the plugin sends it in the form of RFC 3004, after an octet "
+        "with its length",
     ),
     Option(
         "validate_dhcp",
         NETWORK,
         boolean,
         "`false`",
-        "`true` makes `docker network create` ask whether a DHCP server answers, with `ipv6=only` a DHCPv6 server, and "
-        "fail if none does within `lease_timeout`. The question leaves no lease behind",
+        "`true` makes `docker network create` ask for a DHCP server, or with `ipv6=only` for a DHCPv6 server, and "
+        "fail if none answers within `lease_timeout`. The question leaves no lease behind",
     ),
     Option(
         "vendor_class",
@@ -388,8 +403,8 @@ OPTIONS = (
         NETWORK,
         vlan,
         "the bridge's own",
-        "the VLAN of the containers' ports, `1` to `4094`, on a bridge that filters VLANs, as Proxmox and "
-        "systemd-networkd make them. Containers send and receive its frames without a tag",
+        "the VLAN of the containers' ports, `1` to `4094`, on a bridge that filters VLANs, such as Proxmox and "
+        "systemd-networkd make. Containers send and receive untagged frames",
         BRIDGED,
     ),
 )
