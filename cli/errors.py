@@ -9,13 +9,13 @@ from cli.inert import inert
 DONE, WRONG, USAGE, NOT_FOUND, UNREACHABLE, NOT_ROOT, REFUSED, WARNED = range(8)
 
 MEANINGS = {
-    DONE: "done; of `doctor`: it found neither an error nor a warning",
-    WRONG: "`doctor` found an error; of all others: it went wrong in another way than those below",
+    DONE: "done; `doctor` found neither an error nor a warning",
+    WRONG: "`doctor` found an error, or a command failed in a way that no other status names",
     USAGE: "the command line is wrong",
     NOT_FOUND: "there is no such container, network, address or plugin",
     UNREACHABLE: "the plugin or the engine does not answer",
-    NOT_ROOT: "root is needed",
-    REFUSED: "the plugin or the engine refused it, and said why",
+    NOT_ROOT: "only root may do this",
+    REFUSED: "the plugin or the engine refused the request, and said why",
     WARNED: "`doctor` found warnings, but no error",
 }
 

@@ -59,7 +59,7 @@ class _Commands(click.Group):
 EPILOG = (
     "\b\nExamples:\n"
     "  net-dhcp ps                   # which container has which lease\n"
-    "  net-dhcp doctor               # why containers get none, and how to mend it\n"
+    "  net-dhcp doctor               # why containers get none, and how to fix it\n"
     "  net-dhcp COMMAND --help       # more, with examples\n\n"
     "\b\nExit status:\n" + "\n".join(f"  {status}  {meaning}" for status, meaning in MEANINGS.items())
 )

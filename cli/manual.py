@@ -27,7 +27,7 @@ def man(context: click.Context) -> None:
 def roff(group: click.Group) -> Iterator[str]:
     """The page's lines."""
     yield f'.TH NET-DHCP 1 "" "net-dhcp {VERSION}" "User Commands"'
-    yield ".SH NAME\nnet-dhcp, docker-dhcp \\- look at and mend the leases of Docker containers"
+    yield ".SH NAME\nnet-dhcp, docker-dhcp \\- inspect and repair the leases of Docker containers"
     yield ".SH SYNOPSIS\n.B net-dhcp\n[OPTIONS] COMMAND [ARGS]...\n.br\n.B docker dhcp\n[OPTIONS] COMMAND [ARGS]..."
     yield f".SH DESCRIPTION\n{_escaped(_text(group.help))}"
     yield ".SH OPTIONS"

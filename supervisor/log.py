@@ -86,7 +86,7 @@ class Output(logging.Handler):
             self.handleError(record)
         if self._lost:
             lost, self._lost = self._lost, 0
-            log.warning("%d lines lost, as nobody read them", lost)
+            log.warning("%d lines lost, because nobody read the log", lost)
 
 
 def _never_wait(descriptor: int) -> None:

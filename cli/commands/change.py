@@ -20,7 +20,7 @@ from cli.words import until
 @network_option
 @pass_session
 def renew(session: Session, name: str, network: str | None) -> None:
-    """Have a container's lease renewed now, as it would be at half of its life."""
+    """Renew a container's lease now, as would happen at half of the lease time."""
     _ask(session, name, network, "renew", "renewed")
 
 
@@ -35,7 +35,7 @@ def renew(session: Session, name: str, network: str | None) -> None:
 @click.option("-y", "--yes", is_flag=True, help="do not ask")
 @pass_session
 def release(session: Session, name: str, network: str | None, yes: bool) -> None:
-    """Give a container's lease back to the server, and get a new one.
+    """Release a container's lease, and get a new one.
 
     The container may have another address afterwards, and its connections may break.
     """
@@ -55,7 +55,7 @@ def release(session: Session, name: str, network: str | None, yes: bool) -> None
 def forget(session: Session, name: str) -> None:
     """Forget the MAC address that the plugin keeps for a container that does not run.
 
-    It is named by that MAC address, by the container, or by its driver-opt=id=.
+    Name it by that MAC address, by the container's name or id, or by its driver-opt=id=.
     """
     session.client.delete(f"/v1/bindings/{segment(name)}")
     click.echo(f"{inert(name)}: forgotten")

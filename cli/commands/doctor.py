@@ -1,4 +1,4 @@
-"""`doctor`: names what fails, and the command that mends it."""
+"""`doctor`: names what fails, and the command that fixes it."""
 
 from collections.abc import Iterator
 
@@ -24,15 +24,15 @@ from cli.session import Session, pass_session
     )
 )
 @click.argument("network", required=False)
-@click.option("--probe/--no-probe", default=True, help="ask each LAN for an offer; it leaves no lease")
+@click.option("--probe/--no-probe", default=True, help="ask each LAN's DHCP server for an offer; this leaves no lease")
 @click.option("-q", "--quiet", is_flag=True, help="only errors and warnings")
 @click.option("--format", "form", default=TABLE, metavar="FORMAT", help="json, or a template such as '{{.id}}'")
 @pass_session
 def doctor(session: Session, *, network: str | None, probe: bool, quiet: bool, form: str) -> None:
-    """Look for the reasons why containers get no lease; each finding comes with its remedy.
+    """Look for the reasons why containers get no lease, and say how to fix each.
 
     It looks at the host, the engine, the plugin, and each network with its containers. The exit status is 0 if all is
-    well, 1 with an error, and 7 with warnings only. A report of a bug should have this command's output.
+    well, 1 with an error, and 7 with warnings only. Please include the output in a bug report.
     """
     worst = Severity.OK
     for finding in examine(session, network, probe=probe):
@@ -62,4 +62,4 @@ def _print(finding: Finding, form: str) -> None:
     line = Text.assemble((f"{finding.severity:8}", STYLES[finding.severity]), " ", (inert(finding.about), "bold"), ": ")
     console().print(line.append(inert(finding.found)), soft_wrap=True)  # a command that is copied has no line breaks
     if finding.remedy:
-        console().print(Text(f"         mend it: {inert(finding.remedy)}"), soft_wrap=True)
+        console().print(Text(f"         fix: {inert(finding.remedy)}"), soft_wrap=True)

@@ -29,12 +29,12 @@ COLUMNS = (
         "net-dhcp events --kind nak --format json",
     )
 )
-@click.option("-f", "--follow", "followed", is_flag=True, help="go on until Ctrl-C, also if the plugin starts again")
-@click.option("-n", "--last", type=click.IntRange(1), metavar="N", help="only the last N")
-@click.option("--since", metavar="WHEN", help="only later ones: 10m, 2h, 3d, or a date and time")
-@click.option("--container", metavar="NAME", help="only of this container")
+@click.option("-f", "--follow", "followed", is_flag=True, help="go on until Ctrl-C, even if the plugin restarts")
+@click.option("-n", "--last", type=click.IntRange(1), metavar="N", help="only the last N events")
+@click.option("--since", metavar="WHEN", help="only later events: 10m, 2h, 3d, or a date and time")
+@click.option("--container", metavar="NAME", help="only events of this container")
 @network_option
-@click.option("--kind", metavar="WORD", help="only of this kind, such as bound, renewed or nak")
+@click.option("--kind", metavar="WORD", help="only events of this kind, such as bound, renewed or nak")
 @format_option
 @pass_session
 def events(

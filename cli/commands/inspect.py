@@ -47,7 +47,7 @@ MADE = ("name", "addresses", "state", "expires_in", "renewed_ago", "events", "me
 @name_argument
 @network_option
 @click.option(
-    "--events", "count", type=click.IntRange(0), default=20, show_default=True, help="length of the time line"
+    "--events", "count", type=click.IntRange(0), default=20, show_default=True, help="how many events the time line has"
 )
 @click.option("--format", "form", default="", metavar="FORMAT", help="json, or a template such as '{{.address}}'")
 @pass_session

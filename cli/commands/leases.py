@@ -30,9 +30,9 @@ COLUMNS = (
 )
 @click.argument("name", metavar="[ADDRESS|MAC|CONTAINER]", required=False)
 @network_option
-@click.option("--at", "at", metavar="WHEN", help="those that were held then: 2h (ago), or a date and time")
-@click.option("--since", metavar="WHEN", help="those that were held after that")
-@click.option("--until", metavar="WHEN", help="those that were held before that")
+@click.option("--at", "at", metavar="WHEN", help="only leases held at that time: 2h (ago), or a date and time")
+@click.option("--since", metavar="WHEN", help="only leases held after that time")
+@click.option("--until", metavar="WHEN", help="only leases held before that time")
 @format_option
 @pass_session
 def leases(

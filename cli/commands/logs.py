@@ -39,7 +39,7 @@ _WORD = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|\S*)')
 def logs(session: Session, name: str, follow: bool, since: str | None, file: str | None) -> None:
     """Print the plugin's log lines about a container, as the plugin wrote them.
 
-    They are part of Docker's log. A container that is gone is found by its name.
+    They are part of Docker's log. You can also name a container that no longer exists.
     """
     about = _matcher(session, name)
     try:

@@ -35,7 +35,7 @@ def network_option(function: _F) -> _F:
 def watch_option(function: _F) -> _F:
     """`--watch`, and how often."""
     function = click.option(
-        "--interval", type=click.FloatRange(0.2), default=2.0, show_default=True, help="seconds between two looks"
+        "--interval", type=click.FloatRange(0.2), default=2.0, show_default=True, help="seconds between two updates"
     )(function)
     return click.option("-w", "--watch", "watched", is_flag=True, help="go on until Ctrl-C")(function)
 

@@ -30,22 +30,22 @@ COLUMNS = (
     epilog=examples(
         "net-dhcp pin                                 # who is at risk, and the lines for the Compose file",
         "net-dhcp pin web db                          # the lines for these",
-        "net-dhcp pin --all --by id                   # for all that are not pinned yet, by driver_opts",
-        "net-dhcp pin --now web                       # connect it anew, a second without network",
+        "net-dhcp pin --all --by id                   # the lines for all that are not pinned, with ids",
+        "net-dhcp pin --now web                       # reconnect it: a second without network",
     )
 )
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="all containers that are not pinned, whether at risk or not")
 @click.option("--by", type=click.Choice(["mac", "id"]), default="mac", show_default=True, help="what pins them")
-@click.option("--now", "at_once", is_flag=True, help="connect the containers anew, with an id: a second's interruption")
+@click.option("--now", "at_once", is_flag=True, help="reconnect the containers with an id: a second's interruption")
 @click.option("-y", "--yes", is_flag=True, help="with --now: do not ask")
 @pass_session
 def pin(session: Session, *, names: tuple[str, ...], everything: bool, by: str, at_once: bool, yes: bool) -> None:
     """Pin containers that cannot be told apart at a boot, so that they keep their addresses.
 
-    Docker does not say which container it starts. Those that start at the same moment and look alike get other MAC
-    addresses then, unless they have a mac_address or an id. This lists them, and prints the lines that pin them.
-    With --now each is connected anew with an id, and keeps its MAC address and its lease.
+    Docker does not say which container it starts. Containers that start at the same moment and look alike get other
+    MAC addresses, unless they have a mac_address or an id. This command lists them, and prints the lines that pin
+    them. With --now it reconnects each with an id; the container keeps its MAC address and its lease.
     """
     pinned = {row["endpoint_id"] for row in endpoints.rows(session.client) if row.get("pinned")}
     found = places(session.engine.containers(), session.engine.networks(session.installed.name), pinned)
@@ -103,7 +103,7 @@ def _connect_anew(session: Session, place: Place) -> bool:
         session.engine.connect(place.container, place.network, place.settings, {"id": chosen_id(place)})
     except Failure as error:
         command = f"docker network connect --driver-opt id={chosen_id(place)} {place.network} {place.name}"
-        click.echo(f"{name}: it is off the network: {inert(error.message)}; mend it with `{inert(command)}`", err=True)
+        click.echo(f"{name}: it is off the network: {inert(error.message)}; fix it with `{inert(command)}`", err=True)
         return False
     after = _back(session, place)
     kept = "keeps" if after["mac"] == row["mac"] else f"had {inert(row['mac'])}, and has"

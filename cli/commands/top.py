@@ -34,18 +34,18 @@ KEYS = {"cpu": "cpu_percent", "memory": "pss", "files": "descriptors", "restarts
 )
 @click.option("--once", is_flag=True, help="print one table and end")
 @click.option(
-    "--sort", type=click.Choice(sorted(KEYS)), help="the largest first; else as the processes stem from each other"
+    "--sort", type=click.Choice(sorted(KEYS)), help="the largest first; by default each process follows its parent"
 )
 @click.option(
-    "--interval", type=click.FloatRange(0.5), default=2.0, show_default=True, help="seconds between two looks"
+    "--interval", type=click.FloatRange(0.5), default=2.0, show_default=True, help="seconds between two updates"
 )
 @format_option
 @pass_session
 def top(session: Session, once: bool, sort: str | None, interval: float, form: str) -> None:
     """Show the plugin's processes and what each costs.
 
-    CPU % is the share of one processor since the last look, at the first look since the process was started. MEMORY is
-    PSS: a page that n processes share counts as 1/n, so the column may be added up.
+    CPU % is the share of one processor since the last update; in the first table, since the process was started.
+    MEMORY is PSS: a page that n processes share counts as 1/n, so you may add up the column.
     """
     meter = _Meter(session, sort)
     if once:

@@ -48,4 +48,4 @@ def _not_started(containers: list[dict[str, Any]], networks: set[str]) -> Iterat
         if DRIVER in error and networks & attached.keys():
             name = container["Name"].lstrip("/")
             found = f"it has not started: {error[error.index(DRIVER) :]}"
-            yield Finding(name, "not-started", Severity.ERROR, found, f"mend what it names, then docker start {name}")
+            yield Finding(name, "not-started", Severity.ERROR, found, f"fix what it names, then docker start {name}")

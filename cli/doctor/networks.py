@@ -26,7 +26,7 @@ def of_networks(session: Session, only: str | None, *, probe: bool) -> Iterator[
         found = [
             Finding(name, c["id"], severity_of(c["severity"]), c["found"], c["remedy"]) for c in checks.get(name, [])
         ]
-        yield from found or [Finding(name, "parent", Severity.OK, "nothing is wrong at its parent")]
+        yield from found or [Finding(name, "parent", Severity.OK, "nothing is wrong with its bridge or card")]
         if probe:
             yield _probed(session, name)
 
@@ -50,7 +50,7 @@ def _lost(known: dict[str, str], seen: list[dict[str, Any]], only: str | None) -
         name = network["Name"]
         if network["Id"] not in known and only in (None, name):
             found = "the engine has this network, and the plugin does not know it"
-            yield Finding(name, "network-lost", Severity.ERROR, found, f"docker network rm {name}, and make it again")
+            yield Finding(name, "network-lost", Severity.ERROR, found, f"docker network rm {name}, and create it again")
 
 
 def _checks(session: Session, only: str | None) -> dict[str, list[Json]]:
@@ -67,6 +67,6 @@ def _probed(session: Session, name: str) -> Finding:
         return failed(name, "not-probed", error)
     if answer["error"]:
         return Finding(
-            name, "no-offer", Severity.ERROR, str(answer["error"]), "the findings above, or the server's log"
+            name, "no-offer", Severity.ERROR, str(answer["error"]), "see the findings above, or the server's log"
         )
-    return Finding(name, "offer", Severity.OK, f"{answer['server']} offers leases; the question has left none")
+    return Finding(name, "offer", Severity.OK, f"{answer['server']} offers leases; the probe has left none")

@@ -63,7 +63,7 @@ def lease_timeout(text: str) -> float:
     if seconds < MIN_LEASE_TIMEOUT:
         raise ValueError(f"{text} is too short for DHCP; at least {MIN_LEASE_TIMEOUT:g}s")
     if seconds > MAX_LEASE_TIMEOUT:
-        log.warning("option lease_timeout: %s cut to %gs, as the engine waits 30 s in all", text, MAX_LEASE_TIMEOUT)
+        log.warning("option lease_timeout: %s reduced to %gs, as the engine waits 30 s in all", text, MAX_LEASE_TIMEOUT)
     return min(seconds, MAX_LEASE_TIMEOUT)
 
 

@@ -117,7 +117,7 @@ class Healing:
                 raise Conflict(f"it is one of the driver {seen.driver}, and this one is {self._engine.own_name}")
             self._networks.learn(seen)
         except RequestError as error:
-            what = f"network {seen.name} was lost and cannot be learnt from the engine: {error}; make it again"
+            what = f"network {seen.name} was lost and cannot be learnt from the engine: {error}; create it again"
             self._fail(seen.id, what, {"network": seen.id})
         else:
             self._failures.pop(seen.id, None)

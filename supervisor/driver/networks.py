@@ -83,7 +83,7 @@ class Networks:
         except KeyError:
             raise NotFound(
                 f"network {network_id[:12]} is not known to this plugin: remove its containers and the network, "
-                "and make both again (docker rm, docker network rm, docker network create, docker run)"
+                "and create both again (docker rm, docker network rm, docker network create, docker run)"
             ) from None
 
     def create(self, body: CreateNetwork, respond: Respond) -> None:

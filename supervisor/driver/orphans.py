@@ -85,7 +85,7 @@ class Orphans:
             unreleased = report.unreleased if isinstance(report, Deleted) else leases.keys()
             released = leases.keys() - unreleased
             for family in released:
-                text = "lease of %s released: nobody came for it"
+                text = "lease of %s released: its container did not come back"
                 log.info(text, leases[family].address.ip, extra={"network": one.network_id})
             self._bindings.end_release(one.network_id, one.key, leases, released)
             if report is None:  # its process was killed, and may have left its link behind

@@ -102,7 +102,7 @@ class Journal:
             self.note_of_lan("changed", text, [lease], logging.WARNING)
         else:
             text = f"lease of {lease.address} confirmed by {lease.source} for {lease.duration} s"
-            text += f"; it had been said of it: {trouble}" if trouble else ""
+            text += f"; this ends the trouble: {trouble}" if trouble else ""
             self.note_of_lan("recovered" if trouble else "renewed", text, [lease])
 
     def remember(self, lease: AnyLease, origin: Origin) -> None:

@@ -62,15 +62,16 @@ def overlaps(engine: Engine, subnets: Collection[IPv4Network | IPv6Network], par
 
 def _other_subnet(name: str) -> str:
     if name == DEFAULT_NETWORK:
-        return 'give that another one by "bip" in /etc/docker/daemon.json, and restart Docker'
-    return f"`docker network rm {name}`, and make it again with another --subnet"
+        return 'give that network another one with "bip" in /etc/docker/daemon.json, and restart Docker'
+    return f"`docker network rm {name}`, and create it again with another --subnet"
 
 
 def identity_lost(engine: Engine) -> str:
     """Why a container came back with another MAC address, and how to prevent that."""
     driver = engine.storage_driver
     why = f", which Docker's storage driver {driver} does not show" if driver and driver not in TELLING else ""
-    return f"it has another MAC address than before, as it was not known which container was being started{why}: {PIN}"
+    known = "as the plugin could not tell which container was being started"
+    return f"it has another MAC address than before, {known}{why}: {PIN}"
 
 
 def not_told_apart(names: Collection[str], driver: str = "") -> Finding:
@@ -81,7 +82,7 @@ def not_told_apart(names: Collection[str], driver: str = "") -> Finding:
             f"Docker's storage driver {driver} does not show which one of {len(names)} containers is being started "
             f"({', '.join(names)})"
         )
-    return NOT_TOLD_APART.finding(found, f"this one gets a fresh MAC address; to give it one for ever, {PIN}")
+    return NOT_TOLD_APART.finding(found, f"this one gets a fresh MAC address; so that it keeps one, {PIN}")
 
 
 def mixed_up_at_boot(names: Sequence[str]) -> Iterator[Finding]:

@@ -47,7 +47,7 @@ def run(socket_path: str, channel: Connection) -> None:
         except (DockerException, RequestException, OSError) as error:
             reason = str(error)
         if reason == last != told:  # what passes with a restart of the engine needs no word
-            log.warning("the engine is not followed: %s", reason)
+            log.warning("the plugin cannot follow the engine's events: %s", reason)
             told = reason
         last = reason
         gc.collect()  # a broken connection stays open in the SDK's reference cycles, and an idle process collects none

@@ -58,7 +58,7 @@ def ids(link: LinkSpec = LINK, *, ipv6: bool = False) -> list[str]:
             "firewall-bridge",
             f"nft insert rule bridge filter FORWARD meta ibrname {BRIDGE}",
         ),
-        ("ip link del up0", "no-uplink", "no port but containers' (no uplink)"),
+        ("ip link del up0", "no-uplink", "no ports besides the containers' (no uplink)"),
         ("ip link set up1 down", "uplink-carrier", "no uplink of br-lan has a carrier (up0)"),
         (f"ip link del {BRIDGE}", "no-parent", f"{BRIDGE}: there is none of that name"),
     ],

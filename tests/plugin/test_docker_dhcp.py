@@ -82,7 +82,7 @@ def test_doctor_of_a_broken_host(dhcp_command: Dhcp, run: Run, lab: Lab) -> None
 
     lab.network.on_host("iptables", "-D", *RULE)
     try:
-        printed = re.search(r"mend it: .*`(iptables -I [^`]+)`", dhcp_command("doctor", "--no-probe", status=1))
+        printed = re.search(r"fix: .*`(iptables -I [^`]+)`", dhcp_command("doctor", "--no-probe", status=1))
         assert printed is not None
         lab.network.on_host(*printed[1].split())
         dhcp_command("doctor")

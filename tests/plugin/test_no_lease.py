@@ -54,7 +54,7 @@ def test_lan_without_a_server(barren: Container, dhcp: DhcpServer) -> None:
 @pytest.mark.parametrize(
     ("trouble", "remedy", "words"),
     [
-        ("ip link set uplink nomaster", f"ip link set uplink master {BRIDGE}", "no port but containers' (no uplink)"),
+        ("ip link set uplink nomaster", f"ip link set uplink master {BRIDGE}", "no ports besides the containers'"),
         (f"iptables -D {BRIDGE_RULE}", f"iptables -I {BRIDGE_RULE}", "bridge-nf-call-iptables is 1, and the packet"),
     ],
 )

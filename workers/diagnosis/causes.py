@@ -42,7 +42,7 @@ def others_answered(count: int, server: str) -> Finding:
     """A server has answered other clients so often meanwhile, and not us."""
     found = f"the DHCP server {server} answers others ({count} answers seen), but not this client"
     return OTHERS_ANSWERED.finding(
-        found, "see in its log whether its addresses are used up, or it knows MAC addresses only"
+        found, "see in its log whether it has free addresses, and serves unknown MAC addresses"
     )
 
 
@@ -55,17 +55,17 @@ def no_router() -> Finding:
 def no_dhcpv6(router: str) -> Finding:
     """The router sends clients to a DHCPv6 server, and none answers."""
     found = f"the router {router} says that there is a DHCPv6 server (M flag), but none answers"
-    return NO_DHCPV6.finding(found, "start one there, or take the M flag off and use -o ipv6=slaac")
+    return NO_DHCPV6.finding(found, "start one, or switch the M flag off and use -o ipv6=slaac")
 
 
 def not_managed(router: str, *, has_prefix: bool) -> Finding:
     """The router says that addresses do not come from a server."""
     found = f"the router {router} says that there is no DHCPv6 server for addresses (M flag off)"
-    remedy = "use -o ipv6=slaac" if has_prefix else "start one; there is no prefix for SLAAC either"
+    remedy = "use -o ipv6=slaac" if has_prefix else "start one: there is no prefix for SLAAC either"
     return NOT_MANAGED.finding(found, remedy)
 
 
 def no_prefix(router: str, *, managed: bool) -> Finding:
     """The router advertises nothing from which an address can be made."""
     found = f"the router {router} advertises no /64 with the A flag"
-    return NO_PREFIX.finding(found, "use -o ipv6=true" if managed else "set one up there; no address can be made")
+    return NO_PREFIX.finding(found, "use -o ipv6=true" if managed else "configure one on the router")

@@ -123,13 +123,13 @@ def _has_no_carrier(host: Host) -> Words:
 def _is_wireless(host: Host) -> Words:
     """A bridge has a Wi-Fi card as a port only where the access point takes frames from other machines behind it."""
     if is_wireless(host.parent.name):
-        found = f"{host.parent.name} is a Wi-Fi card, whose access point takes frames from its own MAC address only"
-        yield found, "use a cable, or give containers its MAC address: `docker network create … -o mode=ipvlan`"
+        found = f"{host.parent.name} is a Wi-Fi card, whose access point accepts frames from its own MAC address only"
+        yield found, "use a wired card, or share its MAC address: `docker network create … -o mode=ipvlan`"
 
 
 def _has_no_ipv6(host: Host) -> Words:
     if host.wants_ipv6 and not IPV6.exists():
-        remedy = "take ipv6.disable=1 off the kernel's command line and `reboot`, or leave out -o ipv6"
+        remedy = "remove ipv6.disable=1 from the kernel's command line and `reboot`, or leave out -o ipv6"
         yield "the host's kernel has no IPv6", remedy
 
 
@@ -138,10 +138,10 @@ def _drops_by_way_back(host: Host) -> Words:
     name = host.parent.name
     if host.rivals and max(int((IPV4_SETTINGS / of / "rp_filter").read_text()) for of in ("all", name)) == STRICT:
         found = (
-            f"rp_filter is strict for {name}, and this host is in the same subnet by {', '.join(host.rivals)}, so that "
-            "a DHCP server on this host may not hear renewals"
+            f"rp_filter is strict for {name}, and this host is in its subnet through {', '.join(host.rivals)}, too: a "
+            "DHCP server on this host may not hear renewals"
         )
-        yield found, f"`sysctl -w net.ipv4.conf.{name.replace('.', '/')}.rp_filter=2`, or take the other address off"
+        yield found, f"`sysctl -w net.ipv4.conf.{name.replace('.', '/')}.rp_filter=2`, or remove the other address"
 
 
 def _drops_ip(host: Host) -> Words:
@@ -181,19 +181,17 @@ def _filters_vlans(host: Host) -> Words:
         return
     name, vlan = host.parent.name, host.bridge.default_vlan
     if not vlan:
-        found = f"{name} filters VLANs, and its ports are in none unless they are put there"
+        found = f"{name} filters VLANs, and puts new ports into none"
         yield found, f"`ip link set {name} type bridge vlan_default_pvid 1`"
     elif not any(vlan in host.vlans.get(port.index, ()) for port in host.uplinks):
-        found = (
-            f"{name} filters VLANs, and no uplink ({_names(host.uplinks)}) is in VLAN {vlan}, as containers' ports are"
-        )
+        found = f"{name} filters VLANs, and no uplink ({_names(host.uplinks)}) is in the containers' VLAN {vlan}"
         yield found, f"put it there with `bridge vlan add dev {host.uplinks[0].name} vid {vlan} pvid untagged`"
 
 
 def _has_no_uplink(host: Host) -> Words:
     if not host.uplinks:
         name = host.parent.name
-        found = f"{name} has no port but containers' (no uplink), so that only a DHCP server on this host can answer"
+        found = f"{name} has no ports besides the containers' (no uplink), so only a server on this host can answer"
         yield found, f"add the LAN's interface with `ip link set INTERFACE master {name}`"
 
 

@@ -29,7 +29,7 @@ def require_card(netlink: Netlink, name: str) -> Link:
 def refuse_wireless(name: str) -> None:
     """Raises NetlinkError for a Wi-Fi card: its access point knows the card's own MAC address only."""
     if is_wireless(name):
-        raise _unfit(name, "it is a Wi-Fi card, and access points take no frames from other MAC addresses; use a cable")
+        raise _unfit(name, "it is a Wi-Fi card, and access points accept no other MAC addresses; use a wired card")
 
 
 def create_on_card(netlink: Netlink, what: str, message: nlmsg, reasons: Mapping[int, str]) -> None:

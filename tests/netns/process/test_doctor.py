@@ -144,7 +144,7 @@ BRIDGES = {
         ),
     ),
     "cable": Broken("uplink-carrier", ("ip link set uplink down",), "no uplink of br-lan has a carrier (uplink)"),
-    "no-uplink": Broken("no-uplink", ("ip link set uplink nomaster",), "no port but containers'"),
+    "no-uplink": Broken("no-uplink", ("ip link set uplink nomaster",), "no ports besides the containers'"),
     "spanning-tree": Broken("stp-delay", (f"ip link set {BRIDGE} type bridge stp_state 1",), "STP is on for br-lan"),
     "iptables": Broken(
         "firewall-ip",
@@ -192,7 +192,7 @@ BRIDGES = {
             "ip link set second up",
             f"ip addr add {LAN[9]}/{LAN.prefixlen} dev second",
         ),
-        "this host is in the same subnet by second",
+        "this host is in its subnet through second",
         WARNED,
         restores=("ip link del second",),
     ),

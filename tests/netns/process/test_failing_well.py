@@ -74,7 +74,7 @@ def test_server_that_refuses(rig: Rig) -> None:
 
 def test_no_uplink(rig: Rig, own_bridge: str) -> None:
     """A bridge that no LAN is plugged into is the cause."""
-    assert f"{own_bridge} has no port but containers'" in refused(rig, own_bridge)
+    assert f"{own_bridge} has no ports besides the containers'" in refused(rig, own_bridge)
 
 
 def test_bridge_is_down(rig: Rig, own_bridge: str) -> None:

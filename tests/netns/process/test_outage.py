@@ -67,7 +67,7 @@ def lines(rig: Rig, container: Container, trouble: str) -> list[float]:
 
 def said_back(rig: Rig, container: Container) -> bool:
     """Whether the log has said that the lease is no longer in danger."""
-    pattern = rf"confirmed by .*; it had been said of it: .* endpoint={container.endpoint_id[:12]}"
+    pattern = rf"confirmed by .*; this ends the trouble: .* endpoint={container.endpoint_id[:12]}"
     return re.search(pattern, rig.plugin.log) is not None
 
 

@@ -371,7 +371,7 @@ def exhausted(packet: Packet) -> list[Packet]:
             Ipv6.AUTO,
             silent,
             (advertised(),),
-            "no /64 with the A flag: set one up there; no address can be made",
+            "no /64 with the A flag: configure one on the router",
         ),
         (Ipv6.AUTO, silent, (advertised(flags=M),), "no ADVERTISE on br0 in 5 s"),
     ],

@@ -39,7 +39,7 @@ def found(check: str, host: Host) -> list[str]:
     ("bridge", "ports", "vlans", "words"),
     [
         (FILTERING, (UPLINK,), {3: {1}}, None),
-        (FILTERING, (UPLINK, OURS), {3: {20}, 4: {1}}, "no uplink (eth0) is in VLAN 1, as containers' ports are"),
+        (FILTERING, (UPLINK, OURS), {3: {20}, 4: {1}}, "no uplink (eth0) is in the containers' VLAN 1"),
         (FILTERING, (UPLINK,), {}, "`bridge vlan add dev eth0 vid 1 pvid untagged`"),
         (FILTERING, (OURS,), {}, None),
         (NO_DEFAULT, (UPLINK,), {3: {1}}, "`ip link set br-lan type bridge vlan_default_pvid 1`"),
