@@ -31,7 +31,7 @@ def test_vlan_filtering(rig: Rig, server: DhcpServer) -> None:
     rig.machine.on_host("ip", "link", "set", BRIDGE, "type", "bridge", "vlan_filtering", "1")
     rig.machine.on_host("bridge", "vlan", "del", "dev", "uplink", "vid", "1")
 
-    mended(rig, "filters VLANs, and no uplink (uplink) is in VLAN 1")
+    mended(rig, "filters VLANs, and no uplink (uplink) is in the containers' VLAN 1")
 
 
 def test_filter_of_bridges(rig: Rig, server: DhcpServer) -> None:
