@@ -9,6 +9,7 @@ from tests.lab.build import PLUGIN, build_before, build_plugin
 from tests.lab.command import CommandFailed, NotReached
 from tests.lab.demo import demo
 from tests.lab.engine import Docker, EngineFailed
+from tests.lab.engine_roots import UnknownEngine, make_chosen
 from tests.lab.guest import GuestFailed, run_kernel_tests
 from tests.lab.kernels import SERIES
 from tests.lab.lab import Lab
@@ -52,6 +53,7 @@ COMMANDS: dict[str, Callable[[], None]] = {
     "setup": install_missing,
     "plugin": build_plugin,
     "plugin-before": build_before,
+    "engine": make_chosen,
     "up": up,
     "down": down,
     "demo": demo,
@@ -74,7 +76,7 @@ def main() -> int:
             create(Docker(), arguments.name, PLUGIN)
         else:
             COMMANDS[arguments.command]()
-    except (CommandFailed, NotReached, EngineFailed, GuestFailed, subprocess.TimeoutExpired) as error:
+    except (CommandFailed, NotReached, EngineFailed, UnknownEngine, GuestFailed, subprocess.TimeoutExpired) as error:
         print(f"failed: {error}", file=sys.stderr)
         return 1
     return 0

@@ -49,6 +49,12 @@ def root_of(version: str) -> Path:
     return root
 
 
+def make_chosen() -> None:
+    """Makes that of ENGINE, if it is another one than the machine's. Raises UnknownEngine."""
+    if version := chosen():
+        root_of(version)
+
+
 def compose() -> list[str | Path]:
     """The command that is Compose: of the chosen engine's release, whose images the machine's own may not understand.
 

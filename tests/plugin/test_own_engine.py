@@ -1,0 +1,31 @@
+"""The core of the plugin tests once more, in the machine's own engine: `make test` runs the others in a newer one."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+CORE = (
+    "tests/plugin/test_containers.py",
+    "tests/plugin/test_ipv6_container.py::test_container",
+    "tests/plugin/test_ipv6_container.py::test_priority",
+    "tests/plugin/test_mac_and_hostname.py::test_mac_address_of_the_users_choice",
+    "tests/plugin/test_mac_and_hostname.py::test_connected_while_another_one_starts",
+    "tests/plugin/test_macvlan_in_docker.py",
+    "tests/plugin/test_identity_restart.py::test_restart_by_restart",
+    "tests/plugin/test_refusals.py",
+)
+LIMIT_SECONDS = 900
+OUTER = ("ENGINE", "PYTEST_")
+
+
+@pytest.mark.timeout(LIMIT_SECONDS + 60)
+def test_core_tests_pass_in_the_machines_engine() -> None:
+    """Lives of containers, their links, identities and refusals; their own report is this one's output."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(OUTER)}
+    quiet = ("-q", "-p", "no:cacheprovider")
+    command = [sys.executable, "-m", "pytest", *quiet, *CORE]
+    assert subprocess.run(command, cwd=REPOSITORY, env=environment, timeout=LIMIT_SECONDS, check=False).returncode == 0
