@@ -284,7 +284,7 @@ class LeaseManager:
             case GaveUp():
                 self._on_given_up()
             case Unanswered():
-                self._timers.tell_silence("no server answered a round of DISCOVERs; asking on")
+                self._timers.tell_silence("no server answered a round of DISCOVERs; still asking")
 
     def _on_granted(self, lease: Lease, *, fresh: bool) -> None:
         if (fresh or lease.server != self.lease.server) and self._is_strange(lease):

@@ -267,7 +267,7 @@ class LeaseManager6:
                 case Unusable(reason):
                     self._tell(Trouble.INVALID, reason)
                 case Unanswered():
-                    self._tell(Trouble.NO_ANSWER, "no server answered a round of SOLICITs; asking on")
+                    self._tell(Trouble.NO_ANSWER, "no server answered a round of SOLICITs; still asking")
                 case Configured(dns, search):
                     self._learn(dns, search)
 

@@ -42,7 +42,7 @@ class LeaseTimers(Deadlines):
             self._report(LeaseTrouble(Trouble.NO_ANSWER, what, self._family))
 
     def _on_overdue(self) -> None:
-        self.tell_silence(f"no server has renewed the lease of {self._address}; asking on")
+        self.tell_silence(f"no server has renewed the lease of {self._address}; still asking")
 
     def _on_expiry(self) -> None:
         what = f"the lease of {self._address} has run out"
