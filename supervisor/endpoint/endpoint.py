@@ -342,6 +342,8 @@ class Endpoint:
         self._set_deadline(JOIN_SECONDS, self._on_link_overdue)
         respond(answer)
         self._attach()
+        if self.identity is not None and self.origin.key is None and self._context.identifier.runs(self.identity):
+            self._take_key(self.identity)  # it was connected, not started: a new MAC address is nothing lost
 
     def _refuse_stranger(self, respond: Respond) -> bool:
         """Refuses Join if the endpoint was made with the identity of another container.
@@ -424,21 +426,24 @@ class Endpoint:
             if self.has_sandbox and (known is None or known.id != identity.id):
                 self._use_resolver()
         if self.origin.key is None and self.identity_lost is None:
-            self._take_key(key_of_container(container.id))
+            self._take_key_unless_lost(identity)
 
     def _belongs_to(self, identity: Identity) -> None:
         with self._store.soon():  # the watcher tells the next instance, too
             self.journal.belongs_to(identity)
             self._save()
 
-    def _take_key(self, key: str) -> None:
+    def _take_key_unless_lost(self, identity: Identity) -> None:
         """Nobody knew at CreateEndpoint which container it was. One that has a MAC of its own gets that back later."""
-        before = self._context.bindings.recall(self.spec.network_id, key)
+        before = self._context.bindings.recall(self.spec.network_id, key_of_container(identity.id))
         if before is not None and before.mac != self.spec.mac:
             self.identity_lost = identity_lost(self._context.engine)
             self.journal.say(self.identity_lost, logging.WARNING)
-            return
-        self.origin = replace(self.origin, key=key)
+        else:
+            self._take_key(identity)
+
+    def _take_key(self, identity: Identity) -> None:
+        self.origin = replace(self.origin, key=key_of_container(identity.id))
         with self._store.soon():
             self._save()
             for lease in self._all_leases():

@@ -109,6 +109,11 @@ class Identifier:
             return policy == ALWAYS and not self._engine.connected
         return policy in POLICIES
 
+    def runs(self, identity: Identity) -> bool:
+        """Whether this container runs: as of Join it was connected then, not started."""
+        configuration = self._mounted_roots.configuration(identity.id)
+        return configuration is not None and configuration.running
+
     def is_starting(self, identity: Identity | None) -> bool:
         """Whether this container is mounted and does not run yet; a remnant is not."""
         mounted = (c for c in self._mounted_roots.configurations() if c.identity == identity and not c.running)

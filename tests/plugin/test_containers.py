@@ -53,7 +53,8 @@ def test_one_mac_in_every_packet(run: Run, lab: Lab, plugin: Plugin, network: st
 
 
 def test_connect_and_disconnect_at_run_time(plugin: Plugin, docker: Docker, run: Run, lab: Lab, network: str) -> None:
-    """A running container gets an interface and a lease, and loses both, as often as one likes."""
+    """A running container gets an interface and a lease, and loses both, as often as one likes: each time as another
+    machine, which is no trouble. The last one it stays over a restart."""
     container = run()
     docker("network", "disconnect", network, container.name)
     for _ in range(3):
@@ -64,6 +65,15 @@ def test_connect_and_disconnect_at_run_time(plugin: Plugin, docker: Docker, run:
         docker("network", "disconnect", network, container.name)
         assert_released(lab.dhcp, attachment.mac)
         assert Sandbox.of(container).interface(attachment.mac) is None
+
+    docker("network", "connect", network, container.name)
+    last = assert_leased(container, network, lab.dhcp)
+    docker("rename", container.name, "renamed")  # the watcher tells events in their order
+    wait_until(lambda: "renamed" in str(plugin.get("/v1/endpoints")), "the container's new name")
+    assert plugin.get("/healthz")[1]["problems"] == []
+    docker("rename", "renamed", container.name)
+    container.restart()
+    assert assert_leased(container, network, lab.dhcp).mac == last.mac
 
 
 def test_disconnected_by_force(docker: Docker, run: Run, lab: Lab, network: str) -> None:

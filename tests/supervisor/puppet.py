@@ -143,6 +143,7 @@ class KnownContainer(Identifier):
         self.found: Identity | None = None
         self.returning = False
         self.starting = False
+        self.running = False
 
     def comes_back(self, identity: Identity | None) -> bool:
         """As the test says."""
@@ -151,6 +152,10 @@ class KnownContainer(Identifier):
     def is_starting(self, identity: Identity | None) -> bool:
         """As the test says."""
         return self.starting
+
+    def runs(self, identity: Identity) -> bool:
+        """As the test says."""
+        return self.running
 
     def at_join(self, endpoint_id: str) -> Identity | None:
         """What the test has put there."""

@@ -75,6 +75,20 @@ def test_when_it_is_on_disk(puppet: Puppet, monkeypatch: pytest.MonkeyPatch) -> 
     assert len(written) == 3
 
 
+@pytest.mark.parametrize("running", [False, True])
+def test_another_mac_than_before(puppet: Puppet, running: bool) -> None:
+    """A container that was started without being recognised has lost its MAC address till its next start. One that was
+    connected while it ran has none to lose: it keeps the new one, and nothing is wrong."""
+    puppet.container.found, puppet.container.running = IDENTITY, running
+    before, key = replace(puppet.spec, mac="02:00:00:00:00:02"), f"container:{IDENTITY.id}"
+    puppet.bindings.keep(before, key, LEASE)
+    bring_to(puppet, Phase.JOINED)
+    puppet.learn("web-host")
+    (binding,) = puppet.bindings
+    assert (binding.mac, puppet.endpoint.origin.key) == ((puppet.spec.mac, key) if running else (before.mac, None))
+    assert (puppet.endpoint.identity_lost is None) is running
+
+
 def test_renewal_without_news(puppet: Puppet) -> None:
     """The lease runs from now on, as it was, and a trouble is over."""
     bring_to(puppet, Phase.JOINED)

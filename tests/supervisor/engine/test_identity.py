@@ -309,10 +309,13 @@ def test_join(two: DockerFiles) -> None:
 
 
 def test_join_while_running(two: DockerFiles) -> None:
-    """A container that is connected while it runs is found as well."""
+    """A container that is connected while it runs is found as well, and told from one that is being started."""
+    identifier = Identifier(two.engine)
+    assert not identifier.runs(WEB_IDENTITY)
     two.configure(WEB, "web", running=True)
     two.write_store(RECORD % (ENDPOINT.encode(), b"web") * 2)
-    assert Identifier(two.engine).at_join(ENDPOINT) == WEB_IDENTITY
+    assert identifier.at_join(ENDPOINT) == WEB_IDENTITY
+    assert identifier.runs(WEB_IDENTITY)
 
 
 def test_join_after_another_name(two: DockerFiles) -> None:
