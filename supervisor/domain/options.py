@@ -32,11 +32,11 @@ from workers.contract.client_identity import VENDOR_CLASS, ClientIdentity, print
 from workers.contract.link import IpvlanMode, LinkKind, LinkSpec, MacvlanMode
 from workers.contract.messages import PARENTS_MTU, ClientKind, ConflictCheck, Ipv6
 
-COMMAND = "docker network create -d net-dhcp:latest --ipam-driver null -o %s NAME"
-RIGHT_COMMAND = COMMAND % "bridge=BRIDGE"
+ANY_DRIVER = "DRIVER"  # this plugin's name, while the engine has not told it: each installation has its own
+COMMAND = "docker network create -d {} --ipam-driver null -o {} NAME"
 SWARM_WAY = (
     "which a Swarm's manager knows only from a network of each node: docker network create --config-only --ipam-driver "
-    "null -o bridge=BRIDGE lan-here on every node, then on a manager docker network create -d net-dhcp:latest "
+    "null -o bridge=BRIDGE lan-here on every node, then on a manager docker network create -d {} "
     "--scope swarm --config-from lan-here NAME"
 )
 SWARM_ID_LENGTH = 25  # of a network's id; one of a single engine has 64
@@ -415,12 +415,12 @@ def options_of(scope: Scope) -> dict[str, Option]:
     return {option.name: option for option in OPTIONS if scope in option.scopes}
 
 
-def parse_network_options(options: Mapping[str, str]) -> NetworkOptions:
-    """Reads `docker network create -o key=value`. Raises InvalidRequest, which names the option."""
+def parse_network_options(options: Mapping[str, str], driver: str = ANY_DRIVER) -> NetworkOptions:
+    """Reads `docker network create -d driver -o key=value`. Raises InvalidRequest, which names the option."""
     values = _parsed(options, Scope.NETWORK)
     named = values.keys() & {"bridge", "parent"}
     if not named:
-        raise InvalidRequest(_interface_missing(values.get("mode")))
+        raise InvalidRequest(_interface_missing(values.get("mode"), driver))
     if len(named) > 1:
         raise InvalidRequest(
             "options bridge and parent exclude each other: a container is either a port of a bridge, or a macvlan or "
@@ -460,10 +460,11 @@ def _consistent(options: NetworkOptions) -> NetworkOptions:
     return options
 
 
-def require_null_ipam(network_id: str, pools: tuple[IpamPool, ...]) -> None:
+def require_null_ipam(network_id: str, pools: tuple[IpamPool, ...], driver: str = ANY_DRIVER) -> None:
     """Raises InvalidRequest if Docker would hand out addresses itself."""
     if any(pool.address_space != "null" for pool in pools):
-        way = SWARM_WAY if len(network_id) == SWARM_ID_LENGTH else f"without --subnet and --gateway: {RIGHT_COMMAND}"
+        plain = "without --subnet and --gateway: " + COMMAND.format(driver, "bridge=BRIDGE")
+        way = SWARM_WAY.format(driver) if len(network_id) == SWARM_ID_LENGTH else plain
         raise InvalidRequest(
             f"addresses come from the LAN's DHCP server, so Docker must not assign any: use the null IPAM driver, {way}"
         )
@@ -485,12 +486,12 @@ def _parsed(options: Mapping[str, str], scope: Scope) -> dict[str, Any]:
     return values
 
 
-def _interface_missing(mode: LinkKind | None) -> str:
+def _interface_missing(mode: LinkKind | None, driver: str) -> str:
     """The refusal of a network that names no interface; without a mode there are two ways."""
     ways = {"bridge": (BRIDGED, "which bridge is the LAN on?"), "parent": (CARDS, "which network card is the LAN on?")}
     fitting = {name: question for name, (modes, question) in ways.items() if mode is None or mode in modes}
-    commands = ", or ".join(f"{question} {COMMAND % f'{name}={name.upper()}'}" for name, question in fitting.items())
-    return f"option {' or '.join(fitting)} is missing: {commands}"
+    commands = (f"{question} {COMMAND.format(driver, f'{name}={name.upper()}')}" for name, question in fitting.items())
+    return f"option {' or '.join(fitting)} is missing: {', or '.join(commands)}"
 
 
 def _refuse_unfit(options: Mapping[str, str], mode: LinkKind) -> None:

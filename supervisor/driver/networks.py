@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 
 from supervisor.contract.errors import Conflict, Failed, InvalidRequest, NotFound, RequestError
 from supervisor.contract.messages import CreateNetwork, Done, IpamPool, Respond
-from supervisor.domain.options import parse_network_options, require_null_ipam
+from supervisor.domain.options import ANY_DRIVER, parse_network_options, require_null_ipam
 from supervisor.engine.checks import engine_findings, mixed_up_at_boot, rootless
 from supervisor.engine.facts import Engine, NetworkSeen
 from supervisor.engine.identity import Identifier
@@ -90,8 +90,9 @@ class Networks:
         """Checks the options at once, and has a job look at the bridge or parent. Raises RequestError."""
         if finding := rootless():
             raise Failed(str(finding))
-        require_null_ipam(body.network_id, body.pools)
-        network = Network(body.network_id, parse_network_options(body.options), dict(body.options), time.time())
+        driver = self._engine.own_name or ANY_DRIVER
+        require_null_ipam(body.network_id, body.pools, driver)
+        network = Network(body.network_id, parse_network_options(body.options, driver), dict(body.options), time.time())
         if self._networks.get(network.id) == network:
             respond(Done())
             return
@@ -113,8 +114,9 @@ class Networks:
 
         Raises InvalidRequest if this version cannot work with its options.
         """
-        require_null_ipam(seen.id, (IpamPool(seen.ipam, ""),))
-        self._add(Network(seen.id, parse_network_options(seen.options), dict(seen.options)), "learnt from the engine")
+        require_null_ipam(seen.id, (IpamPool(seen.ipam, ""),), seen.driver)
+        options = parse_network_options(seen.options, seen.driver)
+        self._add(Network(seen.id, options, dict(seen.options)), "learnt from the engine")
 
     def delete(self, network_id: str) -> LinkSpec | None:
         """Forgets the network; returns its link, whose parent the caller may `retire`. None if it is not known."""

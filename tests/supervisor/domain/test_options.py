@@ -157,9 +157,9 @@ def test_refused_network_options(options: dict[str, str], named: str) -> None:
         ({"bridge": "br0", "conflict": "detekt"}, "'detekt' is none of detect, wait, off; did you mean detect?"),
         (
             {},
-            "option bridge or parent is missing: which bridge is the LAN on? docker network create -d net-dhcp",
+            "option bridge or parent is missing: which bridge is the LAN on? docker network create -d DRIVER ",
         ),
-        ({"macvlan_mode": "vepa"}, "or which network card is the LAN on? docker network create -d net-dhcp:latest"),
+        ({"macvlan_mode": "vepa"}, "or which network card is the LAN on? docker network create -d DRIVER"),
         ({"mode": "macvlan"}, "option parent is missing: which network card is the LAN on?"),
         ({"bridge": "br0", "parent": "eth0"}, "options bridge and parent exclude each other"),
         ({"bridge": "br0", "macvlan_mode": "vepa"}, "macvlan_mode does not fit mode=bridge; it fits mode=macvlan"),
@@ -297,7 +297,7 @@ def test_null_ipam(pools: tuple[IpamPool, ...]) -> None:
 )
 def test_other_ipam(pools: tuple[IpamPool, ...]) -> None:
     """Where Docker would hand out addresses the refusal shows the command that works."""
-    with pytest.raises(InvalidRequest, match="docker network create -d net-dhcp:latest --ipam-driver null"):
+    with pytest.raises(InvalidRequest, match="docker network create -d DRIVER --ipam-driver null"):
         require_null_ipam(LOCAL, pools)
 
 

@@ -86,6 +86,14 @@ def test_create_and_delete(context: PlayedEngine) -> None:
     assert context.create("n2", bridge="br0") == Done()
 
 
+def test_own_name(context: PlayedEngine) -> None:
+    """A refusal shows the command with the name under which the plugin was installed; before the engine has told it,
+    with a word in its place."""
+    assert "docker network create -d DRIVER " in str(context.create("n1"))
+    context.engine.learn(EngineConnected("/data", own_name="registry.example/dhcp:1.2"))
+    assert "docker network create -d registry.example/dhcp:1.2 --ipam-driver null" in str(context.create("n1"))
+
+
 def test_rootless_engine(context: PlayedEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is refused with that reason, rather than for the bridge that is not there."""
     monkeypatch.setattr(checks, "USER_IDS", tmp_path / "uid_map")
