@@ -257,7 +257,7 @@ class Bindings:
         """
         now, oldest = boottime(), time.time() - FORGET_SECONDS
         for one in tuple(self):
-            if _place(one) not in self._releasing and not all(lease.runs(now) for lease in one.leases.values()):
+            if _place(one) not in self._releasing:
                 self._put_waiting(one, {family: lease for family, lease in one.leases.items() if lease.runs(now)})
         idle = [one for one in self if one.release_at is None and _place(one) not in used]
         useless = [one for one in idle if one.updated < oldest and not one.leases]

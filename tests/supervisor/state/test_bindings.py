@@ -185,8 +185,11 @@ def test_time_begins_anew_at_the_start(memory: Bindings, store: Store, tmp_path:
 
 @pytest.mark.parametrize("release_at", [None, boottime()], ids=["kept", "to be given back"])
 def test_expired_while_the_plugin_was_away(store: Store, tmp_path: Path, release_at: float | None) -> None:
-    """A lease that has run out does not wait any more; its owner is known until it is forgotten for good."""
-    store.put(Binding(NETWORK, KEY, MAC, SPEC.client_identity, BR0, time.time(), {}, {Family.IPV4: OVER}, release_at))
+    """A lease that has run out does not wait any more; its owner is known until it is forgotten for good, and what has
+    no owner goes with it."""
+    one = Binding(NETWORK, KEY, MAC, SPEC.client_identity, BR0, time.time(), {}, {Family.IPV4: OVER}, release_at)
+    for left in (one, replace(one, key="left:192.0.2.10"), replace(one, key="container:c1", ownerless=True)):
+        store.put(left)
     ancient = time.time() - FORGET_SECONDS - 1
     store.put(Binding(NETWORK, "id:old", MAC, SPEC.client_identity, BR0, ancient, {}, {Family.IPV4: OVER}, release_at))
     later = again(store, tmp_path)
