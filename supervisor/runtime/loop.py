@@ -99,9 +99,9 @@ class Loop:
         while self._timers and self._timers[0][2].is_idle:  # no reason to wake
             heapq.heappop(self._timers)
         timeout = max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
-        for number, _ in self._epoll.poll(timeout):
-            callback = self._callbacks.get(number)
-            if callback is not None:  # an earlier callback of this round may have forgotten it
+        for number, callback in [(number, self._callbacks.get(number)) for number, _ in self._epoll.poll(timeout)]:
+            # An earlier callback of this round may have forgotten it, and the number may be another source's by now.
+            if callback is not None and self._callbacks.get(number) is callback:
                 _guarded(callback)
         while self._timers and self._timers[0][0] <= time.monotonic():
             _guarded(heapq.heappop(self._timers)[2].fire)

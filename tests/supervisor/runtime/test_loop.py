@@ -121,6 +121,35 @@ def test_forgotten_during_the_round(ready: list[Connection], caplog: pytest.LogC
     assert caplog.records == []
 
 
+def test_number_of_another_one_during_the_round(ready: list[Connection]) -> None:
+    """A descriptor that is closed and made anew in a round does not get the event of the former one of that number: who
+    reads there would wait for a message."""
+    loop, calls = Loop(), list[str]()
+    one, other, _ = ready
+    reader, writer = made = list(os.pipe())
+
+    def replace(source: Connection) -> None:
+        calls.append("former")
+        number = source.fileno()
+        made.append(number)
+        loop.forget(source)
+        source.close()
+        os.dup2(reader, number)
+        loop.watch(number, lambda: calls.append("next"))
+        loop.forget(one if source is other else other)
+
+    loop.watch(one, lambda: replace(other))
+    loop.watch(other, lambda: replace(one))
+    loop.call_later(0, lambda: None)
+    loop.step()
+    assert calls == ["former"]
+    os.write(writer, b"!")
+    loop.step()
+    assert calls == ["former", "next"]
+    for number in made:
+        os.close(number)
+
+
 def test_a_failing_callback(ready: list[Connection], caplog: pytest.LogCaptureFixture) -> None:
     """Callbacks that raise are logged, with where they raised, and cost neither sources nor timers their turn."""
     loop, called = Loop(), list[str]()
