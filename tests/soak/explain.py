@@ -41,6 +41,9 @@ class Cause:
         return short and began <= span.begin and span.end <= injected.span.end + self.after
 
 
+# The plugin died before it had the answer to a release, or before it had noted that; it releases the lease again then.
+KILLS = (Fault.WORKER, Fault.SUPERVISOR, Fault.EVERYTHING, Fault.DISABLED, Fault.DOCKERD_TERM, Fault.DOCKERD_KILL)
+AT_THE_START = Cause(5, WHOLE_SECONDS)
 # Who starts is told by a neighbour that its address is taken, and takes another one.
 FORGED = Cause(DECLINED, DECLINED)
 ON_THE_LAN = {
@@ -65,6 +68,7 @@ CAUSES: dict[Kind, dict[Fault, Cause]] = {
         **ON_THE_LAN,
     },
     Kind.TWINS: {Fault.FORGETFUL: Cause(NEXT_RENEWAL), Fault.OUTAGE: Cause(FOUND_AGAIN)},
+    Kind.RELEASED_TWICE: dict.fromkeys(KILLS, AT_THE_START),
 }
 # A lease of IPv6 outlives a new range, and a server without its leases is another server to its client.
 LEASELESS_IPV6 = {
@@ -82,6 +86,7 @@ CAUSES_IPV6: dict[Kind, dict[Fault, Cause]] = {
         **ON_THE_LAN,
     },
     Kind.TWINS: {Fault.FORGETFUL: Cause(LAST_REBIND), Fault.OUTAGE: Cause(FOUND_AGAIN_IPV6)},
+    Kind.RELEASED_TWICE: dict.fromkeys(KILLS, AT_THE_START),
 }
 # What makes an operation fail, and for how many seconds after its end: by the plugin's own word where the DHCP server
 # did, else because a process was not there.

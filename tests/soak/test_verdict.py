@@ -32,6 +32,9 @@ DISABLED = Injected(Fault.DISABLED, Span(105.0, 119.0))
         (Kind.SILENT, Span(101.0, 103.0), KILLED, False),  # and so does the network
         (Kind.RELEASED, Span(101.0, 103.0), KILLED, False),
         (Kind.RELEASED, Span(150.0, 151.0), OUTAGE, False),
+        (Kind.RELEASED_TWICE, Span(103.0, 104.0), KILLED, True),  # the first one had no answer yet
+        (Kind.RELEASED_TWICE, Span(103.0, 104.0), RENUMBERED, False),
+        (Kind.RELEASED_TWICE, Span(108.0, 109.0), KILLED, False),
         (Kind.REFUSED, Span(150.0, 154.0), RENUMBERED, True),
         (Kind.REFUSED, Span(150.0, 170.0), RENUMBERED, False),  # too long
         (Kind.REFUSED, Span(190.0, 194.0), RENUMBERED, False),  # all have renewed by then
