@@ -16,7 +16,7 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Collection, Container, Iterable
 from dataclasses import replace
 from enum import StrEnum
 from ipaddress import IPv4Address
@@ -268,8 +268,9 @@ class Endpoint:
             respond(Conflict(f"endpoint {self.spec.endpoint_id[:12]} exists and is {self.phase}"))
 
     def _on_created(self, report: w.Created) -> None:
-        if self.phase is not Phase.CREATING:
-            return  # Delete has overtaken it
+        if self.phase is not Phase.CREATING:  # Delete has overtaken it; its release may fail, or the worker die before
+            self.leases = {lease.family: LeaseRecord(lease) for lease in report.leases}
+            return
         self._advance(EndpointEvent.CREATED)
         self._created, self._answered_at, now = boottime(), time.monotonic(), time.time()
         self._set_deadline(JOIN_SECONDS, self._on_join_overdue)
@@ -536,12 +537,10 @@ class Endpoint:
     def _on_left(self, released: frozenset[Family]) -> None:
         if self.phase is Phase.LEAVING:
             self._advance(EndpointEvent.LEFT)
-            kept = self._all_leases() if self._keep_leases else []
-            self._mark_given_back(self.leases if kept else released)
-            what = "released" if released else "kept" if kept else "still to be released"
+            what = "released" if released else "kept" if self._keep_leases else "still to be released"
             with self._store.together():
-                for lease in kept:
-                    self.journal.set_aside(lease, self.origin)
+                self._set_aside_kept()
+                self._mark_given_back(released)
                 self.journal.given_back(self._leases_of(released), self.origin)
                 self._save()
                 self.journal.note("left", f"left, lease {what}", self._all_leases())
@@ -551,6 +550,7 @@ class Endpoint:
     def _on_leave_overdue(self) -> None:
         self.journal.say("worker does not leave the sandbox; going on", logging.ERROR)
         self._advance(EndpointEvent.LEFT)
+        self._set_aside_kept()
         self._pending.answer(Phase.LEAVING, Done())
 
     def _on_sandbox_gone(self, report: w.SandboxGone) -> None:
@@ -595,11 +595,18 @@ class Endpoint:
     def _set_leases_aside(self) -> None:
         """The leases wait for the next endpoint of the same container from now on."""
         held = self._held()
-        for lease in self._leases_of(held):
-            self.journal.set_aside(lease, self.origin)
-        self._mark_given_back(held)
+        self._set_aside(held)
         if held:
             self.worker.send(w.LeaveSandbox(keep=True))
+
+    def _set_aside_kept(self) -> None:
+        """The worker was told to keep the leases: nobody releases them, even if it does not report that it has left."""
+        self._set_aside(self.leases if self._keep_leases else ())
+
+    def _set_aside(self, families: Collection[Family]) -> None:
+        for lease in self._leases_of(families):
+            self.journal.set_aside(lease, self.origin)
+        self._mark_given_back(families)
 
     # Delete: the worker releases the leases that are still held, removes the link, and ends.
 
@@ -608,6 +615,8 @@ class Endpoint:
         if respond is not None:
             self._pending.add(Phase.DELETING, respond)
         if self.phase is not Phase.DELETING:
+            if self.phase is Phase.LEAVING:
+                self._set_aside_kept()
             self._begin_deletion("the endpoint was deleted while it was being made")
             self._pending.answer(Phase.LEAVING, Done())
             self.worker.send_now(w.Delete())

@@ -10,7 +10,7 @@ from msgspec import structs
 from supervisor.contract.errors import Conflict, Failed
 from supervisor.contract.messages import Done, EndpointCreated, Joined
 from supervisor.domain.phases import Phase
-from supervisor.endpoint.endpoint import GONE_SECONDS, JOIN_SECONDS
+from supervisor.endpoint.endpoint import GONE_SECONDS, JOIN_SECONDS, LEAVE_SECONDS
 from supervisor.engine.facts import EngineConnected, EngineFound
 from tests.supervisor.puppet import (
     BRIDGE_ROUTE,
@@ -19,6 +19,7 @@ from tests.supervisor.puppet import (
     IPV4,
     LEASE,
     MAC,
+    NONE,
     PID,
     SANDBOX,
     Puppet,
@@ -32,15 +33,18 @@ from workers.contract.messages import (
     CreateFailed,
     Delete,
     Deleted,
+    LeaseObtained,
     LeaveSandbox,
     Left,
     NotMoved,
+    Resume,
     SandboxGone,
 )
 from workers.system.clock import boottime
 
 CREATED = EndpointCreated(LEASE.address, MAC)
 JOINED = Joined("dc-eeeeeeeeeeee", "eth", IPv4Address("192.0.2.1"), (BRIDGE_ROUTE,))
+KEY = f"container:{IDENTITY.id}"
 BEFORE_DELETING = [phase for phase in Phase if phase not in (Phase.ABSENT, Phase.DELETING)]
 
 
@@ -254,6 +258,43 @@ def test_delete_crosses_the_creation(puppet: Puppet) -> None:
     assert (len(creation), deletion, puppet.state) == (1, [], "deleting")
     puppet.report(Deleted())
     assert (deletion, puppet.state) == ([Done()], "absent")
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_delete_crosses_the_creation_and_its_release_fails(dies: bool) -> None:
+    """The lease that nobody hears of any more waits for its release; a successor knows it, too."""
+    puppet = Puppet(key=KEY)
+    puppet.ask(puppet.endpoint.create)
+    puppet.ask(puppet.endpoint.delete)
+    lease = replace(LEASE, obtained=boottime())
+    puppet.report(Created((lease,), ()))
+    if dies:
+        puppet.die()
+        puppet.loop.pass_time(60)
+        assert puppet.worker.begin.resume == Resume((lease,), IPV4)
+    puppet.report(Deleted(IPV4))
+    (waiting,) = puppet.bindings
+    assert waiting.leases == {Family.IPV4: lease}
+    puppet.close()
+
+
+@pytest.mark.parametrize("overdue", [False, True])
+def test_deleted_before_it_has_left(overdue: bool) -> None:
+    """The lease of a container that comes back waits for it, even if its worker does not say that it has left."""
+    puppet = Puppet(key=KEY)
+    puppet.container.returning = True
+    bring_to(puppet, Phase.JOINED)
+    lease = replace(LEASE, obtained=boottime())
+    puppet.report(LeaseObtained(lease))
+    puppet.ask(puppet.endpoint.leave)
+    if overdue:
+        puppet.loop.pass_time(LEAVE_SECONDS)
+    puppet.ask(puppet.endpoint.delete)
+    puppet.report(Left(NONE))
+    puppet.report(Deleted())
+    (waiting,) = puppet.bindings
+    assert (waiting.leases, waiting.last) == ({Family.IPV4: lease}, {Family.IPV4: lease})
+    puppet.close()
 
 
 def test_delete_while_leaving(puppet: Puppet) -> None:
