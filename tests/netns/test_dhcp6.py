@@ -289,8 +289,8 @@ def test_address_that_is_claimed_later(kea: Kea6) -> None:
     """A claim after the lease is heard as well, and the client in the sandbox declines the address."""
     acquired = acquire()
     run(f"ip addr add {acquired.lease.address} dev {FOREIGN_PORT} nodad")
-    assert acquired.probe.watch is not None
-    watch = acquired.probe.watch
+    watch = acquired.probe._watch
+    assert watch is not None
 
     def claims() -> str | None:
         watch.probe()  # more than once, as the port may not hear the address's multicast group yet

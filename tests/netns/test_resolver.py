@@ -15,7 +15,6 @@ import pytest
 from tests.netns.lan import run
 from workers.contract.messages import UseResolver
 from workers.entry.handover import MAX_STATE_BYTES, pack, unpack
-from workers.entry.state import TYPES
 from workers.resolver import forwarder
 from workers.resolver.forwarder import DOCKERS_SECONDS, MAX_ANSWER, MAX_KEPT, RETRY_SECONDS
 from workers.resolver.resolver import Resolver
@@ -207,7 +206,7 @@ def test_worker_that_is_late(lan: Lan, path: Path, monkeypatch: pytest.MonkeyPat
         assert lan.answered(first, one) == (UNKNOWN, 1)
         lan.now += DOCKERS_SECONDS
         state, numbers = pack(one)
-        another = unpack(state, [os.dup(number) for number in numbers], TYPES)
+        another = unpack(state, [os.dup(number) for number in numbers], Resolver)
         assert lan.answered(second, another) == (UNKNOWN, 1)
     another.undo()
     one.undo()
@@ -323,7 +322,7 @@ def test_bad_questions(lan: Lan, path: Path) -> None:
     one.forwarder.trim()
     state, numbers = pack(one)
     assert len(state) + MAX_KEPT * 2 * MAX_ANSWER < MAX_STATE_BYTES / 2
-    copy = unpack(state, [os.dup(number) for number in numbers], TYPES)
+    copy = unpack(state, [os.dup(number) for number in numbers], Resolver)
     one.forwarder.close()
     assert lan.ask("printer.lan", copy) == (FOUND, 1)
     one = copy

@@ -6,6 +6,7 @@ Must not know what follows from a conflict.
 import socket
 import struct
 from collections.abc import Collection
+from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -23,6 +24,7 @@ ARP_TABLE = Path("/proc/self/net/arp")  # arp(7)
 SENDER_MAC, SENDER_IP = 8, 14
 
 
+@dataclass(init=False, eq=False)
 class ArpWatch(Watch):
     """Hears other machines claim `address` on `interface` (workers.acd.watch).
 
@@ -30,16 +32,19 @@ class ArpWatch(Watch):
     socket.
     """
 
+    address: IPv4Address
+    _mac: bytes
+
     def __init__(self, interface: str, mac: str, address: IPv4Address, *, twins: bool = False) -> None:
         """Raises OSError."""
-        self._address = address
+        self.address = address
         self._mac = bytes.fromhex(mac.replace(":", ""))
         claims = _claims(address) if twins else _claims_of_others(self._mac, address)
         super().__init__(interface, ETH_P_ARP, claims)
 
     def probe(self) -> None:
         """RFC 5227 section 2.1.1."""
-        self._send_to(BROADCAST_MAC, _packet(self._mac, NOBODY, self._address))
+        self._send_to(BROADCAST_MAC, _packet(self._mac, NOBODY, self.address))
 
     def _claimants(self, packet: bytes, mac: bytes) -> list[str]:
         return [packet[SENDER_MAC : SENDER_MAC + 6].hex(":")]

@@ -7,6 +7,7 @@ seconds, reported once, and the address is kept. Must not know DHCP.
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from workers.acd.arp import ArpWatch, announce
@@ -19,22 +20,22 @@ CALM_SECONDS = 3600.0  # after so long without a claim the next one is reported 
 log = logging.getLogger(__name__)
 
 
+@dataclass(eq=False)
 class Defence(Deadlines):
-    """Defends one address at a time.
+    """Defends one address at a time."""
 
-    `report` gets one sentence each time a conflict begins. `ours` says whether we may still announce the address: not
-    if its lease has expired or was refused.
-    """
+    _interface: str = ""
+    _address: IPv4Address | None = None
+    _watch: ArpWatch | None = None
+    _claimed: tuple[IPv4Address, float] | None = None
 
-    def __init__(self, mac: str, report: Callable[[str], None], ours: Callable[[], bool]) -> None:
-        super().__init__()
+    def bind(self, mac: str, report: Callable[[str], None], ours: Callable[[], bool]) -> None:
+        """`report` gets one sentence each time a conflict begins. `ours` says whether we may still announce the
+        address: not if its lease has expired or was refused.
+        """
         self._mac = mac
         self._report = report
         self._ours = ours
-        self._interface = ""
-        self._address: IPv4Address | None = None
-        self._watch: ArpWatch | None = None
-        self._claimed: tuple[IPv4Address, float] | None = None
 
     def sources(self) -> dict[int, Callable[[], None]]:
         """The descriptors to wait for, each with the function to call when it is readable."""

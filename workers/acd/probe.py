@@ -1,11 +1,11 @@
 """Probes whether another machine has the address that a server offers (RFC 5227, RFC 4862), before it is used."""
 
 from collections.abc import Collection
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
 from workers.acd.arp import ArpWatch
 from workers.acd.solicitation import NeighbourWatch
-from workers.acd.watch import Watch
 from workers.contract.lease import Address
 from workers.system.clock import boottime
 
@@ -13,42 +13,51 @@ PROBE_SECONDS = 0.25  # for a neighbour's answer
 MAX_HEARD = 64
 
 
+@dataclass(eq=False)
 class AddressProbe:
     """Probes for one address at a time; sends no probe if it is not `enabled`.
 
-    `watch` goes on hearing claims. From the `boottime()` `settled_at` on, silence means that no other machine has the
+    Its watch goes on hearing claims. From the `boottime()` `settled_at` on, silence means that no other machine has the
     address. `router` is the MAC that the server's answer came from: a router that answers for others (proxy ARP)
     answers for its own offers as well.
     """
 
-    def __init__(self, mac: str, *, enabled: bool) -> None:
-        self.watch: Watch | None = None
-        self.address: Address | None = None
-        self.router = ""
-        self.settled_at = 0.0
-        self._mac = mac
-        self._enabled = enabled
-        self._heard: list[str] = []
+    mac: str
+    enabled: bool
+    router: str = ""
+    settled_at: float = 0.0
+    _arp: ArpWatch | None = None
+    _neighbours: NeighbourWatch | None = None
+    _heard: list[str] = field(default_factory=list)
+
+    @property
+    def _watch(self) -> ArpWatch | NeighbourWatch | None:
+        return self._arp or self._neighbours
+
+    @property
+    def address(self) -> Address | None:
+        """The address whose claims are heard."""
+        return self._watch.address if self._watch is not None else None
 
     def probe(self, interface: str, address: Address) -> None:
         """Probes for `address`, in place of the one before. Raises OSError."""
         self.forget()
-        self.address = address
-        if self._enabled:
+        if self.enabled:
+            watch: ArpWatch | NeighbourWatch
             if isinstance(address, IPv4Address):
-                self.watch = ArpWatch(interface, self._mac, address)
+                watch = self._arp = ArpWatch(interface, self.mac, address)
             else:
-                self.watch = NeighbourWatch(interface, self._mac, address)
-            self.watch.probe()
+                watch = self._neighbours = NeighbourWatch(interface, self.mac, address)
+            watch.probe()
             self.settled_at = boottime() + PROBE_SECONDS
 
     def sources(self) -> list[int]:
         """The descriptors that are readable when a machine has claimed the address."""
-        return [] if self.watch is None else [self.watch.fileno()]
+        return [] if self._watch is None else [self._watch.fileno()]
 
     def hear(self) -> None:
         """Reads the claims, which `claimant` judges."""
-        found = self.watch.claims() if self.watch is not None else []
+        found = self._watch.claims() if self._watch is not None else []
         self._heard = list(dict.fromkeys([*self._heard, *found]))[:MAX_HEARD]
 
     def claimant(self, trusted: Collection[str] = ()) -> str | None:
@@ -58,8 +67,7 @@ class AddressProbe:
 
     def forget(self) -> None:
         """Sends no probe and hears no claim any more."""
-        self.address = None
         self._heard = []
-        if self.watch is not None:
-            self.watch.close()
-            self.watch = None
+        if self._watch is not None:
+            self._watch.close()
+            self._arp = self._neighbours = None

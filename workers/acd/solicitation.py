@@ -6,6 +6,7 @@ know what follows from a conflict.
 
 import socket
 import struct
+from dataclasses import dataclass
 from ipaddress import IPv6Address
 
 from workers.acd.watch import Watch
@@ -23,19 +24,23 @@ HOP_LIMIT = 255  # a packet from another link has less (RFC 4861 section 7.1.2)
 NEXT_HEADER, HOPS, TYPE, TARGET = 6, 7, 40, 48
 
 
+@dataclass(init=False, eq=False)
 class NeighbourWatch(Watch):
     """Hears other machines claim `address` on `interface` (workers.acd.watch)."""
 
+    address: IPv6Address
+    _mac: str
+
     def __init__(self, interface: str, mac: str, address: IPv6Address) -> None:
         """Raises OSError."""
-        self._address = address
+        self.address = address
         self._mac = mac
         super().__init__(interface, ETH_P_IPV6, _claims(address), [multicast_mac(ALL_NODES)])
 
     def probe(self) -> None:
         """RFC 4862 section 5.4.2."""
-        group = solicited_node(self._address)
-        message = MESSAGE.pack(SOLICITATION, 0, 0, 0, self._address.packed)
+        group = solicited_node(self.address)
+        message = MESSAGE.pack(SOLICITATION, 0, 0, 0, self.address.packed)
         packet = ipv6_packet(NOBODY, group, socket.IPPROTO_ICMPV6, message, checksum_at=2, hop_limit=HOP_LIMIT)
         self._send_to(multicast_mac(group), packet)
 

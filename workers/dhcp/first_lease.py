@@ -6,6 +6,7 @@ of the other family at the same time, has the only waiting place and the budget.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Generic, Protocol
 
 from msgspec import Struct
@@ -42,6 +43,7 @@ class Acquired(Struct, Generic[L], frozen=True):
     probe: AddressProbe
 
 
+@dataclass(init=False, eq=False)
 class Exchange(ABC, Generic[L, A]):
     """The search for one lease on one link, from `now` on.
 
@@ -49,6 +51,21 @@ class Exchange(ABC, Generic[L, A]):
     besides are in `machine.unreleased`, also after a failure. Call `close` if the search ends otherwise. All methods
     raise OSError if the link is gone.
     """
+
+    machine: LeaseMachine[L, A]
+    acquired: Acquired[L] | None
+    packet_socket: Sender
+    _spec: EndpointSpec
+    _interface: str
+    _probe: AddressProbe
+    _declined: list[str]
+    # A granted lease. It counts if no machine claims its address until `_settled_at`.
+    _lease: L | None
+    _confirmed: bool
+    _settled_at: float
+    _last: L | None
+    _last_at: float
+    _last_owner: str | None
 
     def __init__(
         self,
@@ -61,19 +78,18 @@ class Exchange(ABC, Generic[L, A]):
         now: float,
     ) -> None:
         self.machine = machine
-        self.acquired: Acquired[L] | None = None
+        self.acquired = None
         self._spec = spec
         self._interface = interface
-        self._packet_socket = packet_socket
+        self.packet_socket = packet_socket
         self._probe = AddressProbe(spec.mac, enabled=spec.conflict is not ConflictCheck.OFF)
-        self._declined: list[str] = []
-        # A granted lease. It counts if no machine claims its address until `_settled_at`.
-        self._lease: L | None = None
+        self._declined = []
+        self._lease = None
         self._confirmed = True
         self._settled_at = 0.0
         self._last = None if spec.drop_expired or machine.remembered is not None else remembered
         self._last_at = now + spec.last_after
-        self._last_owner: str | None = None
+        self._last_owner = None
         if machine.remembered is not None:
             self._probe.probe(interface, machine.remembered.address.ip)
 
@@ -87,7 +103,7 @@ class Exchange(ABC, Generic[L, A]):
 
     def sources(self) -> list[int]:
         """The descriptors that are readable when something was heard."""
-        return [self._packet_socket.fileno(), *self._probe.sources()]
+        return [self.packet_socket.fileno(), *self._probe.sources()]
 
     def step(self, now: float) -> None:
         """Reads what has come, and does what is due then. Raises NoLease if it is useless to go on."""
@@ -110,7 +126,7 @@ class Exchange(ABC, Generic[L, A]):
             if now >= due_at:
                 self._carry_out((effect for effect in self.machine.due(now) if isinstance(effect, Send)), now)
             else:
-                ready([self._packet_socket.fileno()], min(due_at, deadline) - now)
+                ready([self.packet_socket.fileno()], min(due_at, deadline) - now)
             for answer in self._answers(now):
                 if any(isinstance(effect, wanted) for effect in self.machine.receive(answer, boottime())):
                     return answer
@@ -118,8 +134,8 @@ class Exchange(ABC, Generic[L, A]):
 
     def release_others(self) -> None:
         """Releases the leases that other servers may have granted although their answers were lost."""
-        for lease in self.machine.unreleased.values():
-            self._packet_socket.send(self._release_message(lease))
+        for lease in self.machine.unreleased:
+            self.packet_socket.send(self._release_message(lease))
         self.machine.unreleased.clear()
 
     def close(self) -> None:
@@ -151,7 +167,7 @@ class Exchange(ABC, Generic[L, A]):
         for effect in effects:
             match effect:
                 case Send(payload):
-                    self._packet_socket.send(payload)
+                    self.packet_socket.send(payload)
                 case Offered(address):
                     self._probe.probe(self._interface, address)
                     self._probe.router = sender
@@ -177,7 +193,7 @@ class Exchange(ABC, Generic[L, A]):
     def _settle(self, now: float, *, unasked: bool) -> None:
         """With `conflict=wait` others get all of the probe's time, and they get it where the lease has run out, as a
         server may have given the address to one of them."""
-        sure = unasked or self._lease is self._last or self._spec.conflict is ConflictCheck.WAIT
+        sure = unasked or self._lease == self._last or self._spec.conflict is ConflictCheck.WAIT
         self._settled_at = self._probe.settled_at if sure else now
 
     def _resort_to(self, last: L, now: float) -> None:
@@ -199,7 +215,7 @@ class Exchange(ABC, Generic[L, A]):
         self._lease = None
         self._check_declinable(lease, mac)
         declination = self.machine.decline(lease, mac, now)
-        if lease is self._last:  # no server has granted it
+        if lease == self._last:  # no server has granted it
             self._last, self._last_owner = None, f"{lease.address.ip}, is in use by {mac}"
             return
         self._carry_out(declination, now)

@@ -74,7 +74,7 @@ class LeaseMachine(ABC, Generic[L, A]):
     remembered: L | None = None
     next_at: float | None = 0.0
     tally: Tally = field(default_factory=Tally)
-    unreleased: dict[tuple[object, object], L] = field(default_factory=dict)
+    unreleased: list[L] = field(default_factory=list)
     _confirmed: bool = False
     _asked_for: L | None = None
     _xid: int = 0
@@ -84,7 +84,7 @@ class LeaseMachine(ABC, Generic[L, A]):
     @property
     def granted(self) -> L | None:
         """The lease that a server has granted; not a remembered one that none has confirmed."""
-        return self.lease if self.state is self.BOUND and self.lease is not self.remembered else None
+        return self.lease if self.state is self.BOUND and self.lease != self.remembered else None
 
     @abstractmethod
     def due(self, now: float) -> list[Effect[L]]:
@@ -116,14 +116,14 @@ class LeaseMachine(ABC, Generic[L, A]):
 
     def _note(self, lease: L) -> None:
         """The server may have granted it."""
-        self.unreleased[lease.server, lease.address.ip] = lease
-        while len(self.unreleased) > MAX_UNRELEASED:
-            del self.unreleased[next(iter(self.unreleased))]
+        self._settle(lease)
+        self.unreleased = [*self.unreleased, lease][-MAX_UNRELEASED:]
 
     def _settle(self, lease: L | None) -> None:
         """Nothing is open about this lease any more."""
         if lease is not None:
-            self.unreleased.pop((lease.server, lease.address.ip), None)
+            known = lease.server, lease.address.ip
+            self.unreleased = [one for one in self.unreleased if (one.server, one.address.ip) != known]
 
     def _discard(self, lease: L, now: float) -> None:
         """Another machine has its address."""

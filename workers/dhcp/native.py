@@ -6,6 +6,7 @@ Must not know conflicts, nor what follows from its reports.
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Generic
 
@@ -19,6 +20,7 @@ REPORTS = (Granted, Configured, Refused, Unusable, Unanswered)  # of the rest th
 log = logging.getLogger(__name__)
 
 
+@dataclass(eq=False)
 class Native(ABC, Generic[L, A]):
     """Drives `machine` on `interface`, in the present namespace. `sender` is the MAC that the last answer came from.
 
@@ -27,10 +29,9 @@ class Native(ABC, Generic[L, A]):
 
     SILENT: ClassVar[Collection[StrEnum]]
 
-    def __init__(self, interface: str, machine: LeaseMachine[L, A]) -> None:
-        self.sender = ""
-        self._interface = interface
-        self._machine = machine
+    _interface: str
+    _machine: LeaseMachine[L, A]
+    sender: str = ""
 
     @property
     def next_at(self) -> float | None:
@@ -63,8 +64,7 @@ class Native(ABC, Generic[L, A]):
         self._release_others()
 
     def _release_others(self) -> None:
-        leases = list(self._machine.unreleased.values())
-        self._machine.unreleased.clear()
+        leases, self._machine.unreleased = self._machine.unreleased, []
         self._release(leases)
 
     def _carry_out(self, effects: Iterable[Effect[L]]) -> list[Report[L]]:

@@ -30,14 +30,14 @@ class Exchange4(Exchange[Lease, Answer]):
     """One DISCOVER-OFFER-REQUEST-ACK over the socket, or REQUEST-ACK for a remembered lease."""
 
     machine: Machine
-    _packet_socket: PacketSocket
+    packet_socket: PacketSocket
 
     def __init__(self, spec: EndpointSpec, machine: Machine, packet_socket: PacketSocket) -> None:
         here = spec.container_link
         super().__init__(spec, machine, packet_socket, interface=here, remembered=spec.remembered, now=boottime())
 
     def _answers(self, _: float) -> Iterable[Answer]:
-        return self._packet_socket.receive()
+        return self.packet_socket.receive()
 
     def _times(self) -> Iterable[float | None]:
         return [self.machine.next_at]

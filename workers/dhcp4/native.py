@@ -8,6 +8,7 @@ reports.
 import socket
 import struct
 from collections.abc import Collection
+from dataclasses import dataclass
 
 from workers.contract.exchange import CLIENT_PORT, SERVER_PORT, note
 from workers.contract.lease import Lease
@@ -27,15 +28,15 @@ MAX_DATAGRAM = 65536
 MAX_DATAGRAMS = 64  # read at a time: a flood must not keep the worker from other work
 
 
+@dataclass(eq=False)
 class NativeClient(Native[Lease, Answer]):
     """A DHCPv4 client (workers.dhcp.native)."""
 
     SILENT = (State.INIT, State.BOUND)
 
-    def __init__(self, interface: str, machine: Machine) -> None:
-        super().__init__(interface, machine)
-        self._udp: socket.socket | None = None
-        self._packets: PacketSocket | None = None
+    _machine: Machine
+    _udp: socket.socket | None = None
+    _packets: PacketSocket | None = None
 
     def sources(self) -> list[int]:
         return [s.fileno() for s in (self._udp, self._packets) if s is not None]

@@ -7,6 +7,7 @@ close of such a socket the kernel waits out a grace period of some 15 ms.
 import socket
 import struct
 from contextlib import suppress
+from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from workers.contract.exchange import CLIENT_PORT, SERVER_PORT, note
@@ -37,8 +38,12 @@ FILTER = (
 )
 
 
+@dataclass(init=False, eq=False)
 class PacketSocket(bpf.FilteredSocket):
     """The DHCPv4 messages to the client port of one interface (workers.system.packet_filter)."""
+
+    _sent: bytes
+    _strangers: int
 
     def __init__(self, interface: str) -> None:
         """Raises OSError."""

@@ -165,12 +165,23 @@ class Start(Struct, frozen=True):
         self.errors.close()
 
 
+@dataclass(init=False, eq=False)
 class Client:
     """A udhcpc in the present network namespace. Wait for `events` and `errors`.
 
     The process that makes it, `pid`, becomes the udhcpc later, by `start`. `granted` is what its script writes if the
     lease that it has told of last is renewed and stays the same; it is empty if a lease was not the last that it told.
     """
+
+    pid: int
+    events: socket.socket
+    errors: FileIO
+    start: Start | None
+    last_words: str
+    granted: bytes
+    _records: Records
+    _begun: bool
+    _log_rest: bytes
 
     def __init__(self, options: ClientOptions) -> None:
         """Raises OSError if busybox is missing."""
@@ -181,10 +192,9 @@ class Client:
         self.events, output = socket.socketpair()  # not a pipe: bytes in it can be looked at before they are read
         self.events.setblocking(False)
         self.errors, errors = _pipe()
-        self.start: Start | None = Start(busybox, ["busybox", *options.arguments()], output, errors)
+        self.start = Start(busybox, ["busybox", *options.arguments()], output, errors)
         self.last_words = ""
         self.granted = b""
-        self.rest: list[ClientEvent] = []
         self._records = Records()
         self._begun = False
         self._log_rest = b""
@@ -228,17 +238,17 @@ class Client:
                 note(packed(Family.IPV4, kind, sent=True))
         return data is not None
 
-    def stop(self) -> int:
-        """Ends it without a DHCPRELEASE (SIGTERM without -R). Returns its exit status; `rest` has its last events."""
+    def stop(self) -> tuple[int, list[ClientEvent]]:
+        """Ends it without a DHCPRELEASE (SIGTERM without -R). Returns its exit status and its last events."""
         status = 0
         if self.start is not None:
             self.start.close()
         else:
             status = self._end()
-        self.rest = self.read_events() or []
+        rest = self.read_events() or []
         self.events.close()
         self.errors.close()
-        return status
+        return status, rest
 
     def _end(self) -> int:
         """Waits for its end. Our parent keeps its exit status, so the pid cannot belong to another process."""

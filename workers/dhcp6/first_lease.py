@@ -4,7 +4,7 @@ Owns the choice between DHCPv6 and SLAAC; the rest is workers.dhcp.first_lease.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from workers.contract.errors import Failing, NoLease
 from workers.contract.finding import Finding
@@ -36,11 +36,18 @@ def machine_for(spec: EndpointSpec, now: float) -> Machine:
     return machine
 
 
+@dataclass(init=False, eq=False)
 class Exchange6(Exchange[Lease6, Answer]):
     """One endpoint's search for an IPv6 address on its link; `packet_socket` hears routers as well."""
 
     machine: Machine
-    _packet_socket: PacketSocket6
+    packet_socket: PacketSocket6
+    _identifier: int
+    _solicit_at: list[float]
+    _solicited: int
+    _routers: dict[str, RouterAdvertisement]
+    _configured_by: float | None
+    _remembered_at: float | None
 
     def __init__(
         self, spec: EndpointSpec, machine: Machine, packet_socket: PacketSocket6, interface: str, now: float
@@ -53,8 +60,8 @@ class Exchange6(Exchange[Lease6, Answer]):
         self._identifier = identifier_of(spec.mac) if spec.token is None else int(spec.token)
         self._solicit_at = [now + seconds for seconds in SOLICITATIONS]
         self._solicited = 0
-        self._routers: dict[str, RouterAdvertisement] = {}
-        self._configured_by: float | None = None
+        self._routers = {}
+        self._configured_by = None
         kept = remembered is not None and remembered.slaac and remembered.runs(now) and not self._only_dhcp
         self._remembered_at = now + REMEMBERED_SECONDS if kept else None
 
@@ -69,7 +76,7 @@ class Exchange6(Exchange[Lease6, Answer]):
         return [*self._solicit_at[:1], self._remembered_at, machine]
 
     def _answers(self, now: float) -> Iterator[Answer]:
-        for message in self._packet_socket.receive():
+        for message in self.packet_socket.receive():
             if isinstance(message, Answer):
                 yield message
             else:
@@ -111,7 +118,7 @@ class Exchange6(Exchange[Lease6, Answer]):
         if self._solicit_at and now >= self._solicit_at[0]:
             self._solicit_at.pop(0)
             self._solicited += 1
-            self._packet_socket.solicit_router()
+            self.packet_socket.solicit_router()
         if self._asks_servers:
             super()._send_due(now)
         remembered = self._spec.remembered6

@@ -1,6 +1,7 @@
 """The machine in the sandbox, over a packet socket."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 from workers.contract.lease import Lease6
 from workers.dhcp.effects import Send
@@ -12,15 +13,14 @@ from workers.dhcp6.release import release_unheard
 from workers.system.clock import boottime
 
 
+@dataclass(eq=False)
 class NativeClient6(Native[Lease6, Answer]):
     """A DHCPv6 client (workers.dhcp.native)."""
 
     SILENT = (State.INIT, State.BOUND, State.INFORMED)
-    _machine: Machine
 
-    def __init__(self, interface: str, machine: Machine) -> None:
-        super().__init__(interface, machine)
-        self._packets: PacketSocket6 | None = None
+    _machine: Machine
+    _packets: PacketSocket6 | None = None
 
     def sources(self) -> list[int]:
         return [] if self._packets is None else [self._packets.fileno()]

@@ -9,6 +9,7 @@ period of some 15 ms.
 import socket
 import struct
 from contextlib import suppress
+from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 
@@ -32,8 +33,12 @@ LINK_SCOPE, DUPLICATE = 0x20, 0x08
 SOURCE, UDP_DESTINATION, MESSAGE = 8, 42, 48  # offsets in a packet
 
 
+@dataclass(init=False, eq=False)
 class PacketSocket6(bpf.FilteredSocket):
     """The DHCPv6 messages and router advertisements of one interface, whose MAC is `mac`."""
+
+    _mac: str
+    _address: IPv6Address
 
     def __init__(self, interface: str, mac: str) -> None:
         """Raises OSError."""

@@ -5,6 +5,7 @@ Owns their start, their end and the restart of a udhcpc that died. Must not know
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from workers.contract.lease import Family, Lease
@@ -37,31 +38,34 @@ class Renewal(NamedTuple):
     alarm: int = -1
 
 
+@dataclass(eq=False)
 class Clients:
-    """`options` gives the options of a udhcpc that starts now; `take` gets each event of the present client.
+    """At most one of `_client` and `_native` is there."""
 
-    `late` is called when udhcpc has not renewed a lease in time.
-    """
+    _client: Client | None = None
+    _native: NativeClient | None = None
+    _ended: list[int] = field(default_factory=list)
+    _started: float = 0.0
+    _backoff: Backoff = field(default_factory=Backoff)
+    _deadlines: Deadlines = field(default_factory=Deadlines)
+    _lease: Lease | None = None
+    _slept: float = 0.0
 
-    def __init__(
+    def bind(
         self,
         options: Callable[[], ClientOptions],
         take: Callable[[ClientEvent], None],
         report: Callable[[Report], None],
         late: Callable[[], None],
     ) -> None:
+        """`options` gives the options of a udhcpc that starts now; `take` gets each event of the present client.
+
+        `late` is called when udhcpc has not renewed a lease in time.
+        """
         self._options = options
         self._take = take
         self._late = late
         self._report = report
-        self._client: Client | None = None
-        self._native: NativeClient | None = None
-        self._ended: list[int] = []
-        self._started = 0.0
-        self._backoff = Backoff()
-        self._deadlines = Deadlines()
-        self._lease: Lease | None = None
-        self._slept = 0.0
 
     @property
     def running(self) -> bool:
@@ -134,27 +138,24 @@ class Clients:
 
     def due(self, now: float) -> None:
         """Does what is due. Call it at `next_at`."""
-        self._deadlines.due(now)
+        self._deadlines.due(now, self)
         if self._native is not None and self._native.next_at is not None and self._native.next_at <= now:
             self._dispatch(self._native.due())
 
-    def stop(self) -> None:
-        """Ends the present client; the lease stays held."""
+    def stop(self) -> list[ClientEvent]:
+        """Ends the present client; the lease stays held. Returns the last events of a udhcpc."""
         self._deadlines.clear()
+        rest: list[ClientEvent] = []
         if self._client is not None:
-            self._end(self._client)
+            _, rest = self._end(self._client)
         if self._native is not None:
             self._native.close()
             self._native = None
+        return rest
 
     def finish(self) -> None:
         """As `stop`, but takes the client's last events: a server may just have granted it a lease."""
-        if self._client is not None:
-            client = self._client
-            self.stop()
-            self._dispatch(client.rest)
-        elif self._native is not None:
-            self._dispatch(self._native.read())
+        self._dispatch(self._native.read() if self._native is not None else self.stop())
         self.stop()
 
     def _look_later(self, after: float) -> None:
@@ -199,8 +200,8 @@ class Clients:
         detail = f"udhcpc ended with status {status} ({words or 'no word'}); started again in {delay:g} s"
         self._report(LeaseTrouble(Trouble.CLIENT_DIED, detail, Family.IPV4))
 
-    def _end(self, client: Client) -> int:
-        """Ends the client. Returns its exit status."""
+    def _end(self, client: Client) -> tuple[int, list[ClientEvent]]:
+        """Ends the client. Returns its exit status and its last events."""
         if client.start is None:
             self._ended.append(client.pid)
         self._client = None
@@ -209,7 +210,7 @@ class Clients:
     def _restart_later(self) -> tuple[int, float]:
         """Starts another udhcpc later. Returns the exit status of the last one, and the delay in seconds."""
         assert self._client is not None
-        status = self._end(self._client)
+        status, _ = self._end(self._client)
         delay = self._backoff.failed(boottime() - self._started)
         self._deadlines.set(self.start_udhcpc, boottime() + delay)
         return status, delay

@@ -118,7 +118,7 @@ class Creation:
         """Releases all leases and removes the link. Returns the leases that it could not release, or that wait."""
         waiting: list[AnyLease] = []
         for machine in self._machines.values():
-            leases: list[AnyLease] = list(machine.unreleased.values())
+            leases: list[AnyLease] = list(machine.unreleased)
             if machine.granted is not None:
                 leases.append(machine.granted)
             if machine.remembered is not None:

@@ -6,11 +6,12 @@ has it; it defends and keeps an address in use. Runs in the sandbox's network na
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
 from workers.acd.arp import macs_of
 from workers.acd.defence import Defence
+from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import NO_LEASE, AnyLease, Family, Lease
 from workers.contract.messages import (
     Attach,
@@ -37,32 +38,46 @@ DECLINED_PAUSE_SECONDS = 10.0  # RFC 2131 section 3.1, item 5
 log = logging.getLogger(__name__)
 
 
+@dataclass(init=False, eq=False)
 class LeaseManager:
     """One IPv4 lease on one interface. `lease` is the one that the server last acknowledged to `client_identity`.
 
     It is NO_LEASE if no server has answered yet. `confirmed`: its server has confirmed it just now. `clients` renew it.
     """
 
+    lease: Lease
+    clients: Clients
+    client_identity: ClientIdentity
+    _confirmed: bool
+    _placement: Placement
+    _timers: LeaseTimers
+    _examination: Examination[Lease]
+    _defence: Defence
+    _interface: str = ""
+    _claimant: str | None = None
+    _paused_until: float = 0.0
+    _bound: bool = False
+    _refused: bool = False
+    _native: bool = False
+
     def __init__(
         self, spec: EndpointSpec, lease: AnyLease | None, report: Callable[[Report], None], *, confirmed: bool
     ) -> None:
         self.lease = lease if isinstance(lease, Lease) else NO_LEASE
-        self.clients = Clients(self._options, self._on_event, report, self._on_late)
-        self._placement = Placement(spec, report)
+        self.clients, self.client_identity, self._confirmed = Clients(), spec.client_identity, confirmed
+        self._placement, self._timers = Placement(), LeaseTimers()
+        self._examination, self._defence = Examination(), Defence()
+        self.bind(spec, report)
+
+    def bind(self, spec: EndpointSpec, report: Callable[[Report], None]) -> None:
+        """All that is not handed from turn to turn."""
         self._spec = spec
         self._report = report
-        self._interface = ""
-        self.client_identity = spec.client_identity
-        self._timers = LeaseTimers(Family.IPV4, report, self._on_expiry)
-        self._checks = spec.conflict is not ConflictCheck.OFF
-        self._examination = Examination(spec, self._adopt, self._decline, self._trusted)
-        self._defence = Defence(spec.mac, self._report_claim, self._is_ours)
-        self._claimant: str | None = None
-        self._paused_until = 0.0
-        self._confirmed = confirmed
-        self._bound = False
-        self._refused = False
-        self._native = False
+        self.clients.bind(self._options, self._on_event, report, self._on_late)
+        self._placement.bind(spec, report)
+        self._timers.bind(Family.IPV4, report, self._on_expiry)
+        self._examination.bind(spec, self._adopt, self._decline, self._trusted)
+        self._defence.bind(spec.mac, self._report_claim, self._is_ours)
 
     @property
     def next_at(self) -> float | None:
@@ -229,7 +244,7 @@ class LeaseManager:
 
     def _defend(self) -> None:
         """The address is in use from now on."""
-        if self._checks:
+        if self._spec.conflict is not ConflictCheck.OFF:
             self._defence.begin(self._interface, self.lease.address.ip)
 
     def _is_ours(self) -> bool:

@@ -9,9 +9,10 @@ import logging
 import math
 import socket
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from ipaddress import IPv6Address
 
+from workers.contract.client_identity import ClientIdentity
 from workers.contract.errors import NoLease
 from workers.contract.lease import AnyLease, Family, Lease6
 from workers.contract.messages import Attach, EndpointSpec, Ipv6, LeaseObtained, LeaseTrouble, Report, Trouble
@@ -40,34 +41,44 @@ FRESHER_SECONDS = 1.5  # by which an advertisement must prolong an address to be
 log = logging.getLogger(__name__)
 
 
+@dataclass(init=False, eq=False)
 class LeaseManager6:
     """The IPv6 lease of one interface; None while there is none. `confirmed`: a server has confirmed it just now.
 
     One of three things keeps it: `_client` that of a server, `_feed` the kernel's, `_search` looks for one.
     """
 
+    lease: Lease6 | None
+    client_identity: ClientIdentity
+    _confirmed: bool
+    _timers: LeaseTimers
+    _deadlines: Deadlines
+    _examination: Examination[Lease6]
+    _interface: str = ""
+    _claimant: str | None = None
+    _refused: bool = False
+    _paused_until: float = 0.0
+    _stays_until: float = 0.0
+    _looked_at: float = 0.0
+    _client: NativeClient6 | None = None
+    _search: Exchange6 | None = None
+    _feed: socket.socket | None = None
+
     def __init__(
         self, spec: EndpointSpec, lease: AnyLease | None, report: Callable[[Report], None], *, confirmed: bool
     ) -> None:
         self.lease = lease if isinstance(lease, Lease6) else None
-        self.client_identity = spec.client_identity
+        self.client_identity, self._confirmed = spec.client_identity, confirmed
+        self._timers, self._deadlines, self._examination = LeaseTimers(), Deadlines(), Examination()
+        self.bind(spec, report)
+
+    def bind(self, spec: EndpointSpec, report: Callable[[Report], None]) -> None:
+        """All that is not handed from turn to turn."""
         self._spec = spec
         self._report = report
-        self._confirmed = confirmed
-        self._interface = ""
         self._placement = Placement6(report, spec.token)
-        self._timers = LeaseTimers(Family.IPV6, self._report_silence, self._on_expiry)
-        self._deadlines = Deadlines()
-        self._examination = Examination(spec, self._adopt, self._decline)
-        self._claimant: str | None = None
-        self._refused = False
-        self._paused_until = 0.0
-        self._stays_until = 0.0
-        self._looked_at = 0.0
-        self._client: NativeClient6 | None = None
-        self._search: Exchange6 | None = None
-        self._socket: PacketSocket6 | None = None
-        self._feed: socket.socket | None = None
+        self._timers.bind(Family.IPV6, self._report_silence, self._on_expiry)
+        self._examination.bind(spec, self._adopt, self._decline)
 
     @property
     def next_at(self) -> float | None:
@@ -167,7 +178,7 @@ class LeaseManager6:
             self._on_search()
         self._timers.due(now)
         self._examination.due(now)
-        self._deadlines.due(now)
+        self._deadlines.due(now, self)
 
     def stop(self) -> None:
         """Ends the client; the lease stays held."""
@@ -214,11 +225,11 @@ class LeaseManager6:
     def _start_search(self) -> None:
         """As at the endpoint's beginning, but nobody waits for it."""
         try:
-            self._socket = PacketSocket6(self._interface, self._spec.mac)
+            packet_socket = PacketSocket6(self._interface, self._spec.mac)
             former = self._spec.remembered6
             runs = former is not None and former.runs(boottime())
             spec = replace(self._spec, client_identity=self.client_identity, remembered6=former if runs else None)
-            self._search = Exchange6(spec, machine_for(spec, boottime()), self._socket, self._interface, boottime())
+            self._search = Exchange6(spec, machine_for(spec, boottime()), packet_socket, self._interface, boottime())
         except OSError as error:  # the link has gone, or is down
             log.debug("no search for an IPv6 address: %s", error, extra={"interface": self._interface})
             self._run_later()
@@ -248,10 +259,12 @@ class LeaseManager6:
         self._deadlines.set(self._run, boottime() + RETRY_SECONDS)
 
     def _stop_client(self) -> None:
-        for part in (self._client, self._search, self._socket, self._feed):
+        if self._search is not None:
+            self._search.packet_socket.close()
+        for part in (self._client, self._search, self._feed):
             if part is not None:
                 part.close()
-        self._client = self._search = self._socket = self._feed = None
+        self._client = self._search = self._feed = None
 
     def _on_answer(self) -> None:
         if self._client is not None:

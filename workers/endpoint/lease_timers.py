@@ -4,25 +4,28 @@ udhcpc does not report the second. Owns the report of a silence. Must not know t
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from workers.contract.lease import AnyLease, Family
 from workers.contract.messages import LeaseTrouble, Report, Trouble
 from workers.system.deadlines import Deadlines
 
 
+@dataclass(eq=False)
 class LeaseTimers(Deadlines):
-    """The timers of the lease that we hold; they call `over` when it has run out.
+    """The timers of the lease that we hold.
 
     `silent`: no server answers, and that was reported. Set it to False when a server answers.
     """
 
-    def __init__(self, family: Family, report: Callable[[Report], None], over: Callable[[], None]) -> None:
-        super().__init__()
-        self.silent = False
+    silent: bool = False
+    _address: str = ""
+
+    def bind(self, family: Family, report: Callable[[Report], None], over: Callable[[], None]) -> None:
+        """`over` is called when the lease has run out."""
         self._family = family
         self._report = report
         self._over = over
-        self._address = ""
 
     def begin(self, lease: AnyLease, at: float) -> None:
         """Sets the timers, if no server answers from `at` on. The end of a lease before `at` was reported already."""

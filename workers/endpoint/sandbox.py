@@ -6,8 +6,10 @@ follows when it comes or goes.
 
 import logging
 import socket
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
+from workers.contract.messages import EndpointSpec
 from workers.link.endpoint_link import EndpointLink
 from workers.netlink.changes import change_feed, change_feed_of, drain, is_here
 from workers.netlink.operations import Link, Netlink
@@ -16,23 +18,41 @@ from workers.system import namespaces as netns
 log = logging.getLogger(__name__)
 
 
+@dataclass(eq=False)
 class Sandbox:
-    """The sandbox of one endpoint; `inside`: this process is in it. It begins in the host's namespace, its home."""
+    """The sandbox of one endpoint; `inside`: this process is in it. It begins in the host's namespace, its home.
 
-    def __init__(self, container_link: str, link: EndpointLink) -> None:
-        """`container_link` is the link's name at home. Raises OSError."""
-        self.inside = False
-        self._container_link = container_link
+    The host's own link stays there: for that one there is nowhere to go.
+    """
+
+    inside: bool = False
+    _home: netns.Namespace = field(default_factory=netns.current)
+    _feed: socket.socket | None = None
+
+    def bind(self, spec: EndpointSpec, link: EndpointLink) -> None:
+        """Whose sandbox it is."""
+        self._container_link = spec.container_link
+        self._on_host = spec.link.on_host
         self._link = link
-        self._home = netns.current()
-        self._feed: socket.socket | None = None
+
+    def close(self) -> None:
+        self._home.close()
 
     def sources(self) -> list[int]:
         """The descriptors that are readable when something has changed in the present namespace, if we watch it."""
         return [] if self._feed is None else [self._feed.fileno()]
 
     def watch(self) -> None:
-        """Watches the present namespace from now on. Raises OSError."""
+        """Watches the present namespace from now on; of the host only the link, if it is there.
+
+        Raises NetlinkError, OSError.
+        """
+        if self._on_host:
+            with Netlink() as netlink:
+                link = netlink.link(self._container_link)
+            if self._feed is None and link is not None:
+                self._feed = change_feed_of(link.index)
+            return
         if self._feed is not None:
             self._feed.close()
         self._feed = change_feed()
@@ -42,8 +62,11 @@ class Sandbox:
         return self._feed is not None and drain(self._feed)
 
     def has_link_at_home(self) -> bool:
-        """Whether the link is still at home. As a rule it is: each start causes dozens of notifications."""
-        return is_here(self._container_link)
+        """Whether the link is still at home. As a rule it is: each start causes dozens of notifications.
+
+        The host's own is where it belongs.
+        """
+        return not self._on_host and is_here(self._container_link)
 
     def enter(self, path: str) -> bool:
         """Enters the namespace of the link, and watches there; False if there is no way. Raises NetlinkError."""
@@ -63,8 +86,8 @@ class Sandbox:
         return True
 
     def is_abandoned(self, path: str) -> bool:
-        """Whether only this process is left in the sandbox, and `path` leads elsewhere."""
-        return self.inside and netns.is_abandoned(path)
+        """Whether only this process is left in the sandbox, and `path` leads elsewhere. The host is never abandoned."""
+        return self.inside and not self._on_host and netns.is_abandoned(path)
 
     def has_address(self, address: IPv4Address) -> bool:
         """Whether one of the links in the present namespace has this address. Raises NetlinkError, OSError."""
@@ -89,22 +112,3 @@ class Sandbox:
         if self.inside:
             self._home.enter()
         self.inside = False
-
-
-class HostAsSandbox(Sandbox):
-    """The host, in which its own link stays: there is nowhere to go."""
-
-    def watch(self) -> None:
-        """Watches the link alone, if it is there. Raises NetlinkError, OSError."""
-        with Netlink() as netlink:
-            link = netlink.link(self._container_link)
-        if self._feed is None and link is not None:
-            self._feed = change_feed_of(link.index)
-
-    def has_link_at_home(self) -> bool:
-        """It is where it belongs."""
-        return False
-
-    def is_abandoned(self, path: str) -> bool:
-        """The host never is."""
-        return False

@@ -8,28 +8,30 @@ at Delete. One thread; it waits in one place only. End of file on the channel me
 worker ends and releases nothing, because the container lives on. Must not know how the link is made, nor how a lease is
 obtained or kept.
 
-One process hands it to the next (workers.entry.sleeper) when nothing happens: its state, of the types in
-workers.entry.state, and its descriptors (workers.entry.handover).
+One process hands it to the next (workers.entry.sleeper) when nothing happens (workers.entry.handover). The worker and
+its parts are dataclasses: their fields are the state that is handed over, and all that is handed over. `bind` makes the
+rest anew: callbacks, and what follows from the endpoint's specification.
 """
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Set
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
+from workers.acd.probe import AddressProbe
 from workers.contract import messages
 from workers.contract.errors import ReleaseError
 from workers.contract.exchange import taken
 from workers.contract.lease import NO_LEASE, AnyLease, Family, Lease
 from workers.contract.messages import Attach, EndpointSpec, LeaseObtained, Left, Report
 from workers.dhcp4.udhcpc import Start
-from workers.endpoint.acquisition import Acquired
 from workers.endpoint.clients import Renewal
 from workers.endpoint.creation import Made
 from workers.endpoint.host_release import release_from_host
 from workers.endpoint.lease_manager import LeaseManager
 from workers.endpoint.lease_manager6 import LeaseManager6
-from workers.endpoint.sandbox import HostAsSandbox, Sandbox
+from workers.endpoint.sandbox import Sandbox
 from workers.link.host_macvlan import reach
 from workers.link.kind import discard, link_of
 from workers.netlink.operations import Link, Netlink, NetlinkError
@@ -46,12 +48,33 @@ QUIET_SECONDS = 1.0  # of idleness before the worker goes to sleep; as a rule th
 log = logging.getLogger(__name__)
 
 
+@dataclass(init=False, eq=False)
 class Worker:
     """The endpoint as this process sees it.
 
     `done`: the endpoint is deleted, or the supervisor gone. `_attach` is the command that named the sandbox, from
     Attach to Leave. `_interface` is the link's name in there, as soon as the leases are kept there.
+    `_landmark` is the link's (workers.link.endpoint_link).
     """
+
+    _spec: EndpointSpec
+    _channel: Connection
+    _alarm: Alarm
+    _landmark: Link | None
+    _ipv4: LeaseManager | None
+    _ipv6: LeaseManager6 | None
+    _sandbox: Sandbox
+    _probes: dict[Family, AddressProbe]
+    _deadlines: Deadlines
+    _takeover: bool
+    _unreleased: set[Family]
+    _tried: set[Family]
+    _log_level: int
+    _resolver: Resolver | None = None
+    _attach: Attach | None = None
+    _interface: str | None = None
+    _left: Left | None = None
+    done: bool = False
 
     def __init__(
         self,
@@ -68,32 +91,39 @@ class Worker:
         self._spec = spec
         self._channel = channel
         self._alarm = Alarm()
-        self._link = made.link if made else link_of(spec)
+        self._landmark = made.link.landmark if made else None
         acquired = made.acquired if made else {}
-        self._managers = self._make_managers({one.family: one for one in leases}, acquired)
-        self._sandbox = (HostAsSandbox if spec.link.on_host else Sandbox)(spec.container_link, self._link)
-        self._resolver: Resolver | None = None
         self._probes = {family: one.probe for family, one in acquired.items()}
-        self._deadlines = Deadlines()
+        # One for each family of the endpoint, also for one in which no server has answered yet.
+        (v4, v6), known = Family, {one.family: one for one in leases}
+        sure = {family for family, one in acquired.items() if one.confirmed}
+        self._ipv4 = self._ipv6 = None
+        if v4 in spec.families:
+            self._ipv4 = LeaseManager(spec, known.get(v4), self._report, confirmed=v4 in sure)
+        if v6 in spec.families:
+            self._ipv6 = LeaseManager6(spec, known.get(v6), self._report, confirmed=v6 in sure)
+        self._sandbox, self._deadlines = Sandbox(), Deadlines()
         self._takeover = made is None
-        self._attach: Attach | None = None
-        self._interface: str | None = None
-        self._unreleased = set(held)
-        self._tried: set[Family] = set()
-        self._left: Left | None = None
-        self.done = False
+        self._unreleased, self._tried = set(held), set()
         self._log_level = logging.getLogger().level
+        self.bind()
 
-    def _make_managers(
-        self, leases: Mapping[Family, AnyLease], acquired: Mapping[Family, Acquired]
-    ) -> dict[Family, LeaseManager | LeaseManager6]:
-        """A lease manager for each family of the endpoint, also for one in which no server has answered yet."""
-        managers: dict[Family, LeaseManager | LeaseManager6] = {}
-        for family in self._spec.families:
-            make = LeaseManager if family is Family.IPV4 else LeaseManager6
-            confirmed = family in acquired and acquired[family].confirmed
-            managers[family] = make(self._spec, leases.get(family), self._report, confirmed=confirmed)
-        return managers
+    def bind(self) -> None:
+        """All that is not handed from turn to turn."""
+        self._link = link_of(self._spec, self._landmark)
+        self._sandbox.bind(self._spec, self._link)
+        for manager in self._managers.values():
+            manager.bind(self._spec, self._report)
+
+    def close(self) -> None:
+        """Of a worker that has not begun anything: closes what it has opened."""
+        for part in (self._channel, self._alarm, self._sandbox):
+            part.close()
+
+    @property
+    def _managers(self) -> dict[Family, LeaseManager | LeaseManager6]:
+        both = zip(Family, (self._ipv4, self._ipv6), strict=True)
+        return {family: manager for family, manager in both if manager is not None}
 
     # The one place where it waits.
 
@@ -146,11 +176,6 @@ class Worker:
         return self._ipv4 is not None and self._ipv4.clients.starting
 
     @property
-    def _ipv4(self) -> LeaseManager | None:
-        manager = self._managers.get(Family.IPV4)
-        return manager if isinstance(manager, LeaseManager) else None
-
-    @property
     def _next_at(self) -> float | None:
         times = (self._deadlines.next_at, *(part.next_at for part in self._parts))
         return min((at for at in times if at is not None), default=None)
@@ -171,7 +196,7 @@ class Worker:
         return None if self._attach is not None and self._interface is None else QUIET_SECONDS
 
     def _on_alarm(self) -> None:
-        self._deadlines.due(boottime())
+        self._deadlines.due(boottime(), self)
         for manager in self._managers.values():
             manager.due()
         if self._forwarder is not None:
@@ -359,6 +384,7 @@ class Worker:
             elif self._takeover:
                 self._report(messages.NotMoved())
         elif self._sandbox.enter(attach.path):
+            self._landmark = self._link.landmark
             self._deadlines.clear()
         elif self._takeover or attach.arrived:
             self._lose_sandbox()  # else the container has ended already, and Leave or Delete is on its way

@@ -1,18 +1,19 @@
 """How one process leaves its state to another one: as bytes in one message, with the descriptors that belong to it.
 
-The state is a worker as it is, pickled, but of no other types than `workers.entry.state` lists: one record of plain
-fields would have to be put together and taken apart for each of some twenty parts that hold callbacks or descriptors.
-Owns the message, its version and its limits. Must not know what the state is.
+The state is a tree of dataclasses, as msgspec writes it and, checked by their types, reads it; a descriptor is in there
+as its index among those of the message. Owns the message, its version and its limits. Must not know what the state is.
 """
 
 import os
-import pickle
 import socket
 import struct
-from collections.abc import Callable, Mapping, Sequence
-from io import BytesIO, FileIO
+from collections.abc import Callable, Sequence
+from io import FileIO
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from multiprocessing.connection import Connection
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
+
+from msgspec import MsgspecError, msgpack
 
 from workers.dhcp4.udhcpc import MAX_GRANTED_BYTES
 from workers.endpoint.clients import Renewal
@@ -25,13 +26,14 @@ def _socket(number: int) -> socket.socket:
     return made
 
 
+T = TypeVar("T")
 MAKERS: dict[type, Callable[[int], Any]] = {
     Connection: Connection,
     FileIO: FileIO,
     Namespace: Namespace,
     socket.socket: _socket,
 }
-KINDS = tuple(MAKERS)
+ADDRESSES = (IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network)
 
 VERSION = 1  # of the message and of what it holds
 # The version, the name, how many descriptors are watched, how many children ended, and of the expected renewal the
@@ -45,7 +47,7 @@ ANCILLARY_BYTES = socket.CMSG_SPACE(4 * (MAX_DESCRIPTORS + 2))
 
 
 class CannotHandOver(Exception):
-    """The state is too large, of a type that is not known, or has not arrived whole; the text says which."""
+    """The state is too large, is not what was to be expected, or has not arrived whole; the text says which."""
 
 
 class Rest(NamedTuple):
@@ -66,22 +68,36 @@ class Rest(NamedTuple):
 
 
 def pack(state: object) -> tuple[bytes, list[int]]:
-    """The state and the numbers of its descriptors; which is which is their order. Raises CannotHandOver."""
-    packed = BytesIO()
-    packer = _Packer(packed)
-    packer.dump(state)
-    if packed.tell() > MAX_STATE_BYTES or len(packer.numbers) > MAX_DESCRIPTORS:
-        what = f"{packed.tell()} bytes and {len(packer.numbers)} descriptors"
+    """The state and the numbers of its descriptors, in the order of their indices. Raises CannotHandOver."""
+    numbers: list[int] = []
+
+    def write(thing: Any) -> int | str | bytes:  # noqa: ANN401  msgspec's
+        if type(thing) in MAKERS:
+            numbers.append(thing.fileno())
+            return len(numbers) - 1
+        if type(thing) in (IPv4Address, IPv6Address):
+            return bytes(thing.packed)
+        if type(thing) in ADDRESSES:
+            return str(thing)
+        raise CannotHandOver(f"a {type(thing).__name__} cannot be handed to the next turn")
+
+    packed = msgpack.encode(state, enc_hook=write)
+    if len(packed) > MAX_STATE_BYTES or len(numbers) > MAX_DESCRIPTORS:
+        what = f"{len(packed)} bytes and {len(numbers)} descriptors"
         raise CannotHandOver(f"a state of {what} is too large for the next turn")
-    return packed.getvalue(), list(packer.numbers)
+    return packed, numbers
 
 
-def unpack(packed: bytes, numbers: Sequence[int], types: Mapping[str, object]) -> Any:  # noqa: ANN401  what was packed
-    """The state again, with descriptors that are `numbers` here. Raises CannotHandOver.
+def unpack(packed: bytes, numbers: Sequence[int], kind: type[T]) -> T:
+    """The state of this kind again, with descriptors that are `numbers` here. Raises CannotHandOver."""
 
-    `types` has all that it may consist of, by "module.name".
-    """
-    return _Unpacker(packed, numbers, types).load()
+    def read(wanted: type, written: Any) -> object:  # noqa: ANN401  msgspec's
+        return MAKERS[wanted](numbers[written]) if wanted in MAKERS else wanted(written)
+
+    try:
+        return msgpack.decode(packed, type=kind, dec_hook=read)
+    except MsgspecError as error:
+        raise CannotHandOver(f"what a turn left is no {kind.__name__}: {error}") from error
 
 
 def send(rest: Rest) -> None:
@@ -136,34 +152,3 @@ def receive(near: socket.SocketType) -> Rest | None:
         place,
         far,
     )
-
-
-class _Packer(pickle.Pickler):
-    def __init__(self, into: BytesIO) -> None:
-        super().__init__(into, pickle.HIGHEST_PROTOCOL)
-        self.numbers: dict[int, int] = {}
-
-    def persistent_id(self, thing: Any) -> tuple[int, int] | None:  # noqa: ANN401  pickle's
-        if type(thing) not in MAKERS:
-            return None
-        return KINDS.index(type(thing)), self.numbers.setdefault(thing.fileno(), len(self.numbers))
-
-
-class _Unpacker(pickle.Unpickler):
-    def __init__(self, packed: bytes, numbers: Sequence[int], types: Mapping[str, object]) -> None:
-        super().__init__(BytesIO(packed))
-        self._types = types
-        self._numbers = numbers
-        self._made: dict[int, object] = {}
-
-    def persistent_load(self, name: tuple[int, int]) -> object:
-        kind, index = name
-        if index not in self._made:
-            self._made[index] = MAKERS[KINDS[kind]](self._numbers[index])
-        return self._made[index]
-
-    def find_class(self, module: str, name: str) -> object:
-        try:
-            return self._types[f"{module}.{name}"]
-        except KeyError:
-            raise CannotHandOver(f"{module}.{name} is not listed in workers.entry.state") from None

@@ -21,7 +21,6 @@ from workers.endpoint.worker import Worker
 from workers.entry.handover import Rest, pack, receive, send, unpack
 from workers.entry.jobs import begin
 from workers.entry.renewals import await_work
-from workers.entry.state import TYPES
 from workers.system.libc import follow_parent, take_name
 from workers.system.namespaces import Namespace, current
 
@@ -104,7 +103,8 @@ def _begun(number: int) -> Worker | None:
 
 
 def _woken(rest: Rest, renewed: tuple[float, float] | None) -> Worker:
-    worker: Worker = unpack(rest.state, rest.numbers, TYPES)
+    worker = unpack(rest.state, rest.numbers, Worker)
+    worker.bind()
     if renewed is not None:
         worker.renewed(*renewed)
     return worker

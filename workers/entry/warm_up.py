@@ -14,14 +14,14 @@ from multiprocessing import Pipe
 from workers.contract.client_identity import ClientIdentity
 from workers.contract.exchange import Kind
 from workers.contract.lease import DEFAULT_DESTINATION, Lease, Route
-from workers.contract.link import MacvlanMode
-from workers.contract.messages import Attach, Created, LeaseObtained
+from workers.contract.link import LinkKind, LinkSpec, MacvlanMode
+from workers.contract.messages import Attach, Created, EndpointSpec, Ipv6, LeaseObtained
 from workers.dhcp4.codec import encode
 from workers.dhcp4.lease_parser import parse_lease
 from workers.endpoint.clients import Renewal
+from workers.endpoint.worker import Worker
 from workers.entry.handover import Rest, pack, receive, send, unpack
 from workers.entry.renewals import await_work
-from workers.entry.state import TYPES
 from workers.netlink import rtnetlink
 from workers.netlink.operations import Netlink, NetlinkError
 from workers.netlink.rtnetlink import RTPROT_DHCP, KernelRoute, Link
@@ -33,6 +33,9 @@ RENEWAL = b"renew\0\0"
 ROUNDS = 3  # more change nothing that could be measured
 ADDRESS6, ROUTER6 = IPv6Interface("2001:db8::2/128"), IPv6Address("fe80::1")
 MAC, ADDRESS, ROUTER = "02:00:00:00:00:01", IPv4Interface("192.0.2.2/24"), IPv4Address("192.0.2.1")
+SPEC = EndpointSpec(
+    "", "", LinkSpec(LinkKind.BRIDGE, "br0"), MAC, ClientIdentity.of_mac(MAC, "h"), 10.0, ipv6=Ipv6.AUTO
+)
 BRIDGE = Link(1, "br0", MAC, up=True, carrier=True, operational=True, kind="bridge", mtu=1500)
 WORDS = {"ip": "192.0.2.2", "subnet": "255.255.255.0", "router": "192.0.2.1", "lease": "600", "serverid": "192.0.2.1"}
 
@@ -44,7 +47,7 @@ def warm_up() -> None:
             _ask_kernel()
     for _ in range(ROUNDS):
         _make_messages()
-        encode(Kind.DISCOVER, 1, MAC, ClientIdentity.of_mac(MAC, "h"), broadcast=True, requested=ADDRESS.ip)
+        encode(Kind.DISCOVER, 1, MAC, SPEC.client_identity, broadcast=True, requested=ADDRESS.ip)
         lease = parse_lease(WORDS, boottime())
         _report(lease)
         with suppress(OSError):  # only root may enter a namespace
@@ -55,13 +58,14 @@ def warm_up() -> None:
 def _hand_over(lease: Lease) -> None:
     """As a turn does to its sleeper, and the sleeper to the next one."""
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with near, far, current() as place:
-        state, numbers = pack((lease, near))
-        send(Rest("", state, numbers, numbers, None, [0], place.fileno(), far.fileno()))
+    supervisor, channel = Pipe()
+    with near, far, supervisor, current() as place, closing(Worker(SPEC, channel, [lease], {lease.family})) as worker:
+        state, numbers = pack(worker)
+        send(Rest(worker.name, state, numbers, numbers, None, [0], place.fileno(), far.fileno()))
         rest = receive(near)
         assert rest is not None
-        _, again = unpack(rest.state, rest.numbers, TYPES)
-        again.close()
+        with closing(unpack(rest.state, rest.numbers, Worker)) as again:
+            again.bind()
         os.close(rest.far)
         with Namespace(rest.place) as there:
             there.enter()

@@ -16,21 +16,22 @@ from workers.system.namespaces import disable_ipv6, restrict_ipv6
 class EndpointLink(ABC):
     """The link of one endpoint, which need not exist; each kind has one class.
 
-    The object goes from one process of the worker to the next, so it holds no descriptor. A `netlink` belongs to the
-    host's network namespace, except in `find`. All methods but `mtu_limit` raise NetlinkError.
+    A `netlink` belongs to the host's network namespace, except in `find`. All methods but `mtu_limit` raise
+    NetlinkError.
 
-    `moves_sooner_down`: Docker moves it into a sandbox sooner if it is down. `_landmark` is the link on the host,
-    called `_landmark_name`, by which the one in a sandbox is known, with the parent's MTU when the link was made.
+    `moves_sooner_down`: Docker moves it into a sandbox sooner if it is down. `landmark` is the link on the host, called
+    `_landmark_name`, by which the one in a sandbox is known, with the parent's MTU when the link was made.
     """
 
     moves_sooner_down: ClassVar[bool] = False
 
-    def __init__(self, spec: EndpointSpec) -> None:
+    def __init__(self, spec: EndpointSpec, landmark: Link | None = None) -> None:
+        """`landmark` is what another process knows already."""
         self._spec = spec
         self._name = spec.container_link
         self._mac = spec.mac.lower()
         self._landmark_name = spec.link.parent
-        self._landmark: Link | None = None
+        self.landmark = landmark
 
     @classmethod
     @abstractmethod
@@ -43,8 +44,8 @@ class EndpointLink(ABC):
 
     def recognise(self, netlink: Netlink) -> None:
         """Reads from the kernel what `find` needs, if another process made the link."""
-        if self._landmark is None:
-            self._landmark = netlink.link(self._landmark_name)
+        if self.landmark is None:
+            self.landmark = netlink.link(self._landmark_name)
 
     @abstractmethod
     def find(self, netlink: Netlink) -> Link | None:
@@ -52,7 +53,7 @@ class EndpointLink(ABC):
 
     def mtu_limit(self, link: Link) -> int:
         """The largest MTU that its parent takes; `link` is what was found."""
-        return self._landmark.mtu if self._landmark else link.mtu
+        return self.landmark.mtu if self.landmark else link.mtu
 
     def parent_routes(self, netlink: Netlink) -> tuple[Route, ...]:
         """The static routes over its parent on the host, which the container gets, too.

@@ -15,7 +15,7 @@ from workers.link.ipvlan import Ipvlan
 from workers.link.macvlan import Macvlan
 from workers.link.shared_mac import share_answers
 from workers.link.veth_bridge import VethOnBridge
-from workers.netlink.operations import Netlink, NetlinkError
+from workers.netlink.operations import Link, Netlink, NetlinkError
 
 log = logging.getLogger(__name__)
 
@@ -61,9 +61,9 @@ def on_the_wire(spec: EndpointSpec) -> EndpointSpec:
     return replace(spec, mac=parent.mac) if parent else spec
 
 
-def link_of(spec: EndpointSpec) -> EndpointLink:
-    """The link of this endpoint, which need not exist yet."""
-    return HostMacvlan(spec) if spec.link.on_host else KINDS[spec.link.kind](spec)
+def link_of(spec: EndpointSpec, landmark: Link | None = None) -> EndpointLink:
+    """The link of this endpoint, which need not exist yet; its `landmark`, if that is known."""
+    return (HostMacvlan if spec.link.on_host else KINDS[spec.link.kind])(spec, landmark)
 
 
 def make_hearing(netlink: Netlink, spec: EndpointSpec, link: EndpointLink) -> None:

@@ -52,11 +52,11 @@ class Macvlan(EndpointLink):
 
         It is silenced before it gets a carrier, so that the host takes no router advertisements on it.
         """
-        self._landmark = require_parent(netlink, self._spec.link.parent, self._spec.mark)
+        self.landmark = require_parent(netlink, self._spec.link.parent, self._spec.mark)
         until = time.monotonic() + BUSY_SECONDS
         while True:
             try:
-                self._make(netlink, self._landmark)
+                self._make(netlink, self.landmark)
                 break
             except NetlinkError as error:
                 if error.errno not in (errno.EADDRINUSE, errno.EINVAL) or time.monotonic() > until:
@@ -111,7 +111,7 @@ class Macvlan(EndpointLink):
 
         For the kernel a link of such a link is one of that one's parent.
         """
-        parent = self._landmark
+        parent = self.landmark
         if parent is None:
             return []
         index = parent.peer_index if parent.kind == self.kind else parent.index
@@ -120,12 +120,12 @@ class Macvlan(EndpointLink):
 
     @property
     def _parent_index(self) -> int | None:
-        return self._landmark.index if self._landmark else None
+        return self.landmark.index if self.landmark else None
 
     def went_with_parent(self, netlink: Netlink) -> bool:
         """Whether the parent is another one by now, or none."""
         parent = netlink.link(self._landmark_name)
-        return self._landmark is not None and (parent is None or parent.index != self._landmark.index)
+        return self.landmark is not None and (parent is None or parent.index != self.landmark.index)
 
     @classmethod
     def unused(cls, links: Iterable[Link], mark: int) -> Iterator[Link]:

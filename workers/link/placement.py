@@ -5,7 +5,7 @@ Logs each change, and reports a refusal of the kernel.
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
 from workers.contract.lease import NO_LEASE, Lease
@@ -17,15 +17,18 @@ from workers.netlink.operations import Netlink, NetlinkError
 log = logging.getLogger(__name__)
 
 
+@dataclass(eq=False)
 class Placement:
     """`joined` is the gateway in our answer to Join, `mtu_limit` the MTU of the link's parent."""
 
-    def __init__(self, spec: EndpointSpec, report: Callable[[Report], None]) -> None:
-        self.joined: IPv4Address | None = None
-        self.mtu_limit: int | None = None
+    joined: IPv4Address | None = None
+    mtu_limit: int | None = None
+    _put: Lease | None = None
+
+    def bind(self, spec: EndpointSpec, report: Callable[[Report], None]) -> None:
+        """Where a refusal of the kernel is reported."""
         self._spec = spec
         self._report = report
-        self._put: Lease | None = None
 
     def holds(self, lease: Lease) -> bool:
         """Whether the link is as `put` left it for the same lease, at whatever time that was obtained."""

@@ -13,8 +13,8 @@ from workers.netlink.rtnetlink import veth_pair
 class VethOnBridge(EndpointLink):
     """The link of one endpoint (workers.link.endpoint_link). Its landmark is the port, which has the bridge's MTU."""
 
-    def __init__(self, spec: EndpointSpec) -> None:
-        super().__init__(spec)
+    def __init__(self, spec: EndpointSpec, landmark: Link | None = None) -> None:
+        super().__init__(spec, landmark)
         self._landmark_name = spec.link.host_end(spec.endpoint_id) or ""
 
     @classmethod
@@ -44,21 +44,21 @@ class VethOnBridge(EndpointLink):
         if self._spec.link.vlan is not None:
             netlink.set_native_vlan(netlink.require_link(self._landmark_name), self._spec.link.vlan)
         netlink.raise_link(self._name)
-        self._landmark = netlink.await_operational(self._landmark_name)
+        self.landmark = netlink.await_operational(self._landmark_name)
 
     def find(self, netlink: Netlink) -> Link | None:
         """The veth whose other end is our port.
 
         The MAC has to be ours as well: a veth that the container made has an index of another namespace in it.
         """
-        if self._landmark is None:
+        if self.landmark is None:
             return None  # the ends of a pair go together
-        known = ("veth", self._landmark.index, self._mac)
+        known = ("veth", self.landmark.index, self._mac)
         return next((link for link in netlink.links() if (link.kind, link.peer_index, link.mac) == known), None)
 
     @property
     def _parent_index(self) -> int | None:
-        return self._landmark.master if self._landmark else None
+        return self.landmark.master if self.landmark else None
 
     def went_with_parent(self, netlink: Netlink) -> bool:
         """A bridge that goes leaves its ports behind."""

@@ -12,11 +12,11 @@ import socket
 import struct
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from msgspec import Struct
 
-from workers.contract.lease import Address
 from workers.system.clock import boottime
 
 DNS_PORT = 53
@@ -67,19 +67,29 @@ class Question(Struct):
         return self.lan or self.docker if now >= self.asked + GIVE_UP_SECONDS else None
 
 
+@dataclass(init=False, eq=False)
 class Forwarder:
     """Sockets in the present network namespace. Questions go to `port` of 127.0.0.11."""
 
-    def __init__(self, servers: Sequence[Address]) -> None:
+    _servers: tuple[str, ...]
+    _questions: dict[int, Question]
+    _looked_at: float
+    _lan: list[socket.socket]
+    _docker: socket.socket | None
+    _asked: socket.socket
+
+    def __init__(self, servers: Sequence[str]) -> None:
         """Raises OSError."""
         self._servers = tuple(servers[:MAX_SERVERS])
-        self._questions: dict[int, Question] = {}
+        self._questions = {}
         self._looked_at = -math.inf
-        self._lan: list[socket.socket] = []
-        self._docker: socket.socket | None = None
-        self._asked = _socket(EMBEDDED)
+        self._lan, self._docker = [], None
+        self._asked = _socket(str(EMBEDDED))
         self._asked.bind((str(EMBEDDED), 0))
-        self.port = int(self._asked.getsockname()[1])
+
+    @property
+    def port(self) -> int:
+        return int(self._asked.getsockname()[1])
 
     @property
     def next_at(self) -> float | None:
@@ -105,7 +115,7 @@ class Forwarder:
                 self._ask_docker(number, question)
             self._settle(number, question, now)
 
-    def use(self, servers: Sequence[Address]) -> None:
+    def use(self, servers: Sequence[str]) -> None:
         """Asks these from now on, also the questions that are still open."""
         self._servers = tuple(servers[:MAX_SERVERS])
         if self._questions:
@@ -146,7 +156,7 @@ class Forwarder:
     def _begin(self, question: Question) -> None:
         if not self._questions:
             self._connect_lan()
-            self._docker = _connected(EMBEDDED)
+            self._docker = _connected(str(EMBEDDED))
         number = secrets.randbelow(1 << 16)
         while number in self._questions:
             number = secrets.randbelow(1 << 16)
@@ -222,16 +232,16 @@ def _send(to: socket.socket, number: int, question: Question) -> None:
         to.send(ID.pack(number) + question.packet[ID.size :])
 
 
-def _socket(address: Address) -> socket.socket:
-    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+def _socket(address: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
     return socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
 
 
-def _connected(server: Address) -> socket.socket:
+def _connected(server: str) -> socket.socket:
     """One that only this server can answer. Without a way to it, it answers nothing."""
     made = _socket(server)
-    if server == EMBEDDED:
+    if server == str(EMBEDDED):
         made.setsockopt(socket.SOL_SOCKET, SO_MARK, MARK)
     with suppress(OSError):
-        made.connect((str(server), DNS_PORT))
+        made.connect((server, DNS_PORT))
     return made

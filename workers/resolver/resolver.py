@@ -10,6 +10,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from fcntl import LOCK_EX, flock
 from io import FileIO
 from pathlib import Path
@@ -25,22 +26,29 @@ MAX_BYTES = 1 << 16  # a larger file is not the engine's
 log = logging.getLogger(__name__)
 
 
+@dataclass(init=False, eq=False)
 class Resolver:
     """The container's resolver as one endpoint changes it; `forwarder` is to be served while there is one."""
 
+    _endpoint: str
+    _command: UseResolver
+    forwarder: Forwarder | None = None
+    _done: tuple[tuple[str, ...], tuple[str, ...]] | None = None  # servers and search list
+
     def __init__(self, endpoint_id: str, command: UseResolver) -> None:
-        self.forwarder: Forwarder | None = None
         self._endpoint = endpoint_id[:12]
-        self._table = f"net-dhcp-{self._endpoint}"
         self._command = command
-        self._done: tuple[tuple[Address, ...], tuple[str, ...]] | None = None
+
+    @property
+    def _table(self) -> str:
+        return f"net-dhcp-{self._endpoint}"
 
     def follow(self, own: Sequence[Address], servers: Sequence[Address], search: Sequence[str]) -> None:
         """Uses these servers and this search list from now on; `own` are the addresses of the endpoint.
 
         A container that is one of the servers itself has its own upstreams, and is left alone.
         """
-        wanted = (tuple(servers), tuple(search) if self._command.search else ())
+        wanted = (tuple(map(str, servers)), tuple(search) if self._command.search else ())
         if wanted == self._done or not servers:
             return
         if set(own) & set(servers):
@@ -52,8 +60,8 @@ class Resolver:
             if not asks:
                 log.warning("the container's resolv.conf does not name Docker's resolver alone, and is left as it is")
                 return
-            self._forward(servers)
-            words = (", ".join(map(str, servers)), ", ".join(wanted[1]) or "as before")
+            self._forward(wanted[0])
+            words = (", ".join(wanted[0]), ", ".join(wanted[1]) or "as before")
             log.info("names are resolved by %s, searched in %s", *words)
 
     def undo(self) -> None:
@@ -72,7 +80,7 @@ class Resolver:
             self.forwarder.close()
             self.forwarder = None
 
-    def _forward(self, servers: Sequence[Address]) -> None:
+    def _forward(self, servers: Sequence[str]) -> None:
         """An earlier forwarder stays: the container's sockets may be tied to its port, and questions be open."""
         if self.forwarder is not None:
             self.forwarder.use(servers)

@@ -6,6 +6,7 @@ timerfd_create(2); os has it from Python 3.13 on only.
 import ctypes
 import os
 import time
+from dataclasses import dataclass
 from io import FileIO
 
 from workers.system.libc import LIBC, checked
@@ -19,14 +20,18 @@ class _Itimerspec(ctypes.Structure):
     _fields_ = tuple((name, ctypes.c_long) for name in ("every", "every_ns", "first", "first_ns"))
 
 
+@dataclass(init=False, eq=False)
 class Alarm:
     """One time at a time. Once readable it stays so until it is set to another."""
+
+    _timer: FileIO
+    _at: float | None
 
     def __init__(self) -> None:
         """Raises OSError."""
         flags = os.O_CLOEXEC | os.O_NONBLOCK
         self._timer = FileIO(checked(LIBC.timerfd_create(time.CLOCK_BOOTTIME, flags), "making a timer"))
-        self._at: float | None = None
+        self._at = None
 
     def fileno(self) -> int:
         return self._timer.fileno()

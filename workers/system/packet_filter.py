@@ -4,6 +4,7 @@ import ctypes
 import socket
 import struct
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -22,11 +23,16 @@ MAX_PACKETS = 64  # read at a time: a flood must not keep the worker from other 
 MAX_PACKET = 65536
 
 
+@dataclass(init=False, eq=False)
 class FilteredSocket:
     """Receives the packets of a protocol that the program lets through on this interface; it does not block.
 
     A context manager; `fileno` is readable when a packet has come.
     """
+
+    _interface: str
+    _protocol: int
+    _socket: socket.socket
 
     def __init__(
         self, interface: str, protocol: int, program: Sequence[Instruction], groups: Sequence[bytes] = ()

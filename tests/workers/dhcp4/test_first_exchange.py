@@ -106,11 +106,22 @@ class PlayedProbe(AddressProbe):
     """Neighbours that have answered as soon as they are asked."""
 
     owners: ClassVar[dict[IPv4Address | IPv6Address, str]] = {}
+    asked: IPv4Address | IPv6Address | None = None
+
+    @property
+    def address(self) -> IPv4Address | IPv6Address | None:
+        """No socket hears its claims."""
+        return self.asked
+
+    def forget(self) -> None:
+        """As if a socket were closed."""
+        super().forget()
+        self.asked = None
 
     def probe(self, interface: str, address: IPv4Address | IPv6Address) -> None:
         """Their MAC is there before any server's answer."""
         self.forget()
-        self.address = address
+        self.asked = address
         self._heard = [self.owners[address]] if address in self.owners else []
 
 
@@ -129,7 +140,7 @@ class Client:
     def unreleased(self) -> list[tuple[object, object]]:
         """Server and address of what may have been leased besides."""
         assert self.machine is not None
-        return list(self.machine.unreleased)
+        return [(one.server, one.address.ip) for one in self.machine.unreleased]
 
     def run(self, behaviour: Behaviour) -> tuple[Acquired, list[Packet]]:
         """The lease, and what was sent for it."""

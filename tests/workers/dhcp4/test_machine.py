@@ -229,9 +229,12 @@ def test_silence_after_an_offer() -> None:
     client.due()
     assert client.last.kind is Kind.DISCOVER
     client.hear(Kind.OFFER, client.at, ANOTHER, server=OTHER)
-    assert set(client.machine.unreleased) == {(SERVER, ADDRESS.ip), (OTHER, ANOTHER.ip)}
+    assert {(one.server, one.address.ip) for one in client.machine.unreleased} == {
+        (SERVER, ADDRESS.ip),
+        (OTHER, ANOTHER.ip),
+    }
     client.hear(Kind.ACK, client.at, ANOTHER, server=OTHER)
-    assert set(client.machine.unreleased) == {(SERVER, ADDRESS.ip)}
+    assert [one.address.ip for one in client.machine.unreleased] == [ADDRESS.ip]
 
 
 def test_ack_for_another_address() -> None:

@@ -110,12 +110,23 @@ class PlayedProbe(AddressProbe):
 
     owners: ClassVar[dict[IPv6Address, str]] = {}
     now: ClassVar[float] = BEGUN
+    asked: IPv6Address | None = None
+
+    @property
+    def address(self) -> IPv6Address | None:
+        """No socket hears its claims."""
+        return self.asked
+
+    def forget(self) -> None:
+        """As if a socket were closed."""
+        super().forget()
+        self.asked = None
 
     def probe(self, interface: str, address: object) -> None:
         """Their MAC is there at once."""
         assert isinstance(address, IPv6Address)
         self.forget()
-        self.address = address
+        self.asked = address
         self._heard = [self.owners[address]] if address in self.owners else []
         self.settled_at = self.now + PROBE_SECONDS
 
@@ -401,7 +412,7 @@ def test_many_routers() -> None:
 def test_what_a_request_may_have_brought() -> None:
     """From its Request on an offered lease may be ours, though no answer is heard; it is given back."""
     found = search(lambda packet: willing(packet) if packet.kind is Kind.SOLICIT else [])
-    assert list(found.exchange.machine.unreleased) == [(SERVER, ADDRESS)]
+    assert [(one.server, one.address.ip) for one in found.exchange.machine.unreleased] == [(SERVER, ADDRESS)]
     found.exchange.release_others()
     assert (found.wire.kinds[-1], found.wire.sent[-1].addresses) == (Kind.RELEASE, [ADDRESS])
     assert not found.exchange.machine.unreleased

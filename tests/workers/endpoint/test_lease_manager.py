@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface
+from typing import cast
 
 import pytest
 from msgspec import structs
@@ -31,16 +32,15 @@ ATTACH = Attach("/run/netns/x", None, None)
 class PlayedClients:
     """Whatever is started; `last_words` are those of the present client, which it says when it is ended."""
 
-    options: Callable[[], ClientOptions]
-    take: Callable[[ClientEvent], None]
-    report: Callable[[Report], None]
-    late: Callable[[], None]
     machines: list[Machine] = field(default_factory=list)
     udhcpcs: list[tuple[float, ClientOptions]] = field(default_factory=list)
     last_words: list[ClientEvent] = field(default_factory=list)
     accepted: tuple[Lease, float] | None = None
     running: bool = True
     next_at: float | None = None
+
+    def bind(self, options: Callable[[], ClientOptions], take: Callable[[ClientEvent], None], *_: object) -> None:
+        self.options, self.take = options, take
 
     def start_native(self, _: str, machine: Machine) -> None:
         self.machines.append(machine)
@@ -84,9 +84,7 @@ def begun(reports: list[Report], claimant: str | None = None, **changes: object)
     if claimant is not None:
         manager.on_conflict(claimant)
     manager.begin("eth0", ATTACH, 1500)
-    clients = manager.clients
-    assert isinstance(clients, PlayedClients)
-    return manager, clients
+    return manager, cast(PlayedClients, manager.clients)
 
 
 def restart_by_name(manager: LeaseManager) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field, replace
+from io import BytesIO
 from ipaddress import IPv6Interface
 
 import pytest
@@ -37,6 +38,7 @@ class PlayedSearch:
     """Ends with its first step."""
 
     next_at = 0.0
+    packet_socket = BytesIO()
     acquired: Acquired[Lease6] | None = None
 
     def sources(self) -> list[int]:

@@ -18,7 +18,8 @@ class Watched:
 
     def __init__(self) -> None:
         self.told: list[Trouble | str] = []
-        self.term = LeaseTimers(Family.IPV4, self._note, lambda: self.told.append("over"))
+        self.term = LeaseTimers()
+        self.term.bind(Family.IPV4, self._note, lambda: self.told.append("over"))
 
     def _note(self, report: Report) -> None:
         assert isinstance(report, LeaseTrouble)

@@ -3,16 +3,20 @@
 import math
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from io import FileIO
+from ipaddress import IPv6Interface
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
+from msgspec import msgpack
 
 from tests.supervisor.children import descriptors
 from workers.endpoint.clients import Renewal
+from workers.endpoint.lease_timers import LeaseTimers
 from workers.entry import handover
 from workers.entry.handover import (
     MAX_DESCRIPTORS,
@@ -26,7 +30,7 @@ from workers.entry.handover import (
     unpack,
 )
 from workers.system.alarm import Alarm
-from workers.system.namespaces import current
+from workers.system.namespaces import Namespace, current
 
 
 @pytest.fixture
@@ -37,57 +41,52 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield near, far
 
 
-class Thing:
-    """Has a callback of its own, as the worker's parts have, and a descriptor twice."""
+@dataclass
+class Things:
+    """One descriptor of each kind, and a callback that stays behind."""
 
-    def __init__(self, channel: Connection) -> None:
-        self.channel = self.same = channel
-        self.later = {self.act: 1.5}
+    channel: Connection
+    reader: FileIO
+    writer: FileIO
+    alarm: Alarm
+    place: Namespace
+    datagrams: socket.socket
+    address: IPv6Interface
 
-    def act(self) -> str:
-        """What the callback does."""
-        return "acted"
-
-
-TYPES: dict[str, object] = {f"{thing.__module__}.{thing.__qualname__}": thing for thing in (Thing, Alarm, getattr)}
-
-
-def test_state_with_callbacks() -> None:
-    """Bound methods, also as keys, are those of the state that was made again; what was one object is one."""
-    ours, theirs = Pipe()
-    with ours, theirs:
-        state, numbers = pack(Thing(ours))
-        assert numbers == [ours.fileno()]
-        again = unpack(state, [os.dup(number) for number in numbers], TYPES)
-        assert again.channel is again.same
-        assert again.channel.fileno() != ours.fileno()
-        (callback,) = again.later
-        assert callback.__self__ is again
-        assert callback() == "acted"
-        assert again.later == {again.act: 1.5}
-        again.channel.send("hello")
-        assert theirs.recv() == "hello"
-        again.channel.close()
+    def bind(self, act: Callable[[], None]) -> None:
+        self.act = act
 
 
-def test_kinds_of_descriptors() -> None:
-    """Sockets do not wait, pipes, timers and namespaces are what they were."""
+def test_descriptors() -> None:
+    """Sockets do not wait, all else is what it was; a callback is not handed over."""
     reader, writer = os.pipe()
-    alarm, place = Alarm(), current()
+    ours, theirs = Pipe()
     datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-    things = (FileIO(reader), FileIO(writer, "w"), alarm, place, datagrams)
+    things = Things(
+        *(ours, FileIO(reader), FileIO(writer, "w"), Alarm(), current(), datagrams),
+        IPv6Interface("2001:db8::7/64"),
+    )
+    things.bind(things.alarm.close)
     state, numbers = pack(things)
-    read, write, timer, there, udp = again = unpack(state, [os.dup(number) for number in numbers], TYPES)
-    write = FileIO(os.dup(write.fileno()), "w")
-    write.write(b"x")
-    assert read.read(1) == b"x"
-    timer.set(1.0)  # long ago
-    assert os.read(alarm.fileno(), 8)
-    assert Path(f"/proc/self/fd/{there.fileno()}").readlink() == Path(f"/proc/self/fd/{place.fileno()}").readlink()
+    kept = (things.channel, things.reader, things.writer, things.alarm, things.place, things.datagrams)
+    assert numbers == [one.fileno() for one in kept]
+    again = unpack(state, [os.dup(number) for number in numbers], Things)
+    assert not hasattr(again, "act")
+    assert again.address == things.address
+    again.channel.send("hello")
+    assert theirs.recv() == "hello"
+    os.write(again.writer.fileno(), b"x")
+    assert again.reader.read(1) == b"x"
+    again.alarm.set(1.0)  # long ago
+    assert os.read(things.alarm.fileno(), 8)
+    places = [Path(f"/proc/self/fd/{one.place.fileno()}").readlink() for one in (things, again)]
+    assert places[0] == places[1]
     with pytest.raises(BlockingIOError):
-        udp.recv(1)
-    for thing in (*things, *again, write):
-        thing.close()
+        again.datagrams.recv(1)
+    for one in (things, again):
+        for thing in (one.channel, one.reader, one.writer, one.alarm, one.place, one.datagrams):
+            thing.close()
+    theirs.close()
 
 
 def test_rest_is_sent(ends: tuple[socket.socket, socket.socket]) -> None:
@@ -172,11 +171,18 @@ def test_other_version(ends: tuple[socket.socket, socket.socket], monkeypatch: p
         receive(near)
 
 
-def test_type_that_is_not_listed() -> None:
+def test_type_that_is_not_known() -> None:
     """It is named."""
-    state, _ = pack(Path("/"))
-    with pytest.raises(CannotHandOver, match=r"pathlib.*Path is not listed"):
-        unpack(state, [], TYPES)
+    with pytest.raises(CannotHandOver, match="PosixPath cannot be handed"):
+        pack(Path("/"))
+
+
+@pytest.mark.parametrize("change", [{"silent": 1}, {"_at": None}, None], ids=str)
+def test_not_what_was_expected(change: dict[str, object] | None) -> None:
+    """A field of another type is refused, and so is something else altogether."""
+    state = msgpack.encode(change and vars(LeaseTimers()) | change)
+    with pytest.raises(CannotHandOver, match="no LeaseTimers"):
+        unpack(state, [], LeaseTimers)
 
 
 @pytest.mark.parametrize("unread", [b"", b"settled"])

@@ -23,6 +23,7 @@ from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import Begin, Delete, Deleted, EndpointSpec, LeaveSandbox, Left, Resume
 from workers.entry import sleeper
 from workers.entry.sleeper import live
+from workers.system.alarm import Alarm
 from workers.system.clock import boottime
 
 BR0 = LinkSpec(LinkKind.BRIDGE, "br0")
@@ -172,7 +173,7 @@ def test_turn_failed(start: Callable[[], Sleeper], monkeypatch: pytest.MonkeyPat
 
 def test_later_turn_failed(start: Callable[[], Sleeper], monkeypatch: pytest.MonkeyPatch) -> None:
     """A turn that cannot be made of what the last one left ends it, too."""
-    monkeypatch.setattr(sleeper, "TYPES", {})
+    monkeypatch.setattr(sleeper, "Worker", Alarm)
     worker = start()
     worker.channel.send(Begin(SPEC, Resume((LEASE,), frozenset({Family.IPV4}))))
     worker.fall_asleep()

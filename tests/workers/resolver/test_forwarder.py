@@ -3,14 +3,13 @@
 import select
 import socket
 from contextlib import closing
-from ipaddress import IPv4Address
 
 from workers.resolver.forwarder import EMBEDDED, MAX_PACKETS, Forwarder
 
 
 def test_flood_of_questions() -> None:
     """A container that asks without end gets its worker's attention for a bounded number of questions at a time."""
-    with closing(Forwarder([IPv4Address("127.0.0.1")])) as forwarder, socket.socket(type=socket.SOCK_DGRAM) as client:
+    with closing(Forwarder(["127.0.0.1"])) as forwarder, socket.socket(type=socket.SOCK_DGRAM) as client:
         for _ in range(MAX_PACKETS + 1):
             client.sendto(b"?", (str(EMBEDDED), forwarder.port))
         ((number, read),) = forwarder.sources().items()

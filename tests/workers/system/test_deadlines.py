@@ -25,10 +25,10 @@ def test_in_time_and_once() -> None:
     caller = Caller()
     caller.deadlines.set(caller.second, 2.0)
     assert caller.deadlines.next_at == 2.0
-    caller.deadlines.due(1.9)
+    caller.deadlines.due(1.9, caller)
     assert caller.called == []
-    caller.deadlines.due(2.0)
-    caller.deadlines.due(3.0)
+    caller.deadlines.due(2.0, caller)
+    caller.deadlines.due(3.0, caller)
     assert caller.called == ["second"]
 
 
@@ -37,10 +37,10 @@ def test_put_off() -> None:
     caller = Caller()
     caller.deadlines.set(caller.first, 1.0)
     caller.deadlines.set(caller.second, 2.0)
-    caller.deadlines.due(5.0)
+    caller.deadlines.due(5.0, caller)
     assert (caller.called, caller.deadlines.next_at) == (["first"], 9.0)
     caller.deadlines.set(caller.second, None)
-    caller.deadlines.due(99.0)
+    caller.deadlines.due(99.0, caller)
     assert caller.called == ["first"]
 
 
@@ -49,5 +49,5 @@ def test_clear() -> None:
     caller = Caller()
     caller.deadlines.set(caller.second, 2.0)
     caller.deadlines.clear()
-    caller.deadlines.due(5.0)
+    caller.deadlines.due(5.0, caller)
     assert caller.called == []
