@@ -53,19 +53,19 @@ class Exchange(ABC, Generic[L, A]):
     """
 
     machine: LeaseMachine[L, A]
-    acquired: Acquired[L] | None
     packet_socket: Sender
     _spec: EndpointSpec
     _interface: str
     _probe: AddressProbe
     _declined: list[str]
-    # A granted lease. It counts if no machine claims its address until `_settled_at`.
-    _lease: L | None
-    _confirmed: bool
-    _settled_at: float
     _last: L | None
     _last_at: float
-    _last_owner: str | None
+    _last_owner: str | None = None
+    # A granted lease. It counts if no machine claims its address until `_settled_at`.
+    _lease: L | None = None
+    _confirmed: bool = True
+    _settled_at: float = 0.0
+    acquired: Acquired[L] | None = None
 
     def __init__(
         self,
@@ -78,18 +78,13 @@ class Exchange(ABC, Generic[L, A]):
         now: float,
     ) -> None:
         self.machine = machine
-        self.acquired = None
         self._spec = spec
         self._interface = interface
         self.packet_socket = packet_socket
         self._probe = AddressProbe(spec.mac, enabled=spec.conflict is not ConflictCheck.OFF)
         self._declined = []
-        self._lease = None
-        self._confirmed = True
-        self._settled_at = 0.0
         self._last = None if spec.drop_expired or machine.remembered is not None else remembered
         self._last_at = now + spec.last_after
-        self._last_owner = None
         if machine.remembered is not None:
             self._probe.probe(interface, machine.remembered.address.ip)
 

@@ -42,14 +42,12 @@ FILTER = (
 class PacketSocket(bpf.FilteredSocket):
     """The DHCPv4 messages to the client port of one interface (workers.system.packet_filter)."""
 
-    _sent: bytes
-    _strangers: int
+    _sent: bytes = b""
+    _strangers: int = 0
 
     def __init__(self, interface: str) -> None:
         """Raises OSError."""
         super().__init__(interface, ETH_P_IP, FILTER)
-        self._sent = b""
-        self._strangers = 0
 
     def send(self, payload: bytes, source: IPv4Address = NOBODY) -> None:
         """Sends a DHCP message from `source` to 255.255.255.255. Raises OSError."""

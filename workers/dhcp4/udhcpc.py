@@ -177,11 +177,11 @@ class Client:
     events: socket.socket
     errors: FileIO
     start: Start | None
-    last_words: str
-    granted: bytes
     _records: Records
-    _begun: bool
-    _log_rest: bytes
+    last_words: str = ""
+    granted: bytes = b""
+    _begun: bool = False
+    _log_rest: bytes = b""
 
     def __init__(self, options: ClientOptions) -> None:
         """Raises OSError if busybox is missing."""
@@ -193,11 +193,7 @@ class Client:
         self.events.setblocking(False)
         self.errors, errors = _pipe()
         self.start = Start(busybox, ["busybox", *options.arguments()], output, errors)
-        self.last_words = ""
-        self.granted = b""
         self._records = Records()
-        self._begun = False
-        self._log_rest = b""
 
     def take_start(self) -> Start | None:
         """The start, for the process that becomes the udhcpc; None if it has started already."""

@@ -36,18 +36,17 @@ def machine_for(spec: EndpointSpec, now: float) -> Machine:
     return machine
 
 
-@dataclass(init=False, eq=False)
+@dataclass(init=False, eq=False, kw_only=True)
 class Exchange6(Exchange[Lease6, Answer]):
     """One endpoint's search for an IPv6 address on its link; `packet_socket` hears routers as well."""
 
     machine: Machine
     packet_socket: PacketSocket6
-    _identifier: int
     _solicit_at: list[float]
-    _solicited: int
     _routers: dict[str, RouterAdvertisement]
-    _configured_by: float | None
     _remembered_at: float | None
+    _solicited: int = 0
+    _configured_by: float | None = None
 
     def __init__(
         self, spec: EndpointSpec, machine: Machine, packet_socket: PacketSocket6, interface: str, now: float
@@ -57,13 +56,14 @@ class Exchange6(Exchange[Lease6, Answer]):
         # An address of a prefix that no router advertises any more would have neither a subnet nor a way out.
         of_server = None if remembered is not None and remembered.slaac else remembered
         super().__init__(spec, machine, packet_socket, interface=interface, remembered=of_server, now=now)
-        self._identifier = identifier_of(spec.mac) if spec.token is None else int(spec.token)
         self._solicit_at = [now + seconds for seconds in SOLICITATIONS]
-        self._solicited = 0
         self._routers = {}
-        self._configured_by = None
         kept = remembered is not None and remembered.slaac and remembered.runs(now) and not self._only_dhcp
         self._remembered_at = now + REMEMBERED_SECONDS if kept else None
+
+    @property
+    def _identifier(self) -> int:
+        return identifier_of(self._spec.mac) if self._spec.token is None else int(self._spec.token)
 
     def step(self, now: float) -> None:
         super().step(now)

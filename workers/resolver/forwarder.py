@@ -73,17 +73,15 @@ class Forwarder:
 
     _servers: tuple[str, ...]
     _questions: dict[int, Question]
-    _looked_at: float
     _lan: list[socket.socket]
-    _docker: socket.socket | None
     _asked: socket.socket
+    _docker: socket.socket | None = None
+    _looked_at: float = -math.inf
 
     def __init__(self, servers: Sequence[str]) -> None:
         """Raises OSError."""
         self._servers = tuple(servers[:MAX_SERVERS])
-        self._questions = {}
-        self._looked_at = -math.inf
-        self._lan, self._docker = [], None
+        self._questions, self._lan = {}, []
         self._asked = _socket(str(EMBEDDED))
         self._asked.bind((str(EMBEDDED), 0))
 

@@ -25,13 +25,12 @@ class Alarm:
     """One time at a time. Once readable it stays so until it is set to another."""
 
     _timer: FileIO
-    _at: float | None
+    _at: float | None = None
 
     def __init__(self) -> None:
         """Raises OSError."""
         flags = os.O_CLOEXEC | os.O_NONBLOCK
         self._timer = FileIO(checked(LIBC.timerfd_create(time.CLOCK_BOOTTIME, flags), "making a timer"))
-        self._at = None
 
     def fileno(self) -> int:
         return self._timer.fileno()
