@@ -1,7 +1,7 @@
 """The ops service: questions over TCP, answered by a process of its own, which only runs where OPS_LISTEN is set.
 
 A wrong setting, or an address that cannot be bound, costs the service and not the plugin: `problems` says so. Only
-questions are taken from the service, so a process that takes the service over can change nothing.
+questions are taken from the service, so no request to it can change anything.
 """
 
 import logging

@@ -199,8 +199,8 @@ def problems(endpoints: Iterable[Endpoint]) -> tuple[str, ...]:
 
 def _problem(endpoint: Endpoint) -> str | None:
     name = endpoint.name
-    if endpoint.has_sandbox and (lost := endpoint.link_lost or endpoint.identity_lost):
-        return f"{name}: {lost}"
+    if endpoint.has_sandbox and endpoint.link_lost:
+        return f"{name}: {endpoint.link_lost}"
     for family, record in endpoint.leases.items() if endpoint.has_sandbox else ():
         state = lease_state(record.lease, boottime())
         if state in (LeaseState.REBINDING, LeaseState.EXPIRED):
@@ -208,7 +208,8 @@ def _problem(endpoint: Endpoint) -> str | None:
     for family in endpoint.spec.families if endpoint.phase is Phase.JOINED else ():
         if family not in endpoint.leases:
             return f"{name}: no {family} lease yet; no server has answered"
-    return _worker_problem(endpoint.worker.child, name)
+    lost = f"{name}: {endpoint.identity_lost}" if endpoint.has_sandbox and endpoint.identity_lost else None
+    return _worker_problem(endpoint.worker.child, name) or lost
 
 
 def _worker_problem(child: Child, name: str) -> str | None:

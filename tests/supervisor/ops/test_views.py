@@ -56,6 +56,19 @@ def test_lease_that_has_run_out(phase: Phase) -> None:
     puppet.close()
 
 
+def test_lease_that_has_run_out_after_the_identity() -> None:
+    """A container that came back with another MAC address is told of as long as nothing worse is to be said of it."""
+    puppet = Puppet(identity=IDENTITY)
+    bring_to(puppet, Phase.JOINED)
+    puppet.endpoint.worker.child.pid = os.getpid()
+    puppet.endpoint.identity_lost = "it has another MAC address than before"
+    for age, text in ((1, puppet.endpoint.identity_lost), (601, "lease expired, last trouble: none seen")):
+        lease = replace(LEASE, obtained=boottime() - age)
+        puppet.endpoint.leases[Family.IPV4] = replace(puppet.ipv4, lease=lease)
+        assert problems((puppet.endpoint,)) == (f"web: {text}",)
+    puppet.close()
+
+
 @pytest.mark.parametrize("phase", [Phase.JOINED, Phase.LEFT])
 def test_link_that_is_lost(phase: Phase) -> None:
     """It is a problem as long as the container runs."""
