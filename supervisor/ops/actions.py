@@ -73,6 +73,11 @@ class Actions:
     def _confirmed(self, endpoint: Endpoint, respond: m.Respond, is_confirmed: bool) -> None:
         if is_confirmed:
             respond(view_endpoint(endpoint, self.engine))
+            return
+        try:
+            _from_servers(endpoint)
+        except Conflict as error:  # the container has ended meanwhile
+            respond(error)
         else:
             troubles = "; ".join(dict.fromkeys(endpoint.troubles.values())) or "nothing was heard"
             text = f"no server has answered {endpoint.name} within {CONFIRM_SECONDS:g} s ({troubles}); it asks on"

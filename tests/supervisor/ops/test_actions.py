@@ -91,6 +91,16 @@ def test_no_server(rig: Rig) -> None:
     assert len(answers) == 1
 
 
+def test_container_that_ends_meanwhile(rig: Rig) -> None:
+    """The operator is not told that a worker asks on which does not."""
+    answers = rig.ask(RenewLease("web"))
+    rig.puppet.ask(rig.puppet.endpoint.leave)
+    rig.puppet.loop.pass_time(CONFIRM_SECONDS)
+    (error,) = answers
+    assert isinstance(error, Conflict)
+    assert "keeps no lease now" in str(error)
+
+
 @pytest.mark.parametrize("action", [RenewLease("web"), ReleaseLease("web")])
 def test_no_lease_is_kept(action: Action) -> None:
     """An endpoint that no container has joined refuses, and its worker hears nothing."""
