@@ -40,12 +40,12 @@ class Column:
     is_right: bool = False
 
 
-def console(*, stderr: bool = False) -> "Console":
+def console() -> "Console":
     """With colours only on a terminal, and without where NO_COLOR is set."""
     from rich.console import Console
 
-    found = Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=False)
-    return found if found.is_terminal else Console(stderr=stderr, width=_WIDE, highlight=False, markup=False)
+    found = Console(highlight=False, markup=False, emoji=False, soft_wrap=False)
+    return found if found.is_terminal else Console(width=_WIDE, highlight=False, markup=False)
 
 
 def show(rows: Sequence[Row], columns: Sequence[Column], form: str) -> None:

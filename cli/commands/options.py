@@ -40,14 +40,9 @@ def watch_option(function: _F) -> _F:
     return click.option("-w", "--watch", "watched", is_flag=True, help="go on until Ctrl-C")(function)
 
 
-def name_argument(function: _F, *, many: bool = False) -> _F:
+def name_argument(function: _F) -> _F:
     """NAME: a container's name, an address, a MAC address, or the beginning of an id."""
-    return click.argument(
-        "names" if many else "name",
-        metavar="[NAME]..." if many else "NAME",
-        nargs=-1 if many else 1,
-        shell_complete=_containers,
-    )(function)
+    return click.argument("name", metavar="NAME", shell_complete=_containers)(function)
 
 
 def _containers(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -118,14 +118,14 @@ class Bindings:
         """The last binding of the owner of the key."""
         return self._bindings.get((network_id, key)) if key is not None else None
 
-    def claim(self, binding: Binding | None, client: Client | None = None) -> dict[Family, AnyLease]:
+    def claim(self, binding: Binding | None, client: Client) -> dict[Family, AnyLease]:
         """Returns the leases that wait for the owner and still run. They wait no longer.
 
         Those for which this client cannot ask go on waiting: their own client releases them when they are due.
         """
         if binding is None or not binding.leases:
             return {}
-        others = {} if client is None else _leases_of_others(binding, client)
+        others = _leases_of_others(binding, client)
         self._put_waiting(binding, others)
         leases = binding.leases.items()
         return {family: lease for family, lease in leases if family not in others and lease.runs(boottime())}

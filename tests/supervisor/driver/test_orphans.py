@@ -129,7 +129,7 @@ def test_tried_again(played: Played, report: Deleted | None) -> None:
 
 def test_owner_came_in_time(played: Played) -> None:
     """A lease that its owner has come for is not given back."""
-    assert played.memory.claim(played.memory.recall(NETWORK, KEY)) == {Family.IPV4: LIVE}
+    assert played.memory.claim(played.memory.recall(NETWORK, KEY), OWNER) == {Family.IPV4: LIVE}
     played.pass_time(COMEBACK_SECONDS + 1)
     assert not played.asked
 

@@ -132,11 +132,11 @@ def test_waiting_lease_of_another_mac(memory: Bindings) -> None:
 def test_waiting_lease_is_claimed_once(memory: Bindings, store: Store, tmp_path: Path) -> None:
     """Its owner gets it, the second one who asks does not, nor does anybody after a restart."""
     set_aside(memory)
-    assert memory.claim(memory.recall(NETWORK, KEY)) == {Family.IPV4: LIVE}
-    assert memory.claim(memory.recall(NETWORK, KEY)) == {}
+    assert memory.claim(memory.recall(NETWORK, KEY), US) == {Family.IPV4: LIVE}
+    assert memory.claim(memory.recall(NETWORK, KEY), US) == {}
     later = again(store, tmp_path)
-    assert later.claim(later.recall(NETWORK, KEY)) == {}
-    assert memory.claim(None) == {}
+    assert later.claim(later.recall(NETWORK, KEY), US) == {}
+    assert memory.claim(None, US) == {}
 
 
 def test_lease_that_has_run_out(memory: Bindings) -> None:
@@ -144,7 +144,7 @@ def test_lease_that_has_run_out(memory: Bindings) -> None:
     set_aside(memory, OVER)
     assert memory.recall(NETWORK, KEY) is None
     waiting = Binding(NETWORK, KEY, MAC, SPEC.client_identity, BR0, time.time(), {}, {Family.IPV4: OVER}, boottime())
-    assert memory.claim(waiting) == {}
+    assert memory.claim(waiting, US) == {}
 
 
 @pytest.mark.parametrize("give_back", [False, True], ids=["keep", "leave"])
@@ -227,7 +227,7 @@ def test_last_lease(memory: Bindings, store: Store, tmp_path: Path) -> None:
         last = seen.recall(NETWORK, KEY)
         assert seen.run_out(last, US) == {Family.IPV4: OVER}
         assert seen.run_out(last, Client(MAC, ClientIdentity(b"\0web"))) == {}
-        assert seen.claim(last) == {}
+        assert seen.claim(last, US) == {}
     assert memory.run_out(None, US) == {}
 
 
