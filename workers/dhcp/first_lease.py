@@ -6,6 +6,7 @@ of the other family at the same time, has the only waiting place and the budget.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, Protocol
 
@@ -134,7 +135,11 @@ class Exchange(ABC, Generic[L, A]):
         self.machine.unreleased.clear()
 
     def close(self) -> None:
-        """Ends the probe of a lease that is not wanted."""
+        """Ends the search. The machine learns what servers have granted until now, so that it can be given back."""
+        for _ in range(2):  # the socket of a link that is gone tells that first, and then what had come before
+            with suppress(OSError):
+                for answer in self._answers(boottime()):
+                    self.machine.receive(answer, boottime())
         self._probe.forget()
 
     def failure(self) -> NoLease:

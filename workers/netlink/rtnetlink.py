@@ -253,10 +253,11 @@ def decode_link(message: Any) -> Link:  # noqa: ANN401  pyroute2 is untyped
     def value(name: str) -> Any:  # noqa: ANN401
         return slots[name].value if name in slots else None
 
-    kind = message.get(("linkinfo", "kind")) if "IFLA_LINKINFO" in slots else None
+    kind, name = message.get(("linkinfo", "kind")) if "IFLA_LINKINFO" in slots else None, value("IFLA_IFNAME")
     return Link(
         index=message["index"],
-        name=value("IFLA_IFNAME"),
+        # pyroute2 leaves bytes that are not UTF-8 as they are; a container may rename its link to such.
+        name=name.decode(errors="backslashreplace") if isinstance(name, bytes) else name,
         mac=value("IFLA_ADDRESS") or "",
         up=bool(message["flags"] & IFF_UP),
         carrier=bool(message["flags"] & IFF_LOWER_UP),

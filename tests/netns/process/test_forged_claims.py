@@ -79,7 +79,7 @@ def assert_kept(rig: Rig, forger: Forger) -> None:
     assert container.inet == [container.address]
     assert not rig.capture.frames(kind=Kind.DECLINE)
     assert len(rig.capture.frames(kind=Kind.DISCOVER)) == forger.discovers
-    assert rig.plugin.log.count("conflict: ") - rig.plugin.log.count("had been said of it: conflict: ") == 1
+    assert rig.plugin.log.count("conflict: ") - rig.plugin.log.count("this ends the trouble: conflict: ") == 1
     assert history(rig.directory, container).count("conflict") == 1
     assert 1 <= forger.announcements() <= allowed
 

@@ -1,5 +1,6 @@
 """The first IPv6 address. The wire is played, packet by packet, and so is the clock."""
 
+import errno
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -103,6 +104,20 @@ class PlayedWire:
     def kinds(self) -> list[Kind]:
         """The messages that were sent to servers."""
         return [packet.kind for packet in self.sent]
+
+
+@dataclass
+class GoneWire(PlayedWire):
+    """Its socket tells once that the link is gone."""
+
+    is_gone: bool = False
+
+    def receive(self) -> list[Answer | RouterAdvertisement]:
+        """Raises OSError."""
+        if self.is_gone:
+            self.is_gone = False
+            raise OSError(errno.ENETDOWN, "Network is down")
+        return super().receive()
 
 
 class PlayedProbe(AddressProbe):
@@ -416,6 +431,17 @@ def test_what_a_request_may_have_brought() -> None:
     found.exchange.release_others()
     assert (found.wire.kinds[-1], found.wire.sent[-1].addresses) == (Kind.RELEASE, [ADDRESS])
     assert not found.exchange.machine.unreleased
+
+
+def test_granted_as_the_link_goes() -> None:
+    """An answer that nobody had read when the link went is read at the end: its lease is given back."""
+    wire = GoneWire(lambda packet: [reply(packet, Kind.REPLY, (Option.RAPID_COMMIT, b""), granting())], [])
+    exchange = Exchange6(SPEC, machine_for(SPEC, BEGUN), cast(PacketSocket6, wire), "eth0", BEGUN)
+    exchange.step(BEGUN)
+    wire.is_gone = True
+    exchange.close()
+    assert exchange.machine.granted is not None
+    assert exchange.machine.granted.address.ip == ADDRESS
 
 
 def test_machine_of_a_remembered_slaac_address() -> None:

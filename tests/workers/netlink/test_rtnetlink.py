@@ -37,6 +37,16 @@ def test_link() -> None:
     assert not {"IFLA_TXQLEN", "IFLA_QDISC", "IFLA_PROMISCUITY", "IFLA_NUM_TX_QUEUES"} & {a.name for a in read["attrs"]}
 
 
+def test_name_that_is_no_text() -> None:
+    """A container may call its link what it likes; the name goes to the log and to the next turn as text."""
+    whole = ifinfmsg()
+    whole["attrs"] = [("IFLA_IFNAME", b"eth\xff")]
+    whole.encode()
+    read = LinkMessage(whole.data)
+    read.decode()
+    assert decode_link(read).name == "eth\\xff"
+
+
 def test_bridge_that_filters_vlans() -> None:
     """Its settings as a kernel with VLAN filtering tells them."""
     data = [("IFLA_BR_VLAN_FILTERING", 1), ("IFLA_BR_VLAN_DEFAULT_PVID", 20), ("IFLA_BR_FORWARD_DELAY", 1500)]
