@@ -281,7 +281,7 @@ OPTIONS = (
         "`false`",
         "where the container's IPv6 address comes from. `true` means the DHCPv6 server, beside an IPv4 address; "
         "`only` means the same without IPv4. `slaac` makes the address from the prefix that your router advertises. "
-        "`auto` does whatever the router advertises, as other machines on the LAN do: see [IPv6](ipv6.md)",
+        "`auto` follows the router's advertisements, as other machines on the LAN do: see [IPv6](ipv6.md)",
     ),
     Option(
         "ipvlan_mode",

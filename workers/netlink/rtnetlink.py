@@ -253,7 +253,8 @@ def decode_link(message: Any) -> Link:  # noqa: ANN401  pyroute2 is untyped
     def value(name: str) -> Any:  # noqa: ANN401
         return slots[name].value if name in slots else None
 
-    kind, name = message.get(("linkinfo", "kind")) if "IFLA_LINKINFO" in slots else None, value("IFLA_IFNAME")
+    kind = message.get(("linkinfo", "kind")) if "IFLA_LINKINFO" in slots else None
+    name = value("IFLA_IFNAME")
     return Link(
         index=message["index"],
         # pyroute2 leaves bytes that are not UTF-8 as they are; a container may rename its link to such.
