@@ -5,9 +5,11 @@ import socket
 from typing import Any
 
 from tests.api.test_malformed import IDS, MALFORMED
+from tests.lab.command import wait_until
 from tests.lab.lab import Lab
+from tests.lab.leaks import assert_no_more
 from tests.lab.plugin import Plugin
-from tests.plugin.conftest import Run, belongings
+from tests.plugin.conftest import Run, belongings, has_spare
 from tests.plugin.judge import assert_leased, await_client
 
 UNKNOWN = json.dumps(IDS | {"Interface": {}, "SandboxKey": "/var/run/docker/netns/0123456789ab"}).encode()
@@ -27,6 +29,7 @@ def test_nothing_is_changed(run: Run, lab: Lab, plugin: Plugin, network: str) ->
     """Each of the API's table, 10 MB, ids that nobody has, no HTTP: refused in JSON; endpoints and processes stay."""
     container = run()
     await_client(plugin, assert_leased(container, network, lab.dhcp))
+    wait_until(lambda: has_spare(plugin), "the spare worker that replaces the container's")
     before, endpoints = belongings(lab, plugin), _endpoints(plugin)
 
     for method, body, text in MALFORMED:
@@ -41,7 +44,7 @@ def test_nothing_is_changed(run: Run, lab: Lab, plugin: Plugin, network: str) ->
     assert reactions[-1] == b""
 
     assert _endpoints(plugin) == endpoints
-    assert belongings(lab, plugin).more_than(before) == []
+    assert_no_more(before, lambda: belongings(lab, plugin))
 
 
 def _endpoints(plugin: Plugin) -> Any:  # noqa: ANN401  (JSON)
