@@ -14,6 +14,7 @@ DIRECTORY = Path(__file__).parent
 MARKED = ("plugin", "netns", "kernel", "boot", "browser")
 # Most of their time is one wait, for renewals or for a guest: begun first, it overlaps with all that others run.
 PATIENT = ("test_kinds.py", "test_scale.py", "test_crash_and_boot.py", "test_own_engine.py", "test_guest.py")
+SHOWN_LINES = 40  # of each log of a test that failed: whoever reads the report may not have the machine
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -43,13 +44,19 @@ def _kind(item: pytest.Item) -> str:
     return item.path.relative_to(DIRECTORY).parts[0]
 
 
+def _end_of(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-SHOWN_LINES:])
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """The report of a test that failed says where the logs of its plugin, servers and laboratory are."""
+    """The report of a test that failed shows how the logs of its plugin and servers end, and where they are."""
     report = yield
     if report.failed:
         fixtures: dict[str, object] = getattr(item, "funcargs", {})
         places = [p.directory if isinstance(p, Lab) else p for p in map(fixtures.get, ("lab", "tmp_path"))]
         kept = {keep_logs(place, item.nodeid) for place in places if isinstance(place, Path)}
-        report.sections += [("logs", str(directory)) for directory in kept if directory.exists()]
+        for directory in filter(Path.exists, kept):
+            report.sections.append(("logs", str(directory)))
+            report.sections += [(str(log.relative_to(directory)), _end_of(log)) for log in directory.rglob("*.log")]
     return report

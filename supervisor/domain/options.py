@@ -433,6 +433,8 @@ def parse_network_options(options: Mapping[str, str], driver: str = ANY_DRIVER) 
 
 def parse_endpoint_options(options: Mapping[str, str]) -> EndpointOptions:
     """Reads `--network name=NET,driver-opt=key=value`. Raises InvalidRequest, which names the option."""
+    if not options:
+        return EndpointOptions()  # as for nearly all containers
     values = _parsed(options, Scope.ENDPOINT)
     own = {one.name: values.pop(one.name) for one in fields(EndpointOptions) if one.name in values}
     return EndpointOptions(**own, instead=values)
@@ -440,6 +442,8 @@ def parse_endpoint_options(options: Mapping[str, str]) -> EndpointOptions:
 
 def for_endpoint(network: NetworkOptions, endpoint: EndpointOptions) -> NetworkOptions:
     """The network's options, in which the endpoint's own values replace the network's. Raises InvalidRequest."""
+    if not endpoint.instead:
+        return network
     return _consistent(replace(network, **dict[str, Any](endpoint.instead)))
 
 

@@ -135,6 +135,12 @@ def confirmations(plugin: Plugin, attachment: Attachment) -> int:
     return sum("confirmed by" in line and words in line for line in plugin.log())
 
 
+def await_resolver(plugin: Plugin, attachment: Attachment) -> None:
+    """Until the container's questions of names go to its worker (`dns=lease`)."""
+    words = ("names are resolved by", f"endpoint={attachment.endpoint_id[:12]}")
+    wait_until(lambda: any(all(word in line for word in words) for line in plugin.log()), "the container's resolver")
+
+
 def renew(plugin: Plugin, lab: Lab, attachment: Attachment) -> None:
     """The renewal that T1 would bring, now; returns when the server has answered it and the plugin knows."""
     pid = await_client(plugin, attachment)

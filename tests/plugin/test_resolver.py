@@ -12,7 +12,7 @@ from tests.lab.lab import Lab
 from tests.lab.network import MACHINE, SERVER
 from tests.lab.plugin import Plugin
 from tests.plugin.conftest import NETWORK, Run, create_network
-from tests.plugin.judge import await_client, renew
+from tests.plugin.judge import await_resolver, renew
 
 pytestmark = pytest.mark.plugin
 
@@ -78,7 +78,7 @@ def test_both_kinds_of_names(run: Run, plugin: Plugin, server: DhcpServer) -> No
     """Names of the LAN, with and without its domain, and of containers; in a read-only container as well."""
     container, other = run("--read-only"), run(name="other")
     attachment = container.attachment(NETWORK)
-    await_client(plugin, attachment)
+    await_resolver(plugin, attachment)
     address = attachment.address
 
     assert resolved(container, "printer.lan", server) == resolved(container, "printer", server) == str(SERVER)
@@ -95,7 +95,7 @@ def test_other_choices(run: Run, plugin: Plugin, server: DhcpServer, lab: Lab) -
     own.write_text(f"nameserver {SERVER}\n")
     mounted = run(f"--volume={own}:/etc/resolv.conf")
     served, listed = run("--dns=192.0.2.7"), run("--dns-search=attic")
-    await_client(plugin, listed.attachment(NETWORK))
+    await_resolver(plugin, listed.attachment(NETWORK))
 
     assert resolved(listed, "scanner", server) == str(MACHINE)
     assert searched(listed) == ["attic"]
@@ -107,7 +107,7 @@ def test_server_that_changes(run: Run, plugin: Plugin, lab: Lab, server: DhcpSer
     """The search list follows at the next renewal (option 119), and so does the name server."""
     container = run()
     attachment = container.attachment(NETWORK)
-    await_client(plugin, attachment)
+    await_resolver(plugin, attachment)
     assert searched(container) == ["lan"]
 
     server.restart(ServerOptions(extra=("--dhcp-option=119,attic,lan", *LOGGED)))
@@ -132,7 +132,7 @@ def test_default_route_of_another_network(
         before = content(container)
         docker("network", "connect", network, container.name)
         attachment = container.attachment(NETWORK)
-        await_client(plugin, attachment)
+        await_resolver(plugin, attachment)
         address = attachment.address
         assert address is not None
         assert resolved(container, "printer", server) == str(SERVER)

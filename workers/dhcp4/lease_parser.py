@@ -17,6 +17,7 @@ MIN_MTU = 576  # RFC 2132 allows 68, but every host must be able to receive this
 MAX_MTU = 65535
 MAX_ITEMS = 64  # of any list: no sane server sends more
 MAX_DOMAINS = 16  # of the search list: resolvers read six of them, or 250 octets
+MULTICAST, LOOPBACK = 0xE0000000, 127  # the first address that no host has, and a first octet
 DOMAIN = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_-]{1,63})*\.?")
 
 
@@ -48,9 +49,9 @@ def _address(values: Mapping[str, str]) -> IPv4Interface:
     address = _unicast(text)
     if address is None:
         raise InvalidLease(f"the server granted {text!r}, which is no unicast address")
-    interface = IPv4Interface((address, _prefix_length(values, address)))
-    network = interface.network
-    if network.prefixlen < 31 and address in (network.network_address, network.broadcast_address):
+    length = _prefix_length(values, address)
+    interface, hosts = IPv4Interface((address, length)), 0xFFFFFFFF >> length
+    if length < 31 and int(address) & hosts in (0, hosts):
         raise InvalidLease(f"the server granted {interface}, which is no host's address in its subnet")
     return interface
 
@@ -60,9 +61,8 @@ def _unicast(text: str) -> IPv4Address | None:
         address = IPv4Address(text)
     except ValueError:
         return None
-    if address.is_unspecified or address.is_multicast or address.is_loopback or int(address) >= 0xF0000000:
-        return None
-    return address
+    number = int(address)
+    return address if 0 < number < MULTICAST and number >> 24 != LOOPBACK else None
 
 
 def _number(text: str, low: int, high: int) -> int | None:

@@ -41,6 +41,7 @@ from workers.system.alarm import Alarm
 from workers.system.clock import boottime
 from workers.system.deadlines import Deadlines
 from workers.system.poll import ready
+from workers.system.process_log import log_from
 from workers.system.throttle import Throttle
 
 QUIET_SECONDS = 1.0  # of idleness before the worker goes to sleep; as a rule the next event comes sooner
@@ -129,7 +130,7 @@ class Worker:
 
     def serve(self) -> None:
         """Waits and reacts until nothing happens any more, or the sleeper has something to do."""
-        logging.getLogger().setLevel(self._log_level)  # the sleeper, from which this turn was forked, has another one
+        log_from(self._log_level)  # the sleeper, from which this turn was forked, may have another one
         idle, throttle = False, Throttle()
         while not (idle or self.done or self._left or self._starting):
             self._alarm.set(self._next_at)
@@ -249,7 +250,7 @@ class Worker:
                 self._on_give_back()
             case messages.SetLogLevel(level):
                 self._log_level = level
-                logging.getLogger().setLevel(level)
+                log_from(level)
             case messages.LimitMtu(mtu):
                 self._on_limit(mtu)
             case messages.LeaveSandbox():
@@ -479,6 +480,11 @@ class Worker:
     @property
     def name(self) -> str:
         return self._spec.process_name
+
+    @property
+    def ids(self) -> tuple[str, str]:
+        """Its network's and its endpoint's, for the log."""
+        return self._spec.network_id, self._spec.endpoint_id
 
     def expected(self) -> Renewal | None:
         """The renewal that needs no turn, if there is one."""

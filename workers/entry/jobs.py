@@ -1,6 +1,5 @@
 """What the supervisor has a process for that knows endpoints: the beginning of a worker, and three short jobs."""
 
-import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from multiprocessing.connection import Connection
@@ -11,6 +10,7 @@ from workers.endpoint.creation import Creation
 from workers.endpoint.worker import Worker
 from workers.link.kind import on_the_wire, remove_any
 from workers.netlink.operations import Netlink
+from workers.system.process_log import log_as, log_from
 
 RECLAIM_SECONDS = 1.5  # for a server to say what it has leased
 
@@ -18,7 +18,7 @@ RECLAIM_SECONDS = 1.5  # for a server to say what it has leased
 def begin(order: Begin, channel: Connection) -> Worker | None:
     """Does what a worker is told first; None when there is nothing more to do."""
     if order.log_level is not None:
-        logging.getLogger().setLevel(order.log_level)
+        log_from(order.log_level)
     spec = on_the_wire(order.spec)
     if order.reclaims:
         Creation(replace(spec, lease_timeout=RECLAIM_SECONDS, conflict=ConflictCheck.OFF), channel).reclaim()
@@ -41,4 +41,5 @@ def remove(endpoint_id: str, channel: Connection) -> None:
 
 def give_back(spec: EndpointSpec, leases: Mapping[Family, AnyLease], channel: Connection) -> None:
     """Releases leases that no endpoint has any more, over a link made for that; sends a `Deleted`."""
+    log_as(spec.network_id, spec.endpoint_id)
     Worker(on_the_wire(spec), channel, leases.values(), leases.keys()).discard()

@@ -23,6 +23,7 @@ from workers.entry.jobs import begin
 from workers.entry.renewals import await_work
 from workers.system.libc import follow_parent, take_name
 from workers.system.namespaces import Namespace, current
+from workers.system.process_log import log_as
 
 SETTLED = b"\0"
 RETRY_SECONDS = 1.0
@@ -99,12 +100,14 @@ def _begun(number: int) -> Worker | None:
     except (EOFError, OSError):
         return None  # the supervisor is gone, or does not need it
     take_name(order.spec.process_name)
+    log_as(order.spec.network_id, order.spec.endpoint_id)
     return begin(order, channel)
 
 
 def _woken(rest: Rest, renewed: tuple[float, float] | None) -> Worker:
     worker = unpack(rest.state, rest.numbers, Worker)
     worker.bind()
+    log_as(*worker.ids)
     if renewed is not None:
         worker.renewed(*renewed)
     return worker

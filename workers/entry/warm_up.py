@@ -109,18 +109,6 @@ def _make_messages() -> None:
     ):
         message.reset()
         message.encode()
-    _read_link()
-
-
-def _read_link() -> None:
-    """A bridge and a bridge's port in one: the kernel says more of these than of a loopback."""
-    nothing: dict[str, object] = {"attrs": []}
-    kinds = [("IFLA_INFO_KIND", "bridge"), ("IFLA_INFO_DATA", nothing)]
-    kinds += [("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", nothing)]
-    message = rtnetlink.LinkMessage()
-    message["attrs"] = [("IFLA_IFNAME", "br0"), ("IFLA_LINKINFO", {"attrs": kinds})]
-    message.encode()
-    rtnetlink.decode_link(message.copy())
 
 
 def _report(lease: Lease) -> None:

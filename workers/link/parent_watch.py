@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from workers.contract.link import HOST_LINK_PREFIX
 from workers.netlink.changes import INDEX_OFFSET, RTMGRP_LINK, change_feed
-from workers.netlink.rtnetlink import AF_BRIDGE, LINK_HEADERS, attributes
+from workers.netlink.rtnetlink import AF_BRIDGE, IFLA_IFNAME, IFLA_MASTER, LINK_HEADERS, attributes
 from workers.system.packet_filter import ALL, JUMP_EQUAL, LOAD, LOAD_BYTE, RETURN, Instruction, attach
 
 SIOCGIFFLAGS, SIOCGIFMTU, SIOCGIFINDEX = 0x8913, 0x8921, 0x8933
@@ -25,7 +25,6 @@ IFF_UP, IFF_RUNNING = 0x1, 0x40
 KIND_OFFSET, FAMILY_OFFSET = 4, 16
 KIND, MASTER = struct.Struct("=H"), struct.Struct("=i")
 RTM_DELLINK = 17
-IFLA_IFNAME, IFLA_MASTER = 3, 10
 MESSAGE_BYTES = 4096
 MAX_MESSAGES = 1000  # read at a time: the supervisor has other work
 MOST_FILTERED = 200  # a jump of the filter goes over 255 instructions at most

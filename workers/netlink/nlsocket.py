@@ -11,18 +11,14 @@ from contextlib import suppress
 
 from pyroute2.netlink import NLM_F_ACK, NLM_F_DUMP, NLM_F_MULTI, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, nlmsg
 from pyroute2.netlink.exceptions import NetlinkError as KernelError
-from pyroute2.netlink.rtnl import RTM_NEWADDR, RTM_NEWLINK, RTM_NEWROUTE
-from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
-from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-from workers.netlink.rtnetlink import MESSAGE_HEADER, STATUS, LinkMessage
+from workers.netlink.rtnetlink import MESSAGE_HEADER, STATUS
 
 NLM_F_DUMP_INTR = 0x10
 SOL_NETLINK, NETLINK_GET_STRICT_CHK = 270, 12
 KERNEL = 0  # its port (netlink(7))
 DUMP_ATTEMPTS = 10
 BUFFER_BYTES = 1 << 16  # the kernel fills at most half of it at once
-ANSWERS = {RTM_NEWLINK: LinkMessage, RTM_NEWADDR: ifaddrmsg, RTM_NEWROUTE: rtmsg}
 
 __all__ = ["KernelError", "NetlinkSocket"]
 
@@ -44,11 +40,11 @@ class NetlinkSocket:
         """Asks the kernel for a change; raises KernelError."""
         self._ask(kind, message, flags | NLM_F_ACK)
 
-    def get(self, kind: int, message: nlmsg) -> nlmsg:
+    def get(self, kind: int, message: nlmsg) -> bytes:
         """The one message that answers the question; raises KernelError."""
         return self._ask(kind, message, 0)[0][0]
 
-    def dump(self, kind: int, message: nlmsg) -> list[nlmsg]:
+    def dump(self, kind: int, message: nlmsg) -> list[bytes]:
         """All messages of a list; asks again if the list changed meanwhile.
 
         Raises KernelError, with EINTR for a list that changes all the time: a container can cause that in its sandbox.
@@ -59,7 +55,7 @@ class NetlinkSocket:
                 return answers
         raise KernelError(errno.EINTR)
 
-    def _ask(self, kind: int, message: nlmsg, flags: int) -> tuple[list[nlmsg], bool]:
+    def _ask(self, kind: int, message: nlmsg, flags: int) -> tuple[list[bytes], bool]:
         """The answers, and whether they belong together."""
         self._sequence += 1
         message["header"] = {"type": kind, "flags": NLM_F_REQUEST | flags, "sequence_number": self._sequence}
@@ -68,25 +64,23 @@ class NetlinkSocket:
         self._socket.send(message.data)
         return self._answers()
 
-    def _answers(self) -> tuple[list[nlmsg], bool]:
-        answers: list[nlmsg] = []
+    def _answers(self) -> tuple[list[bytes], bool]:
+        answers: list[bytes] = []
         consistent = True
-        for data, at, kind, flags in self._replies():
+        for answer, kind, flags in self._replies():
             consistent = consistent and not flags & NLM_F_DUMP_INTR
             if kind in (NLMSG_ERROR, NLMSG_DONE):
-                (status,) = STATUS.unpack_from(data, at + MESSAGE_HEADER.size)
+                (status,) = STATUS.unpack_from(answer, MESSAGE_HEADER.size)
                 if status:
                     raise KernelError(-status)
                 break
-            answer = ANSWERS[kind](data, offset=at)
-            answer.decode()
             answers.append(answer)
             if not flags & NLM_F_MULTI:
                 break
         return answers, consistent
 
-    def _replies(self) -> Iterator[tuple[bytes, int, int, int]]:
-        """The messages that answer the last question, each as a datagram, its offset in there, its kind and its flags.
+    def _replies(self) -> Iterator[tuple[bytes, int, int]]:
+        """The messages that answer the last question, each with its kind and its flags.
 
         It skips the rest of an earlier question that failed halfway, and messages of other processes.
         """
@@ -96,5 +90,5 @@ class NetlinkSocket:
             while sender == KERNEL and at < len(data):
                 length, kind, flags, sequence, _ = MESSAGE_HEADER.unpack_from(data, at)
                 if sequence == self._sequence:
-                    yield data, at, kind, flags
+                    yield data[at : at + length], kind, flags
                 at += (length + 3) & ~3

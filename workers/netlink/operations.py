@@ -56,7 +56,7 @@ class Netlink:
             raise NetlinkError(what, error.code) from error
         return True
 
-    def _list(self, what: str, kind: int, question: nlmsg) -> list[nlmsg]:
+    def _list(self, what: str, kind: int, question: nlmsg) -> list[bytes]:
         try:
             return self._kernel.dump(kind, question)
         except KernelError as error:
@@ -102,7 +102,7 @@ class Netlink:
         message = self._link(name)
         return None if message is None else rtnetlink.decode_link(message)
 
-    def _link(self, name: str) -> nlmsg | None:
+    def _link(self, name: str) -> bytes | None:
         try:
             return self._kernel.get(rtnl.RTM_GETLINK, rtnetlink.link_question(name))
         except KernelError as error:

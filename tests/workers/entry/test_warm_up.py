@@ -12,7 +12,7 @@ from workers.netlink import rtnetlink as rtnl
 # Where nothing has an address, as in a new namespace; what is asked at a failure, or for a network; what few links
 # need, VLANs and tokens; and a bridge that was made anew.
 NOT_REHEARSED = {"describe", "decode_address", "decode_address6", "decode_route", "decode_bridge"}
-NOT_REHEARSED |= {"vlan_question", "decode_vlans", "attributes"}
+NOT_REHEARSED |= {"vlan_question", "decode_vlans"}
 NOT_REHEARSED |= {"vlan", "no_vlans", "native_vlan", "bridge_port", "link_with_token"}
 
 

@@ -10,7 +10,7 @@ from pyroute2.netlink.rtnl import RTM_GETLINK, RTM_NEWLINK
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
 from workers.netlink.nlsocket import DUMP_ATTEMPTS, KERNEL, NLM_F_DUMP_INTR, KernelError, NetlinkSocket
-from workers.netlink.rtnetlink import STATUS
+from workers.netlink.rtnetlink import STATUS, decode_link
 
 HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence number, port
 STRANGER = 4711
@@ -55,7 +55,7 @@ def script(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> S
 
 
 def indices(kernel: NetlinkSocket) -> list[int]:
-    return [answer["index"] for answer in kernel.dump(RTM_GETLINK, ifinfmsg())]
+    return [decode_link(answer).index for answer in kernel.dump(RTM_GETLINK, ifinfmsg())]
 
 
 def torn(sequence: int) -> tuple[bytes, int]:
