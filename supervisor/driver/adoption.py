@@ -38,11 +38,11 @@ def record_of(
     body = CreateEndpoint(seen.network_id, seen.endpoint_id, chosen_mac, None, dict(seen.options))
     mac = seen.mac if options.link.has_own_mac else None
     if options.link.has_own_mac and mac is None:
-        raise InvalidRequest("the engine does not tell its MAC address")
+        raise InvalidRequest("Docker reports no MAC address for it")
     spec, origin = admission.admit_running(body, options, others, identity, mac)
     leases = tuple(_guesses(seen, spec))
     if not leases:
-        raise InvalidRequest("the engine does not tell an address of it")
+        raise InvalidRequest("Docker reports no address for it")
     spec = replace(
         spec,
         requested=seen.address.ip if seen.address else spec.requested,

@@ -86,7 +86,7 @@ class Registry:
     def restore(self, records: Iterable[EndpointRecord]) -> None:
         """Goes on with the endpoints of the last instance.
 
-        If the host has started anew since, their containers have ended, and their links are gone. Their leases wait for
+        If the host has rebooted since, their containers have ended, and their links are gone. Their leases wait for
         the containers, as nobody knows yet which of them come back. What was being made then is undone as always.
         """
         left = 0
@@ -98,7 +98,7 @@ class Registry:
                 else:
                     self._add(record.spec, record.origin, record.identity).restore(record)
         if left:
-            log.info("the host has started anew: the leases of %d endpoints wait for their containers", left)
+            log.info("the host has rebooted: the leases of %d endpoints wait for their containers", left)
 
     def admit(self, body: CreateEndpoint, options: NetworkOptions) -> Endpoint:
         """Adds the endpoint that the request asks for. Raises InvalidRequest; Conflict for an id that is in use."""

@@ -587,7 +587,7 @@ class Endpoint:
             self._lose_link()
             self._set_deadline(GONE_SECONDS, self._delete_without_sandbox)
             return
-        self.journal.say("its sandbox has gone", logging.WARNING)
+        self.journal.say("its sandbox is gone", logging.WARNING)
         if self._container_returns():
             self._set_leases_aside()
         self.delete()

@@ -84,7 +84,7 @@ class EndpointRecord:
     """An endpoint as the next instance finds it, with at most one lease of each family.
 
     `gateway` is the one in our answer to Join; `created` the `boottime()` of that to CreateEndpoint. `before_boot`: the
-    host has started anew since, so nothing is left of it but its leases.
+    host has rebooted since, so nothing is left of it but its leases.
     """
 
     spec: EndpointSpec

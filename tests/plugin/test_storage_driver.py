@@ -14,7 +14,7 @@ from tests.lab.engine import FIRST_USER, REMAPPED
 from tests.lab.lab import Lab
 from tests.lab.plugin import Plugin
 from tests.plugin.conftest import create_network
-from tests.plugin.judge import assert_leased, assert_released, await_client, renew
+from tests.plugin.judge import assert_leased, assert_released, await_resolver, renew
 from tests.plugin.sandbox import Sandbox
 
 pytestmark = pytest.mark.plugin
@@ -83,7 +83,7 @@ def test_mapped_users(lab: Lab, plugin: Plugin) -> None:
     container = Container.run(lab.engine.docker, "mapped", f"--network={NETWORK}")
     assert container.exec("cat", "/proc/self/uid_map").split()[:2] == ["0", str(FIRST_USER)]
     attachment = assert_leased(container, NETWORK, lab.dhcp)
-    await_client(plugin, attachment)
+    await_resolver(plugin, attachment)
     sandbox = Sandbox.of(container)
     assert sandbox.addresses(attachment.mac) == [attachment.address]
     assert sandbox.gateway() == attachment.gateway

@@ -59,9 +59,9 @@ def test_same_name_same_mac(by_name: str, docker: Docker, dhcp: DhcpServer) -> N
 def test_same_id_same_mac_and_address(docker: Docker, network: str, dhcp: DhcpServer) -> None:
     """Removed and run again, under another name, whoever has the id has MAC and address; who has none has others."""
     chosen = f"name={network},driver-opt=id=web"
-    first = _once(docker, dhcp, network, "blue", chosen)
-    other = Container.run(docker, "other", f"--network={network}")
+    other = Container.run(docker, "other", f"--network={network}")  # first: it might get an address that is free again
     try:
+        first = _once(docker, dhcp, network, "blue", chosen)
         again = _once(docker, dhcp, network, "green", chosen)
         stranger = assert_leased(other, network, dhcp)
     finally:

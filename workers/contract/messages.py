@@ -78,6 +78,8 @@ class EndpointSpec:
     requested6: IPv6Address | None = None
     remembered6: Lease6 | None = None
     lease_dns: bool = False
+    gateway: IPv4Address | None = None
+    mtu: int | None = None
 
     @property
     def families(self) -> tuple[Family, ...]:
@@ -102,9 +104,6 @@ class EndpointSpec:
     @property
     def all_remembered(self) -> tuple[AnyLease, ...]:
         return tuple(lease for lease in (self.remembered, self.remembered6) if lease is not None)
-
-    gateway: IPv4Address | None = None
-    mtu: int | None = None
 
     def applied(self, lease: Lease) -> Lease:
         """The lease with the gateway and the MTU that this endpoint gets instead; the host gets the address alone."""

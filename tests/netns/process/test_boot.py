@@ -181,7 +181,7 @@ def test_cut_in_the_middle_of_a_boot(rig: Rig, host: Host, server: DhcpServer) -
         assert first.packet.kind is Kind.REQUEST
     assert not rig.capture.frames(kind=Kind.RELEASE)
     assert len(server.leases()) == len(before) + 1
-    assert "the host has started anew: the leases of 3 endpoints wait for their containers" in host.log
+    assert "the host has rebooted: the leases of 3 endpoints wait for their containers" in host.log
     assert "found again" not in host.log
     assert NOISE.findall(host.log) == []
 

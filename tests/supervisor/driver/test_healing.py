@@ -232,8 +232,8 @@ def test_families(played: Played, ipv6: str, address6: IPv6Interface | None, exp
 @pytest.mark.parametrize(
     ("seen", "words"),
     [
-        (structs.replace(SEEN, mac=None), "the engine does not tell its MAC address"),
-        (structs.replace(SEEN, address=None), "the engine does not tell an address of it"),
+        (structs.replace(SEEN, mac=None), "Docker reports no MAC address for it"),
+        (structs.replace(SEEN, address=None), "Docker reports no address for it"),
         (structs.replace(SEEN, options={"futuristic": "1"}), "unknown option 'futuristic'"),
     ],
 )
