@@ -131,14 +131,18 @@ def await_client(plugin: Plugin, attachment: Attachment) -> int:
 
 def confirmations(plugin: Plugin, attachment: Attachment) -> int:
     """How often the client in the sandbox has had its lease confirmed."""
-    words = f"endpoint={attachment.endpoint_id[:12]}"
-    return sum("confirmed by" in line and words in line for line in plugin.log())
+    return _said(plugin, attachment, "confirmed by")
 
 
 def await_resolver(plugin: Plugin, attachment: Attachment) -> None:
     """Until the container's questions of names go to its worker (`dns=lease`)."""
-    words = ("names are resolved by", f"endpoint={attachment.endpoint_id[:12]}")
-    wait_until(lambda: any(all(word in line for word in words) for line in plugin.log()), "the container's resolver")
+    wait_until(lambda: _said(plugin, attachment, "names are resolved by"), "the container's resolver")
+
+
+def _said(plugin: Plugin, attachment: Attachment, words: str) -> int:
+    """How many lines the plugin has logged with these words for this endpoint."""
+    its = f"endpoint={attachment.endpoint_id[:12]}"
+    return sum(words in line and its in line for line in plugin.log())
 
 
 def renew(plugin: Plugin, lab: Lab, attachment: Attachment) -> None:

@@ -16,14 +16,14 @@ from msgspec import Struct
 
 from workers.contract.link import HOST_LINK_PREFIX
 from workers.netlink.changes import INDEX_OFFSET, RTMGRP_LINK, change_feed
-from workers.netlink.rtnetlink import AF_BRIDGE, IFLA_IFNAME, IFLA_MASTER, LINK_HEADERS, attributes
+from workers.netlink.rtnetlink import AF_BRIDGE, decode_link
 from workers.system.packet_filter import ALL, JUMP_EQUAL, LOAD, LOAD_BYTE, RETURN, Instruction, attach
 
 SIOCGIFFLAGS, SIOCGIFMTU, SIOCGIFINDEX = 0x8913, 0x8921, 0x8933
 FLAGS, NUMBER = struct.Struct("=16sH22x"), struct.Struct("=16si20x")  # struct ifreq: netdevice(7)
 IFF_UP, IFF_RUNNING = 0x1, 0x40
 KIND_OFFSET, FAMILY_OFFSET = 4, 16
-KIND, MASTER = struct.Struct("=H"), struct.Struct("=i")
+KIND = struct.Struct("=H")
 RTM_DELLINK = 17
 MESSAGE_BYTES = 4096
 MAX_MESSAGES = 1000  # read at a time: the supervisor has other work
@@ -108,11 +108,10 @@ class ParentWatch:
             if message[FAMILY_OFFSET] != AF_BRIDGE:
                 changed = True
             else:
-                found = dict(attributes(message, LINK_HEADERS))
-                name = found.get(IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="replace")
-                is_ours = name.startswith(HOST_LINK_PREFIX)
-                if is_ours and KIND.unpack_from(message, KIND_OFFSET)[0] == RTM_DELLINK and self.state(name):
-                    lost.add(name)  # else the link itself is removed
-                elif not is_ours and IFLA_MASTER in found:
-                    joined.add(MASTER.unpack(found[IFLA_MASTER])[0])
+                port = decode_link(message)
+                is_ours = port.name.startswith(HOST_LINK_PREFIX)
+                if is_ours and KIND.unpack_from(message, KIND_OFFSET)[0] == RTM_DELLINK and self.state(port.name):
+                    lost.add(port.name)  # else the link itself is removed
+                elif not is_ours and port.master is not None:
+                    joined.add(port.master)
         return Heard(frozenset(lost), frozenset(joined), changed, missed)

@@ -20,6 +20,6 @@ def log_as(network_id: str, endpoint_id: str) -> None:
 
 
 def log_from(level: int) -> None:
-    """Logs what is of this level or above. To set it writes into each logger, so into pages that processes share."""
+    """Logs what is of this level or above. Setting it writes into every logger, and so copies shared pages."""
     if logging.getLogger().level != level:
         logging.getLogger().setLevel(level)
