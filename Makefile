@@ -111,9 +111,10 @@ check: lint ## lint and the unit tests
 
 # The linters run while what is tested is built. Many tests wait for a lease or a container, so four at a time keep two
 # processors busy. Their status tells failed tests from all else that can go wrong (.ci/run). The newest engine that
-# Debian has runs the plugin tests, the machine's own runs the core of them (tests/plugin/test_own_engine.py).
+# Debian has runs the plugin tests. That of DOCKERD and the machine's own run the core of them
+# (tests/plugin/test_other_engines.py).
 test retest: export ENGINE := $(or $(ENGINE),28)
-test: setup ## everything, with Docker 28 and the machine's own engine, or with another one: ENGINE=20, 26 or 28
+test: setup ## everything, with Docker 28 and the machine's own engine, or with ENGINE=20, 26 or 29; DOCKERD=FILE
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint $(BEFORE) engine
 	@status=0; $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder --durations=30 \
 	  -p tests.lab.lines || status=$$?; echo $$status > build/test-status; exit $$status
@@ -122,10 +123,10 @@ KERNEL ?= 5.10 6.1 6.12 sid
 test-kernels: setup $(VENV) $(PLUGIN) ## what this machine's kernel may lack, in a guest with KERNEL=5.10, 6.1, 6.12, sid
 	@for kernel in $(KERNEL); do $(LAB) test-kernel $$kernel; done
 
-test-engines: setup $(VENV) $(PLUGIN) $(BEFORE) ## the plugin tests on engines of other Debian releases, ENGINE=26 or 28
+test-engines: setup $(VENV) $(PLUGIN) $(BEFORE) ## the plugin tests on engines of other Debian releases, ENGINE=26, 28 or 29
 	@for engine in $(or $(ENGINE),26 28); do ENGINE=$$engine $(BIN)/python -m pytest --numprocesses 2 --dist loadfile \
 	  --no-loadscope-reorder tests/plugin --ignore tests/plugin/test_guest.py \
-	  --ignore tests/plugin/test_own_engine.py; done
+	  --ignore tests/plugin/test_other_engines.py; done
 
 # All takes longer where the processor is emulated. The engine has to be in a root file system of its own.
 test-boot: setup $(VENV) $(PLUGIN) ## a machine's power failures, late server and suspends; one of these by ONLY=cuts, late or suspend

@@ -13,7 +13,7 @@ from workers.contract.exchange import taken
 DIRECTORY = Path(__file__).parent
 MARKED = ("plugin", "netns", "kernel", "boot", "browser")
 # Most of their time is one wait, for renewals or for a guest: begun first, it overlaps with all that others run.
-PATIENT = ("test_kinds.py", "test_scale.py", "test_crash_and_boot.py", "test_own_engine.py", "test_guest.py")
+PATIENT = ("test_kinds.py", "test_scale.py", "test_crash_and_boot.py", "test_other_engines.py", "test_guest.py")
 SHOWN_LINES = 40  # the end of each log that a report shows: its reader may not have the machine
 
 
