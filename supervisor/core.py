@@ -67,7 +67,8 @@ class Supervisor:
         self._networks = Networks(jobs, self._engine, self._store, mark)
         self._bindings = Bindings(self._store)
         self._orphans = Orphans(jobs, self._loop, self._bindings, mark)
-        parts = self._process_manager, self._spare, self._loop, self._engine, Identifier(self._engine)
+        identifier = Identifier(self._engine)
+        parts = self._process_manager, self._spare, self._loop, self._engine, identifier
         context = EndpointContext(*parts, self._store, self._bindings)
         self._endpoints = Registry(context, self._orphans, mark)
         self._api = HttpService(self._process_manager, self._loop, listener, self._on_api_request)
@@ -88,6 +89,7 @@ class Supervisor:
             self._host_access,
             self._parents,
             self._healing,
+            identifier,
             self._ops,
             self._watcher.child,
             self._services,
@@ -126,6 +128,7 @@ class Supervisor:
         deadline = time.monotonic() + RECOVERY_SECONDS
         kept = self._store.load()
         self._engine.data_root = kept.data_root or self._engine.data_root
+        self._engine.program = kept.program
         self._networks.load(kept.networks)
         self._bindings.load(kept.bindings)
         self._endpoints.restore(kept.endpoints)
@@ -171,6 +174,7 @@ class Supervisor:
             tuple(endpoint.record() for endpoint in self._endpoints),
             tuple(self._bindings),
             self._engine.data_root,
+            self._engine.program,
         )
 
     def _tick(self) -> None:
@@ -228,6 +232,8 @@ class Supervisor:
             self._bindings.forget_absent(self._engine.containers.keys(), fact.began, self._endpoints.places())
         elif isinstance(fact, EngineConnected):
             self._store.do(tables.put_data_root(fact.data_root))
+            if self._engine.program is not None:
+                self._store.do(*tables.put_program(self._engine.program))
             for finding in engine_findings(self._engine) if len(self._networks) else ():
                 log.warning("%s", finding)
         self._endpoints.learn(cast(Fact, fact))

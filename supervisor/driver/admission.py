@@ -142,16 +142,15 @@ class Admission:
         self, body: CreateEndpoint, chosen_id: str | None, by_name: bool, others: Collection[Endpoint]
     ) -> tuple[Identity | None, str | None]:
         """The container if it is known, and the key of its identity if no other endpoint has it."""
-        taken = {e.identity.id for e in others if e.identity and not e.may_be_forgotten}
-        ended = {e.identity.id for e in others if e.identity and e.is_ending and not e.is_awaited}
-        identity = self.identifier.at_create(body, taken)
-        if identity is None and ended:
-            identity = self.identifier.at_create(body, taken - ended)
+        live = [e for e in others if not e.may_be_forgotten and (e.is_awaited or not e.is_ending)]
+        taken = {e.identity.id for e in live if e.identity}
+        unknown = {e.spec.endpoint_id for e in live if e.identity is None}
+        identity = self.identifier.at_create(body, taken, unknown)
         key = key_of(body, chosen_id, by_name, identity)
         owner = next((e for e in others if key is not None and e.origin.key == key and not e.is_ending), None)
         if owner is None:
             return identity, key
-        if owner.identity and self.identifier.at_create(body, taken - {owner.identity.id}) == owner.identity:
+        if owner.identity and self.identifier.at_create(body, taken - {owner.identity.id}, unknown) == owner.identity:
             owner.retire()
             return owner.identity, key
         _refuse_second(owner)

@@ -338,6 +338,7 @@ class Endpoint:
             respond(Conflict(f"endpoint {self.spec.endpoint_id[:12]}: {error}"))
             return
         self.sandbox_key = sandbox_key
+        self._context.engine.saw_sandbox(sandbox_key)
         answer = self._joined_answer()
         self._save()
         self._set_deadline(JOIN_SECONDS, self._on_link_overdue)
@@ -354,7 +355,7 @@ class Endpoint:
         """
         if self.identity is None or not is_found(self.origin.key):
             return False
-        name = self._context.identifier.stranger_at_join(self.spec.endpoint_id, self.identity)
+        name = self._context.identifier.stranger_at_join(self.spec.network_id, self.spec.endpoint_id, self.identity)
         if name is None:
             return False
         text = f"made for container {self.identity.name}, which is being started, and not for {name}"
@@ -377,7 +378,7 @@ class Endpoint:
         if path is None or self.worker.is_attached_to(path):
             return
         if self.identity is None:
-            identity = self._context.identifier.at_join(self.spec.endpoint_id)
+            identity = self._context.identifier.at_join(self.spec.network_id, self.spec.endpoint_id)
             if identity is not None:
                 self._belongs_to(identity)
         self._send_to(path, arrived=self.phase is Phase.JOINED)
@@ -430,6 +431,7 @@ class Endpoint:
             self._take_key_unless_lost(identity)
 
     def _belongs_to(self, identity: Identity) -> None:
+        self._context.identifier.learn(self.spec.endpoint_id, identity)
         with self._store.soon():  # the watcher tells the next instance, too
             self.journal.belongs_to(identity)
             self._save()
@@ -757,6 +759,8 @@ class Endpoint:
     def restore(self, record: EndpointRecord) -> None:
         """Goes on where the last instance of the plugin stopped."""
         self.phase, self.sandbox_key = record.phase, record.sandbox_key
+        if self.sandbox_key is not None:
+            self._context.engine.saw_sandbox(self.sandbox_key)
         self.leases = {one.lease.family: one for one in record.leases}
         self._routes, self._gateway = record.routes, record.gateway
         self._created = record.created

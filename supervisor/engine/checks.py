@@ -74,17 +74,6 @@ def identity_lost(engine: Engine) -> str:
     return f"it has another MAC address than before, {known}{why}: {PIN}"
 
 
-def not_told_apart(names: Collection[str], driver: str = "") -> Finding:
-    """The finding about containers that start at the same moment, or may if this storage driver does not show it."""
-    found = f"{len(names)} containers start at once and nothing tells them apart ({', '.join(names)})"
-    if driver:
-        found = (
-            f"Docker's storage driver {driver} does not show which one of {len(names)} containers is being started "
-            f"({', '.join(names)})"
-        )
-    return NOT_TOLD_APART.finding(found, f"this one gets a fresh MAC address; so that it keeps one, {PIN}")
-
-
 def mixed_up_at_boot(names: Sequence[str]) -> Iterator[Finding]:
     """The finding about these containers of one network, if there are any, before a boot mixes them up."""
     if names:

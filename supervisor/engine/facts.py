@@ -4,6 +4,7 @@ Never asks the engine anything. Each fact may be missing or late: it is a help, 
 """
 
 import logging
+import os
 import time
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
@@ -14,6 +15,7 @@ from msgspec import Struct, field
 from supervisor.engine.foreign_root import resolve
 
 DEFAULT_DATA_ROOT = "/var/lib/docker"
+DEFAULT_SANDBOXES = "/var/run/docker/netns"
 
 log = logging.getLogger(__name__)
 
@@ -27,12 +29,27 @@ class EngineFound(Struct, frozen=True):
 class EngineConnected(Struct, frozen=True):
     """Its API answers; `data_root` is a path as dockerd sees it, `storage_driver` a word such as overlay2.
 
-    `own_name` is the driver that this plugin is to the engine, None if the engine does not tell.
+    `own_name` is the driver that this plugin is to the engine, None if the engine does not tell. `version` is such as
+    29.7.1.
     """
 
     data_root: str
     storage_driver: str = ""
     own_name: str | None = None
+    version: str = ""
+
+
+class Program(Struct, frozen=True):
+    """A dockerd, so that its version is known when it starts anew: `file` tells one program file from all others."""
+
+    file: str
+    version: str
+
+    @property
+    def release(self) -> int | None:
+        """The major version, None if it is none."""
+        major = self.version.partition(".")[0]
+        return int(major) if major.isdecimal() else None
 
 
 class EngineLost(Struct, frozen=True):
@@ -122,7 +139,10 @@ Fact = (
 
 
 class Engine:
-    """All facts together. `listed`: the `time.monotonic()` before all networks were listed; None if they were not."""
+    """All facts together. `listed`: the `time.monotonic()` before all networks were listed; None if they were not.
+
+    `program` is the last one whose API has answered, `sandboxes` the directory of the sandboxes as dockerd sees it.
+    """
 
     def __init__(self) -> None:
         self.pid: int | None = None
@@ -131,6 +151,9 @@ class Engine:
         self.data_root = DEFAULT_DATA_ROOT
         self.storage_driver = ""  # not known
         self.own_name: str | None = None
+        self.program: Program | None = None
+        self.sandboxes = DEFAULT_SANDBOXES
+        self._running_file: str | None = None
         self.containers: dict[str, ContainerSeen] = {}
         self.networks: dict[str, NetworkSeen] = {}
         self.listed: float | None = None
@@ -143,10 +166,12 @@ class Engine:
         match fact:
             case EngineFound(pid):
                 self.pid = pid
+                self._running_file = _program_file(pid)
                 self._places.clear()
-            case EngineConnected(data_root, storage_driver, own_name):
+            case EngineConnected(data_root, storage_driver, own_name, version):
                 self.connected, self.data_root, self.storage_driver = True, data_root, storage_driver
                 self.own_name = own_name
+                self.program = Program(self._running_file, version) if self._running_file else None
                 self.listed, self._listing_from = None, time.monotonic()
                 self.containers.clear()
                 self._owners.clear()
@@ -166,11 +191,20 @@ class Engine:
             case NetworkGone(id=key):
                 self.networks.pop(key, None)
 
+    @property
+    def release(self) -> int | None:
+        """The major version of the dockerd that runs, also before its API answers if it has run before; else None."""
+        return self.program.release if self.program and self.program.file == self._running_file else None
+
     def _disown(self, container_id: str) -> None:
         known = self.containers.pop(container_id, None)
         for endpoint_id in known.endpoints if known else ():
             if self._owners.get(endpoint_id) is known:
                 del self._owners[endpoint_id]
+
+    def saw_sandbox(self, key: str) -> None:
+        """An endpoint's sandbox is at this path, as dockerd sees it: the others are in the same directory."""
+        self.sandboxes = str(Path(key).parent)
 
     @property
     def is_there(self) -> bool:
@@ -210,3 +244,12 @@ class Engine:
     def container_of(self, endpoint_id: str) -> ContainerSeen | None:
         """The container that has this endpoint."""
         return self._owners.get(endpoint_id)
+
+
+def _program_file(pid: int) -> str | None:
+    """What tells the file that a process runs from others, also from one that has taken its place since."""
+    try:
+        found = os.stat(f"/proc/{pid}/exe")  # noqa: PTH116  see daemon.py
+    except OSError:
+        return None
+    return f"{found.st_ino} {found.st_mtime_ns} {found.st_size}"

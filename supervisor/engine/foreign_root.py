@@ -1,6 +1,7 @@
 """Resolves paths in another process's view of the file system, and reads files there. Must not know which process."""
 
 import os
+from io import FileIO
 from pathlib import Path
 from stat import S_ISLNK, S_ISREG
 
@@ -33,12 +34,18 @@ def resolve(root: Path, path: str) -> Path:
     return Path(found)
 
 
-def read_regular(path: str | Path) -> bytes:
-    """The content of a regular file. Raises OSError, also for another kind of file: a FIFO would block us for ever."""
+def open_regular(path: str | Path) -> FileIO:
+    """A regular file, to read. Raises OSError, also for another kind of file: a FIFO would block us for ever."""
     number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    with os.fdopen(number, "rb") as file:
-        if not S_ISREG(os.fstat(number).st_mode):
-            raise OSError(f"{path} is no regular file")
+    if not S_ISREG(os.fstat(number).st_mode):
+        os.close(number)
+        raise OSError(f"{path} is no regular file")
+    return FileIO(number)
+
+
+def read_regular(path: str | Path) -> bytes:
+    """The content of a regular file. Raises OSError as `open_regular`."""
+    with open_regular(path) as file:
         return file.read()
 
 

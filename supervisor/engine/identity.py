@@ -2,27 +2,26 @@
 
 The engine mounts a container's root before it asks for the endpoint, and marks the container running after the answer.
 So the container that is mounted, not running, configured for this network and without an endpoint there is the one
-that is being started. If more than one is left, or a file has an unknown form, the answer is None: an identity is a
-help, never a guess. An engine that dies within a start leaves that container's root mounted, and so do its successors
-whenever they stop it. Such a remnant counts, after a while, only if no other container can be meant. Where the storage
-driver mounts nothing, each container that does not run may be the one, and only Join shows if it was another.
+that is being started. From Docker 28 on its sandbox is there, too, and the signs of the request exclude further
+containers. If more than one is left, or a file has an unknown form, the answer is None: an identity is a help, never a
+guess. An engine that dies within a start leaves that container's root mounted, and so do its successors whenever they
+stop it. Such a remnant counts, after a while, only if no other container can be meant. Where the storage driver mounts
+nothing, each container that does not run may be the one, and only Join shows if it was another.
 """
 
 import logging
 import os
-import re
 import time
 from collections.abc import Iterable, Iterator, Sequence, Set
 from pathlib import Path
 
-from msgspec.structs import replace
-
 from supervisor.contract.messages import CreateEndpoint
-from supervisor.engine.checks import not_told_apart
-from supervisor.engine.container_files import Configuration, HostConfiguration, Identity, Place
+from supervisor.engine.checks import PIN
+from supervisor.engine.container_files import Configuration, Identity
 from supervisor.engine.facts import Engine
-from supervisor.engine.foreign_root import read_regular
 from supervisor.engine.mounted_roots import TELLING, MountedRoots
+from supervisor.engine.network_store import NetworkStore
+from supervisor.engine.signs import SIGNS, Suspect, fits, request_of
 from workers.contract.messages import UseResolver
 from workers.system.clock import boottime
 
@@ -33,42 +32,90 @@ STARTED = 19  # the same, counted from the state on: in ticks since boot
 MISTAKES = 2  # after so many mistakes a container that seems to be starting is not taken for it
 DOUBT_SECONDS = 60.0
 POLICIES = (ALWAYS, "unless-stopped", "on-failure")
-NAMES = "network/files/local-kv.db"  # of containers, beside the ids of their endpoints
-NAME = re.compile(rb'[^{}]*?"name":"([^"]+)"')
+SANDBOX_FIRST = 28  # the release from which an engine binds a sandbox before it asks for its endpoints
+SANDBOX, ENDPOINT = "sandbox", "endpoint"  # what the engine's store tells, beside the SIGNS of a request
+REMEMBERED = 256  # requests at which somebody was excluded, until the containers are known
 
 log = logging.getLogger(__name__)
 
 
 class Identifier:
-    """Remembers the containers that were wrongly taken for the one being started."""
+    """Remembers the containers that it took for the one being started by mistake, and those that a sign excluded."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._mounted_roots = MountedRoots(engine)
+        self._network_store = NetworkStore(engine)
         self._mistakes: dict[str, list[float]] = {}  # the last ones, in `time.monotonic()`
+        self._excluded: dict[str, dict[str, str]] = {}  # by the endpoint's id: the sign, by the container's
+        self._defects: dict[str, str] = {}  # by the sign
 
-    def at_create(self, request: CreateEndpoint, taken: set[str]) -> Identity | None:
-        """The container being started; `taken` are the ids of those with a live endpoint on this network."""
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """A sentence for each sign that has excluded the very container whose request it was."""
+        return tuple(self._defects.values())
+
+    def at_create(self, request: CreateEndpoint, taken: Set[str], unknown: Set[str] = frozenset()) -> Identity | None:
+        """The container being started.
+
+        `taken` are the ids of those with a live endpoint on this network, `unknown` the ids of live endpoints there
+        whose containers we do not know.
+        """
         network = self._names_of(request.network_id)
         candidates = list(_stopped(self._mounted_roots.configurations(but=taken), network))
         if not candidates:
             candidates = list(_stopped(self._mounted_roots.untold(but=taken), network))
-        chosen = request.options.get("id")
-        if len(candidates) > 1:
-            candidates = [c for c in candidates if chosen in {p.chosen_id for p in _places(c, network)}]
-        if len(candidates) > 1:
-            candidates = [c for c in candidates if self._may_ask(c, request, network)]
+        candidates = self._not_excluded(candidates, request, network, unknown)
         if len(candidates) > 1:
             began = self._began()
             candidates = [c for c in candidates if not self._is_remnant(c, began)] or candidates
-        if len(candidates) > 1 and request.mac is None and chosen is None:
-            log.warning(
-                "%s",
-                not_told_apart([c.identity.name for c in candidates], _driver(candidates)),
-                extra={"network": request.network_id, "endpoint": request.endpoint_id},
-            )
         found = candidates[0].identity if len(candidates) == 1 else None
         return found if found and not self._is_doubtful(candidates[0]) else None
+
+    def _not_excluded(
+        self, candidates: list[Configuration], request: CreateEndpoint, network: frozenset[str], unknown: Set[str]
+    ) -> list[Configuration]:
+        """Those that no sign excludes. Remembers the others, to learn from Join whether that was right.
+
+        A container that runs is no candidate, so while it is connected a single candidate may be another one. Only the
+        engine's store shows that; the signs of the request are for several.
+        """
+        excluded: dict[str, str] = {}
+        with_sandbox = self._network_store.with_sandbox() if candidates and self._binds_first else None
+        if with_sandbox is not None:
+            excluded = {c.identity.id: SANDBOX for c in candidates if c.identity.id not in with_sandbox}
+        names = self._network_store.names(request.network_id) if candidates and unknown else None
+        if names:
+            owners = {name for endpoint_id, name in names.items() if endpoint_id in unknown}
+            excluded |= {c.identity.id: ENDPOINT for c in candidates if c.identity.name in owners}
+        left = [c for c in candidates if c.identity.id not in excluded]
+        for name, agrees in SIGNS.items() if len(left) > 1 else ():
+            wrong = [c for c in left if not agrees(self._suspect(c, network), request, self._engine.release)]
+            excluded |= {c.identity.id: name for c in wrong}
+            left = [c for c in left if c not in wrong]
+        if excluded:
+            self._excluded[request.endpoint_id] = excluded
+            self._excluded = dict(list(self._excluded.items())[-REMEMBERED:])
+        return left
+
+    @property
+    def _binds_first(self) -> bool:
+        """Whether this engine binds a container's sandbox before it asks for the endpoints."""
+        return self._engine.release is not None and self._engine.release >= SANDBOX_FIRST
+
+    def _suspect(self, container: Configuration, network: frozenset[str]) -> Suspect:
+        return Suspect(container, self._mounted_roots.host_configuration(container.identity.id), network)
+
+    def learn(self, endpoint_id: str, identity: Identity) -> None:
+        """The endpoint is this container's: a sign that had excluded it is a defect."""
+        sign = self._excluded.pop(endpoint_id, {}).get(identity.id)
+        if sign is not None and sign not in self._defects:
+            version = self._engine.program.version if self._engine.program else "of an unknown version"
+            self._defects[sign] = (
+                f"container {identity.name} was not recognised, as its {sign} did not fit what Docker {version} sent: "
+                "please report this; until then, " + PIN
+            )
+            log.error("%s", self._defects[sign], extra={"endpoint": endpoint_id})
 
     def _is_doubtful(self, container: Configuration) -> bool:
         """Whether it has been taken for the one being started by mistake, and may be once more.
@@ -81,16 +128,19 @@ class Identifier:
             return bool(mistakes) and time.monotonic() - mistakes[-1] < DOUBT_SECONDS
         return len(mistakes) >= MISTAKES
 
-    def stranger_at_join(self, endpoint_id: str, identity: Identity) -> str | None:
+    def stranger_at_join(self, network_id: str, endpoint_id: str, identity: Identity) -> str | None:
         """The name of the endpoint's real container, if the endpoint was made for `identity` by mistake; else None.
 
         The mistake happens when one container is started while another one, which runs already, is connected:
         CreateEndpoint names no container, but by now the engine's store does. If the mistake happens again, `identity`
         is not starting at all: a crash of the engine may have left its root mounted.
         """
-        name = self._name_at_join(endpoint_id)
+        name = self._network_store.name(network_id, endpoint_id)
         if name in (None, identity.name):
+            self._excluded.pop(endpoint_id, None)
             return None
+        if owner := self._mounted_roots.named(name):
+            self.learn(endpoint_id, owner.identity)
         self._mistakes[identity.id] = [*self._mistakes.get(identity.id, [])[1 - MISTAKES :], time.monotonic()]
         return name
 
@@ -119,9 +169,9 @@ class Identifier:
         mounted = (c for c in self._mounted_roots.configurations() if c.identity == identity and not c.running)
         return identity is not None and any(not self._is_remnant(c, self._began()) for c in mounted)
 
-    def at_join(self, endpoint_id: str) -> Identity | None:
+    def at_join(self, network_id: str, endpoint_id: str) -> Identity | None:
         """The container that the engine's own store names with the endpoint."""
-        name = self._name_at_join(endpoint_id)
+        name = self._network_store.name(network_id, endpoint_id)
         found = self._mounted_roots.named(name) if name else None
         if found is None:
             return None
@@ -131,7 +181,7 @@ class Identifier:
     def chosen_mac(self, container_id: str, network_id: str) -> str | None:
         """The MAC address that the user has chosen for a container on this network."""
         configuration = self._mounted_roots.configuration(container_id)
-        return self._mac_of(configuration, self._names_of(network_id)) if configuration else None
+        return self._suspect(configuration, self._names_of(network_id)).mac if configuration else None
 
     def resolver_of(self, identity: Identity) -> UseResolver | None:
         """See `MountedRoots.resolver_of`."""
@@ -148,45 +198,22 @@ class Identifier:
         if not self._engine.storage_driver:
             return []  # not known yet
         rivals = [
-            (c, host)
+            suspect
             for c in self._mounted_roots.everyone()
-            if network & c.places.keys() and not self._is_pinned(c, network)
-            if (host := self._mounted_roots.host_configuration(c.identity.id))
-            if self._engine.storage_driver not in TELLING or host.restart_policy in POLICIES
+            if network & c.places.keys() and (suspect := self._suspect(c, network)).host and not suspect.is_pinned
+            if self._engine.storage_driver not in TELLING or _comes_back(suspect)
         ]
         names = []
-        for container, host in rivals:
-            request = _request_of(container, host, network_id, network)
-            alike = (other for other, its in rivals if other is not container and _fits(other, its, request))
-            if host.restart_policy in POLICIES and any(alike):
-                names.append(container.identity.name)
+        for one in filter(_comes_back, rivals):
+            request = request_of(one, network_id, self._engine.release)
+            if any(other is not one and fits(other, request, self._engine.release) for other in rivals):
+                names.append(one.container.identity.name)
         return sorted(names)
 
-    def _is_pinned(self, container: Configuration, network: set[str]) -> bool:
-        """Whether each of its requests has a MAC address or an `id` of the user's."""
-        return any(p.chosen_id for p in _places(container, network)) or self._mac_of(container, network) is not None
-
-    def _names_of(self, network_id: str) -> set[str]:
+    def _names_of(self, network_id: str) -> frozenset[str]:
         """The names by which a configuration may call the network."""
         name = self._engine.network_name(network_id)
-        return {network_id} if name is None else {network_id, name}
-
-    def _mac_of(self, container: Configuration, network: set[str]) -> str | None:
-        """The user's choice on the network with one of these names."""
-        host = self._mounted_roots.host_configuration(container.identity.id)
-        macs = {place.mac for place in _places(container, network)} - {None}
-        return next(iter(macs), container.mac if host and host.first_network in network else None)
-
-    def _name_at_join(self, endpoint_id: str) -> str | None:
-        """The container's name, if the store has it: the engine writes it between CreateEndpoint's answer and Join."""
-        store = self._engine.place(NAMES)
-        try:
-            content = read_regular(store) if store else b""
-        except OSError:
-            return None  # another kind of engine; the watcher tells later
-        named = (NAME.match(rest) for rest in content.split(b'"id":"%b"' % endpoint_id.encode())[1:])
-        names = {name[1] for name in named if name}
-        return names.pop().decode("utf-8", "replace") if len(names) == 1 else None
+        return frozenset({network_id} if name is None else {network_id, name})
 
     def _began(self) -> float | None:
         """When this dockerd began, in Unix seconds; None if that is not known, or its API does not answer yet."""
@@ -208,34 +235,10 @@ class Identifier:
             return False
         return mounted < began and max(mounted, container.ended) < time.time() - COMEBACK_SECONDS
 
-    def _may_ask(self, container: Configuration, request: CreateEndpoint, network: set[str]) -> bool:
-        """Whether the request can be this container's. Missing or unknown values exclude no container."""
-        host = self._mounted_roots.host_configuration(container.identity.id)
-        if host is None:
-            return True
-        return request.mac == self._mac_of(container, network) and _fits(container, host, request)
 
-
-def _fits(container: Configuration, host: HostConfiguration, request: CreateEndpoint) -> bool:
-    """Whether the request's ports and name servers can be this container's.
-
-    A container's ports and name servers are in the request for the first of its networks that is not internal.
-    """
-    ports = request.exposed_ports in (None, container.exposed_ports)
-    published = not request.published or host.published in (None, request.published)
-    dns = request.exposed_ports is None or not host.dns or host.dns == request.dns  # else they are the daemon's
-    return ports and published and dns
-
-
-def _request_of(
-    container: Configuration, host: HostConfiguration, network_id: str, network: set[str]
-) -> CreateEndpoint:
-    """What the engine will ask for this container, which is not pinned, as far as it tells containers apart."""
-    request = CreateEndpoint(network_id, "", mac=None, address=None, options={})
-    if host.first_network not in network:
-        return request
-    published = host.published or frozenset()
-    return replace(request, exposed_ports=container.exposed_ports, published=published, dns=host.dns)
+def _comes_back(suspect: Suspect) -> bool:
+    """Whether the engine starts it at a boot."""
+    return suspect.host is not None and suspect.host.restart_policy in POLICIES
 
 
 def _stopped(containers: Iterable[Configuration], network: Set[str]) -> Iterator[Configuration]:
@@ -271,8 +274,3 @@ def _beginning(pid: int) -> float:
 def _stat(pid: int) -> list[str]:
     """The fields of a process's stat from the state on: the ones before may hold spaces. Raises OSError."""
     return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-
-
-def _places(container: Configuration, network: set[str]) -> list[Place]:
-    """The user's choices on the network with one of these names."""
-    return [container.places[name] for name in network & container.places.keys()]

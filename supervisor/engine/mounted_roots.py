@@ -64,8 +64,8 @@ class _Known:
     host_configuration: _File[HostConfiguration] = field(default_factory=_File)
 
 
-class _Store:
-    """A directory in which roots are mounted; it need not exist."""
+class MountDirectory:
+    """A directory in which something is mounted by its name, such as roots; it need not exist."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
@@ -94,8 +94,8 @@ class MountedRoots:
         Leaves out a container whose configuration cannot be read.
         """
         places = (self._engine.place(f"{CONTAINERD}/{driver}") for driver in (SNAPSHOTTER, *self._drivers))
-        containerd = [store for store in map(_Store, places) if store.exists]
-        stores = {driver: _Store(self._engine.place(driver)) for driver in self._drivers}
+        containerd = [store for store in map(MountDirectory, places) if store.exists]
+        stores = {driver: MountDirectory(self._engine.place(driver)) for driver in self._drivers}
         for container_id in self._listed():
             if container_id not in but and (
                 any(store.has_mounted(container_id) for store in containerd) or self._is_mounted(container_id, stores)
@@ -187,7 +187,7 @@ class MountedRoots:
             self._known = defaultdict(_Known, {name: self._known[name] for name in listed if name in self._known})
         return listed
 
-    def _is_mounted(self, container_id: str, stores: Mapping[str, _Store]) -> bool:
+    def _is_mounted(self, container_id: str, stores: Mapping[str, MountDirectory]) -> bool:
         known = self._known[container_id]
         if known.mount is None:
             known.mount = next(

@@ -64,7 +64,9 @@ def _follow(socket_path: str, channel: Connection) -> None:
         info = client.info()
         events = client.events(decode=True, filters=EVENTS)
         try:
-            channel.send(facts.EngineConnected(info["DockerRootDir"], info.get("Driver") or "", _own_name(client)))
+            version = info.get("ServerVersion") or ""
+            driver, own_name = info.get("Driver") or "", _own_name(client)
+            channel.send(facts.EngineConnected(info["DockerRootDir"], driver, own_name, version))
             for fact in _everything(client):
                 channel.send(fact)
             for event in events:

@@ -25,6 +25,7 @@ from supervisor.driver.parents import Parents
 from supervisor.driver.registry import Registry
 from supervisor.engine.checks import overlaps
 from supervisor.engine.facts import Engine
+from supervisor.engine.identity import Identifier
 from supervisor.ops import views
 from supervisor.ops.history import History
 from supervisor.ops.metrics import Scene
@@ -57,6 +58,7 @@ class Questions:
     host_access: HostAccess
     parents: Parents
     healing: Healing
+    identifier: Identifier
     tcp: OpsTcp
     watcher: Child
     services: Callable[[], tuple[Child, ...]]
@@ -90,7 +92,7 @@ class Questions:
         respond(self._told_health())
 
     def _told_health(self) -> m.Health:
-        parts = (self.store, self.host_access, self.parents, self.healing, self.tcp)
+        parts = (self.store, self.host_access, self.parents, self.healing, self.tcp, self.identifier)
         uptime = time.monotonic() - self._started
         of_parts = (text for part in parts for text in part.problems)
         found = (*of_parts, *views.watcher_problems(self.watcher, self.engine, uptime), *views.problems(self.endpoints))

@@ -12,6 +12,7 @@ from typing import TypeVar
 from supervisor.contract.messages import EventView, LeaseView
 from supervisor.domain.phases import Phase
 from supervisor.engine.container_files import Identity
+from supervisor.engine.facts import Program
 from supervisor.state import holdings
 from supervisor.state.holdings import Statement
 from supervisor.state.records import Binding, EndpointRecord, LeaseRecord, Network, from_json, to_json
@@ -29,12 +30,16 @@ Values = tuple[str | float | None, ...]
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All state except the history. `data_root` is the engine's; the plugin needs it before the engine answers."""
+    """All state except the history.
+
+    `data_root` is the engine's, and `program` tells its version; the plugin needs both before the engine answers.
+    """
 
     networks: tuple[Network, ...] = ()
     endpoints: tuple[EndpointRecord, ...] = ()
     bindings: tuple[Binding, ...] = ()
     data_root: str | None = None
+    program: Program | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,7 @@ def read(database: sqlite3.Connection) -> tuple[Snapshot, list[Unreadable]]:
     of_endpoint: dict[str, list[LeaseRecord]] = {}
     for (owner, _), lease in leases.items():
         of_endpoint.setdefault(owner, []).append(lease)
+    settings = dict(database.execute("SELECT name, value FROM setting"))
     found = Snapshot(
         networks=tuple(rows("network", Network).values()),
         endpoints=tuple(
@@ -80,7 +86,8 @@ def read(database: sqlite3.Connection) -> tuple[Snapshot, list[Unreadable]]:
             if key not in lost
         ),
         bindings=tuple(rows("binding", Binding).values()),
-        data_root=dict(database.execute("SELECT name, value FROM setting")).get("data_root"),
+        data_root=settings.get("data_root"),
+        program=Program(settings["dockerd"], settings["dockerd_version"]) if "dockerd" in settings else None,
     )
     return found, bad
 
@@ -115,11 +122,19 @@ def put_data_root(path: str) -> Statement:
     return _put("setting", "data_root", path)
 
 
+def put_program(program: Program) -> Iterator[Statement]:
+    """Stores which dockerd has answered."""
+    yield _put("setting", "dockerd", program.file)
+    yield _put("setting", "dockerd_version", program.version)
+
+
 def put_all(snapshot: Snapshot) -> Iterator[Statement]:
     """Replaces all state except the history."""
     yield from map(drop, KEYS)
     if snapshot.data_root is not None:
         yield put_data_root(snapshot.data_root)
+    if snapshot.program is not None:
+        yield from put_program(snapshot.program)
     records: tuple[Record, ...] = (*snapshot.networks, *snapshot.endpoints, *snapshot.bindings)
     for record in records:
         yield from put(record)

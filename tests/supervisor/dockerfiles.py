@@ -4,11 +4,14 @@ import json
 import os
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from supervisor.contract.messages import CreateEndpoint
 from supervisor.engine.facts import Engine, EngineConnected, EngineFound, NetworkSeen
 from supervisor.engine.mounted_roots import MOUNT_POINTS
+from supervisor.engine.network_store import BUCKET, ID_IN_NAME, PREFIX
+from tests.supervisor.boltfile import bolt_file
 
 LAN, OFFICE = "1" * 64, "2" * 64  # networks
 WEB, DATABASE, MAIL = "a" * 64, "b" * 64, "c" * 64  # containers
@@ -40,8 +43,8 @@ class DockerFiles:
         """Once it is mounted: as if an engine had done so that many seconds ago."""
         os.utime(self.root / "overlay2" / mount_id, (time.time() - ago,) * 2)
 
-    def start(self) -> None:
-        """From now on the engine is known."""
+    def start(self, version: str = "28.5.2") -> None:
+        """From now on the engine is known, of this version."""
         command = ["unshare", "--mount", "sh", "-c", ENDURE, "dockerd", *map(str, self._mounts)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._process.stdout
@@ -50,11 +53,12 @@ class DockerFiles:
             os.utime(mount.parent, (time.time() + 1,) * 2)
         for fact in (
             EngineFound(self._process.pid),
-            EngineConnected(str(self.root), self.driver),
+            EngineConnected(str(self.root), self.driver, version=version),
             NetworkSeen(LAN, "lan", None),
             NetworkSeen(OFFICE, "office", None),
         ):
             self.engine.learn(fact)
+        self.engine.saw_sandbox(str(self.sandboxes / "any"))
 
     def stop(self) -> None:
         """The namespace and its mounts end with the process."""
@@ -153,9 +157,33 @@ class DockerFiles:
         written.write_text(text, encoding="utf-8")
         written.replace(directory / name)
 
-    def write_store(self, content: bytes) -> None:
-        """The engine's own database of networks and endpoints."""
+    def write_store(
+        self, endpoints: Mapping[str, str], sandboxes: Mapping[str, str] | None = None, network: str = LAN
+    ) -> None:
+        """The engine's own database: the name of each endpoint's container, and the container of each sandbox."""
+        items = {
+            **{f"endpoint/{network}/{one}/": {"id": one, "name": name} for one, name in endpoints.items()},
+            **{f"sandbox/{one}/": {"ID": one, "Cid": owner, "Eps": []} for one, owner in (sandboxes or {}).items()},
+        }
+        bucket = {f"{PREFIX}/{key}".encode(): bytes(8) + json.dumps(value).encode() for key, value in items.items()}
+        self.write_store_file(bolt_file({BUCKET: bucket}))
+
+    def write_store_file(self, content: bytes) -> None:
+        """Whatever it may be, in its place."""
         (self.root / "network" / "files" / "local-kv.db").write_bytes(content)
+
+    def bind_sandbox(self, sandbox_id: str, *, bound: bool = True) -> None:
+        """Before `start`: there is a file for the sandbox; where it is bound, something is mounted there."""
+        self.sandboxes.mkdir(exist_ok=True)
+        if bound:
+            self._mounts.append(self.sandboxes / sandbox_id[:ID_IN_NAME])
+        else:
+            (self.sandboxes / sandbox_id[:ID_IN_NAME]).touch()
+
+    @property
+    def sandboxes(self) -> Path:
+        """Where the engine binds them."""
+        return self.root.parent / "netns"
 
 
 def create_endpoint(*ports: tuple[int, int], network: str = LAN, chosen_id: str | None = None) -> CreateEndpoint:

@@ -139,7 +139,7 @@ class KnownContainer(Identifier):
     """Finds the container that the test has put there."""
 
     def __init__(self) -> None:
-        self._mistakes = {}
+        super().__init__(Engine())
         self.found: Identity | None = None
         self.returning = False
         self.starting = False
@@ -157,18 +157,18 @@ class KnownContainer(Identifier):
         """As the test says."""
         return self.running
 
-    def at_join(self, endpoint_id: str) -> Identity | None:
+    def at_join(self, network_id: str, endpoint_id: str) -> Identity | None:
         """What the test has put there."""
-        assert endpoint_id == ENDPOINT
+        assert (network_id, endpoint_id) == (NETWORK, ENDPOINT)
         return self.found
+
+    def stranger_at_join(self, network_id: str, endpoint_id: str, identity: Identity) -> str | None:
+        """The one that the test has put there, if it is another one."""
+        return None if self.found in (None, identity) else self.found.name
 
     def resolver_of(self, identity: Identity) -> UseResolver | None:
         """A container's file by its id."""
         return UseResolver(f"/{identity.id}", search=True)
-
-    def _name_at_join(self, endpoint_id: str) -> str | None:
-        assert endpoint_id == ENDPOINT
-        return self.found.name if self.found else None
 
 
 class Answers(list[Answer | RequestError]):

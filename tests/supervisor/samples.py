@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6
 from supervisor.domain.options import NetworkOptions
 from supervisor.domain.phases import Phase
 from supervisor.engine.container_files import Identity
+from supervisor.engine.facts import Program
 from supervisor.state.records import Binding, EndpointRecord, LeaseRecord, Network, Origin
 from supervisor.state.tables import Snapshot
 from workers.contract.client_identity import ClientIdentity
@@ -197,6 +198,7 @@ class Samples(random.Random):
             endpoints=tuple(self.endpoint() for _ in range(self.randrange(4))),
             bindings=tuple(self.binding() for _ in range(self.randrange(4))),
             data_root=f"/srv/{self.id()[:8]}" if self.coin() else None,
+            program=Program(f"{self.id()[:8]} 7", "29.7.1") if self.coin() else None,
         )
 
 
@@ -206,3 +208,4 @@ def assert_same(seen: Snapshot, expected: Snapshot) -> None:
     assert {r.spec.endpoint_id: r for r in seen.endpoints} == {r.spec.endpoint_id: r for r in expected.endpoints}
     assert {(b.network_id, b.key): b for b in seen.bindings} == {(b.network_id, b.key): b for b in expected.bindings}
     assert seen.data_root == expected.data_root
+    assert seen.program == expected.program

@@ -1,6 +1,6 @@
 """How a request becomes an endpoint: whose it is, with which MAC, address and lease. The identifier is played."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
@@ -44,9 +44,9 @@ class Found(Identifier):
     def __init__(self) -> None:
         super().__init__(Engine())
         self.identity: Identity | None = None
-        self.taken: set[str] = set()
+        self.taken: Set[str] = set()
 
-    def at_create(self, request: CreateEndpoint, taken: set[str]) -> Identity | None:
+    def at_create(self, request: CreateEndpoint, taken: Set[str], unknown: Set[str] = frozenset()) -> Identity | None:
         """As the test says."""
         self.taken = self.taken or taken
         return None if self.identity and self.identity.id in taken else self.identity
@@ -305,6 +305,16 @@ def test_stranger_does_not_wait(gate: Gate) -> None:
     body = CreateEndpoint(NETWORK, "e" * 64, None, None, {})
     spec, _, seen = Admission(gate.identifier, gate.memory).admit(body, gate.options, gate.others)
     assert (seen, spec.mac != FORMER, other.asked) == (None, True, 0)
+
+
+@pytest.mark.parametrize(("awaited", "taken"), [(False, set()), (True, {"c1"})])
+def test_endpoint_that_ends_excludes_nobody(gate: Gate, awaited: bool, taken: set[str]) -> None:
+    """The engine may be starting its container again, unless it waits for the end: after a start during which the
+    plugin was killed, another one that is being started must not be taken for the only one."""
+    other = Other(Origin(key="container:c1"), WEB, spec=spec_of(FORMER), is_ending=True, is_awaited=awaited)
+    gate.others = [cast(Endpoint, other)]
+    gate.admit(None)
+    assert gate.identifier.taken == taken
 
 
 def test_same_mac_twice(gate: Gate) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.engine import checks
-from supervisor.engine.checks import engine_findings, mixed_up_at_boot, not_told_apart, overlaps, rootless
+from supervisor.engine.checks import engine_findings, mixed_up_at_boot, overlaps, rootless
 from supervisor.engine.facts import Engine, EngineConnected, NetworkSeen
 from supervisor.engine.watcher import _network
 
@@ -75,13 +75,6 @@ def test_overlap_with_the_default_network() -> None:
 def test_a_swarms_networks_do_not_count() -> None:
     """Their subnets have no route on this host."""
     assert _network({**BRIDGE, "Scope": "swarm"}).subnets == ()
-
-
-def test_containers_that_are_not_told_apart() -> None:
-    """They are named, with how to give each an identity for ever."""
-    text = str(not_told_apart(["web", "db"]))
-    assert "2 containers start at once and nothing tells them apart (web, db)" in text
-    assert "--mac-address or driver-opt=id=NAME" in text
 
 
 @pytest.mark.parametrize(

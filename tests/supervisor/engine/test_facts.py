@@ -1,6 +1,8 @@
 """The sum of what the watcher has pushed."""
 
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,32 @@ def test_answers(engine: Engine) -> None:
     assert engine.container_of("e2") == WEB
     assert engine.container_of("e3") is None
     assert (engine.connected, engine.data_root) == (True, "/data")
+
+
+def test_release_of_the_dockerd_that_runs(engine: Engine, tmp_path: Path) -> None:
+    """Its version is known as soon as its API has told it, and of the next one at once if its program is the same."""
+    engine.learn(EngineConnected("/data", version="29.7.1"))
+    restarted = Engine()
+    restarted.program = engine.program
+    releases = [engine.release, restarted.release]
+    restarted.learn(EngineFound(PID))
+    releases.append(restarted.release)
+
+    other = tmp_path / "sleep"
+    shutil.copy("/bin/sleep", other)
+    with subprocess.Popen([other, "60"]) as updated:
+        restarted.learn(EngineFound(updated.pid))
+        releases.append(restarted.release)
+        updated.kill()
+    restarted.learn(EngineFound(updated.pid))
+    assert [*releases, restarted.release] == [29, None, 29, None, None]
+
+
+@pytest.mark.parametrize(("version", "release"), [("28.5.2", 28), ("20.10.24+dfsg1", 20), ("dev", None), ("", None)])
+def test_versions(engine: Engine, version: str, release: int | None) -> None:
+    """A version that does not begin with a number is none."""
+    engine.learn(EngineConnected("/data", version=version))
+    assert engine.release == release
 
 
 def test_a_place_is_followed_once(tmp_path: Path) -> None:

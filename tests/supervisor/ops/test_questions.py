@@ -31,6 +31,7 @@ from supervisor.driver.parents import Parents
 from supervisor.driver.registry import Registry
 from supervisor.engine.container_files import Identity
 from supervisor.engine.facts import Engine, EngineFound, NetworkSeen
+from supervisor.engine.identity import Identifier
 from supervisor.ops.history import GATHER_SECONDS
 from supervisor.ops.questions import Questions
 from supervisor.ops.tcp import OpsTcp, TcpSetting
@@ -82,6 +83,7 @@ class Plugin:
             cast(HostAccess, self),
             cast(Parents, self),
             cast(Healing, self),
+            Identifier(self.engine),
             self.tcp,
             self.watcher,
             lambda: (),

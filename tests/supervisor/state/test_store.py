@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.contract.messages import EventView
+from supervisor.engine.facts import Program
 from supervisor.state import migrations, tables
 from supervisor.state import store as storing
 from supervisor.state.instance_lock import StateInUse, lock_state
@@ -48,6 +49,8 @@ def filled(directory: Path, snapshot: Snapshot) -> Store:
         store.put(binding)
     if snapshot.data_root is not None:
         store.do(tables.put_data_root(snapshot.data_root))
+    if snapshot.program is not None:
+        store.do(*tables.put_program(snapshot.program))
     return store
 
 
@@ -447,7 +450,8 @@ def test_full_disk_at_the_start(disk: Path) -> None:
 @pytest.mark.parametrize("orderly", [False, True], ids=["killed", "closed"])
 def test_read_only_disk(disk: Path, orderly: bool) -> None:
     """What is there is found, new things are served from memory with the reason told; writable again, all is kept."""
-    before, now = Samples(13).snapshot(), replace(Samples(12).snapshot(), data_root="/srv/docker")
+    program = Program("7 8", "29.7.1")
+    before, now = Samples(13).snapshot(), replace(Samples(12).snapshot(), data_root="/srv", program=program)
     if orderly:
         filled(disk, before)._close()
     else:
