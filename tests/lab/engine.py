@@ -68,6 +68,11 @@ REMAPPED = {"userns-remap": "nobody:nogroup", "data-root": "/run/data"}
 FIRST_USER = 100_000
 SUBORDINATE = "".join(f"{name}:{FIRST_USER}:65536\n" for name in ("nobody", "nogroup"))
 
+# Where images are, if IMAGE_STORE says so: in containerd's store, the default of new engines from 29 on, or in Docker's.
+CONTAINERD = {"containerd": True, "docker": False}
+CHOSEN = os.environ.get("IMAGE_STORE")
+IMAGE_STORE = {"features": {"containerd-snapshotter": CONTAINERD[CHOSEN]}} if CHOSEN else {}
+
 # The one beside Debian's dockerd, where it is there: a newer one refuses what this engine can do (--mac-address).
 DOCKER = shutil.which("docker", path="/usr/bin") or "docker"
 
@@ -252,7 +257,7 @@ class Engine:
 
     def _configure(self, options: Mapping[str, object]) -> None:
         defaults = {"data-root": str(self.directory / "data"), "exec-opts": ["native.cgroupdriver=cgroupfs"]}
-        self._config.write_text(json.dumps({**defaults, **options}))
+        self._config.write_text(json.dumps({**defaults, **IMAGE_STORE, **options}))
 
     def _remove_stale_pid_files(self) -> None:
         """dockerd takes a zombie for running; an init system reaps at once, whoever is the parent here may not."""
