@@ -139,7 +139,7 @@ def main() -> None:
         directory = lab.engine.run_directory / "docker/plugins"
         directory.mkdir(parents=True, exist_ok=True)
         os.chdir(directory)  # a socket's path is short
-        server = _Server(f"{DRIVER}.sock", _Handler)
+        server = _Server(f"{DRIVER}.sock", _Handler)  # type: ignore[arg-type]  # typeshed knows no AF_UNIX
         server.observer = observer
         Thread(target=server.serve_forever, daemon=True).start()
         stack.callback(server.shutdown)

@@ -68,7 +68,7 @@ REMAPPED = {"userns-remap": "nobody:nogroup", "data-root": "/run/data"}
 FIRST_USER = 100_000
 SUBORDINATE = "".join(f"{name}:{FIRST_USER}:65536\n" for name in ("nobody", "nogroup"))
 
-# Where images are, if IMAGE_STORE says so: in containerd's store, the default of new engines from 29 on, or in Docker's.
+# Where images are, if IMAGE_STORE says so: in containerd's store, the default of new engines from 29 on, or Docker's.
 CONTAINERD = {"containerd": True, "docker": False}
 CHOSEN = os.environ.get("IMAGE_STORE")
 IMAGE_STORE = {"features": {"containerd-snapshotter": CONTAINERD[CHOSEN]}} if CHOSEN else {}
