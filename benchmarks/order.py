@@ -42,6 +42,7 @@ class Observer:
 
     lab: Lab
     delay: float
+    names: dict[str, str] = field(default_factory=dict)  # by the containers' ids
     candidates: Counter[int] = field(default_factory=Counter)
     wrong: int = 0
     not_first: Counter[int] = field(default_factory=Counter)
@@ -75,8 +76,6 @@ class Observer:
         bound = [owners[name] for name in self._bound() if name in owners]
         return [name for name in map(self.names.get, bound) if name is not None and name not in have]
 
-    names: dict[str, str] = field(default_factory=dict)  # by the containers' ids
-
     def _bound(self) -> list[str]:
         process = self.lab.engine.process
         assert process
@@ -102,7 +101,7 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
-    def do_POST(self) -> None:  # noqa: N802  as http.server calls it
+    def do_POST(self) -> None:
         """One request of the engine."""
         raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         call, body = self.path.lstrip("/"), json.loads(raw) if raw else {}
@@ -126,7 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def main() -> None:
-    """Prints one line for each number of containers that might have asked."""
+    """Measures, and prints one line for each number of containers that might have asked."""
     parser = argparse.ArgumentParser(prog="benchmarks.order", description=__doc__)
     parser.add_argument("--starts", type=int, default=1000, help="of containers, in all")
     parser.add_argument("--containers", type=int, default=8, help="started at once")
@@ -134,6 +133,17 @@ def main() -> None:
     parser.add_argument("--busy", type=int, default=0, help="processes that do nothing but work")
     parser.add_argument("--delay", type=float, default=0.02, help="seconds that a lease takes")
     asked = parser.parse_args()
+    observed = observe(asked)
+    print(
+        f"{observed.candidates.total()} requests, {observed.wrong} of a container that was none of those that may ask"
+    )
+    for number, times in sorted(observed.candidates.items()):
+        told = f"the first one bound was not the one that asked {observed.not_first[number]} times"
+        print(f"{number:4} might have asked: {times} times; {told}")
+
+
+def observe(asked: argparse.Namespace) -> Observer:
+    """Restarts the containers, all at once, until there were so many starts."""
     with Lab.temporary("order") as lab, ExitStack() as stack:
         observer = Observer(lab, asked.delay)
         directory = lab.engine.run_directory / "docker/plugins"
@@ -158,10 +168,7 @@ def main() -> None:
         with closing(api_of(lab, len(names))) as api, ThreadPoolExecutor(len(names)) as pool:
             for _ in range(-(-asked.starts // len(names))):
                 list(pool.map(lambda name: api.restart(name, timeout=0), names))
-    print(f"{observer.candidates.total()} requests, {observer.wrong} of a container that was none of those that may ask")
-    for number, times in sorted(observer.candidates.items()):
-        told = f"the first one bound was not the one that asked {observer.not_first[number]} times"
-        print(f"{number:4} might have asked: {times} times; {told}")
+    return observer
 
 
 if __name__ == "__main__":
