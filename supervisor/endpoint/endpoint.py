@@ -338,7 +338,6 @@ class Endpoint:
             respond(Conflict(f"endpoint {self.spec.endpoint_id[:12]}: {error}"))
             return
         self.sandbox_key = sandbox_key
-        self._context.engine.saw_sandbox(sandbox_key)
         answer = self._joined_answer()
         self._save()
         self._set_deadline(JOIN_SECONDS, self._on_link_overdue)
@@ -374,6 +373,8 @@ class Endpoint:
 
         dockerd's pid comes with the watcher's first message.
         """
+        if self.sandbox_key is not None:
+            self._context.engine.saw_sandbox(self.sandbox_key)
         path = self._context.engine.path(self.sandbox_key or "")
         if path is None or self.worker.is_attached_to(path):
             return
@@ -759,8 +760,6 @@ class Endpoint:
     def restore(self, record: EndpointRecord) -> None:
         """Goes on where the last instance of the plugin stopped."""
         self.phase, self.sandbox_key = record.phase, record.sandbox_key
-        if self.sandbox_key is not None:
-            self._context.engine.saw_sandbox(self.sandbox_key)
         self.leases = {one.lease.family: one for one in record.leases}
         self._routes, self._gateway = record.routes, record.gateway
         self._created = record.created

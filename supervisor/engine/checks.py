@@ -39,10 +39,15 @@ def rootless() -> Finding | None:
     return ROOTLESS.finding(found, "install the plugin in an engine that runs as root")
 
 
+def hiding_driver(engine: Engine) -> str:
+    """The storage driver, if neither its mounts nor the sandboxes show which container is being started; else ""."""
+    return "" if engine.binds_first or engine.storage_driver in TELLING else engine.storage_driver
+
+
 def engine_findings(engine: Engine) -> Iterator[Finding]:
     """The findings about the engine as a whole."""
-    driver = engine.storage_driver
-    if driver and driver not in TELLING:
+    driver = hiding_driver(engine)
+    if driver:
         found = (
             f"Docker's storage driver {driver} does not show which container is being started, so that one keeps its "
             "MAC address over a restart only if no other container of its network is stopped meanwhile"
@@ -68,8 +73,8 @@ def _other_subnet(name: str) -> str:
 
 def identity_lost(engine: Engine) -> str:
     """Why a container came back with another MAC address, and how to prevent that."""
-    driver = engine.storage_driver
-    why = f", which Docker's storage driver {driver} does not show" if driver and driver not in TELLING else ""
+    driver = hiding_driver(engine)
+    why = f", which Docker's storage driver {driver} does not show" if driver else ""
     known = "as the plugin could not tell which container was being started"
     return f"it has another MAC address than before, {known}{why}: {PIN}"
 

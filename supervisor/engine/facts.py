@@ -16,6 +16,7 @@ from supervisor.engine.foreign_root import resolve
 
 DEFAULT_DATA_ROOT = "/var/lib/docker"
 DEFAULT_SANDBOXES = "/var/run/docker/netns"
+SANDBOX_FIRST = 28  # the release from which an engine binds a container's sandbox before it asks for its endpoints
 
 log = logging.getLogger(__name__)
 
@@ -195,6 +196,11 @@ class Engine:
     def release(self) -> int | None:
         """The major version of the dockerd that runs, also before its API answers if it has run before; else None."""
         return self.program.release if self.program and self.program.file == self._running_file else None
+
+    @property
+    def binds_first(self) -> bool:
+        """Whether it is known to bind a container's sandbox before it asks for the container's endpoints."""
+        return self.release is not None and self.release >= SANDBOX_FIRST
 
     def _disown(self, container_id: str) -> None:
         known = self.containers.pop(container_id, None)

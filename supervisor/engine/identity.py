@@ -12,11 +12,11 @@ nothing, each container that does not run may be the one, and only Join shows if
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Set
 from pathlib import Path
 
 from supervisor.contract.messages import CreateEndpoint
-from supervisor.engine.checks import PIN
+from supervisor.engine.checks import PIN, hiding_driver
 from supervisor.engine.container_files import Configuration, Identity
 from supervisor.engine.facts import Engine
 from supervisor.engine.mounted_roots import TELLING, MountedRoots
@@ -32,7 +32,6 @@ STARTED = 19  # the same, counted from the state on: in ticks since boot
 MISTAKES = 2  # after so many mistakes a container that seems to be starting is not taken for it
 DOUBT_SECONDS = 60.0
 POLICIES = (ALWAYS, "unless-stopped", "on-failure")
-SANDBOX_FIRST = 28  # the release from which an engine binds a sandbox before it asks for its endpoints
 SANDBOX, ENDPOINT = "sandbox", "endpoint"  # what the engine's store tells, beside the SIGNS of a request
 REMEMBERED = 256  # requests at which somebody was excluded, until the containers are known
 
@@ -81,7 +80,7 @@ class Identifier:
         engine's store shows that; the signs of the request are for several.
         """
         excluded: dict[str, str] = {}
-        with_sandbox = self._network_store.with_sandbox() if candidates and self._binds_first else None
+        with_sandbox = self._network_store.with_sandbox() if candidates and self._engine.binds_first else None
         if with_sandbox is not None:
             excluded = {c.identity.id: SANDBOX for c in candidates if c.identity.id not in with_sandbox}
         names = self._network_store.names(request.network_id) if candidates and unknown else None
@@ -97,11 +96,6 @@ class Identifier:
             self._excluded[request.endpoint_id] = excluded
             self._excluded = dict(list(self._excluded.items())[-REMEMBERED:])
         return left
-
-    @property
-    def _binds_first(self) -> bool:
-        """Whether this engine binds a container's sandbox before it asks for the endpoints."""
-        return self._engine.release is not None and self._engine.release >= SANDBOX_FIRST
 
     def _suspect(self, container: Configuration, network: frozenset[str]) -> Suspect:
         return Suspect(container, self._mounted_roots.host_configuration(container.identity.id), network)
@@ -124,7 +118,7 @@ class Identifier:
         the user has tried again.
         """
         mistakes = self._mistakes.get(container.identity.id, [])
-        if _driver([container]):
+        if container.storage_driver not in TELLING and not self._engine.binds_first:
             return bool(mistakes) and time.monotonic() - mistakes[-1] < DOUBT_SECONDS
         return len(mistakes) >= MISTAKES
 
@@ -201,7 +195,7 @@ class Identifier:
             suspect
             for c in self._mounted_roots.everyone()
             if network & c.places.keys() and (suspect := self._suspect(c, network)).host and not suspect.is_pinned
-            if self._engine.storage_driver not in TELLING or _comes_back(suspect)
+            if hiding_driver(self._engine) or _comes_back(suspect)
         ]
         names = []
         for one in filter(_comes_back, rivals):
@@ -244,12 +238,6 @@ def _comes_back(suspect: Suspect) -> bool:
 def _stopped(containers: Iterable[Configuration], network: Set[str]) -> Iterator[Configuration]:
     """The containers on the network with one of these names that do not run."""
     return (c for c in containers if not c.running and network & c.places.keys())
-
-
-def _driver(containers: Sequence[Configuration]) -> str:
-    """The storage driver of these candidates, if their mounts do not tell; else ""."""
-    driver = containers[0].storage_driver
-    return "" if driver in TELLING else driver
 
 
 def _lives(configuration: Configuration) -> bool:

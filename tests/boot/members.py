@@ -6,7 +6,7 @@ from functools import partial
 from ipaddress import IPv4Address
 
 from tests.lab.command import CommandFailed, wait_until
-from tests.lab.containers import Container
+from tests.lab.containers import Container, showing_ports
 from tests.lab.lab import Lab
 from tests.lab.machine import Machine
 
@@ -38,7 +38,8 @@ class Members:
         """So many, which expose different ports, so that they can be told apart; each has its lease."""
         for n in range(number):
             name = f"member-{n}"
-            options = (f"--network={NETWORK}", f"--hostname=host{n}", f"--expose={8000 + n}", ALWAYS)
+            ports = (f"--expose={8000 + n}", *showing_ports(self.machine.docker))
+            options = (f"--network={NETWORK}", f"--hostname=host{n}", *ports, ALWAYS)
             self.places[name] = place_of(Container.run(self.machine.docker, name, *options))
         self.await_acknowledged()
 

@@ -17,7 +17,7 @@ import pytest
 
 from tests.boot.members import ALWAYS, NETWORK, Members, place_of
 from tests.lab.command import wait_until
-from tests.lab.containers import Container
+from tests.lab.containers import Container, showing_ports
 from tests.lab.dhcp import ServerOptions
 from tests.lab.engine import Docker
 from tests.lab.images import BUSYBOX
@@ -41,7 +41,8 @@ def test_power_cuts(lab: Lab, machine: Machine, members: Members) -> None:
     random = Random(SEED)  # noqa: S311  (a run that can be repeated)
     lab.dhcp.start(LEASES)
     members.launch(MEMBERS)
-    busy = place_of(Container.run(machine.docker, BUSY, f"--network={NETWORK}", "--expose=9000", ALWAYS))
+    ports = ("--expose=9000", *showing_ports(machine.docker))
+    busy = place_of(Container.run(machine.docker, BUSY, f"--network={NETWORK}", *ports, ALWAYS))
     for number in range(1, CUTS + 1):
         members.begin()
         with work(machine.docker):

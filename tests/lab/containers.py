@@ -3,11 +3,19 @@
 from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import IPv4Interface, IPv6Address
+from pathlib import Path
 from typing import Any
 
 from tests.lab.command import CommandFailed
-from tests.lab.engine import Docker
+from tests.lab.engine import Docker, Engine
 from tests.lab.images import BUSYBOX
+
+PUBLISHED_ONLY = 29  # the engine's release from which its requests have published ports alone
+
+
+def showing_ports(docker: Docker) -> tuple[str, ...]:
+    """The options of `docker run` with which a container's exposed ports are in the engine's requests."""
+    return ("--publish-all",) if docker.release >= PUBLISHED_ONLY else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +51,12 @@ class Container:
     def inspect(self) -> Any:  # noqa: ANN401  (JSON)
         """What `docker inspect` says."""
         return self.docker.inspect(self.name)
+
+    def root(self, engine: Engine) -> Path:
+        """Where its root file system is mounted while it is started and runs, as the engine sees it."""
+        shown = self.inspect()
+        classic = (shown.get("GraphDriver") or {}).get("Data") or {}
+        return Path(classic.get("MergedDir") or engine.directory / "data/rootfs/overlayfs" / shown["Id"])
 
     def attachment(self, network: str) -> Attachment:
         """Its place on a network."""

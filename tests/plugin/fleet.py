@@ -15,7 +15,7 @@ from typing import NamedTuple
 from tests.lab.base import busybox_archive, static_busybox
 from tests.lab.build import BUILD
 from tests.lab.command import wait_until
-from tests.lab.containers import Container
+from tests.lab.containers import Container, showing_ports
 from tests.lab.dhcp import DhcpServer, Message6
 from tests.lab.engine import Docker
 from tests.lab.images import BUSYBOX, SLEEP, import_image
@@ -87,7 +87,7 @@ class Fleet:
         for image, change in EXPOSING.items():
             import_image(docker, image, archive, SLEEP, [change])
         started = {}
-        for number, (image, options) in enumerate(_kinds()):
+        for number, (image, options) in enumerate(_kinds(docker)):
             policy = ("--restart=always",) if number % 2 else ()
             name = f"member-{number}"
             started[name] = Container.run(docker, name, f"--hostname=host{number}", *policy, *options, image=image)
@@ -228,8 +228,8 @@ def _assert_explained6(name: str, fate: Fate, messages: list[Message6]) -> None:
         assert "REBIND" in kinds, (name, kinds)
 
 
-def _kinds() -> Iterator[tuple[str, tuple[str, ...]]]:
+def _kinds(docker: Docker) -> Iterator[tuple[str, tuple[str, ...]]]:
     """An image and its options of `docker run` for each container."""
-    yield from ((image, (f"--network={NETWORK}",)) for image in EXPOSING)
+    yield from ((image, (f"--network={NETWORK}", *showing_ports(docker))) for image in EXPOSING)
     yield from ((BUSYBOX, (f"--network={NETWORK}", f"--mac-address={mac}")) for mac in MACS)
     yield from ((BUSYBOX, (f"--network=name={NETWORK},driver-opt=id={chosen}",)) for chosen in IDS)

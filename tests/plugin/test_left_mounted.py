@@ -49,7 +49,7 @@ def test_engine_killed_within_a_start(lab: Lab, plugin: Plugin) -> None:
     mac = assert_leased(other, NETWORK, lab.dhcp).mac
     docker("create", "--name=left", f"--network={NETWORK}", BUSYBOX)
     left = Container(docker, "left")
-    root = Path(left.inspect()["GraphDriver"]["Data"]["MergedDir"])
+    root = left.root(lab.engine)
     _kill_within_start(lab, plugin, left, root)
     await_instance(plugin)
 

@@ -12,10 +12,11 @@ from signal import SIGCONT, SIGSTOP
 
 import pytest
 
+from supervisor.engine.facts import SANDBOX_FIRST
 from tests.lab.base import busybox_archive, static_busybox
 from tests.lab.build import BUILD
 from tests.lab.command import CommandFailed, wait_until
-from tests.lab.containers import Attachment, Container
+from tests.lab.containers import Attachment, Container, showing_ports
 from tests.lab.dhcp import DhcpServer, ServerOptions
 from tests.lab.images import BUSYBOX, SLEEP, import_image
 from tests.lab.lab import Lab
@@ -29,6 +30,7 @@ pytestmark = pytest.mark.plugin
 
 MAC = "02:00:5e:00:53:03"
 AT_ONCE = 8
+SANDBOX = " - nsfs "  # in the table of mounts
 
 
 def test_mac_address_of_the_users_choice(run: Run, plugin: Plugin, dhcp: DhcpServer) -> None:
@@ -67,12 +69,11 @@ def test_connected_while_another_one_starts(run: Run, plugin: Plugin, lab: Lab) 
     when it is repeated. Whose request came while that was not clear starts, if need be with a MAC for this once."""
     owner = run(name="owner")
     mine = assert_leased(owner, NETWORK, lab.dhcp)
-    merged = owner.inspect()["GraphDriver"]["Data"]["MergedDir"]
+    merged = owner.root(lab.engine)
     owner.stop()
     other = run(name="other")
     plugin.docker("network", "disconnect", NETWORK, other.name)
-    _, view = plugin.get("/v1/workers")
-    (pid,) = {worker["pid"] for worker in view["workers"] if worker["role"] == "supervisor"}
+    (pid,) = {one["pid"] for one in plugin.get("/v1/workers")[1]["workers"] if one["role"] == "supervisor"}
     dockerd = lab.engine.process
     assert dockerd is not None
     mounts = Path(f"/proc/{dockerd.pid}/mountinfo")
@@ -82,8 +83,11 @@ def test_connected_while_another_one_starts(run: Run, plugin: Plugin, lab: Lab) 
         try:
             connect = users.submit(plugin.docker, "network", "connect", NETWORK, other.name)
             wait_until(lambda: _has_request(pid), "the request for an endpoint")
+            sandboxes = mounts.read_text().count(SANDBOX) + (plugin.docker.release >= SANDBOX_FIRST)
             start = users.submit(owner.start)
             wait_until(lambda: f" {merged} " in mounts.read_text(), "the start of the owner")
+            # From then on it is a candidate with its sandbox alone.
+            wait_until(lambda: mounts.read_text().count(SANDBOX) >= sandboxes, "the owner's sandbox")
         finally:
             os.kill(pid, SIGCONT)
         with pytest.raises(CommandFailed, match="made for container owner, which is being started, and not for other"):
@@ -178,10 +182,11 @@ def test_like_containers_started_at_once(run: Run, lab: Lab) -> None:
 
 def _start_at_once(run: Run, lab: Lab, images: list[str]) -> dict[str, tuple[Container, Attachment]]:
     """By host name; all addresses are different ones."""
+    options = showing_ports(lab.engine.docker)
 
     def start(number: int) -> tuple[str, Container]:
         hostname = f"host{number}"
-        return hostname, run(f"--hostname={hostname}", name=f"at-once-{number}", image=images[number])
+        return hostname, run(*options, f"--hostname={hostname}", name=f"at-once-{number}", image=images[number])
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         started = dict(pool.map(start, range(AT_ONCE)))

@@ -565,11 +565,11 @@ def test_sign_that_excludes_others(alike: DockerFiles) -> None:
 
 @pytest.fixture(name="untold")
 def _untold(tmp_path: Path) -> DockerFiles:
-    """Two containers, of which one runs, with a storage driver that mounts nothing."""
+    """Two containers, of which one runs, with a storage driver that mounts nothing, before Docker 28."""
     docker = DockerFiles(tmp_path, "vfs")
     docker.configure(WEB, "web")
     docker.configure(DATABASE, "db", running=True)
-    docker.start()
+    docker.start("27.5.1")
     return docker
 
 
@@ -600,3 +600,18 @@ def test_taken_for_one_that_is_stopped(untold: DockerFiles, monkeypatch: pytest.
     monkeypatch.setattr(supervisor.engine.identity, "DOUBT_SECONDS", 0.0)
     assert identifier.at_create(create_endpoint(), set()) == WEB_IDENTITY
     untold.stop()
+
+
+@pytest.mark.parametrize(("bound", "name"), [("5", "web"), ("6", "db"), ("56", None), ("", None)])
+def test_driver_that_mounts_nothing_from_docker_28_on(tmp_path: Path, bound: str, name: str | None) -> None:
+    """There the sandbox shows which one is being started."""
+    docker = DockerFiles(tmp_path, "vfs")
+    for container, called in ((WEB, "web"), (DATABASE, "db")):
+        docker.configure(container, called)
+    for sandbox in SANDBOXES:
+        docker.bind_sandbox(sandbox, bound=sandbox[0] in bound)
+    docker.write_store({}, SANDBOXES)
+    docker.start("28.5.2")
+    found = Identifier(docker.engine).at_create(create_endpoint(), set())
+    assert (found and found.name) == name
+    docker.stop()

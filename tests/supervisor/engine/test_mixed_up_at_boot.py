@@ -69,7 +69,7 @@ def test_same_verdict(make: Make, config: dict[str, Any], host: dict[str, Any], 
     docker.configure_host(WEB, policy="always", published=WEB_PORT)
     docker.configure(DATABASE, "db", **{"ports": ("80/tcp",), **config})
     docker.configure_host(DATABASE, **{"policy": "always", "published": WEB_PORT, **host})
-    docker.start()
+    docker.start("27.5.1")
     assert Identifier(docker.engine).mixed_up_at_boot(LAN) == names
 
     shown = [_shown(docker, container) for container in (WEB, DATABASE)]
