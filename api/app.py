@@ -8,6 +8,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http import HTTPStatus
 
 import falcon
@@ -17,6 +18,7 @@ from api.answers import Reply
 from api.fields import Fields, Json, decode
 from api.query import Query
 from supervisor.contract import errors
+from supervisor.contract import messages as m
 from supervisor.contract.client import Caller
 
 BODY_LIMIT_BYTES = 1 << 20
@@ -44,6 +46,7 @@ def create_app(client: Caller) -> App:
     app = falcon.App()
     for method, answer in protocol.FIXED_ANSWERS.items():
         app.add_route(f"/{method}", _Fixed(answer))
+    app.add_route(f"/{protocol.GET_CAPABILITIES}", _Capabilities(client))
     for method in protocol.PARSERS:
         app.add_route(f"/{method}", _Call(client, method))
     add_questions(app, client, with_changes=True)
@@ -79,6 +82,18 @@ class _Fixed(Resource):
 
     def on_post(self, _req: falcon.Request, resp: falcon.Response) -> None:
         _write(resp, self._answer)
+
+
+class _Capabilities(Resource):
+    """The engine asks when it registers the driver. It gets its answer whatever the supervisor says."""
+
+    def __init__(self, client: Caller) -> None:
+        self._client = client
+
+    def on_post(self, _req: falcon.Request, resp: falcon.Response) -> None:
+        with suppress(errors.RequestError):
+            self._client.call(m.GetCapabilities())
+        _write(resp, protocol.CAPABILITIES)
 
 
 class _Call(Resource):

@@ -14,12 +14,10 @@ from api.fields import Fields, Json, decode
 from supervisor.contract import messages as m
 from supervisor.contract.errors import InvalidRequest
 
-# Answered without asking anybody: nothing of these calls is our state, so their bodies are not even looked at.
-# "local" is the scope of `docker network create` without swarm; "global" connectivity says that addresses are
-# reachable from other hosts. Pools and port mappings are the DHCP server's and nobody's: there is nothing to do.
+# Answered without asking anybody: nothing of these calls is our state, so their bodies are not even looked at. Pools
+# and port mappings are the DHCP server's and nobody's: there is nothing to do.
 FIXED_ANSWERS: dict[str, Json] = {
     "Plugin.Activate": {"Implements": ["NetworkDriver"]},
-    "NetworkDriver.GetCapabilities": {"Scope": "local", "ConnectivityScope": "global"},
     "NetworkDriver.AllocateNetwork": {"Options": {}},
     "NetworkDriver.FreeNetwork": {},
     "NetworkDriver.ProgramExternalConnectivity": {},
@@ -27,6 +25,10 @@ FIXED_ANSWERS: dict[str, Json] = {
     "NetworkDriver.DiscoverNew": {},
     "NetworkDriver.DiscoverDelete": {},
 }
+# "local" is the scope of `docker network create` without swarm; "global" connectivity says that addresses are
+# reachable from other hosts. The supervisor only learns that the engine has asked.
+GET_CAPABILITIES = "NetworkDriver.GetCapabilities"
+CAPABILITIES: Json = {"Scope": "local", "ConnectivityScope": "global"}
 
 _NO_BODY = (
     "the request came without its body: the engine repeats a call whose connection broke, or whose time ran out, "

@@ -17,14 +17,14 @@ from signal import SIGCHLD, SIGINT, SIGKILL, SIGTERM
 from typing import cast
 
 from supervisor.contract.errors import RequestError, Unavailable
-from supervisor.contract.messages import Answer, EngineRequest, GetReadiness, Request, Respond
+from supervisor.contract.messages import Answer, EngineRequest, GetCapabilities, GetReadiness, Request, Respond
 from supervisor.driver.healing import Healing
 from supervisor.driver.host_access import HostAccess
 from supervisor.driver.networks import Networks
 from supervisor.driver.orphans import Orphans
 from supervisor.driver.parents import Parents
 from supervisor.driver.registry import Registry
-from supervisor.driver.requests import DriverRequests
+from supervisor.driver.requests import DriverRequests, Registration
 from supervisor.endpoint.context import EndpointContext
 from supervisor.engine.checks import engine_findings
 from supervisor.engine.facts import ContainerGone, ContainersListed, Engine, EngineConnected, Fact
@@ -78,7 +78,7 @@ class Supervisor:
         self._parents = Parents(jobs, self._loop, self._endpoints, self._store)
         self._healing = Healing(self._loop, self._engine, self._networks, self._endpoints)
         driver = self._networks, self._endpoints, self._bindings, self._orphans, self._host_access, self._healing
-        requests = DriverRequests(*driver, self._ask_again)
+        requests = DriverRequests(*driver, Registration(self._engine), self._ask_again)
         self._questions = Questions(
             jobs,
             self._loop,
@@ -261,7 +261,7 @@ class Supervisor:
         if self._stopping:
             respond(Unavailable("the plugin is stopping"))
             return
-        if not self._questions.is_recovered and not isinstance(request.body, GetReadiness):
+        if not self._questions.is_recovered and not isinstance(request.body, GetReadiness | GetCapabilities):
             self._held_back.append((request, respond))
             return
         try:

@@ -85,6 +85,10 @@ class Leave(Struct, frozen=True):
     endpoint_id: str
 
 
+class GetCapabilities(Struct, frozen=True):
+    """The engine has made a driver of this plugin. It does so anew for each process of the plugin that it starts."""
+
+
 EngineRequest = CreateNetwork | DeleteNetwork | CreateEndpoint | DeleteEndpoint | OperInfo | Join | Leave
 
 
@@ -215,7 +219,7 @@ class SetLogLevel(Struct, frozen=True):
 
 
 Action = RenewLease | ReleaseLease | PinEndpoint | ForgetBinding | SetLogLevel
-Body = EngineRequest | Question | Action
+Body = EngineRequest | GetCapabilities | Question | Action
 
 
 class Request(Struct, frozen=True):

@@ -4,6 +4,8 @@ Must not know how requests come in. Leave, DeleteEndpoint and DeleteNetwork succ
 id.
 """
 
+import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,10 +18,37 @@ from supervisor.driver.host_access import HostAccess
 from supervisor.driver.networks import Networks
 from supervisor.driver.orphans import Orphans
 from supervisor.driver.registry import Registry
+from supervisor.engine.facts import Engine
 from supervisor.state.bindings import Bindings
 from supervisor.state.records import Network
 from workers.contract.lease import Family
 from workers.system.clock import boottime
+
+REGISTRATION_SECONDS = 2.0
+REMEMBERS_JOINS = 29  # the release from which a driver of dockerd does
+
+
+class Registration:
+    """Whether dockerd has made a driver of this process of the plugin yet, half a second after it has started it.
+
+    From Docker 29 on that driver knows which endpoints it has joined, and dockerd asks it for them behind Join
+    (ProgramExternalConnectivity). If another driver takes its place between the two, the start fails, and dockerd
+    forgets that the container was on the network. So no endpoint is made before dockerd has asked for the capabilities.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._deadline = time.monotonic() + REGISTRATION_SECONDS
+
+    def is_awaited(self) -> bool:
+        """Whether an endpoint has to wait for it, though not for ever."""
+        release = self._engine.release
+        return release is not None and release >= REMEMBERS_JOINS and time.monotonic() < self._deadline
+
+    def done(self, _: m.GetCapabilities, respond: m.Respond) -> None:
+        """dockerd has asked."""
+        self._deadline = -math.inf
+        respond(m.Done())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,12 +61,14 @@ class DriverRequests:
     orphans: Orphans
     host_access: HostAccess
     healing: Healing
+    registration: Registration
     ask_again: Callable[[m.EngineRequest, m.Respond], None]
 
     @property
-    def handlers(self) -> dict[type[m.EngineRequest], Callable[..., None]]:
+    def handlers(self) -> dict[type[m.EngineRequest | m.GetCapabilities], Callable[..., None]]:
         """A function for each kind of request; it answers now or later, or raises RequestError."""
         return {
+            m.GetCapabilities: self.registration.done,
             m.CreateNetwork: self._create_network,
             m.DeleteNetwork: self._delete_network,
             m.CreateEndpoint: self._create_endpoint,
@@ -76,6 +107,9 @@ class DriverRequests:
         known = self.endpoints.get(body.endpoint_id)
         if known is not None:
             known.create(respond)
+            return
+        if self.registration.is_awaited():
+            self.ask_again(body, respond)
             return
 
         def create(network: Network) -> None:

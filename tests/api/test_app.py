@@ -14,7 +14,7 @@ from supervisor.contract.errors import (
     RequestError,
     Unavailable,
 )
-from supervisor.contract.messages import Answer, Body, DeleteNetwork, Joined, WorkerList
+from supervisor.contract.messages import Answer, Body, DeleteNetwork, Done, GetCapabilities, Joined, WorkerList
 from tests.api.fakes import NETWORK_ID, FakeClient, http_over
 
 DELETE = "/NetworkDriver.DeleteNetwork"
@@ -25,7 +25,6 @@ BODY = f'{{"NetworkID": "{NETWORK_ID}"}}'
     ("method", "answer"),
     [
         ("Plugin.Activate", {"Implements": ["NetworkDriver"]}),
-        ("NetworkDriver.GetCapabilities", {"Scope": "local", "ConnectivityScope": "global"}),
         ("NetworkDriver.AllocateNetwork", {"Options": {}}),
         ("NetworkDriver.FreeNetwork", {}),
         ("NetworkDriver.DiscoverNew", {}),
@@ -41,6 +40,22 @@ def test_calls_without_state(method: str, answer: dict[str, object], body: bytes
     result = http_over(client).simulate_post(f"/{method}", body=body)
     assert (result.status_code, result.json) == (200, answer)
     assert client.calls == []
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"garbage"])
+@pytest.mark.parametrize("refusal", [None, Unavailable("the plugin is stopping")])
+def test_capabilities(body: bytes, refusal: RequestError | None) -> None:
+    """The engine gets them whatever the supervisor says, and the supervisor learns that the engine has asked."""
+
+    def answer(_: Body) -> Answer:
+        if refusal is not None:
+            raise refusal
+        return Done()
+
+    client = FakeClient(answer)
+    result = http_over(client).simulate_post("/NetworkDriver.GetCapabilities", body=body)
+    assert (result.status_code, result.json) == (200, {"Scope": "local", "ConnectivityScope": "global"})
+    assert client.bodies == [GetCapabilities()]
 
 
 @pytest.mark.parametrize("name", ["lan\nlan", "\x1b[2J\x07", "a\0b", "n" * 10_000, "\u2028\ud800"])

@@ -15,6 +15,7 @@ from supervisor.contract.messages import (
     DeleteNetwork,
     Done,
     EndpointCreated,
+    GetCapabilities,
     IpamPool,
     Join,
     Joined,
@@ -30,7 +31,7 @@ RECORDINGS = sorted((Path(__file__).parent.parent / "protocol").glob("*.jsonl"))
 
 MESSAGES: dict[str, type | None] = {
     "Plugin.Activate": None,
-    "NetworkDriver.GetCapabilities": None,
+    "NetworkDriver.GetCapabilities": GetCapabilities,
     "NetworkDriver.ProgramExternalConnectivity": None,
     "NetworkDriver.RevokeExternalConnectivity": None,
     "NetworkDriver.CreateNetwork": CreateNetwork,
