@@ -14,8 +14,9 @@ from tests.lab.plugin import Plugin
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
-    """The LAN and its DHCP server, which stay when the machine's power fails."""
+    """The LAN of both families and its DHCP server, which stay when the machine's power fails."""
     with Lab.temporary("boot") as lab:
+        lab.network.serve_ipv6()
         yield lab
 
 
@@ -23,7 +24,7 @@ def lab() -> Iterator[Lab]:
 def switched_off(lab: Lab) -> Iterator[Machine]:
     """The machine with the plugin and a network."""
     plugin = Plugin.install(lab.engine, "net-dhcp:boot", PLUGIN)
-    options = (f"--driver={plugin.name}", "--ipam-driver=null", f"--opt=bridge={BRIDGE}")
+    options = (f"--driver={plugin.name}", "--ipam-driver=null", f"--opt=bridge={BRIDGE}", "--opt=ipv6=true")
     plugin.docker("network", "create", *options, NETWORK)
     with Machine.in_lab(lab) as machine:
         yield machine

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 from functools import partial
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from tests.lab.command import CommandFailed, wait_until
 from tests.lab.containers import Container, showing_ports
@@ -14,6 +14,7 @@ NETWORK = "lan"
 ALWAYS = "--restart=always"
 LOSING = {"RELEASE", "NAK", "DECLINE"}
 ADDRESS = re.compile(r"inet ([\d.]+)/")
+ADDRESS6 = re.compile(r"inet6 (\S+)/128 scope global")
 RETURN_SECONDS = 60.0  # of a usual machine
 
 
@@ -23,6 +24,7 @@ class Place:
 
     mac: str
     address: IPv4Address
+    address6: IPv6Address
 
 
 @dataclass(slots=True)
@@ -35,13 +37,20 @@ class Members:
     _seen: int = 0
 
     def launch(self, number: int) -> None:
-        """So many, which expose different ports, so that they can be told apart; each has its lease."""
+        """So many, which expose different ports, so that they can be told apart; each has its leases."""
         for n in range(number):
-            name = f"member-{n}"
-            ports = (f"--expose={8000 + n}", *showing_ports(self.machine.docker))
-            options = (f"--network={NETWORK}", f"--hostname=host{n}", *ports, ALWAYS)
-            self.places[name] = place_of(Container.run(self.machine.docker, name, *options))
+            self._launch(f"member-{n}", f"--hostname=host{n}", f"--expose={8000 + n}")
         self.await_acknowledged()
+
+    def launch_alike(self, number: int) -> None:
+        """So many that nothing tells apart."""
+        for n in range(number):
+            self._launch(f"alike-{n}")
+        self.await_acknowledged()
+
+    def _launch(self, name: str, *options: str) -> None:
+        chosen = (f"--network={NETWORK}", *showing_ports(self.machine.docker), *options, ALWAYS)
+        self.places[name] = place_of(Container.run(self.machine.docker, name, *chosen))
 
     def begin(self) -> None:
         """What the server hears counts from now on."""
@@ -63,12 +72,15 @@ class Members:
 
     def assert_kept(self) -> None:
         """Each is what it was on the LAN, by its own word, and the server has heard of nothing else."""
-        found = {name: place_of(Container(self.machine.docker, name)) for name in self.places}
-        assert found == self.places
+        assert self.now() == self.places
         for name, place in self.places.items():
             messages = [m for m in self.lab.dhcp.messages()[self._seen :] if m.mac == place.mac]
             assert not LOSING & {message.kind for message in messages}, (name, messages)
             assert {m.address for m in messages if m.kind == "ACK"} == {place.address}, (name, messages)
+
+    def now(self) -> dict[str, Place]:
+        """What each is on the LAN, by its own word."""
+        return {name: place_of(Container(self.machine.docker, name)) for name in self.places}
 
     def remove(self) -> None:
         """Each gives its lease back, once."""
@@ -95,6 +107,6 @@ class Members:
 
 def place_of(container: Container) -> Place:
     """As the container sees it."""
-    shown = container.exec("sh", "-c", "cat /sys/class/net/eth0/address; ip -4 addr show dev eth0")
-    (address,) = ADDRESS.findall(shown)
-    return Place(shown.split()[0], IPv4Address(address))
+    shown = container.exec("sh", "-c", "cat /sys/class/net/eth0/address; ip addr show dev eth0")
+    (address,), (address6,) = ADDRESS.findall(shown), ADDRESS6.findall(shown)
+    return Place(shown.split()[0], IPv4Address(address), IPv6Address(address6))

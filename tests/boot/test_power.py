@@ -18,7 +18,7 @@ import pytest
 from tests.boot.members import ALWAYS, NETWORK, Members, place_of
 from tests.lab.command import wait_until
 from tests.lab.containers import Container, showing_ports
-from tests.lab.dhcp import ServerOptions
+from tests.lab.dhcp import Ipv6Options, ServerOptions
 from tests.lab.engine import Docker
 from tests.lab.images import BUSYBOX
 from tests.lab.lab import Lab
@@ -27,7 +27,7 @@ from tests.lab.machine import Machine
 CUTS = int(os.environ.get("CUTS") or "10")
 SEED = int(os.environ.get("SEED") or "1")
 MEMBERS = 3
-LEASES = ServerOptions(lease_time=120)  # renewed each minute
+LEASES = ServerOptions(lease_time=120, ipv6=Ipv6Options())  # renewed each minute
 BUSY = "busy"
 AT_WORK_SECONDS = (5, 80)
 IN_A_BOOT_SECONDS = (0, 25)

@@ -5,12 +5,12 @@ import time
 import pytest
 
 from tests.boot.members import Members
-from tests.lab.dhcp import ServerOptions
+from tests.lab.dhcp import Ipv6Options, ServerOptions
 from tests.lab.images import BUSYBOX
 from tests.lab.lab import Lab
 from tests.lab.machine import Machine
 
-LEASES = ServerOptions(lease_time=180)  # T1 is at 90 s
+LEASES = ServerOptions(lease_time=180, ipv6=Ipv6Options(lease_time=180))  # T1 is at 90 s
 MEMBERS = 2
 
 

@@ -59,6 +59,7 @@ ip link set eth0 up
 ip link set {BRIDGE} up
 modprobe br_netfilter
 echo 0 > /proc/sys/net/bridge/bridge-nf-call-iptables
+echo 0 > /proc/sys/net/bridge/bridge-nf-call-ip6tables
 while :; do
   rm -f /run/docker.pid
   dockerd --host unix:///var/run/docker.sock --host {API} --tls=false > /dev/hvc0 2>&1
