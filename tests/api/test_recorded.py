@@ -1,8 +1,7 @@
-"""The requests of real engines, recorded from 20.10.24, 26.1.5 and 28.5.2, through the application."""
+"""The requests of real engines (python3 -m tests.lab record) through the application."""
 
 import json
 from ipaddress import IPv4Address, IPv4Interface
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,10 +23,9 @@ from supervisor.contract.messages import (
     OperValues,
 )
 from tests.api.fakes import FakeClient, http_over
+from tests.lab.recordings import DIRECTORY, difference, recorded, recordings
 
 Call = dict[str, Any]
-
-RECORDINGS = sorted((Path(__file__).parent.parent / "protocol").glob("*.jsonl"))
 
 MESSAGES: dict[str, type | None] = {
     "Plugin.Activate": None,
@@ -44,15 +42,9 @@ MESSAGES: dict[str, type | None] = {
 }
 
 
-def recorded(path: Path) -> list[Call]:
-    """The calls of one recording; its other lines name the steps."""
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    return [line for line in lines if "path" in line]
-
-
 ALL_CALLS = [
     pytest.param(call, id=f"{path.stem}-{index}-{call['path'].rpartition('.')[2]}")
-    for path in RECORDINGS
+    for path in recordings()
     for index, call in enumerate(recorded(path))
 ]
 
@@ -62,24 +54,18 @@ def supervisors_answer(call: Call) -> Answer:
     response = call["response"]
     if "Interface" in response:
         interface = response["Interface"]
-        return EndpointCreated(IPv4Interface(interface["Address"]), interface["MacAddress"] or None)
+        return EndpointCreated(IPv4Interface(interface["Address"]), interface.get("MacAddress"))
     if "InterfaceName" in response:
         name = response["InterfaceName"]
         return Joined(name["SrcName"], name["DstPrefix"], IPv4Address(response["Gateway"]), ())
     return OperValues(response["Value"]) if "Value" in response else Done()
 
 
-def without_empty(response: Call) -> Call:
-    """An absent field and an empty one are the same to the engine; we leave it out."""
-    if "Interface" in response:
-        return {"Interface": {key: value for key, value in response["Interface"].items() if value}}
-    return response
-
-
-def test_three_engines_were_recorded() -> None:
+def test_four_engines_were_recorded() -> None:
     """The other tests of this module are not empty."""
-    assert [path.stem for path in RECORDINGS] == ["docker-20.10.24", "docker-26.1.5", "docker-28.5.2"]
-    assert len(ALL_CALLS) > 100
+    versions = ("20.10.24", "26.1.5", "28.5.2", "29.7.1")
+    assert [path.stem for path in recordings()] == [f"docker-{version}" for version in versions]
+    assert len(ALL_CALLS) > 400
 
 
 @pytest.mark.parametrize("call", ALL_CALLS)
@@ -87,7 +73,7 @@ def test_every_recorded_call(call: Call) -> None:
     """Each recorded request becomes one message with its ids, and its answer is the recorded response."""
     client = FakeClient(lambda _body: supervisors_answer(call))
     result = http_over(client).simulate_post(call["path"], body=json.dumps(call["request"]))
-    assert (result.status_code, result.json) == (200, without_empty(call["response"]))
+    assert (result.status_code, result.json) == (200, call["response"])
     expected = MESSAGES[call["path"][1:]]
     assert [type(body) for body in client.bodies] == ([expected] if expected else [])
     for body in client.bodies:
@@ -97,15 +83,13 @@ def test_every_recorded_call(call: Call) -> None:
 
 def message(recording: str, method: str, index: int) -> Any:  # noqa: ANN401 one of many messages
     """The message for the index-th call of `method` in a recording."""
-    calls = [
-        call for call in recorded(RECORDINGS[0].with_stem(recording)) if call["path"] == f"/NetworkDriver.{method}"
-    ]
+    calls = [call for call in recorded(DIRECTORY / f"{recording}.jsonl") if call["path"] == f"/NetworkDriver.{method}"]
     client = FakeClient(lambda _body: supervisors_answer(calls[index]))
     http_over(client).simulate_post(calls[index]["path"], body=json.dumps(calls[index]["request"]))
     return client.bodies[0]
 
 
-@pytest.mark.parametrize("recording", [path.stem for path in RECORDINGS])
+@pytest.mark.parametrize("recording", [path.stem for path in recordings()])
 def test_network_options_and_pools(recording: str) -> None:
     """The user's options arrive as they are, unknown ones too, without the engine's own; the null pool is seen."""
     created = message(recording, "CreateNetwork", 0)
@@ -123,7 +107,7 @@ def test_pools_of_both_families() -> None:
 
 def test_default_ipam_is_seen() -> None:
     """A network without --ipam-driver null is told apart by its address space and pool."""
-    assert message("docker-20.10.24", "CreateNetwork", 2).pools == (IpamPool("LocalDefault", "172.17.0.0/16"),)
+    assert message("docker-20.10.24", "CreateNetwork", 2).pools == (IpamPool("LocalDefault", "172.18.0.0/16"),)
 
 
 def test_endpoint_options_and_mac() -> None:
@@ -133,3 +117,27 @@ def test_endpoint_options_and_mac() -> None:
     assert with_mac == [("02:00:00:00:00:99", {}), ("02:00:00:00:00:98", {"a": "b"})]
     assert {"k": "v"} in [endpoint.options for endpoint in messages]
     assert {endpoint.address for endpoint in messages} == {None}
+
+
+IDS = {"NetworkID": "a" * 64, "EndpointID": "b" * 64}
+NO_OPTIONS: dict[str, object] = {"com.docker.network.endpoint.exposedports": [], "com.docker.network.portmap": []}
+INTERFACE = {"Address": "", "AddressIPv6": "", "MacAddress": ""}
+PLAYED = {**IDS, "Interface": INTERFACE, "Options": {**NO_OPTIONS, "id": "web"}}
+
+
+@pytest.mark.parametrize("engine", ["20.10.24", "29.7.1"])
+def test_what_the_played_engine_may_send(engine: str) -> None:
+    """What every engine sends passes; a request with a key, a type or a form that none sends does not, as in
+    tests/netns/process/fakeengine.py."""
+    assert difference(engine, "CreateEndpoint", PLAYED) is None
+    assert difference(engine, "Leave", IDS) is None
+    for wrong in (
+        IDS,
+        PLAYED | {"Container": "web"},
+        PLAYED | {"Options": {"id": "web"}},
+        PLAYED | {"EndpointID": "b" * 12},
+        PLAYED | {"Interface": INTERFACE | {"MacAddress": "02:00:00:00:00:99"}},  # without the option of that name
+        PLAYED | {"Options": NO_OPTIONS | {"com.docker.network.portmap": [{"Port": 80}]}},
+        PLAYED | {"Options": NO_OPTIONS | {"com.docker.network.endpoint.name": "web"}},
+    ):
+        assert difference(engine, "CreateEndpoint", wrong) is not None

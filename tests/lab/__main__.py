@@ -16,6 +16,7 @@ from tests.lab.lab import Lab
 from tests.lab.network import BRIDGE, SERVER
 from tests.lab.packages import install_missing
 from tests.lab.plugin import Plugin, create
+from tests.lab.protocol_recorder import record
 
 LAB = "lab"
 DRIVER = "net-dhcp:dev"
@@ -57,6 +58,7 @@ COMMANDS: dict[str, Callable[[], None]] = {
     "up": up,
     "down": down,
     "demo": demo,
+    "record": record,
 }
 
 

@@ -27,6 +27,7 @@ VERSION = re.compile(r"version (\d+)\.")
 COPIED = "copied"  # in such a copy: what it was made of
 OWN = "20"  # Debian 12's, where the machine is one
 PACKAGES = "docker.io,docker-cli,docker-compose,iptables,ca-certificates,mount"
+COMMAND = "usr/bin/docker"
 COMPOSE = "usr/libexec/docker/cli-plugins/docker-compose"
 # An archive whose signature is out of date is good enough for a test.
 APT_OPTIONS = ('APT::Install-Recommends "false"', 'Acquire::Check-Valid-Until "false"')
@@ -116,17 +117,24 @@ def make_chosen() -> None:
 
 
 def compose() -> list[str | Path]:
-    """The command that is Compose: of the chosen engine's release, whose images the machine's own may not understand.
+    """Compose: of the chosen engine's release, whose images the machine's own may not understand."""
+    return _program(COMPOSE, "docker-compose")
 
-    It runs on the machine, where the project's file is, with its release's C library.
-    """
+
+def own_docker() -> list[str | Path]:
+    """The docker command of the chosen engine's release: it knows options that the machine's own does not."""
+    return _program(COMMAND, f"/{COMMAND}")
+
+
+def _program(path: str, of_machine: str) -> list[str | Path]:
+    """It runs on the machine, where the user's files are, with its release's C library."""
     version = chosen()
     if version is None:
-        return ["docker-compose"]
+        return [of_machine]
     root = root_of(version)
     (loader,) = root.glob("lib64/ld-linux-*")
     (libraries,) = root.glob("usr/lib/*-linux-gnu")
-    return [loader, "--library-path", libraries, root / COMPOSE]
+    return [loader, "--library-path", libraries, root / path]
 
 
 def _make(suite: str, root: Path) -> None:

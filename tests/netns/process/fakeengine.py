@@ -1,9 +1,13 @@
 """The engine as the plugin meets it: a silent API, requests in Go's manner, and what libnetwork does with a link.
 
+It sends only what an engine has sent: a request whose shape is in no recording of the engine that it plays fails the
+test (tests/lab/recordings.py). Bytes are for what no engine sends.
+
 Run as a program it is the daemon: a process called dockerd that listens, accepts and never answers. Imported it is
 the engine's client side and its containers.
 """
 
+import base64
 import json
 import os
 import secrets
@@ -12,7 +16,7 @@ import struct
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from pathlib import Path
 from typing import Any
@@ -20,6 +24,7 @@ from typing import Any
 from tests.api.unit import post, reaction
 from tests.lab.command import SLOWNESS, run
 from tests.lab.network import BRIDGE, Network
+from tests.lab.recordings import difference
 from workers.system.libc import LIBC, checked, take_name
 from workers.system.namespaces import CLONE_NEWNS
 
@@ -31,6 +36,7 @@ ACCEPT = "Accept: application/vnd.docker.plugins.v1.2+json"
 AGENT = "User-Agent: Go-http-client/1.1"
 ENGINE_PATIENCE_SECONDS = 30.0
 INTERFACE = "eth0"
+LATE_SANDBOX, EARLY_SANDBOX = "20.10.24", "29.7.1"  # engines that make it after Join, and before CreateEndpoint
 ENDPOINT_OPTIONS: dict[str, object] = {"com.docker.network.endpoint.exposedports": [], "com.docker.network.portmap": []}
 
 
@@ -94,6 +100,7 @@ class FakeEngine:
     """Calls the plugin on connections of their own, as the engine does where keep-alive is refused."""
 
     plugin: Path
+    plays: str = field(default=LATE_SANDBOX, kw_only=True)
 
     def connect(self) -> socket.socket:
         """A connection to the plugin; raises OSError."""
@@ -104,7 +111,12 @@ class FakeEngine:
 
     def send(self, method: str, request: Mapping[str, object] | bytes) -> socket.socket:
         """Sends a call and gives the connection on which its answer will come."""
-        body = request if isinstance(request, bytes) else json.dumps(request).encode()
+        if isinstance(request, bytes):
+            body = request
+        else:
+            differs = difference(self.plays, method, request)
+            assert differs is None, differs
+            body = json.dumps(request).encode()
         connection = self.connect()
         connection.sendall(post(f"/NetworkDriver.{method}", body, AGENT, ACCEPT))
         return connection
@@ -149,7 +161,7 @@ class Container:
     """One container with one endpoint. `early_sandbox`: the namespace exists before CreateEndpoint, as from 28 on."""
 
     def __init__(self, engine: FakeEngine, machine: Network, network_id: str, *, early_sandbox: bool = False) -> None:
-        self._engine = engine
+        self._engine = replace(engine, plays=EARLY_SANDBOX) if early_sandbox else engine
         self._machine = machine
         self.network_id = network_id
         self.endpoint_id = secrets.token_hex(32)
@@ -158,6 +170,7 @@ class Container:
         self.address = ""
         self.address6 = ""
         self.options: dict[str, str] = {}  # driver-opt=NAME=VALUE
+        self.exposed_ports: list[dict[str, int]] = []
         self._source = ""
         if early_sandbox:
             self._make_sandbox()
@@ -166,10 +179,19 @@ class Container:
     def request(self) -> dict[str, object]:
         """CreateEndpoint's body."""
         interface = {"Address": "", "AddressIPv6": "", "MacAddress": self.mac}
-        return {**self._ids, "Interface": interface, "Options": ENDPOINT_OPTIONS | self.options}
+        mac = base64.b64encode(bytes.fromhex(self.mac.replace(":", ""))).decode()
+        given = {"com.docker.network.endpoint.macaddress": mac} if mac else {}
+        ports = {"com.docker.network.endpoint.exposedports": self.exposed_ports}
+        return {**self.ids, "Interface": interface, "Options": ENDPOINT_OPTIONS | ports | given | self.options}
 
     @property
-    def _ids(self) -> dict[str, object]:
+    def join_request(self) -> dict[str, object]:
+        """Join's body."""
+        return {**self.ids, "SandboxKey": f"/run/netns/{self.sandbox}", "Options": ENDPOINT_OPTIONS}
+
+    @property
+    def ids(self) -> dict[str, object]:
+        """The body of all other calls."""
         return {"NetworkID": self.network_id, "EndpointID": self.endpoint_id}
 
     def create(self) -> Answer:
@@ -183,8 +205,7 @@ class Container:
 
     def join(self) -> Answer:
         """Join alone, as the engine sends it before it touches the link."""
-        options = {"SandboxKey": f"/run/netns/{self.sandbox}", "Options": ENDPOINT_OPTIONS}
-        return self._engine.call("Join", {**self._ids, **options})
+        return self._engine.call("Join", self.join_request)
 
     def start(self) -> None:
         """From CreateEndpoint to a link that is configured in the sandbox."""
@@ -226,7 +247,7 @@ class Container:
 
     def leave(self) -> Answer:
         """Leave, and then the link comes back to the host under its first name."""
-        answer = self._engine.call("Leave", self._ids)
+        answer = self._engine.call("Leave", self.ids)
         if self.has_sandbox:
             self._detach()
         return answer
@@ -234,7 +255,7 @@ class Container:
     def delete(self) -> Answer:
         """DeleteEndpoint, after the end of the sandbox."""
         self.remove_sandbox()
-        return self._engine.call("DeleteEndpoint", self._ids)
+        return self._engine.call("DeleteEndpoint", self.ids)
 
     def stop(self) -> None:
         """Leave and DeleteEndpoint, as for `docker rm -f`."""

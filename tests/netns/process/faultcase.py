@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.api.unit import reaction
 from tests.lab.command import wait_until
-from tests.netns.process.fakeengine import ENDPOINT_OPTIONS, Answer, Container
+from tests.netns.process.fakeengine import Answer, Container
 from tests.netns.process.faultbench import Bench
 
 RETRIES = 2  # with an empty body; the engine makes four, over 15 s
@@ -57,10 +57,8 @@ class Case:
 
     def send(self, method: str) -> None:
         """A call whose answer is not waited for."""
-        ids: dict[str, object] = {"NetworkID": self.container.network_id, "EndpointID": self.container.endpoint_id}
-        join: dict[str, object] = {"SandboxKey": f"/run/netns/{self.container.sandbox}", "Options": ENDPOINT_OPTIONS}
-        bodies: dict[str, dict[str, object]] = {"CreateEndpoint": self.container.request, "Join": ids | join}
-        self.method, self.call = method, self.bench.rig.engine.send(method, bodies.get(method, ids))
+        bodies = {"CreateEndpoint": self.container.request, "Join": self.container.join_request}
+        self.method, self.call = method, self.bench.rig.engine.send(method, bodies.get(method, self.container.ids))
 
     def receive(self) -> Answer:
         """The answer to the call, or to the last one of its retries where it broke."""

@@ -19,7 +19,8 @@ NetworkFault = Callable[[Bench, socket], None]
 def struck(bench: Bench, method: str, network_id: str, moment: str, fault: NetworkFault) -> bool:
     """Did the call succeed for the engine, in spite of the fault?"""
     supervisor = bench.rig.plugin.supervisor
-    request = network_request(network_id, {"bridge": BRIDGE, "ipv6": "true"})
+    creation = network_request(network_id, {"bridge": BRIDGE, "ipv6": "true"})
+    request = creation if method == "CreateNetwork" else {"NetworkID": network_id}
     if moment == ASKED:
         os.kill(supervisor, signal.SIGSTOP)
     call = bench.rig.engine.send(method, request)

@@ -44,10 +44,8 @@ def _impatient(lose_patience: Callable[[], None]) -> None:
 
 def create_as(rig: Rig, container: Container, chosen: str) -> Answer:
     """CreateEndpoint with `driver-opt=id=chosen`."""
-    answer = rig.engine.call("CreateEndpoint", {**container.request, "Options": {"id": chosen}})
-    if answer.status == 200:
-        container.mac, container.address = (answer.body["Interface"][k] for k in ("MacAddress", "Address"))
-    return answer
+    container.options = {"id": chosen}
+    return container.create()
 
 
 def start_as(rig: Rig, network: str, chosen: str) -> Container:

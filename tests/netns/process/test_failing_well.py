@@ -174,4 +174,4 @@ def test_leave_and_delete_of_the_unknown(rig: Rig) -> None:
 
     assert container.leave().body == container.delete().body == container.leave().body == {}
     assert container.join().status == 404
-    assert rig.engine.call("EndpointOperInfo", container.request).status == 404
+    assert rig.engine.call("EndpointOperInfo", container.ids).status == 404

@@ -49,10 +49,9 @@ def test_discover_and_request(rig: Rig, server: DhcpServer) -> None:
 def test_requested_address(rig: Rig, server: DhcpServer) -> None:
     """The endpoint's option `ip` is what the server is asked for, and gives."""
     container = rig.container()
-    request = container.request
-    request["Options"] = {"ip": str(LAN[77])}
+    container.options = {"ip": str(LAN[77])}
 
-    answer = rig.engine.call("CreateEndpoint", request)
+    answer = container.create()
 
     assert answer.body["Interface"]["Address"] == f"{LAN[77]}/24"
     assert [lease.address for lease in server.leases()] == [LAN[77]]

@@ -79,7 +79,7 @@ def test_link_that_the_container_renames(rig: Rig, server: DhcpServer) -> None:
     rig.renew(container)
 
     assert container.view["interface"] == "lan7"
-    answer = rig.engine.call("Leave", {"NetworkID": container.network_id, "EndpointID": container.endpoint_id})
+    answer = rig.engine.call("Leave", container.ids)
     assert answer.status == 200
     assert len(rig.capture.frames(kind=Kind.RELEASE)) == 1
     container.inside("ip", "link", "set", "lan7", "down", "name", INTERFACE)

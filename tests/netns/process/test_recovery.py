@@ -268,7 +268,7 @@ def test_killed_within_leave(rig: Rig, server: DhcpServer, instances: Instances)
     """A Leave that was not answered is finished by the next instance: link gone, lease released."""
     container = rig.joined()
     run("ip", "-n", rig.machine.lan, "link", "set", "port", "down")  # the release takes its two seconds
-    with rig.engine.send("Leave", {"NetworkID": container.network_id, "EndpointID": container.endpoint_id}):
+    with rig.engine.send("Leave", container.ids):
         wait_until(lambda: container.view["phase"] == "leaving", "the beginning of Leave")
         instances.end()
     run("ip", "-n", rig.machine.lan, "link", "set", "port", "up")

@@ -29,12 +29,8 @@ def _engine(instances: Instances, tmp_path: Path) -> Iterator[EngineFiles]:
 
 def create(rig: Rig, container: Container, **options: str) -> Answer:
     """CreateEndpoint with driver options."""
-    request = container.request
-    answer = rig.engine.call("CreateEndpoint", {**request, "Options": options} if options else request)
-    if answer.status == 200:
-        interface = answer.body["Interface"]
-        container.mac, container.address = interface.get("MacAddress", container.mac), interface["Address"]
-    return answer
+    container.options = options
+    return container.create()
 
 
 def started(rig: Rig, network: str, mac: str = "", **options: str) -> Container:
@@ -131,9 +127,8 @@ def test_told_apart_by_ports(rig: Rig, server: DhcpServer, engine: EngineFiles) 
         containers = {}
         for container_id, port in ports.items():
             container = containers[container_id] = rig.container(network)
-            options = {"com.docker.network.endpoint.exposedports": [{"Proto": 6, "Port": port}]}
-            answer = rig.engine.call("CreateEndpoint", {**container.request, "Options": options})
-            macs[container_id].add(answer.body["Interface"]["MacAddress"])
+            container.exposed_ports = [{"Proto": 6, "Port": port}]
+            macs[container_id].add(container.create().body["Interface"]["MacAddress"])
         for container in containers.values():
             container.stop()
     assert [len(seen) for seen in macs.values()] == [1, 1]
