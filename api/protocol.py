@@ -37,6 +37,7 @@ _NO_BODY = (
 _RESERVED = "com.docker.network."
 _ID = re.compile(r"[0-9a-z]{12,64}")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+_INTERFACE = re.compile(rb"(?!\.{1,2}$)[^\s\xa0/:%]{1,15}")  # dev_valid_name() in the kernel, and no pattern for it
 _SANDBOX_KEY = re.compile(r"(/[^/]+)*/netns/[0-9A-Za-z][0-9A-Za-z_.-]*")
 
 
@@ -97,6 +98,14 @@ def _sandbox_key(request: Fields) -> str:
     return value
 
 
+def _interface_name(options: Fields) -> str | None:
+    key = f"{_RESERVED}endpoint.ifname"
+    name = options.text(key)
+    if name is not None and not _INTERFACE.fullmatch(name.encode()):
+        raise options.refused(key, "the name of an interface: 1 to 15 octets without blanks, /, : and %")
+    return name
+
+
 def _exposed_ports(options: Fields) -> frozenset[tuple[int, int]] | None:
     key = f"{_RESERVED}endpoint.exposedports"
     if options.values.get(key) is None:
@@ -141,6 +150,7 @@ def _create_endpoint(request: Fields) -> m.CreateEndpoint:
         exposed_ports=_exposed_ports(options),
         published=_published(options),
         dns=_dns(options),
+        interface=_interface_name(options),
     )
 
 
@@ -180,8 +190,9 @@ def encode(answer: m.Answer) -> Json:
 def _encode_joined(joined: m.Joined) -> Json:
     """Without a gateway the engine would add a second interface, on docker_gwbridge, unless told not to."""
     gateway = {"DisableGatewayService": True} if joined.gateway is None else {"Gateway": str(joined.gateway)}
+    name = {} if joined.name is None else {"DstName": joined.name}
     return {
-        "InterfaceName": {"SrcName": joined.source, "DstPrefix": joined.prefix},
+        "InterfaceName": {"SrcName": joined.source, "DstPrefix": joined.prefix, **name},
         "StaticRoutes": [
             {"Destination": str(route.destination), **_encode_next_hop(route.next_hop)} for route in joined.routes
         ],

@@ -101,6 +101,11 @@ LEASE_LIFE: dict[str, tuple[str, ...]] = {
         "tests/plugin/test_containers.py::test_two_networks",
         "tests/plugin/test_containers.py::test_connect_and_disconnect_at_run_time",
     ),
+    "A container's interface has the name that the user wants, or the log and the history say why not": (
+        "tests/plugin/test_interface_name.py::test_first_of_its_kind",
+        "tests/plugin/test_docker_dhcp.py::test_interface_names",
+        "tests/netns/process/test_chosen_options.py::test_interface_name",
+    ),
     "A lease that waits for its container is released by the client that obtained it": (
         "tests/netns/process/test_expiry.py::test_lease_of_another_client",
     ),

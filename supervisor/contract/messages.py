@@ -39,7 +39,7 @@ class DeleteNetwork(Struct, frozen=True):
 
 
 class CreateEndpoint(Struct, frozen=True):
-    """`options` are the endpoint's driver options.
+    """`options` are the endpoint's driver options; `interface` is the name that the link is to have in the container.
 
     Three fields help to tell containers apart: `exposed_ports` (protocol, port), which is None if the request says
     nothing of ports; `published`, those of them with a port on the host; and the name servers.
@@ -54,6 +54,7 @@ class CreateEndpoint(Struct, frozen=True):
     published: frozenset[tuple[int, int, int]] = frozenset()
     dns: frozenset[str] = frozenset()
     address6: IPv6Interface | None = None
+    interface: str | None = None
 
 
 class DeleteEndpoint(Struct, frozen=True):
@@ -263,12 +264,16 @@ class EndpointCreated(Struct, frozen=True):
 
 
 class Joined(Struct, frozen=True):
-    """`source` is the link that Docker moves; `prefix` is the beginning of its name in the container."""
+    """`source` is the link that Docker moves; `prefix` is the beginning of its name in the container, `name` all of it.
+
+    Which of them an engine follows is in supervisor.domain.interface_names.
+    """
 
     source: str
     prefix: str
     gateway: IPv4Address | None
     routes: tuple[Route, ...]
+    name: str | None = None
 
 
 class OperValues(Struct, frozen=True):

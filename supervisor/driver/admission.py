@@ -93,6 +93,7 @@ class Admission:
             given_address6=body.address6 is not None,
             hostname=chosen.hostname,
             hostname_is_id=options.hostname_is_id,
+            interface=body.interface,
         )
         client = options.client_of(mac, origin.name_on_lan(identity))
         chosen_client = chosen.client_id or _client_id(options.client_id, mac, identity)

@@ -24,6 +24,7 @@ from pathlib import Path
 
 from supervisor.contract.errors import Conflict, Failed
 from supervisor.contract.messages import Done, EndpointCreated, Joined, Respond
+from supervisor.domain.interface_names import other_name
 from supervisor.domain.join_answer import join_answer
 from supervisor.domain.lease_states import LeaseState, lease_state
 from supervisor.domain.phases import Phase
@@ -364,7 +365,7 @@ class Endpoint:
         return True
 
     def _joined_answer(self) -> Joined:
-        answer = join_answer(self.spec, self._lease, self._routes)
+        answer = join_answer(self.spec, self._lease, self._routes, self.origin.interface)
         self._gateway = answer.gateway
         return answer
 
@@ -412,6 +413,9 @@ class Endpoint:
         if not saved:
             self._save()
         self.journal.say("attached")
+        if not saved and self.origin.interface not in (None, interface):
+            why = other_name(self.origin.interface, interface, self._context.engine.version)
+            self.journal.note("misnamed", why, self._all_leases(), logging.WARNING)
 
     def engine_changed(self) -> None:
         """The watcher has new facts: the way to the sandbox, or the container's identity."""

@@ -193,9 +193,14 @@ class Engine:
                 self.networks.pop(key, None)
 
     @property
+    def version(self) -> str | None:
+        """That of the dockerd that runs, also before its API answers if it has run before; else None."""
+        return self.program.version or None if self.program and self.program.file == self._running_file else None
+
+    @property
     def release(self) -> int | None:
-        """The major version of the dockerd that runs, also before its API answers if it has run before; else None."""
-        return self.program.release if self.program and self.program.file == self._running_file else None
+        """The major version of that dockerd."""
+        return self.program.release if self.program and self.version is not None else None
 
     @property
     def binds_first(self) -> bool:

@@ -25,7 +25,8 @@ from workers.system.backoff import Backoff
 
 API_TIMEOUT_SECONDS = 60
 RECONNECT_SECONDS = 2.0  # at most: a dockerd that is back starts containers at once, and we need its pid then
-BRIDGE_NAME = "com.docker.network.bridge.name"
+ENGINES_OWN = "com.docker.network."  # the beginning of options that are not ours
+BRIDGE_NAME = f"{ENGINES_OWN}bridge.name"
 EVENTS = {"type": ["container", "network"], "event": ["create", "destroy", "rename", "connect", "disconnect"]}
 BUILT_IN = ("bridge", "host", "ipvlan", "macvlan", "null", "overlay")  # drivers whose endpoints do not concern us
 MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
@@ -161,7 +162,8 @@ def _container(client: APIClient, container_id: str, listed: Collection[str] = (
 
 
 def _endpoint(container: facts.ContainerSeen, sandbox_key: str, place: dict[str, Any]) -> facts.EndpointSeen:
-    mac = (place.get("MacAddress") or "").lower()
+    """Without the engine's own options, as in the message for CreateEndpoint."""
+    mac, options = (place.get("MacAddress") or "").lower(), place.get("DriverOpts") or {}
     return facts.EndpointSeen(
         container=container,
         network_id=place["NetworkID"],
@@ -171,7 +173,7 @@ def _endpoint(container: facts.ContainerSeen, sandbox_key: str, place: dict[str,
         address=_read(IPv4Interface, f"{place.get('IPAddress')}/{place.get('IPPrefixLen')}"),
         address6=_read(IPv6Interface, f"{place.get('GlobalIPv6Address')}/{place.get('GlobalIPv6PrefixLen')}"),
         gateway=_read(IPv4Address, place.get("Gateway")),
-        options=_texts(place.get("DriverOpts") or {}),
+        options={name: one for name, one in _texts(options).items() if not name.startswith(ENGINES_OWN)},
     )
 
 

@@ -45,7 +45,7 @@ class Origin:
     """The origin of an endpoint: the values that Docker gave and must not be told, and the key of its identity.
 
     `keep_lease`: the option `release=keep` holds. `hostname` is the endpoint's own, and `hostname_is_id` the network's
-    `hostname=id`.
+    `hostname=id`. `interface` is the name that the link is to have in the container.
     """
 
     given_mac: bool = False
@@ -55,6 +55,7 @@ class Origin:
     given_address6: bool = False
     hostname: str | None = None
     hostname_is_id: bool = False
+    interface: str | None = None
 
     def name_on_lan(self, identity: Identity | None) -> str | None:
         """The host name that the DHCP server gets. The dots of a container's name make no domain."""

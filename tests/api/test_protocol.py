@@ -6,6 +6,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 import pytest
 
 from api import protocol
+from supervisor.contract.errors import InvalidRequest
 from supervisor.contract.messages import (
     CreateEndpoint,
     CreateNetwork,
@@ -72,6 +73,35 @@ def test_everything_that_an_endpoint_can_have() -> None:
     )
 
 
+U_UMLAUT = "\xfc"
+A_GRAVE = "\xe0"  # 0xc3 0xa0 in UTF-8, of which the kernel takes the second for a blank
+IFNAME = "com.docker.network.endpoint.ifname"
+
+
+@pytest.mark.parametrize("name", ["lan0", "a" * 15, "br-lan.7", U_UMLAUT, "...", ""])
+def test_wanted_interface_name(name: str) -> None:
+    """Compose's interface_name, whatever the kernel takes; "" is none."""
+    request = parse("CreateEndpoint", **IDS, Options={IFNAME: name})
+    assert request == CreateEndpoint(NETWORK_ID, ENDPOINT_ID, None, None, {}, interface=name or None)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a" * 16, U_UMLAUT * 8, A_GRAVE, "a/b", "a:1", "a b", " ", ".", "..", "lan%d"],
+)
+def test_name_that_no_interface_can_have(name: str) -> None:
+    """It is refused here, with the option's name, as the kernel would refuse it after the lease."""
+    with pytest.raises(InvalidRequest, match=f"Options.{IFNAME} must be the name of an interface"):
+        parse("CreateEndpoint", **IDS, Options={IFNAME: name})
+
+
+def test_unknown_options_of_the_engine() -> None:
+    """What an engine adds one day refuses no start, whatever its form."""
+    options = {"com.docker.network.endpoint.new": {"a": [1]}, "com.docker.network.other": None}
+    request = parse("CreateEndpoint", **IDS, Options=options)
+    assert request == CreateEndpoint(NETWORK_ID, ENDPOINT_ID, None, None, {})
+
+
 @pytest.mark.parametrize(
     "key", ["/var/run/docker/netns/0123456789ab", "/srv/exec root/netns/0123456789ab", "/netns/1-abcdef.x"]
 )
@@ -112,6 +142,12 @@ def test_joined_with_routes() -> None:
             {"Destination": "203.0.113.0/24", "RouteType": 1},
         ],
     }
+
+
+def test_joined_under_a_name() -> None:
+    """An engine that takes the whole name ignores the beginning, and an older one the name."""
+    answer = protocol.encode(Joined("dh-e", "lan", IPv4Address("192.0.2.1"), (), "lan0"))
+    assert answer["InterfaceName"] == {"SrcName": "dh-e", "DstPrefix": "lan", "DstName": "lan0"}
 
 
 def test_joined_without_gateway() -> None:

@@ -16,6 +16,7 @@ from tests.lab.lab import Lab
 from tests.lab.network import BRIDGE, SERVER
 from tests.lab.plugin import Plugin
 from tests.plugin.conftest import Run
+from tests.plugin.judge import endpoint
 
 FILE = PLUGIN / "rootfs" / "usr" / "share" / "net-dhcp" / "docker-dhcp"
 RULE = ("DOCKER-USER", "-i", BRIDGE, "-o", BRIDGE, "-j", "ACCEPT")
@@ -69,6 +70,25 @@ def test_as_a_person_would(dhcp_command: Dhcp, run: Run, network: str) -> None:
     after = db.attachment(network)
     assert (after.mac, after.address) == (before.mac, before.address)
     assert "No container has to be pinned" in dhcp_command("pin")
+    dhcp_command("doctor")
+
+
+def test_interface_names(dhcp_command: Dhcp, docker: Docker, plugin: Plugin, run: Run, network: str) -> None:
+    """An interface that the user has named is shown under its name; why another one has Docker's is in its history."""
+    named = run(name="named")
+
+    def shown_as(wanted: str) -> tuple[str, list[str]]:
+        docker("network", "disconnect", network, named.name)
+        option = f"com.docker.network.endpoint.ifname={wanted}"
+        docker("network", "connect", f"--driver-opt={option}", network, named.name)
+        endpoint(plugin, named.attachment(network))
+        found = json.loads(dhcp_command("inspect", named.name, "--events", "4", "--format", "json"))
+        return found["interface"], [event["detail"] for event in found["events"] if event["kind"] == "misnamed"]
+
+    assert shown_as("lan0") == ("lan0", [])
+    interface, (why,) = shown_as("uplink")
+    assert interface.startswith("eth")  # engines before 28 count on, whatever has gone
+    assert why.startswith(f"its interface is called {interface}, and not uplink: Docker ")
     dhcp_command("doctor")
 
 

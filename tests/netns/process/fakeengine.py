@@ -171,6 +171,7 @@ class Container:
         self.address6 = ""
         self.options: dict[str, str] = {}  # driver-opt=NAME=VALUE
         self.exposed_ports: list[dict[str, int]] = []
+        self.interface = INTERFACE
         self._source = ""
         if early_sandbox:
             self._make_sandbox()
@@ -224,7 +225,9 @@ class Container:
         """The link goes into the sandbox."""
         if not self.has_sandbox:
             self._make_sandbox()
-        self._source = source = joined.body["InterfaceName"]["SrcName"]
+        names = joined.body["InterfaceName"]
+        self._source = source = names["SrcName"]
+        self.interface = names.get("DstName", f"{names['DstPrefix']}0")  # as from 29.8 on (moby#52866)
         run("ip", "-n", self._machine.host, "link", "set", source, "netns", self.sandbox)
 
     def configure(self, joined: Answer) -> None:
@@ -234,12 +237,12 @@ class Container:
         self.inside("sh", "-c", f"echo {int(not self.address6)} > {without_ipv6}")
         steps = [
             f"link set {source} down",
-            f"link set {source} name {INTERFACE}",
-            *([f"link set {INTERFACE} address {self.mac}"] if self.mac else []),
-            *([f"addr add {self.address} broadcast + dev {INTERFACE}"] if self.address else []),
-            *([f"addr add {self.address6} dev {INTERFACE} nodad"] if self.address6 else []),
-            f"link set {INTERFACE} up",
-            *(_route(route) for route in joined.body["StaticRoutes"]),
+            f"link set {source} name {self.interface}",
+            *([f"link set {self.interface} address {self.mac}"] if self.mac else []),
+            *([f"addr add {self.address} broadcast + dev {self.interface}"] if self.address else []),
+            *([f"addr add {self.address6} dev {self.interface} nodad"] if self.address6 else []),
+            f"link set {self.interface} up",
+            *(self._route(route) for route in joined.body["StaticRoutes"]),
         ]
         if gateway := joined.body.get("Gateway"):
             steps.append(f"route add default via {gateway}")
@@ -284,13 +287,13 @@ class Container:
     @property
     def inet(self) -> list[str]:
         """The addresses on its interface."""
-        words = self.inside("ip", "-4", "-o", "addr", "show", "dev", INTERFACE).split()
+        words = self.inside("ip", "-4", "-o", "addr", "show", "dev", self.interface).split()
         return [words[i + 1] for i, word in enumerate(words) if word == "inet"]
 
     @property
     def inet6(self) -> list[str]:
         """The IPv6 addresses on its interface, but the link-local one."""
-        words = self.inside("ip", "-6", "-o", "addr", "show", "dev", INTERFACE, "scope", "global").split()
+        words = self.inside("ip", "-6", "-o", "addr", "show", "dev", self.interface, "scope", "global").split()
         return [words[i + 1] for i, word in enumerate(words) if word == "inet6"]
 
     @property
@@ -324,25 +327,24 @@ class Container:
         """What it says of its IPv6 lease; nothing where there is none."""
         return dict(self.view["ipv6"] or {})
 
+    def _route(self, route: Mapping[str, object]) -> str:
+        if route["RouteType"] == 1:
+            return f"route add {route['Destination']} dev {self.interface} scope link"
+        return f"route add {route['Destination']} via {route['NextHop']}"
+
     def _make_sandbox(self) -> None:
         run("ip", "netns", "add", self.sandbox)
 
     def _detach(self) -> None:
-        if self._source and INTERFACE in self.inside("ls", "/proc/sys/net/ipv4/conf"):
-            run("ip", "-n", self.sandbox, "link", "set", INTERFACE, "down")
-            run("ip", "-n", self.sandbox, "link", "set", INTERFACE, "name", self._source)
+        if self._source and self.interface in self.inside("ls", "/proc/sys/net/ipv4/conf"):
+            run("ip", "-n", self.sandbox, "link", "set", self.interface, "down")
+            run("ip", "-n", self.sandbox, "link", "set", self.interface, "name", self._source)
             run("ip", "-n", self.sandbox, "link", "set", self._source, "netns", f"/run/netns/{self._machine.host}")
 
     def remove_sandbox(self) -> None:
         """The engine unmounts the namespace; the kernel ends it with its last user."""
         if self.has_sandbox:
             run("ip", "netns", "delete", self.sandbox)
-
-
-def _route(route: Mapping[str, object]) -> str:
-    if route["RouteType"] == 1:
-        return f"route add {route['Destination']} dev {INTERFACE} scope link"
-    return f"route add {route['Destination']} via {route['NextHop']}"
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from tests.netns.process.wire import Kind, Option
 
 CLIENTS = ("udhcpc", "native")
 BUDGET = 4  # seconds
+IFNAME = "com.docker.network.endpoint.ifname"
 FQDN = bytes.fromhex("050000") + b"\x07printer\x03lab"  # flags S and E, two unused octets, a partial name: RFC 4702
 CLASSLESS = "--dhcp-option=121,10.20.0.0/16,192.168.77.4,0.0.0.0/0,192.168.77.5"
 
@@ -99,6 +100,22 @@ def test_identifiers_of_a_network(rig: Rig, server: DhcpServer) -> None:
     answer = third.create()
     assert answer.status != 200
     assert "option client_id: this identifier is in use on this network" in answer.error
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_interface_name(rig: Rig, server: DhcpServer, client: str) -> None:
+    """An engine that takes the whole name gives it to the link: the lease is renewed and released there, by a
+    successor, too, and operators see the name."""
+    container = rig.joined(rig.network(client=client), {IFNAME: "uplink"}, early_sandbox=True)
+    assert (container.view["interface"], container.inet) == ("uplink", [container.address])
+    rig.renew(container)
+    rig.restart_worker(container)
+    rig.renew(container)
+    assert (container.view["interface"], container.inet) == ("uplink", [container.address])
+    assert rig.engine.get("/healthz")["healthy"]
+    assert "its interface is called" not in rig.plugin.log
+    container.stop()
+    assert len(rig.capture.frames(container.mac, Kind.RELEASE)) == 1
 
 
 @pytest.mark.parametrize("client", CLIENTS)

@@ -31,18 +31,30 @@ def _answer(
     parent_routes: tuple[Route, ...] = (),
     skip_routes: bool = False,
     gateway: IPv4Address | None = None,
+    interface: str | None = None,
 ) -> Joined:
     mac = "02:00:00:00:00:01"
     spec = EndpointSpec("n" * 64, "e" * 64, BR0, mac, ClientIdentity.of_mac(mac), 10.0, skip_routes=skip_routes)
     spec = replace(spec, gateway=gateway)
     lease = Lease(IPv4Interface("192.0.2.10/24"), ROUTER, 600, 0.0, routers=routers, classless=classless, static=static)
-    return join_answer(spec, lease, parent_routes)
+    return join_answer(spec, lease, parent_routes, interface)
 
 
 def test_link() -> None:
     """The link to be moved is the container end, and is called ethN in the container."""
     answer = _answer()
     assert (answer.source, answer.prefix) == ("dc-eeeeeeeeeeee", "eth")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "prefix"),
+    [("lan0", "lan"), ("br-0", "br-"), ("eth0", "eth")]
+    + [(other, "eth") for other in ("lan", "lan1", "lan10", "lan00", "0", "eth3", "\N{GREEK SMALL LETTER LAMDA}1")],
+)
+def test_wanted_name(wanted: str, prefix: str) -> None:
+    """An engine that takes a whole name gets it; others the beginning of one that they surely make of it."""
+    answer = _answer(interface=wanted)
+    assert (answer.name, answer.prefix) == (wanted, prefix)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from supervisor.contract.messages import Done, EndpointCreated, Joined
 from supervisor.domain.phases import Phase
 from supervisor.endpoint.endpoint import GONE_SECONDS, JOIN_SECONDS, LEAVE_SECONDS
 from supervisor.engine.facts import EngineConnected, EngineFound
+from supervisor.state.records import Origin
 from tests.supervisor.puppet import (
     BRIDGE_ROUTE,
     ENDPOINT,
@@ -29,6 +30,7 @@ from tests.supervisor.puppet import (
 from workers.contract.lease import Family, Route
 from workers.contract.messages import (
     Attach,
+    Attached,
     Created,
     CreateFailed,
     Delete,
@@ -124,6 +126,32 @@ def test_join(puppet: Puppet) -> None:
     bring_to(puppet, Phase.CREATED)
     assert puppet.ask(puppet.endpoint.join, SANDBOX) == [JOINED]
     assert puppet.worker.told() == [Attach(attach_path(puppet), None, LEASE.gateway)]
+
+
+@pytest.mark.parametrize("version", ["29.7.1", None])
+def test_other_name_than_the_wanted_one(puppet: Puppet, version: str | None, caplog: pytest.LogCaptureFixture) -> None:
+    """The user reads once which name the engine has chosen, which engine that is, and what it would take."""
+    puppet.endpoint.origin = Origin(interface="lan1")
+    if version is not None:
+        puppet.engine.learn(EngineConnected("/data", version=version))
+    bring_to(puppet, Phase.CREATED)
+    assert puppet.ask(puppet.endpoint.join, SANDBOX) == [structs.replace(JOINED, name="lan1")]
+    puppet.report(Attached("eth0"))
+    puppet.report(Attached("renamed"))  # by the container, or seen by a successor
+    (warning,) = (record.message for record in caplog.records if record.levelname == "WARNING")
+    engine = f"Docker {version}" if version else "Docker"
+    assert warning.startswith(
+        f"its interface is called eth0, and not lan1: {engine} has chosen the name. Before Docker"
+    )
+
+
+def test_wanted_name_given(puppet: Puppet, caplog: pytest.LogCaptureFixture) -> None:
+    """Then there is nothing to say."""
+    puppet.endpoint.origin = Origin(interface="lan0")
+    bring_to(puppet, Phase.CREATED)
+    assert puppet.ask(puppet.endpoint.join, SANDBOX) == [structs.replace(JOINED, prefix="lan", name="lan0")]
+    puppet.report(Attached("lan0"))
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 
 @pytest.mark.parametrize("phase", [Phase.JOINING, Phase.JOINED])

@@ -29,7 +29,7 @@ PLACE = {
     "GlobalIPv6Address": "2001:db8::7",
     "GlobalIPv6PrefixLen": 128,
     "Gateway": "192.0.2.1",
-    "DriverOpts": {"id": "web"},
+    "DriverOpts": {"id": "web", "com.docker.network.endpoint.ifname": "lan0"},
 }
 NOTHING: dict[str, Any] = {
     "MacAddress": "",
