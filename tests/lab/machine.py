@@ -2,7 +2,7 @@
 it can be suspended.
 
 Owns the disk's content, the boot and the ends. QEMU emulates the processor, and the machine's clock is the real one,
-as it shares the LAN with servers outside. The engine is Debian 13's, in that release's root file system.
+as it shares the LAN with servers outside. The engine is the chosen one, in the root file system of its release.
 """
 
 import json
@@ -103,7 +103,9 @@ class Machine:
     def _make(self) -> None:
         """A system that starts the engine, with all that the laboratory's has now."""
         root, content = self.lab.engine.root, self.directory / "content"
-        assert root is not None, "an engine of its own release is needed: ENGINE=26"
+        assert root is not None, (
+            "an engine in a root file system of its own is needed: ENGINE=26, 28, or that of DOCKERD"
+        )
         run("cp", "--archive", "--link", root, content)
         shutil.copy(static_busybox(BUILD), content / "bin" / "busybox")
         for name in ("modprobe", "insmod"):
