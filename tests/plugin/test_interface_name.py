@@ -56,26 +56,26 @@ def interface(container: Container) -> str | None:
 
 
 def test_first_of_its_kind(container: Container, plugin: Plugin, lab: Lab) -> None:
-    """Every engine calls the first one lan0: there the lease is renewed, by a killed plugin's successor, too, and over
-    restarts, and released at the end."""
+    """Every engine calls the first one lan0: there the lease is renewed, over a restart and by a killed plugin's
+    successor, too, and released at the end."""
     start(container, "ifname=lan0")
     first = assert_leased(container, NETWORK, lab.dhcp)
-    assert (interface(container), endpoint(plugin, first)["interface"]) == ("lan0", "lan0")
     renew(plugin, lab, first)
-
-    before = confirmations(plugin, first)
-    kill_supervisor(plugin)
-    wait_until(lambda: confirmations(plugin, first) > before, "the renewal of the next plugin")
-    (seen,) = plugin.get("/v1/endpoints")[1]["endpoints"]
-    assert (seen["interface"], assert_leased(container, NETWORK, lab.dhcp)) == ("lan0", first)
-    assert plugin.get("/healthz")[0] == 200
-
     container.restart()
     second = assert_leased(container, NETWORK, lab.dhcp)
-    assert (interface(container), second.address) == ("lan0", first.address)
+    assert (interface(container), endpoint(plugin, second)["interface"]) == ("lan0", "lan0")
+    assert second.address == first.address
     renew(plugin, lab, second)
+
+    before = confirmations(plugin, second)
+    kill_supervisor(plugin)
+    wait_until(lambda: confirmations(plugin, second) > before, "the renewal of the next plugin")
+    (seen,) = plugin.get("/v1/endpoints")[1]["endpoints"]
+    assert (seen["interface"], assert_leased(container, NETWORK, lab.dhcp)) == ("lan0", second)
+    assert plugin.get("/healthz")[0] == 200
+
     container.remove()
-    assert_released(lab.dhcp, first.mac, times=2)
+    assert_released(lab.dhcp, second.mac, times=2)
     assert not [line for line in plugin.log() if "its interface is called" in line]
 
 

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Iterator
 from http.client import IncompleteRead
 from signal import SIGKILL
 from subprocess import DEVNULL, PIPE, Popen
@@ -9,7 +10,7 @@ from subprocess import DEVNULL, PIPE, Popen
 import psutil
 import pytest
 
-from tests.lab.command import wait_until
+from tests.lab.command import CommandFailed, wait_until
 from tests.lab.dhcp import DhcpServer, Message, ServerOptions
 from tests.lab.engine import Docker
 from tests.lab.images import BUSYBOX
@@ -17,7 +18,9 @@ from tests.lab.lab import Lab
 from tests.lab.plugin import Plugin
 from tests.lab.process import Process, tree
 from tests.plugin.conftest import Run, has_spare
+from tests.plugin.crash import kill_supervisor
 from tests.plugin.judge import assert_leased, await_client, endpoint, renew
+from tests.plugin.sandbox import Sandbox
 
 # What is killed, and all that goes with it. All comes back but a worker's udhcpc: its successor renews by itself.
 KILLED = {
@@ -35,6 +38,46 @@ RESTART_TIMEOUT = 30.0  # seconds, on a busy machine; the first restart of a wor
 SLOW_SERVER = 3  # seconds to each answer; the budget is 10
 API_LIMIT = 10.0  # seconds, on a busy machine; the engine would wait for 30
 ASLEEP_BYTES = 1_500_000  # a worker that did its work itself has three times that
+
+
+FORGETS = 29  # the engine from this version on forgets the endpoints of a plugin that starts again
+
+
+@pytest.fixture(name="other")
+def _other(docker: Docker) -> Iterator[str]:
+    """A network of Docker's own, which gets the default route, as it is the first by name."""
+    docker("network", "create", "a-network")
+    yield "a-network"
+    docker("network", "rm", "a-network")
+
+
+def test_default_route_after_the_plugins_return(other: str, run: Run, lab: Lab, plugin: Plugin, network: str) -> None:
+    """A running container keeps its lease and its default route, which Docker 29 gives to no other network until the
+    container is restarted."""
+    container = run("--stop-timeout=1")
+    before = assert_leased(container, network, lab.dhcp)
+    docker = plugin.docker
+    kill_supervisor(plugin)
+
+    def refused() -> bool:
+        try:
+            docker("network", "connect", other, container.name)
+        except CommandFailed as error:
+            if "remote network driver: endpoint" not in str(error):
+                raise
+            return True
+        docker("network", "disconnect", other, container.name)
+        return False
+
+    if docker.release >= FORGETS:
+        wait_until(refused, "the engine's new memory of the plugin")
+        assert Sandbox.of(container).gateway() == before.gateway
+        assert assert_leased(container, network, lab.dhcp) == before
+        container.restart()
+    docker("network", "connect", other, container.name)
+    assert Sandbox.of(container).gateway() == container.attachment(other).gateway
+    assert assert_leased(container, network, lab.dhcp).address == before.address
+    container.remove()
 
 
 @pytest.mark.parametrize("killed", KILLED)
