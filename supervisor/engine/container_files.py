@@ -71,12 +71,14 @@ class Configuration(Struct, frozen=True):
 class HostConfiguration(Struct, frozen=True):
     """The fields of hostconfig.json that we need. `first_network` is a name or an id, as the user gave it.
 
-    `published` are (protocol, port, port on the host, 0 for any); None if all exposed ports are published.
+    `published` are (protocol, port, port on the host, 0 for any). With `publishes_all` the exposed ports are, too, on
+    ports of the host that the engine chooses.
     """
 
     restart_policy: str
     first_network: str
-    published: frozenset[tuple[int, int, int]] | None
+    published: frozenset[tuple[int, int, int]]
+    publishes_all: bool
     dns: frozenset[str]
     dns_search: frozenset[str] = frozenset()
 
@@ -131,7 +133,8 @@ def _host_configuration(config: Any) -> HostConfiguration:  # noqa: ANN401  JSON
     return HostConfiguration(
         str(config["RestartPolicy"]["Name"]),
         str(config.get("NetworkMode", "")),
-        published=None if config.get("PublishAllPorts") else frozenset(published),
+        published=frozenset(published),
+        publishes_all=bool(config.get("PublishAllPorts")),
         dns=frozenset(config.get("Dns") or ()),
         dns_search=frozenset(config.get("DnsSearch") or ()),
     )

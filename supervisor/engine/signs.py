@@ -57,18 +57,22 @@ def _mac(suspect: Suspect, request: CreateEndpoint, _: int | None) -> bool:
 
 
 def _exposed_ports(suspect: Suspect, request: CreateEndpoint, release: int | None) -> bool:
-    sent, host = request.exposed_ports, suspect.host
-    if sent is None or host is None:
+    if request.exposed_ports is None or suspect.host is None:
         return True
-    exposed = suspect.container.exposed_ports
-    published = sent >= exposed if host.published is None else sent == {port[:2] for port in host.published}
-    if release is None:
-        return published or sent == exposed
-    return published if release >= PUBLISHED_ONLY else sent == exposed
+    releases = (PUBLISHED_ONLY - 1, PUBLISHED_ONLY) if release is None else (release,)
+    return any(request.exposed_ports == _sent_ports(suspect.container, suspect.host, one) for one in releases)
+
+
+def _sent_ports(container: Configuration, host: HostConfiguration, release: int) -> frozenset[tuple[int, int]]:
+    """Those that an engine of this release lists in a request (daemon/network.go)."""
+    if release < PUBLISHED_ONLY:
+        return container.exposed_ports
+    return frozenset(port[:2] for port in host.published) | (container.exposed_ports if host.publishes_all else set())
 
 
 def _published_ports(suspect: Suspect, request: CreateEndpoint, _: int | None) -> bool:
-    return not request.published or suspect.host is None or suspect.host.published in (None, request.published)
+    host = suspect.host
+    return not request.published or host is None or host.publishes_all or host.published == request.published
 
 
 def _name_servers(suspect: Suspect, request: CreateEndpoint, _: int | None) -> bool:
@@ -100,7 +104,6 @@ def request_of(suspect: Suspect, network_id: str, release: int | None) -> Create
     request, host = CreateEndpoint(network_id, "", suspect.mac, None, options), suspect.host
     if host is None or not suspect.is_first:
         return request
-    ports = suspect.container.exposed_ports
-    if release is not None and release >= PUBLISHED_ONLY and host.published is not None:
-        ports = frozenset(port[:2] for port in host.published)
-    return replace(request, exposed_ports=ports, published=host.published or frozenset(), dns=host.dns)
+    ports = _sent_ports(suspect.container, host, PUBLISHED_ONLY - 1 if release is None else release)
+    published = frozenset() if host.publishes_all else host.published
+    return replace(request, exposed_ports=ports, published=published, dns=host.dns)

@@ -518,8 +518,9 @@ def test_told_apart_by_stored_endpoints(alike: DockerFiles) -> None:
     [
         ("28.5.2", {(TCP, 3)}, "web"),
         ("28.5.2", set(), None),
-        ("29.7.1", set(), None),
+        ("29.7.1", set(), "web"),
         ("29.7.1", {(TCP, 3)}, "mail"),
+        ("29.7.1", {(TCP, 2)}, "db"),
         ("29.7.1", {(TCP, 4)}, None),
         ("", {(TCP, 2)}, "db"),
         ("", {(TCP, 3)}, None),
@@ -530,6 +531,7 @@ def test_ports_as_each_engine_sends_them(
 ) -> None:
     """Until Docker 28 all that are exposed, from 29 on those that are published; of an unknown engine both count."""
     alike.configure_host(MAIL, published={"3/tcp": ("",)})
+    alike.configure_host(DATABASE, publishes_all=True)
     alike.start(version)
     found = Identifier(alike.engine).at_create(create_endpoint(*sent), set())
     assert (found and found.name) == name
