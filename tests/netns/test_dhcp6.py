@@ -396,7 +396,7 @@ def global_addresses() -> list[IPv6Address]:
 
 
 def test_two_routers(radvd: Radvd, tmp_path: Path) -> None:
-    """Of two the one with the higher preference is the container's, and one that is none any more is not."""
+    """The one with the higher preference is the container's, and one that is none any more is none, even alone."""
     second = Radvd(tmp_path / "second", None, FOREIGN_PORT)
     prefixes = ((str(LAN6), 600, 300),)
     radvd.start(Advertised(prefixes))
@@ -407,6 +407,8 @@ def test_two_routers(radvd: Radvd, tmp_path: Path) -> None:
         second.restart(Advertised(prefixes, lifetime=0))
         assert lease_of(spec).router != ROUTER + 1  # the other one's advertisement may come later than the lease
         wait_until(lambda: lease_of(spec).router == ROUTER, "the router that is one")
+        radvd.kill()
+        assert lease_of(spec).router is None
     finally:
         second.stop()
 

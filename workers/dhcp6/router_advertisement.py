@@ -104,7 +104,7 @@ def slaac_lease(advertisement: RouterAdvertisement, identifier: int, now: float)
         preferred=best.preferred,
         dns=advertisement.dns,
         search=advertisement.search,
-        router=advertisement.source,
+        router=advertisement.source if advertisement.lifetime else None,
         slaac=True,
     )
 

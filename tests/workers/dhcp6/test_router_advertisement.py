@@ -101,6 +101,14 @@ def test_slaac() -> None:
     assert (lease.dns, lease.search, lease.slaac, lease.server) == ((DNS,), ("lan.test",), True, b"")
 
 
+def test_no_default_router() -> None:
+    """A router that is none for other links has a prefix for an address, but the container gets no way out over it."""
+    lease = slaac_lease(advertised(prefix(PUBLIC, BOTH, 600, 300), lifetime=0), IDENTIFIER, 0.0)
+    assert lease is not None
+    assert lease.address.ip in PUBLIC
+    assert lease.router is None
+
+
 @pytest.mark.parametrize(
     "option",
     [
