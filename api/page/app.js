@@ -154,7 +154,8 @@ const checks = new Table($("checks"), (one) => [one.network, one.id, one.found].
 ]);
 
 async function refreshChecks() {
-  checks.show((await json("/v1/checks")).checks);
+  const found = await json("/v1/checks");
+  checks.show([...found.checks, ...found.engine.map((one) => ({ ...one, network: "engine", parent: null }))]);
 }
 
 async function refreshHealth() {

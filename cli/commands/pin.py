@@ -6,7 +6,7 @@ from collections.abc import Collection
 import click
 
 from cli import endpoints
-from cli.client import segment
+from cli.client import Json, segment
 from cli.commands.options import examples
 from cli.errors import REFUSED, Failure, NotFound, TooOld
 from cli.inert import inert
@@ -22,7 +22,7 @@ COLUMNS = (
     Column("CONTAINER", lambda row: row["place"].name),
     Column("NETWORK", lambda row: row["place"].network),
     Column("MAC", lambda row: row["place"].mac or NONE),
-    Column("MAY BE TAKEN FOR", lambda row: ", ".join(row["like"]) or NONE),
+    Column("MAY BE TAKEN FOR", lambda row: row["like"] or NONE),
 )
 
 
@@ -49,12 +49,12 @@ def pin(session: Session, *, names: tuple[str, ...], everything: bool, by: str, 
     """
     pinned = {row["endpoint_id"] for row in endpoints.rows(session.client) if row.get("pinned")}
     found = places(session.engine.containers(), session.engine.networks(session.installed.name), pinned)
-    risks = mixed_up(found, str(session.engine.info().get("Driver")))
+    risks = mixed_up(found, _alike(session))
     chosen = _chosen(found, risks, names, everything)
     if not chosen:
         click.echo("No container has to be pinned: the plugin tells all of them apart.")
         return
-    console().print(table([{"place": place, "like": risks.get(place, [])} for place in chosen], COLUMNS))
+    console().print(table([{"place": place, "like": risks.get(place)} for place in chosen], COLUMNS))
     click.echo()
     if at_once:
         _pin_now(session, chosen, yes)
@@ -63,13 +63,24 @@ def pin(session: Session, *, names: tuple[str, ...], everything: bool, by: str, 
     click.echo("\n".join(lines(chosen, by_mac=by == "mac" and not at_once, in_networks=in_networks)))
 
 
+def _alike(session: Session) -> list[Json]:
+    """Whom a boot may mix up, as the plugin judges now."""
+    answer = session.client.get("/v1/checks")
+    if "alike" not in answer:
+        raise TooOld("alike of GET /v1/checks")
+    if answer["alike"] is None:
+        raise Failure("the plugin does not see the engine's containers yet: `net-dhcp doctor` says why")
+    found: list[Json] = answer["alike"]
+    return found
+
+
 def _chosen(found: list[Place], risks: Collection[Place], names: tuple[str, ...], everything: bool) -> list[Place]:
     missing = [name for name in names if name not in {place.name for place in found}]
     if missing:
         raise NotFound(f"no container on a network of this plugin is called {', '.join(missing)}")
     if names:
-        return [place for place in found if place.name in names and not place.is_pinned]
-    return [place for place in found if not place.is_pinned and (everything or place in risks)]
+        return [place for place in found if place.name in names and (place in risks or not place.is_pinned)]
+    return [place for place in found if place in risks or (everything and not place.is_pinned)]
 
 
 def _pin_now(session: Session, chosen: list[Place], yes: bool) -> None:

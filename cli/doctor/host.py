@@ -6,7 +6,6 @@ from typing import Any
 
 from cli.doctor.finding import Finding, Severity, failed
 from cli.errors import Failure, NotRoot
-from cli.pins.places import TELLING
 from cli.session import Session
 
 KERNEL = (5, 4)
@@ -46,10 +45,6 @@ def _limits(info: dict[str, Any]) -> Iterator[Finding]:
     if any("rootless" in str(option) for option in info.get("SecurityOptions") or ()):
         found = "the engine runs rootless, so it has no way to the host's network cards"
         yield Finding("engine", "rootless", Severity.ERROR, found, "use an engine that runs as root")
-    driver = str(info.get("Driver"))
-    if driver not in TELLING:
-        found = f"the storage driver {driver} does not show which container is being started"
-        yield Finding("engine", "storage-driver", Severity.WARNING, found, "net-dhcp pin --all")
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
 """Each network: do plugin and engine both know it, is its parent fit, and does a DHCP server answer?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from cli.client import Json, segment
@@ -12,10 +12,11 @@ from cli.session import Session
 def of_networks(session: Session, only: str | None, *, probe: bool) -> Iterator[Finding]:
     """Of all networks, or of the one with this name."""
     try:
-        known, checks = _known(session), _checks(session, only)
+        known, looked = _known(session), session.client.get("/v1/checks", network=only)
     except Failure as error:
         yield failed("networks", "networks", error)
         return
+    yield from _findings("engine", looked.get("engine", ()))
     yield from _lost(known, _seen(session), only)
     names = sorted(name for name in known.values() if only in (None, name))
     if not names:
@@ -23,9 +24,7 @@ def of_networks(session: Session, only: str | None, *, probe: bool) -> Iterator[
             "networks", "no-network", Severity.HINT, "there is none yet", "docker network create, as in the README"
         )
     for name in names:
-        found = [
-            Finding(name, c["id"], severity_of(c["severity"]), c["found"], c["remedy"]) for c in checks.get(name, [])
-        ]
+        found = list(_findings(name, (check for check in looked["checks"] if check["network"] == name)))
         yield from found or [Finding(name, "parent", Severity.OK, "nothing is wrong with its bridge or card")]
         if probe:
             yield _probed(session, name)
@@ -53,10 +52,9 @@ def _lost(known: dict[str, str], seen: list[dict[str, Any]], only: str | None) -
             yield Finding(name, "network-lost", Severity.ERROR, found, f"docker network rm {name}, and create it again")
 
 
-def _checks(session: Session, only: str | None) -> dict[str, list[Json]]:
-    """The plugin's own, by network."""
-    found = session.client.get("/v1/checks", network=only)["checks"]
-    return {name: [c for c in found if c["network"] == name] for name in {c["network"] for c in found}}
+def _findings(about: str, checks: Iterable[Json]) -> Iterator[Finding]:
+    """The plugin's own."""
+    return (Finding(about, c["id"], severity_of(c["severity"]), c["found"], c["remedy"]) for c in checks)
 
 
 def _probed(session: Session, name: str) -> Finding:

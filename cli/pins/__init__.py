@@ -1,4 +1,4 @@
-"""Which containers cannot be told apart at a boot, and the lines that pin them.
+"""The containers on networks of ours, and the lines that pin them.
 
-Reads what the engine shows of containers; sends no request and changes nothing.
+Reads what the engine shows of containers and what the plugin says; sends no request and changes nothing.
 """

@@ -318,10 +318,35 @@ class Readiness(View, frozen=True):
     awaits: tuple[str, ...]
 
 
+class EngineHintView(View, frozen=True):
+    """What a check of the engine has found."""
+
+    id: str
+    severity: str
+    found: str
+    remedy: str
+
+
+class AlikeView(View, frozen=True):
+    """A container that a boot may mix up with those in `like`, and with `more` if that is true."""
+
+    network_id: str
+    network: str | None
+    container_id: str
+    container: str
+    like: tuple[str, ...]
+    more: bool
+
+
 class CheckList(View, frozen=True):
-    """What was found, of all networks that were asked for."""
+    """What was found, of all networks that were asked for, and of the engine.
+
+    `alike` are the containers that a boot may mix up; None while the engine's files do not tell.
+    """
 
     checks: tuple[HintView, ...]
+    engine: tuple[EngineHintView, ...]
+    alike: tuple[AlikeView, ...] | None
 
 
 class NetworkProbed(View, frozen=True):

@@ -5,7 +5,7 @@ import math
 import secrets
 import time
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 
 from supervisor.contract.errors import Conflict, Failed, InvalidRequest, NotFound, RequestError
@@ -13,7 +13,7 @@ from supervisor.contract.messages import CreateNetwork, Done, IpamPool, Respond
 from supervisor.domain.options import ANY_DRIVER, parse_network_options, require_null_ipam
 from supervisor.engine.checks import engine_findings, mixed_up_at_boot, rootless
 from supervisor.engine.facts import Engine, NetworkSeen
-from supervisor.engine.identity import Identifier
+from supervisor.engine.identity import Alike, Identifier
 from supervisor.runtime.jobs import Jobs
 from supervisor.state.bindings import local_mac
 from supervisor.state.records import Network
@@ -38,10 +38,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What was found of a network, and when the look began (`time.monotonic()`)."""
+    """What was found of a network, and when the look began (`time.monotonic()`); `alike` may be mixed up at a boot."""
 
     at: float
     findings: tuple[Finding, ...]
+    alike: tuple[Alike, ...] = ()
 
 
 NEVER = _Look(-math.inf, ())
@@ -135,27 +136,31 @@ class Networks:
         self._look_again()
         return ((n, finding) for n in self for finding in self._looks.get(n.id, NEVER).findings)
 
-    def look(self, looked: Callable[[], None]) -> None:
-        """Looks at all networks now, and calls `looked` then. Calls that come meanwhile share the look."""
+    def alike(self) -> Iterator[tuple[Network, Alike]]:
+        """The containers that a boot may mix up, as the last look at each network found them."""
+        return ((network, one) for network in self for one in self._looks.get(network.id, NEVER).alike)
+
+    def look(self, looked: Callable[[bool], None]) -> None:
+        """Looks at all networks now, and tells `looked` whether that succeeded. Calls meanwhile share the look."""
         self._look_at(list(self), looked, self._jobs.share)
 
     def _look_again(self) -> None:
         now = time.monotonic()
         due = [network for network in self if now - self._looks.get(network.id, NEVER).at > LOOK_SECONDS]
         if due:
-            self._look_at(due, lambda: None, self._jobs.ask)
+            self._look_at(due, lambda _: None, self._jobs.ask)
 
-    def _look_at(self, due: list[Network], done: Callable[[], None], ask: Callable[..., None]) -> None:
+    def _look_at(self, due: list[Network], done: Callable[[bool], None], ask: Callable[..., None]) -> None:
         now = time.monotonic()
 
         def looked(found: object | None) -> None:
-            for network_id, findings in (found if isinstance(found, dict) else {}).items():
+            for network_id, look in (found if isinstance(found, dict) else {}).items():
                 if network_id in self._networks:
-                    self._looks[network_id] = _Look(now, findings)
-            done()
+                    self._looks[network_id] = _Look(now, *look)
+            done(isinstance(found, dict))
 
         for network in due:  # not by two jobs at a time
-            self._looks[network.id] = _Look(now, self._looks.get(network.id, NEVER).findings)
+            self._looks[network.id] = replace(self._looks.get(network.id, NEVER), at=now)
         about = {network.id: _looked_at(network) for network in due}, self._engine
         ask("nd-probe", _diagnose, *about, deadline=PROBE_DEADLINE_SECONDS, answer=looked)
 
@@ -283,14 +288,13 @@ def _looked_at(network: Network) -> tuple[LinkSpec, bool]:
 
 
 def _diagnose(networks: dict[str, tuple[LinkSpec, bool]], engine: Engine, channel: Connection) -> None:
-    """The networks' parents, and by the engine's files their containers."""
-    identifier = Identifier(engine)
-    channel.send(
-        {
-            network_id: (*diagnose(spec, ipv6=ipv6), *mixed_up_at_boot(identifier.mixed_up_at_boot(network_id)))
-            for network_id, (spec, ipv6) in networks.items()
-        }
-    )
+    """The networks' parents, and by the engine's files their containers: findings and Alike of each network."""
+    identifier, looks = Identifier(engine), {}
+    for network_id, (spec, ipv6) in networks.items():
+        alike = tuple(identifier.mixed_up_at_boot(network_id))
+        findings = *diagnose(spec, ipv6=ipv6), *mixed_up_at_boot([one.name for one in alike])
+        looks[network_id] = findings, alike
+    channel.send(looks)
 
 
 def _probe(spec: LinkSpec, ipv6: bool, channel: Connection) -> None:

@@ -52,7 +52,7 @@ def engine_findings(engine: Engine) -> Iterator[Finding]:
             f"Docker's storage driver {driver} does not show which container is being started, so that one keeps its "
             "MAC address over a restart only if no other container of its network is stopped meanwhile"
         )
-        yield STORAGE_DRIVER.finding(found, f"to keep it, {PIN}")
+        yield STORAGE_DRIVER.finding(found, f"to keep it, {PIN}; net-dhcp pin --all prints the lines")
 
 
 def overlaps(engine: Engine, subnets: Collection[IPv4Network | IPv6Network], parent: str) -> Iterator[Finding]:

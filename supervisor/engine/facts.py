@@ -222,6 +222,11 @@ class Engine:
         """Whether the last dockerd still runs, through which the way to a sandbox leads."""
         return self.pid is not None and Path(f"/proc/{self.pid}/root").exists()
 
+    @property
+    def tells_containers(self) -> bool:
+        """Whether the files of its containers can be found, and it is known what they mean."""
+        return self.is_there and bool(self.storage_driver)
+
     def path(self, seen_by_dockerd: str) -> Path | None:
         """Our path for one that dockerd sees; None while dockerd's pid is not known, or without the right to look."""
         if self.pid is None:

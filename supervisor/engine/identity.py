@@ -13,7 +13,9 @@ import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Set
+from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 from supervisor.contract.messages import CreateEndpoint
 from supervisor.engine.checks import PIN, hiding_driver
@@ -34,8 +36,21 @@ DOUBT_SECONDS = 60.0
 POLICIES = (ALWAYS, "unless-stopped", "on-failure")
 SANDBOX, ENDPOINT = "sandbox", "endpoint"  # what the engine's store tells, beside the SIGNS of a request
 REMEMBERED = 256  # requests at which somebody was excluded, until the containers are known
+MOST_LIKE = 10  # names of those that a container is like: of a thousand alike ones each is like all others
 
 log = logging.getLogger(__name__)
+
+
+class Alike(NamedTuple):
+    """A container that may get a fresh MAC address at a boot, and at most MOST_LIKE names of those that it is like.
+
+    `more`: it is like further ones.
+    """
+
+    container_id: str
+    name: str
+    like: tuple[str, ...]
+    more: bool
 
 
 class Identifier:
@@ -181,12 +196,12 @@ class Identifier:
         """See `MountedRoots.resolver_of`."""
         return self._mounted_roots.resolver_of(identity.id)
 
-    def mixed_up_at_boot(self, network_id: str) -> list[str]:
-        """The names of the containers on this network that may get fresh MAC addresses at a boot.
+    def mixed_up_at_boot(self, network_id: str) -> list[Alike]:
+        """The containers on this network that may get fresh MAC addresses at a boot, by name.
 
         Containers without a restart policy are not started then. But where the storage driver does not show which one
-        is being started, one that is just stopped may be meant as well. `net-dhcp pin` judges alike (cli.pins.places).
-        Reads the files of all containers: only for a process of its own.
+        is being started, one that is just stopped may be meant as well. Reads the files of all containers: only for a
+        process of its own.
         """
         network = self._names_of(network_id)
         if not self._engine.storage_driver:
@@ -197,12 +212,15 @@ class Identifier:
             if network & c.places.keys() and (suspect := self._suspect(c, network)).host and not suspect.is_pinned
             if hiding_driver(self._engine) or _comes_back(suspect)
         ]
-        names = []
+        rivals.sort(key=lambda suspect: suspect.container.identity.name)
+        found = []
         for one in filter(_comes_back, rivals):
-            request = request_of(one, network_id, self._engine.release)
-            if any(other is not one and fits(other, request, self._engine.release) for other in rivals):
-                names.append(one.container.identity.name)
-        return sorted(names)
+            request, me = request_of(one, network_id, self._engine.release), one.container.identity
+            fitting = (r for r in rivals if r is not one and fits(r, request, self._engine.release))
+            like = [rival.container.identity.name for rival in islice(fitting, MOST_LIKE + 1)]
+            if like:
+                found.append(Alike(me.id, me.name, tuple(like[:MOST_LIKE]), len(like) > MOST_LIKE))
+        return found
 
     def _names_of(self, network_id: str) -> frozenset[str]:
         """The names by which a configuration may call the network."""

@@ -23,7 +23,7 @@ from supervisor.driver.host_access import HostAccess
 from supervisor.driver.networks import Networks
 from supervisor.driver.parents import Parents
 from supervisor.driver.registry import Registry
-from supervisor.engine.checks import overlaps
+from supervisor.engine.checks import engine_findings, overlaps
 from supervisor.engine.facts import Engine
 from supervisor.engine.identity import Identifier
 from supervisor.ops import views
@@ -121,12 +121,19 @@ class Questions:
         if named is not None and not named:
             raise NotFound(f"no network {name!r} is known to this plugin")
 
-        def looked() -> None:
-            all_found = (*self.networks.findings(), *self._overlaps())
-            found = (one for one in all_found if named is None or one[0].id in named)
-            respond(m.CheckList(tuple(views.view_hint(network, finding, self.engine) for network, finding in found)))
+        def looked(is_done: bool) -> None:
+            failure = Unavailable("the networks could not be looked at; the plugin's log says why")
+            respond(self._check_list(named) if is_done else failure)
 
         self.networks.look(looked)
+
+    def _check_list(self, named: frozenset[str] | None) -> m.CheckList:
+        """What the last look found, of the networks with these ids or of all."""
+        all_found, alike = (*self.networks.findings(), *self._overlaps()), self.networks.alike()
+        checks = (views.view_hint(*one, self.engine) for one in all_found if named is None or one[0].id in named)
+        mixed_up = (views.view_alike(*one, self.engine) for one in alike if named is None or one[0].id in named)
+        of_engine = tuple(map(views.view_engine_hint, engine_findings(self.engine)))
+        return m.CheckList(tuple(checks), of_engine, tuple(mixed_up) if self.engine.tells_containers else None)
 
     def _overlaps(self) -> Iterator[tuple[Network, Finding]]:
         """Finds the subnets of leases that overlap Docker's own."""

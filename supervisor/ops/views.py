@@ -12,6 +12,7 @@ from supervisor.domain.lease_states import LeaseState, lease_state
 from supervisor.domain.phases import Phase
 from supervisor.endpoint.endpoint import Endpoint
 from supervisor.engine.facts import Engine
+from supervisor.engine.identity import Alike
 from supervisor.runtime.child import Child
 from supervisor.runtime.child_states import ChildState
 from supervisor.state.bindings import is_found
@@ -176,6 +177,16 @@ def view_hint(network: Network, finding: Finding, engine: Engine) -> m.HintView:
     name = engine.network_name(network.id) or network.id[:SHORT_ID]
     parent = network.options.link.parent
     return m.HintView(name, parent, finding.id, finding.severity, finding.found, finding.remedy)
+
+
+def view_engine_hint(finding: Finding) -> m.EngineHintView:
+    """One finding about the engine."""
+    return m.EngineHintView(finding.id, finding.severity, finding.found, finding.remedy)
+
+
+def view_alike(network: Network, one: Alike, engine: Engine) -> m.AlikeView:
+    """One container that a boot may mix up."""
+    return m.AlikeView(network.id, engine.network_name(network.id), *one)
 
 
 def missing(endpoints: Iterable[Endpoint], engine: Engine, *, is_recovered: bool) -> Iterator[str]:

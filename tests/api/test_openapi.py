@@ -10,9 +10,11 @@ from api import actions, ops
 from api.openapi import document
 from api.tcp_app import create_tcp_app
 from supervisor.contract.messages import (
+    AlikeView,
     Answer,
     Body,
     CheckList,
+    EngineHintView,
     GetChecks,
     GetEndpoint,
     GetReadiness,
@@ -31,6 +33,8 @@ from tests.api.fakes import FakeClient, http_over
 from tests.api.test_ops import DETAIL, ENDPOINT, GONE, HEALTH, HINT, WORKER
 from tests.api.test_streams import EVENT, LEASE
 
+ENGINE_HINT = EngineHintView("storage-driver", "warning", "it does not show who starts", "net-dhcp pin --all")
+ALIKE = AlikeView("n" * 64, "lan", "c" * 64, "web", ("db",), False)
 NETWORK = NetworkView("n" * 64, None, "bridge", "br0", {"bridge": "br0"}, 2, None)
 ANSWERS: dict[type, Answer] = {
     ListEndpoints: Page((ENDPOINT,), ENDPOINT.endpoint_id, complete=True),
@@ -38,7 +42,7 @@ ANSWERS: dict[type, Answer] = {
     ListLeases: Page((LEASE,), 3, complete=True),
     ListNetworks: Page((NETWORK,), NETWORK.network_id, complete=True),
     ListWorkers: WorkerList((WORKER, GONE)),
-    GetChecks: CheckList((HINT,)),
+    GetChecks: CheckList((HINT,), (ENGINE_HINT,), (ALIKE,)),
     GetEndpoint: DETAIL,
     GetReadiness: Readiness(False, ("dockerd",)),
 }

@@ -160,9 +160,9 @@ def test_networks_and_checks() -> None:
     network = NetworkView("n" * 64, "lan", "bridge", "br0", {"bridge": "br0"}, 2, 1_700_000_000.4)
 
     def answer(body: Body) -> Answer:
-        return (
-            CheckList((HINT,)) if isinstance(body, GetChecks) else Page((network,), network.network_id, complete=True)
-        )
+        if isinstance(body, GetChecks):
+            return CheckList((HINT,), (), None)
+        return Page((network,), network.network_id, complete=True)
 
     client = FakeClient(answer)
     (shown,) = http_over(client).simulate_get("/v1/networks").json["networks"]

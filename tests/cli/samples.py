@@ -81,7 +81,7 @@ def plugin() -> dict[str, Any]:
             ]
         },
         "GET /v1/networks": {"networks": [{"network_id": NETWORK_ID, "network": "lan", "parent": "br-lan"}]},
-        "GET /v1/checks": {"checks": []},
+        "GET /v1/checks": {"checks": [], "engine": [], "alike": []},
         "GET /v1/events": [event(1, "bound"), event(2, "renewed")],
         "POST /v1/networks/lan/probe": {
             "network": "lan",
@@ -91,6 +91,13 @@ def plugin() -> dict[str, Any]:
             "error": None,
         },
     }
+
+
+def alike(name: str, number: int, *like: str, more: bool = False) -> dict[str, Any]:
+    """One that a boot may mix up: a container with this name and number."""
+    container_id = f"{number:02d}" + CONTAINER_ID[2:]
+    place = {"network_id": NETWORK_ID, "network": "lan", "container_id": container_id, "container": name}
+    return {**place, "like": list(like), "more": more}
 
 
 def health(**changes: object) -> dict[str, Any]:

@@ -19,6 +19,12 @@ CHECK = {
     "remedy": "iptables -I DOCKER-USER -i br-lan -o br-lan -j ACCEPT",
 }
 MIXED_UP = {"id": "not-told-apart", "severity": "warning", "remedy": "net-dhcp pin"}
+STORAGE_DRIVER = {
+    "id": "storage-driver",
+    "severity": "warning",
+    "found": "the storage driver vfs does not show which container is being started",
+    "remedy": "net-dhcp pin --all",
+}
 Break = Callable[[Host], object]
 
 
@@ -92,7 +98,7 @@ ANOTHER = {"Id": "f" * 64, "Name": "lost", "Driver": samples.PLUGIN}
             "error",
             "network rm lost",
         ),
-        (_engine("GET /info", {**INFO, "Driver": "vfs"}), "storage-driver", "warning", "net-dhcp pin --all"),
+        (_answer("GET /v1/checks", engine=[STORAGE_DRIVER]), "storage-driver", "warning", "net-dhcp pin --all"),
         (_engine("GET /info", {**INFO, "SecurityOptions": ["name=rootless"]}), "rootless", "error", "as root"),
         (_engine("GET /info", {**INFO, "ServerVersion": "19.03.1"}), "engine-old", "error", "upgrade"),
         (_did_not_start, "not-started", "error", "docker start web"),

@@ -2,14 +2,11 @@
 
 from typing import Any
 
-import pytest
-
-from cli.pins.places import Place, mixed_up, places
+from cli.pins.places import Place, places
 from tests.cli import samples
 from tests.cli.conftest import Host
 
 NETWORKS = [{"Id": samples.NETWORK_ID, "Name": "lan", "Driver": samples.PLUGIN, "Labels": {}}]
-OFF = {"RestartPolicy": {"Name": "no"}}
 PIN = f"POST /v1/endpoints/{samples.ENDPOINT_ID}/pin"
 
 
@@ -23,69 +20,15 @@ def _compose(name: str, number: int, service: str, **host: object) -> dict[str, 
     return made
 
 
-def _with_id(made: dict[str, Any]) -> dict[str, Any]:
-    made["NetworkSettings"]["Networks"]["lan"]["DriverOpts"] = {"id": "mine"}
-    return made
-
-
-def _with_mac(made: dict[str, Any]) -> dict[str, Any]:
-    made["Config"]["MacAddress"] = "02:00:00:00:00:09"
-    return made
-
-
-def _stopped_with_mac(made: dict[str, Any]) -> dict[str, Any]:
-    made["State"]["Running"] = False
-    return made
-
-
-def _with_port(made: dict[str, Any]) -> dict[str, Any]:
-    made["Config"]["ExposedPorts"] = {"80/tcp": {}}
-    return made
-
-
-def _on_two(made: dict[str, Any]) -> dict[str, Any]:
-    made["HostConfig"]["NetworkMode"] = "front"
-    return made
-
-
-def _at_risk(*containers: dict[str, Any], driver: str = "overlay2") -> dict[str, list[str]]:
-    return {place.name: like for place, like in mixed_up(places(containers, NETWORKS), driver).items()}
-
-
-A, B = samples.container("a", 1), samples.container("b", 2)
-
-
-@pytest.mark.parametrize(
-    ("other", "names"),
-    [
-        (B, {"a", "b"}),
-        (_with_id(samples.container("b", 2)), set()),
-        (_with_mac(samples.container("b", 2)), set()),
-        (_stopped_with_mac(samples.container("b", 2)), set()),
-        (samples.container("b", 2, **OFF), set()),
-        (samples.container("b", 2, Dns=["192.0.2.1"]), {"b"}),
-        (_with_port(samples.container("b", 2)), set()),
-        (_on_two(_with_port(samples.container("b", 2))), {"b"}),
-    ],
-    ids=["alike", "id", "mac", "stopped-mac", "no-restart", "dns", "ports", "second-network"],
-)
-def test_who_is_mixed_up(other: dict[str, Any], names: set[str]) -> None:
-    """As the plugin decides: chosen identities, ports and name servers tell, and only who restarts can be mixed up."""
-    assert _at_risk(A, other).keys() == names
-
-
-def test_storage_driver_that_tells_nothing() -> None:
-    """There also a container that is just stopped may be meant."""
-    assert _at_risk(A, samples.container("b", 2, **OFF), driver="vfs") == {"a": ["b"]}
-
-
-def test_alone() -> None:
-    """One container on a network is known, whatever it looks like."""
-    assert _at_risk(A) == {}
-
-
 def _serve(host: Host, *containers: dict[str, Any]) -> None:
+    """The engine has these, and the plugin says that a boot may mix up all of them."""
     host.engine.answers.update(samples.engine(*containers))
+    names = [container["Name"].lstrip("/") for container in containers]
+    alike = [
+        samples.alike(name, int(container["Id"][:2]), *(other for other in names if other != name))
+        for name, container in zip(names, containers, strict=True)
+    ]
+    host.plugin.answers["GET /v1/checks"] = {"checks": [], "engine": [], "alike": alike}
 
 
 def test_nothing_to_pin(host: Host) -> None:
@@ -95,16 +38,41 @@ def test_nothing_to_pin(host: Host) -> None:
     assert "No container has to be pinned" in result.output
 
 
-def test_mac_address_of_a_network(host: Host) -> None:
-    """A running container whose MAC address was chosen for its network, which only the plugin knows, is pinned, as the
-    hints of the plugin have it."""
+def test_who_is_at_risk(host: Host) -> None:
+    """Those that the plugin names, on the networks that it names, with those that it takes them for."""
+    a, b, c = (samples.container(name, number) for number, name in enumerate("abc"))
+    a["NetworkSettings"]["Networks"]["card"] = {"MacAddress": "02:00:00:00:00:0f", "DriverOpts": None}
+    _serve(host, a, b, c)
+    card = {"Id": "f" * 64, "Name": "card", "Driver": samples.PLUGIN}
+    host.engine.answers["GET /networks"] = [*NETWORKS, card]
+    alike = [samples.alike("a", 0, "b", "c"), samples.alike("c", 2, "a", more=True)]
+    host.plugin.answers["GET /v1/checks"] = {"checks": [], "engine": [], "alike": alike}
+    rows = [line.rstrip().split(maxsplit=3) for line in host.run("pin").output.partition("\n\n")[0].splitlines()[1:]]
+    assert rows == [["a", "lan", "02:00:00:00:00:00", "b, c"], ["c", "lan", "02:00:00:00:00:02", "a and more"]]
+
+
+def test_all_that_are_not_pinned(host: Host) -> None:
+    """Also those that are not at risk, but not one whose MAC address was chosen for its network: of a running one only
+    the plugin knows that."""
     a, b = samples.container("a", 1), samples.container("b", 2)
     b["NetworkSettings"]["Networks"]["lan"]["EndpointID"] = samples.ENDPOINT_ID
-    _serve(host, a, b)
-    assert "MAY BE TAKEN FOR" in host.run("pin").output
-    host.plugin.answers["GET /v1/endpoints"] = {"endpoints": [samples.endpoint(container="b", pinned=True)]}
+    host.engine.answers.update(samples.engine(a, b))
     assert "No container has to be pinned" in host.run("pin").output
-    assert "b " not in host.run("pin", "--all").output
+    assert "b " in host.run("pin", "--all").output
+    host.plugin.answers["GET /v1/endpoints"] = {"endpoints": [samples.endpoint(container="b", pinned=True)]}
+    output = host.run("pin", "--all").output
+    assert "a " in output
+    assert "b " not in output
+
+
+def test_nobody_can_tell(host: Host) -> None:
+    """A plugin that is too old to be asked, or does not see the containers, is no sign that all is well."""
+    host.plugin.answers["GET /v1/checks"] = {"checks": []}
+    result = host.run("pin")
+    assert (result.exit_code, "older than this command" in result.stderr) == (6, True)
+    host.plugin.answers["GET /v1/checks"] = {"checks": [], "engine": [], "alike": None}
+    result = host.run("pin")
+    assert (result.exit_code, "net-dhcp doctor" in result.stderr) == (1, True)
 
 
 def test_lines_for_compose(host: Host) -> None:

@@ -148,15 +148,20 @@ def test_who_is_mixed_up_at_a_boot(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert context.create(LAN, bridge="br0") == Done()
 
     def found() -> list[str]:
-        looked: list[None] = []
-        context.networks.look(lambda: looked.append(None))
-        context.home.wait_for(lambda: looked)
+        looked: list[bool] = []
+        context.networks.look(looked.append)
+        context.home.wait_for(lambda: looked == [True])
         return [str(finding) for _, finding in context.networks.findings()]
 
     words = "a boot may give these containers other addresses, as nothing tells them apart: db, web: net-dhcp pin"
     assert found() == [str(NO_UPLINK), words]
+    assert [(network.id, one.name, one.like) for network, one in context.networks.alike()] == [
+        (LAN, "db", ("web",)),
+        (LAN, "web", ("db",)),
+    ]
     docker.configure(WEB, "web", chosen_id="web")
     assert found() == [str(NO_UPLINK)]
+    assert [*context.networks.alike()] == []
     context.home.close()
     docker.stop()
 

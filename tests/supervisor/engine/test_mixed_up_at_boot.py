@@ -1,15 +1,13 @@
-"""Whom a boot may mix up, by the engine's files. `net-dhcp pin` judges alike by what the engine shows of them."""
+"""Whom a boot may mix up, by the engine's files: the one verdict of `doctor`, `pin`, `/healthz` and the page."""
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cli.pins.places import mixed_up, places
 from supervisor.engine.facts import EngineConnected
-from supervisor.engine.identity import Identifier
+from supervisor.engine.identity import MOST_LIKE, Alike, Identifier
 from tests.supervisor.dockerfiles import DATABASE, LAN, MAIL, OFFICE, WEB, DockerFiles
 
 MAC = "02:11:22:aa:bb:cc"
@@ -30,14 +28,8 @@ def _make(tmp_path: Path) -> Iterator[Make]:
         docker.stop()
 
 
-def _shown(docker: DockerFiles, container_id: str) -> dict[str, Any]:
-    """What `docker inspect` makes of the files of a container that does not run."""
-    directory = docker.root / "containers" / container_id
-    config, host = (json.loads((directory / name).read_text()) for name in ("config.v2.json", "hostconfig.json"))
-    attached = config["NetworkSettings"]["Networks"]
-    for settings in attached.values():
-        settings["MacAddress"] = settings["DesiredMacAddress"]
-    return {**config, "Id": config["ID"], "HostConfig": host}
+def _names(docker: DockerFiles, network: str = LAN) -> list[str]:
+    return [one.name for one in Identifier(docker.engine).mixed_up_at_boot(network)]
 
 
 @pytest.mark.parametrize(
@@ -62,19 +54,47 @@ def _shown(docker: DockerFiles, container_id: str) -> dict[str, Any]:
         ({"mac": MAC}, {"policy": "no"}, "vfs", []),
     ],
 )
-def test_same_verdict(make: Make, config: dict[str, Any], host: dict[str, Any], driver: str, names: list[str]) -> None:
-    """The plugin and `net-dhcp pin` name the same containers beside `web`, which publishes a port."""
+def test_verdict(make: Make, config: dict[str, Any], host: dict[str, Any], driver: str, names: list[str]) -> None:
+    """The containers that may get fresh MAC addresses, of `db` and of `web`, which publishes a port."""
     docker = make(driver)
     docker.configure(WEB, "web", ports=("80/tcp",))
     docker.configure_host(WEB, policy="always", published=WEB_PORT)
     docker.configure(DATABASE, "db", **{"ports": ("80/tcp",), **config})
     docker.configure_host(DATABASE, **{"policy": "always", "published": WEB_PORT, **host})
     docker.start("27.5.1")
-    assert Identifier(docker.engine).mixed_up_at_boot(LAN) == names
+    assert _names(docker) == names
 
-    shown = [_shown(docker, container) for container in (WEB, DATABASE)]
-    found = mixed_up(places(shown, [{"Id": LAN, "Name": "lan"}]), driver)
-    assert sorted(place.name for place in found) == names
+
+@pytest.mark.parametrize(("version", "names"), [("28.5.2", []), ("29.7.1", ["db", "web"])])
+def test_by_release(make: Make, version: str, names: list[str]) -> None:
+    """Exposed ports tell containers apart only for an engine that sends them."""
+    docker = make("overlay2")
+    for container, name, port in ((WEB, "web", "80/tcp"), (DATABASE, "db", "443/tcp")):
+        docker.configure(container, name, ports=(port,))
+        docker.configure_host(container, policy="always", published={})
+    docker.start(version)
+    assert _names(docker) == names
+
+
+def test_whom_it_is_like(make: Make) -> None:
+    """Each names those that its request may mean: a request for a container without name servers has the daemon's. Of
+    many alike ones it names some, and says that there are more."""
+    docker = make("overlay2")
+    docker.configure(WEB, "web")
+    docker.configure_host(WEB, policy="always")
+    docker.configure(DATABASE, "db")
+    docker.configure_host(DATABASE, policy="always", dns=("192.0.2.1",))
+    docker.start()
+    identifier = Identifier(docker.engine)
+    assert identifier.mixed_up_at_boot(LAN) == [Alike(DATABASE, "db", ("web",), False)]
+    for number in range(MOST_LIKE):
+        container = f"{number:064x}"
+        docker.configure(container, f"x{number}")
+        docker.configure_host(container, policy="always")
+    found = {one.name: one for one in identifier.mixed_up_at_boot(LAN)}
+    names = tuple(f"x{number}" for number in range(MOST_LIKE))
+    assert (found["web"].like, found["web"].more) == (names, False)
+    assert (found["db"].like, found["db"].more) == (("web", *names[:-1]), True)
 
 
 def test_by_network(make: Make) -> None:
@@ -84,8 +104,7 @@ def test_by_network(make: Make) -> None:
         docker.configure(container, name, network=network, running=name == "db")
         docker.configure_host(container, policy="always", first_network=network)
     docker.start()
-    identifier = Identifier(docker.engine)
-    assert (identifier.mixed_up_at_boot(LAN), identifier.mixed_up_at_boot(OFFICE)) == (["db", "web"], [])
+    assert (_names(docker), _names(docker, OFFICE)) == (["db", "web"], [])
 
 
 @pytest.mark.parametrize("driver", ["", "btrfs"])
@@ -96,6 +115,6 @@ def test_another_storage_driver(make: Make, driver: str) -> None:
         docker.configure(container, name)
         docker.configure_host(container, policy="always")
     docker.start()
-    assert Identifier(docker.engine).mixed_up_at_boot(LAN) == ["db", "web"]
+    assert _names(docker) == ["db", "web"]
     docker.engine.learn(EngineConnected(str(docker.root), driver))
-    assert Identifier(docker.engine).mixed_up_at_boot(LAN) == []
+    assert _names(docker) == []

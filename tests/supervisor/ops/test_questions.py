@@ -1,7 +1,8 @@
 """What operators ask: pages, filters, one endpoint, and the history of leases as it is written."""
 
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
@@ -12,8 +13,10 @@ from supervisor.contract.errors import Conflict, InvalidRequest, NotFound, Unava
 from supervisor.contract.messages import (
     EVENT_WAIT_SECONDS,
     PAGE_ROWS,
+    CheckList,
     EndpointView,
     EventView,
+    GetChecks,
     GetEndpoint,
     GetHealth,
     GetReadiness,
@@ -30,7 +33,7 @@ from supervisor.driver.networks import Networks
 from supervisor.driver.parents import Parents
 from supervisor.driver.registry import Registry
 from supervisor.engine.container_files import Identity
-from supervisor.engine.facts import Engine, EngineFound, NetworkSeen
+from supervisor.engine.facts import Engine, EngineConnected, EngineFound, NetworkSeen
 from supervisor.engine.identity import Identifier
 from supervisor.ops.history import GATHER_SECONDS
 from supervisor.ops.questions import Questions
@@ -129,8 +132,16 @@ class Plugin:
 class _NoNetworks(tuple[()]):
     """As Networks where there are none."""
 
+    can_be_looked_at = True
+
     def findings(self) -> tuple[()]:
         return ()
+
+    def alike(self) -> tuple[()]:
+        return ()
+
+    def look(self, looked: Callable[[bool], None]) -> None:
+        looked(self.can_be_looked_at)
 
 
 @dataclass
@@ -172,6 +183,20 @@ def test_readiness(plugin: Plugin) -> None:
     (late,) = plugin.ask(GetReadiness())
     assert isinstance(late, Readiness)
     assert "web is one" in late.awaits[0]
+
+
+def test_checks(plugin: Plugin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have what is found at the engine. Without its files nobody is said to be alike or not, and without a look
+    there is no answer."""
+    assert plugin.ask(GetChecks()) == [CheckList((), (), None)]
+    plugin.engine.learn(EngineFound(os.getpid()))
+    plugin.engine.learn(EngineConnected("/var/lib/docker", "vfs"))
+    (checks,) = plugin.ask(GetChecks())
+    assert isinstance(checks, CheckList)
+    assert ([one.id for one in checks.engine], checks.alike) == (["storage-driver"], ())
+    monkeypatch.setattr(_NoNetworks, "can_be_looked_at", False)
+    (refusal,) = plugin.ask(GetChecks())
+    assert isinstance(refusal, Unavailable)
 
 
 def test_wrong_setting_of_the_ops_service(plugin: Plugin) -> None:
