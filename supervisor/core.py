@@ -23,6 +23,7 @@ from supervisor.driver.host_access import HostAccess
 from supervisor.driver.networks import Networks
 from supervisor.driver.orphans import Orphans
 from supervisor.driver.parents import Parents
+from supervisor.driver.reconnections import Reconnections
 from supervisor.driver.registry import Registry
 from supervisor.driver.requests import DriverRequests, Registration
 from supervisor.endpoint.context import EndpointContext
@@ -77,6 +78,9 @@ class Supervisor:
         self._host_access = HostAccess(self._loop, self._engine, self._networks, self._endpoints, self._bindings)
         self._parents = Parents(jobs, self._loop, self._endpoints, self._store)
         self._healing = Healing(self._loop, self._engine, self._networks, self._endpoints)
+        self._reconnections = Reconnections(
+            self._loop, jobs, self._engine, self._networks, self._endpoints, self._bindings, self._store, engine_socket
+        )
         driver = self._networks, self._endpoints, self._bindings, self._orphans, self._host_access, self._healing
         requests = DriverRequests(*driver, Registration(self._engine), self._ask_again)
         self._questions = Questions(
@@ -90,6 +94,7 @@ class Supervisor:
             self._parents,
             self._healing,
             identifier,
+            self._reconnections,
             self._ops,
             self._watcher.child,
             self._services,
@@ -132,6 +137,7 @@ class Supervisor:
         self._networks.load(kept.networks)
         self._bindings.load(kept.bindings)
         self._endpoints.restore(kept.endpoints)
+        self._reconnections.current = kept.reconnection
         self._sweep()
         self._parents.start()
         known = len(self._endpoints)
@@ -175,6 +181,7 @@ class Supervisor:
             tuple(self._bindings),
             self._engine.data_root,
             self._engine.program,
+            self._reconnections.current,
         )
 
     def _tick(self) -> None:
@@ -187,6 +194,7 @@ class Supervisor:
         self._host_access.ensure()
         self._parents.look()
         self._ops.look()
+        self._reconnections.look()
         for endpoint in self._endpoints:
             endpoint.check_worker()
 
@@ -238,6 +246,7 @@ class Supervisor:
                 log.warning("%s", finding)
         self._endpoints.learn(cast(Fact, fact))
         self._healing.learn(cast(Fact, fact))
+        self._reconnections.learn(cast(Fact, fact))
 
     def _ask_again(self, body: EngineRequest, respond: Respond) -> None:
         """Handles a request that came too early once more, in a moment."""

@@ -15,6 +15,7 @@ HEADINGS = {Scope.NETWORK: "Options of a network", Scope.ENDPOINT: "Options of a
 CHOSEN, LIFE = "tests/netns/process/test_chosen_options.py", "tests/netns/process/test_lease_life.py"
 PROOFS: dict[Scope, dict[str, str]] = {
     Scope.NETWORK: {
+        "alike": "tests/plugin/test_connected_again.py::test_all_are_themselves_in_the_end",
         "bridge": "tests/plugin/test_containers.py::test_life_of_a_container",
         "client": "tests/netns/process/test_servers.py::test_native_client",
         "client_id": f"{CHOSEN}::test_identifiers_of_a_network",

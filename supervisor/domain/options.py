@@ -110,6 +110,7 @@ class NetworkOptions:
     host_access: bool = False
     ipvlan_mode: IpvlanMode = IpvlanMode.L2
     vlan: int | None = None
+    reconnects: bool = False
 
     @property
     def link(self) -> LinkSpec:
@@ -146,6 +147,17 @@ MACVLAN, IPVLAN = frozenset({LinkKind.MACVLAN}), frozenset({LinkKind.IPVLAN})
 CARDS = MACVLAN | IPVLAN
 SECLUDED = (MacvlanMode.PRIVATE, MacvlanMode.PASSTHRU)
 OPTIONS = (
+    Option(
+        "alike",
+        NETWORK,
+        one_of({"wait": False, "reconnect": True}),
+        "`wait`",
+        "what happens to a container that came back with another MAC address, as it started together with others and "
+        "[nothing told them apart](identity.md#several-at-once). `wait` leaves it so until its next start. `reconnect` "
+        "connects it again with its own MAC address, as soon as Docker says which container it is: see [Connected "
+        "again](identity.md#connected-again)",
+        field="reconnects",
+    ),
     Option("bridge", NETWORK, interface, "none, required without `parent`", "the bridge that the LAN is on", BRIDGED),
     Option(
         "client",

@@ -11,6 +11,7 @@ nothing, each container that does not run may be the one, and only Join shows if
 
 import logging
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator, Set
 from itertools import islice
@@ -35,6 +36,7 @@ MISTAKES = 2  # after so many mistakes a container that seems to be starting is 
 DOUBT_SECONDS = 60.0
 POLICIES = (ALWAYS, "unless-stopped", "on-failure")
 SANDBOX, ENDPOINT = "sandbox", "endpoint"  # what the engine's store tells, beside the SIGNS of a request
+CONTAINER_ID = re.compile("[0-9a-f]{64}")
 REMEMBERED = 256  # requests at which somebody was excluded, until the containers are known
 MOST_LIKE = 10  # names of those that a container is like: of a thousand alike ones each is like all others
 
@@ -75,6 +77,8 @@ class Identifier:
         `taken` are the ids of those with a live endpoint on this network, `unknown` the ids of live endpoints there
         whose containers we do not know.
         """
+        if named := self._named(request.options.get("id"), taken):
+            return named
         network = self._names_of(request.network_id)
         candidates = list(_stopped(self._mounted_roots.configurations(but=taken), network))
         if not candidates:
@@ -85,6 +89,16 @@ class Identifier:
             candidates = [c for c in candidates if not self._is_remnant(c, began)] or candidates
         found = candidates[0].identity if len(candidates) == 1 else None
         return found if found and not self._is_doubtful(candidates[0]) else None
+
+    def _named(self, chosen_id: str | None, taken: Set[str]) -> Identity | None:
+        """The running container whose own id is the `id` of the request: it is connected again as itself.
+
+        At its later starts the sign `id` tells it from others.
+        """
+        if chosen_id is None or chosen_id in taken or not CONTAINER_ID.fullmatch(chosen_id):
+            return None
+        container = self._mounted_roots.configuration(chosen_id)
+        return container.identity if container and container.running else None
 
     def _not_excluded(
         self, candidates: list[Configuration], request: CreateEndpoint, network: frozenset[str], unknown: Set[str]

@@ -1,7 +1,7 @@
 """The engine watcher's process: follows the Docker Engine's API and pushes facts to the supervisor.
 
-The only file that knows the docker SDK; only the watcher's process imports it. Nothing waits for the watcher: it may
-hang for as long as dockerd does.
+With `reconnecting`, the only file that knows the docker SDK; only processes of their own import it. Nothing waits for
+the watcher: it may hang for as long as dockerd does.
 """
 
 import gc
@@ -56,11 +56,17 @@ def run(socket_path: str, channel: Connection) -> None:
         channel.poll(backoff.failed(0))
 
 
-def _follow(socket_path: str, channel: Connection) -> None:
+def open_api(socket_path: str) -> APIClient:
+    """A client of the engine's API. Raises DockerException or RequestException."""
     client = APIClient(base_url=f"unix://{socket_path}", version="auto", timeout=API_TIMEOUT_SECONDS)
     client.trust_env = False  # requests would look for proxies and passwords there, which is half of a question's cost
     client.headers["Connection"] = "close"  # the SDK would keep one connection for each URL it has asked
     client.close()  # closes the connection that asked for the version; the client stays usable
+    return client
+
+
+def _follow(socket_path: str, channel: Connection) -> None:
+    client = open_api(socket_path)
     try:
         info = client.info()
         events = client.events(decode=True, filters=EVENTS)

@@ -22,6 +22,7 @@ from supervisor.driver.healing import Healing
 from supervisor.driver.host_access import HostAccess
 from supervisor.driver.networks import Networks
 from supervisor.driver.parents import Parents
+from supervisor.driver.reconnections import Reconnections
 from supervisor.driver.registry import Registry
 from supervisor.engine.checks import engine_findings, overlaps
 from supervisor.engine.facts import Engine
@@ -59,6 +60,7 @@ class Questions:
     parents: Parents
     healing: Healing
     identifier: Identifier
+    reconnections: Reconnections
     tcp: OpsTcp
     watcher: Child
     services: Callable[[], tuple[Child, ...]]
@@ -92,7 +94,15 @@ class Questions:
         respond(self._told_health())
 
     def _told_health(self) -> m.Health:
-        parts = (self.store, self.host_access, self.parents, self.healing, self.tcp, self.identifier)
+        parts = (
+            self.store,
+            self.host_access,
+            self.parents,
+            self.healing,
+            self.tcp,
+            self.identifier,
+            self.reconnections,
+        )
         uptime = time.monotonic() - self._started
         of_parts = (text for part in parts for text in part.problems)
         found = (*of_parts, *views.watcher_problems(self.watcher, self.engine, uptime), *views.problems(self.endpoints))

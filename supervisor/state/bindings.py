@@ -27,10 +27,13 @@ LOCAL_MAC_PREFIX = "02"  # locally administered, unicast: IEEE 802, clause 8
 
 
 def key_of(request: CreateEndpoint, chosen_id: str | None, by_name: bool, identity: Identity | None) -> str | None:
-    """The key of the identity that an endpoint gets. The user's choice comes first; None if no owner is certain."""
+    """The key of the identity that an endpoint gets. The user's choice comes first; None if no owner is certain.
+
+    An `id` that is the container's own was chosen by the plugin (supervisor.driver.reconnections).
+    """
     if request.mac is not None:
         return f"mac:{request.mac}"
-    if chosen_id is not None:
+    if chosen_id is not None and (identity is None or chosen_id != identity.id):
         return f"id:{chosen_id}"
     if identity is None:
         return None

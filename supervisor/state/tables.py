@@ -6,13 +6,17 @@ The owner of the database carries the statements out. Must not know where the da
 import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeVar
+
+from msgspec import json
 
 from supervisor.contract.messages import EventView, LeaseView
 from supervisor.domain.phases import Phase
 from supervisor.engine.container_files import Identity
 from supervisor.engine.facts import Program
+from supervisor.engine.reconnection import Reconnection
 from supervisor.state import holdings
 from supervisor.state.holdings import Statement
 from supervisor.state.records import Binding, EndpointRecord, LeaseRecord, Network, from_json, to_json
@@ -21,6 +25,7 @@ from workers.contract.messages import EndpointSpec
 
 T = TypeVar("T")
 
+RECONNECTION = "reconnection"  # a setting
 EVENT_DAYS = 30
 EVENT_ROWS = 100_000
 KEYS = {"network": ("id",), "endpoint": ("id",), "lease": ("endpoint", "family"), "binding": ("network", "key")}
@@ -33,6 +38,7 @@ class Snapshot:
     """All state except the history.
 
     `data_root` is the engine's, and `program` tells its version; the plugin needs both before the engine answers.
+    `reconnection` is one that has begun.
     """
 
     networks: tuple[Network, ...] = ()
@@ -40,6 +46,7 @@ class Snapshot:
     bindings: tuple[Binding, ...] = ()
     data_root: str | None = None
     program: Program | None = None
+    reconnection: Reconnection | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +95,16 @@ def read(database: sqlite3.Connection) -> tuple[Snapshot, list[Unreadable]]:
         bindings=tuple(rows("binding", Binding).values()),
         data_root=settings.get("data_root"),
         program=Program(settings["dockerd"], settings["dockerd_version"]) if "dockerd" in settings else None,
+        reconnection=_reconnection(settings.get(RECONNECTION)),
     )
     return found, bad
+
+
+def _reconnection(text: str | None) -> Reconnection | None:
+    """None as well for one of another version's: what it has done to its container is seen at the container."""
+    with suppress(ValueError):
+        return json.decode(text, type=Reconnection) if text else None
+    return None
 
 
 def quarantine(row: Unreadable) -> tuple[Statement, Statement]:
@@ -128,6 +143,11 @@ def put_program(program: Program) -> Iterator[Statement]:
     yield _put("setting", "dockerd_version", program.version)
 
 
+def put_reconnection(one: Reconnection | None) -> Statement:
+    """Stores the reconnection that is about to begin; None if there is none any more."""
+    return _put("setting", RECONNECTION, "" if one is None else json.encode(one).decode())
+
+
 def put_all(snapshot: Snapshot) -> Iterator[Statement]:
     """Replaces all state except the history."""
     yield from map(drop, KEYS)
@@ -135,6 +155,7 @@ def put_all(snapshot: Snapshot) -> Iterator[Statement]:
         yield put_data_root(snapshot.data_root)
     if snapshot.program is not None:
         yield from put_program(snapshot.program)
+    yield put_reconnection(snapshot.reconnection)
     records: tuple[Record, ...] = (*snapshot.networks, *snapshot.endpoints, *snapshot.bindings)
     for record in records:
         yield from put(record)

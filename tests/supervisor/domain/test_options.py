@@ -150,7 +150,10 @@ def test_refused_network_options(options: dict[str, str], named: str) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"brigde": "br0"}, "unknown option 'brigde'; did you mean bridge?; a network takes bridge, client, client_id"),
+        (
+            {"brigde": "br0"},
+            "unknown option 'brigde'; did you mean bridge?; a network takes alike, bridge, client, client_id",
+        ),
         ({"bridge": "br0", "Conflict": "off"}, "did you mean conflict?"),
         ({"bridge": "br0", "zebra": "1"}, "unknown option 'zebra'; a network takes"),
         ({"bridge": "br0", "ip": "192.0.2.7"}, "it is an option of a container"),

@@ -196,6 +196,16 @@ def test_given_mac_wins(gate: Gate, options: dict[str, str]) -> None:
     assert (origin.given_mac, origin.key) == (True, f"mac:{GIVEN}")
 
 
+def test_own_id(gate: Gate) -> None:
+    """A container whose own id was given as its `id`, as it was connected again as itself, is no one else."""
+    gate.remember("container:c1")
+    spec, origin = gate.admit(WEB, options={"id": WEB.id})
+    assert (spec.mac, origin.key) == (FORMER, "container:c1")
+    assert gate.admit(MAIL, options={"id": WEB.id})[1].key == "id:c1"
+    gate.options = BY_NAME
+    assert gate.admit(WEB, options={"id": WEB.id})[1].key == "name:web"
+
+
 def test_chosen_id(gate: Gate) -> None:
     """The same id has the same MAC and lease for ever, whichever container comes with it, and however it is called."""
     gate.remember("id:web", waits=True)

@@ -87,6 +87,24 @@ def test_told_apart_by_chosen_id(two: DockerFiles, chosen_id: str | None, name: 
     assert (found and found.name) == name
 
 
+def test_connected_again_by_its_own_id(two: DockerFiles) -> None:
+    """A running container without an endpoint there is meant by its own id, also while others start; a container that
+    does not run, or has its endpoint, is not."""
+    two.configure(MAIL, "mail", network="office", running=True)
+    identifier = Identifier(two.engine)
+    assert identifier.at_create(create_endpoint(chosen_id=MAIL), set()) == Identity(MAIL, "mail", "mail-host")
+    assert identifier.at_create(create_endpoint(chosen_id=MAIL), {MAIL}) is None
+    two.configure(MAIL, "mail", network="office")
+    assert identifier.at_create(create_endpoint(chosen_id=MAIL), set()) is None
+    assert identifier.at_create(create_endpoint(chosen_id="../mail"), set()) is None
+
+
+def test_started_again_by_its_own_id(two: DockerFiles) -> None:
+    """The engine keeps the id, which tells the container from others at each later start."""
+    two.configure(WEB, "web", chosen_id=WEB)
+    assert Identifier(two.engine).at_create(create_endpoint(chosen_id=WEB), set()) == WEB_IDENTITY
+
+
 def test_without_a_chosen_id(two: DockerFiles) -> None:
     """A request without an id is not for the container that has one."""
     two.configure(WEB, "web", chosen_id="x")

@@ -31,6 +31,7 @@ from supervisor.driver.healing import Healing
 from supervisor.driver.host_access import HostAccess
 from supervisor.driver.networks import Networks
 from supervisor.driver.parents import Parents
+from supervisor.driver.reconnections import Reconnections
 from supervisor.driver.registry import Registry
 from supervisor.engine.container_files import Identity
 from supervisor.engine.facts import Engine, EngineConnected, EngineFound, NetworkSeen
@@ -87,6 +88,7 @@ class Plugin:
             cast(Parents, self),
             cast(Healing, self),
             Identifier(self.engine),
+            cast(Reconnections, self),
             self.tcp,
             self.watcher,
             lambda: (),

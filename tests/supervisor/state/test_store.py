@@ -15,6 +15,7 @@ import pytest
 
 from supervisor.contract.messages import EventView
 from supervisor.engine.facts import Program
+from supervisor.engine.reconnection import Reconnection
 from supervisor.state import migrations, tables
 from supervisor.state import store as storing
 from supervisor.state.instance_lock import StateInUse, lock_state
@@ -49,6 +50,7 @@ def filled(directory: Path, snapshot: Snapshot) -> Store:
         store.put(binding)
     if snapshot.data_root is not None:
         store.do(tables.put_data_root(snapshot.data_root))
+    store.do(tables.put_reconnection(snapshot.reconnection))
     if snapshot.program is not None:
         store.do(*tables.put_program(snapshot.program))
     return store
@@ -451,7 +453,9 @@ def test_full_disk_at_the_start(disk: Path) -> None:
 def test_read_only_disk(disk: Path, orderly: bool) -> None:
     """What is there is found, new things are served from memory with the reason told; writable again, all is kept."""
     program = Program("7 8", "29.7.1")
-    before, now = Samples(13).snapshot(), replace(Samples(12).snapshot(), data_root="/srv", program=program)
+    begun = Reconnection("c" * 64, "web", "1" * 64, "lan", "e" * 64, "02:00:00:00:00:01", {"DriverOpts": {"id": "c"}})
+    before = Samples(13).snapshot()
+    now = replace(Samples(12).snapshot(), data_root="/srv", program=program, reconnection=begun)
     if orderly:
         filled(disk, before)._close()
     else:
