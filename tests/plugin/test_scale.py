@@ -17,7 +17,7 @@ from tests.lab.images import BUSYBOX
 from tests.lab.lab import Lab
 from tests.lab.plugin import Plugin
 from tests.plugin.conftest import Run
-from tests.plugin.crash import kill_supervisor
+from tests.plugin.crash import ANOTHER_MAC, kill_supervisor
 
 EACH = 30
 RETURN_LIMIT = 30.0  # seconds
@@ -49,6 +49,7 @@ def test_thirty_by_a_loop_and_thirty_by_compose(
 
     One has lost its worker meanwhile, and is renewed by the next one; at last all lose their supervisor.
     """
+    lines = len(plugin.log())
     compose("up", "--detach", "--scale", f"app={EACH}")
     composed = [Container(lab.engine.docker, name) for name in compose.containers()]
     looped = [run() for _ in range(EACH)]
@@ -59,6 +60,7 @@ def test_thirty_by_a_loop_and_thirty_by_compose(
     assert {(lease.mac, lease.address) for lease in lab.dhcp.leases()} == {_pair(a) for a in attachments}
 
     _await_clients(lab, plugin, macs)
+    _assert_no_word_of_identities(plugin, lines)
     seen = len(lab.dhcp.messages())
     _replace_a_worker(lab, plugin)
     _renew_all(plugin)
@@ -73,6 +75,16 @@ def test_thirty_by_a_loop_and_thirty_by_compose(
     wait_until(lambda: not lab.dhcp.leases(), "the server's word on all leases")
     released = [message.mac for message in lab.dhcp.messages(kind="RELEASE") if message.mac in macs]
     assert sorted(released) == sorted(macs)
+
+
+def _assert_no_word_of_identities(plugin: Plugin, lines: int) -> None:
+    """Containers that nobody has seen before have nothing to lose, however many start at once."""
+
+    def are_known() -> bool:
+        return all(row["container"] for row in plugin.get("/v1/endpoints")[1]["endpoints"])
+
+    wait_until(are_known, "the names of all containers")
+    assert not [line for line in plugin.log()[lines:] if ANOTHER_MAC in line]
 
 
 def _pair(attachment: Attachment) -> tuple[str, object]:
