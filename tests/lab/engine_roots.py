@@ -78,7 +78,7 @@ def _root_of_release(suite: str) -> Path:
 
 def _root_of_given() -> Path:
     """A copy of the newest release's root, by links, with the programs that DOCKERD names. Raises UnknownEngine."""
-    import lzma  # noqa: PLC0415  the plugin's Python has none, and imports this module as it runs the netns tests
+    import lzma
 
     file = Path(os.environ[DOCKERD])
     if not file.is_file():
