@@ -76,7 +76,7 @@ class Supervisor:
         self._watcher = Watcher(self._process_manager, engine_socket, self._on_fact)
         self._ops = OpsTcp(self._process_manager, self._loop, tcp, self._on_request)
         self._host_access = HostAccess(self._loop, self._engine, self._networks, self._endpoints, self._bindings)
-        self._parents = Parents(jobs, self._loop, self._endpoints, self._store)
+        self._parents = Parents(jobs, self._loop, self._endpoints, self._store, self._host_access.retry)
         self._healing = Healing(self._loop, self._engine, self._networks, self._endpoints)
         self._reconnections = Reconnections(
             self._loop, jobs, self._engine, self._networks, self._endpoints, self._bindings, self._store, engine_socket

@@ -64,6 +64,13 @@ class HostAccess:
                 host.delete()
         self._failures = {key: reason for key, reason in self._failures.items() if key in wanted}
 
+    def retry(self, parent: str) -> None:
+        """The parent has got a carrier: tries at once what has failed there."""
+        there = {network.id for network in self._networks if network.options.link.parent == parent}
+        if self._resting & there:
+            self._resting -= there
+            self.ensure()
+
     def stop(self) -> None:
         """Makes none any more; those that are there stay."""
         self._stopped = True

@@ -1,13 +1,14 @@
 """Watches the interfaces on the host that endpoints' links depend on: bridges, cards and VLANs.
 
 A bridge that is made anew has lost its ports: ours are plugged in again. A card that goes takes its links along, which
-the workers report. Where the way to the LAN opens again, leases that wait for an answer are asked for at once. Must not
-wait for the kernel: a parent's state costs some microseconds, and a job does the rest.
+the workers report; once it is back, they make the links again. Where the way to the LAN opens again, leases that wait
+for an answer are asked for at once. Must not wait for the kernel: a parent's state costs some microseconds, and a job
+does the rest.
 """
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -47,8 +48,12 @@ class _Parent:
 class Parents:
     """All that endpoints are on."""
 
-    def __init__(self, jobs: Jobs, loop: Loop, endpoints: Registry, store: Store) -> None:
+    def __init__(
+        self, jobs: Jobs, loop: Loop, endpoints: Registry, store: Store, on_open: Callable[[str], None]
+    ) -> None:
+        """`on_open` is called with the name of a parent that has got a carrier."""
         self._jobs = jobs
+        self._on_open = on_open
         self._loop = loop
         self._endpoints = endpoints
         self._store = store
@@ -83,6 +88,14 @@ class Parents:
         self._lost.clear()
         self._joined.clear()
         self._listen()
+        self._make_links(endpoint for endpoints in users.values() for endpoint in endpoints)
+
+    def _make_links(self, endpoints: Iterable[Endpoint]) -> None:
+        """Those that have gone with an interface that is back; one that could not be made is tried again."""
+        lost = [(endpoint, endpoint.awaited) for endpoint in endpoints if endpoint.link_lost]
+        back = {name for name in {name for _, name in lost if name is not None} if self._runs(name)}
+        for number, endpoint in enumerate(endpoint for endpoint, name in lost if name in back):
+            self._loop.call_later(number * SPREAD_SECONDS, endpoint.make_link)
 
     def _first_look(self, name: str) -> _Parent:
         parent = _Parent(self._watch.state(name))
@@ -100,8 +113,9 @@ class Parents:
             self._look_soon()
 
     def _on_endpoint(self, spec: EndpointSpec) -> None:
-        """The first endpoint on a parent makes it one that counts."""
-        if spec.link.parent not in self._parents:
+        """The first endpoint on a parent makes it one that counts; a link that is lost may come back at once."""
+        endpoint = self._endpoints.get(spec.endpoint_id)
+        if spec.link.parent not in self._parents or (endpoint is not None and endpoint.link_lost):
             self._look_soon()
 
     def _look_soon(self) -> None:
@@ -130,8 +144,7 @@ class Parents:
         opened, closed, parent.open = are_open - parent.open, parent.open - are_open, are_open
         for uplink in closed:
             log.info("its port %s has no carrier", uplink, extra={"interface": name})
-        if before != now:
-            log.warning("%s", _change(before, now, users), extra={"interface": name})
+        self._tell(name, before, now, users)
         bridged = [endpoint for endpoint in users if endpoint.spec.link.kind is LinkKind.BRIDGE]
         if now is None or self._has_lost_ports(before, now, bridged):
             parent.examined = False
@@ -142,6 +155,13 @@ class Parents:
                 endpoint.limit_mtu(now.mtu)
         if opened or (now is not None and now.running and before is not None and not before.running):
             self._ask_servers(users)
+
+    def _tell(self, name: str, before: ParentState | None, now: ParentState | None, users: list[Endpoint]) -> None:
+        """Logs what has happened to it; whoever waits for its carrier learns that it has one."""
+        if before != now:
+            log.warning("%s", _change(before, now, users), extra={"interface": name})
+        if _is_open_again(before, now):
+            self._on_open(name)
 
     def _has_lost_ports(self, before: ParentState | None, now: ParentState, bridged: list[Endpoint]) -> bool:
         """Whether the parent may be a bridge without some of our ports, or has got a port of others."""
@@ -205,6 +225,12 @@ def _change(before: ParentState | None, now: ParentState | None, users: list[End
     if (now.up, now.running) == (before.up, before.running):
         return f"the interface's MTU changed from {before.mtu} to {now.mtu}"
     return "the interface is up and has a carrier" if now.running else f"the interface has no carrier{what}"
+
+
+def _is_open_again(before: ParentState | None, now: ParentState | None) -> bool:
+    """Whether it has got a carrier, perhaps as another one of that name."""
+    was_open = before is not None and now is not None and before.running and before.index == now.index
+    return now is not None and now.running and not was_open
 
 
 def _uplink_problem(name: str, parent: _Parent) -> str | None:

@@ -113,8 +113,9 @@ class Endpoint:
 
     `troubles` has the last trouble of each lease, until a server confirms the lease. `recovering`: the plugin has
     started again, and the worker has not found the sandbox yet. `link_lost` says that the container runs on without its
-    link, `identity_lost` why it came back with another MAC address. `counts` has the RENEWALS of each lease, and its
-    troubles by their kind. `messages` are the last DHCP messages (workers.contract.exchange).
+    link, which comes back with the host's interface `awaited`, if there is one. `identity_lost` says why it came back
+    with another MAC address. `counts` has the RENEWALS of each lease, and its troubles by their kind. `messages` are
+    the last DHCP messages (workers.contract.exchange).
     """
 
     def __init__(
@@ -128,6 +129,7 @@ class Endpoint:
         self.sandbox_key: str | None = None
         self.recovering = False
         self.link_lost: str | None = None
+        self.awaited: str | None = None
         self.identity_lost: str | None = None
         self.counts: Counter[tuple[Family, str]] = Counter()
         self.messages: Messages = {}
@@ -144,6 +146,7 @@ class Endpoint:
         self._answered_at = -math.inf  # `time.monotonic()`, by this instance
         self._routes: tuple[Route, ...] = ()
         self._gateway: IPv4Address | None = None
+        self._making_link = False
         self._keep_leases = False
         self._releases_nothing = False
         self._gives_way: Timer | None = None
@@ -200,6 +203,7 @@ class Endpoint:
             routes=self._routes,
             gateway=self._gateway,
             created=self._created,
+            interface=self.interface,
         )
 
     def _save(self) -> None:
@@ -223,7 +227,7 @@ class Endpoint:
             self._deadline.cancel()
             self._deadline = None
 
-    def _on_report(self, report: object) -> None:  # noqa: C901  one line a report
+    def _on_report(self, report: object) -> None:  # noqa: C901, PLR0912  one line a report
         self.worker.heard()
         match report:
             case w.Created():
@@ -236,6 +240,8 @@ class Endpoint:
                 self.recovering = False
             case w.SandboxGone():
                 self._on_sandbox_gone(report)
+            case w.LinkNotMade(reason):
+                self._on_link_not_made(reason)
             case w.ClientStarted(pid, family):
                 self.worker.set_client(family, pid)
             case w.LeaseObtained(lease):
@@ -406,9 +412,9 @@ class Endpoint:
             self._send_to(path, arrived=True)
 
     def _on_attached(self, interface: str) -> None:
+        saved = self.phase is Phase.JOINED and self.interface == interface
         self.journal.interface = interface
-        self.recovering = False
-        saved = self.phase is Phase.JOINED
+        self.recovering = self._making_link = False
         self._advance(EndpointEvent.ATTACHED)
         if not saved:
             self._save()
@@ -416,6 +422,10 @@ class Endpoint:
         if not saved and self.origin.interface not in (None, interface):
             why = other_name(self.origin.interface, interface, self._context.engine.version)
             self.journal.note("misnamed", why, self._all_leases(), logging.WARNING)
+        if self.link_lost is not None:
+            self.link_lost = self.awaited = None
+            text = f"its link was made again: that on {self.spec.link.parent} had gone"
+            self.journal.note("reconnected", text, self._all_leases(), logging.WARNING)
 
     def engine_changed(self) -> None:
         """The watcher has new facts: the way to the sandbox, or the container's identity."""
@@ -566,6 +576,8 @@ class Endpoint:
         The way to the sandbox leads through dockerd, but the end of dockerd does not mean the end of the sandbox. A
         link that went with its parent is told at once; of another one that has gone the engine knows more in a moment.
         """
+        if report.only_link:
+            self.awaited = report.awaits if self.interface is not None else None
         if not self._context.engine.is_there:
             self.journal.say("dockerd has ended, and with it the way to the sandbox; waiting for the next dockerd")
         elif self.recovering and not report.only_link:
@@ -578,8 +590,35 @@ class Endpoint:
 
     def _lose_link(self) -> None:
         if self.link_lost is None:
-            self.link_lost = f"its link on {self.spec.link.parent} has gone: restart the container"
-            self.journal.note("link gone", self.link_lost, self._all_leases(), logging.ERROR)
+            back = f"it is made again as soon as {self.awaited} is up and has a carrier"
+            self._tell_lost_link(back if self.awaited is not None else "restart the container")
+            self._context.on_change(self.spec)
+
+    def _tell_lost_link(self, what: str) -> None:
+        """Logs it once, however often it is found out."""
+        text = f"its link on {self.spec.link.parent} has gone: {what}"
+        if text != self.link_lost:
+            self.link_lost = text
+            self.journal.note("link gone", text, self._all_leases(), logging.ERROR)
+
+    def make_link(self) -> None:
+        """The interface `awaited` is up: the worker makes the link again that went with it, if it has not done so."""
+        path = self._context.engine.path(self.sandbox_key or "") if self._context.engine.is_there else None
+        is_lost = self.phase is Phase.JOINED and self.link_lost is not None and self.awaited is not None
+        if not is_lost or self._making_link or self.interface is None or path is None:
+            return
+        self._making_link = True
+        self._use_resolver()
+        attach = w.Attach(str(path), self.hostname, self._gateway, arrived=True)
+        self.worker.send(w.MakeLink(attach, self.interface, self._joined_routes()))
+
+    def _joined_routes(self) -> tuple[Route, ...]:
+        """The host's routes among those in our answer to Join; those of the lease are the worker's."""
+        return tuple(r for r in join_answer(self.spec, self._lease, self._routes).routes if r in self._routes)
+
+    def _on_link_not_made(self, reason: str) -> None:
+        self._making_link = False
+        self._tell_lost_link(f"it cannot be made again yet: {reason}")
 
     def _delete_without_sandbox(self) -> None:
         """The container has ended. Its leases wait for it if the engine is going to start it again.
@@ -590,7 +629,7 @@ class Endpoint:
         if not self.has_sandbox:
             return
         self.recovering = False
-        if self._context.engine.connected and self._context.engine.container_of(self.spec.endpoint_id) is not None:
+        if self._has_container():
             self._lose_link()
             self._set_deadline(GONE_SECONDS, self._delete_without_sandbox)
             return
@@ -598,6 +637,12 @@ class Endpoint:
         if self._container_returns():
             self._set_leases_aside()
         self.delete()
+
+    def _has_container(self) -> bool:
+        """Whether the engine has the container there. If it does not answer, a link that can come back is awaited."""
+        engine = self._context.engine
+        is_there = engine.container_of(self.spec.endpoint_id) is not None
+        return is_there if engine.connected else self.awaited is not None
 
     def _set_leases_aside(self) -> None:
         """The leases wait for the next endpoint of the same container from now on."""
@@ -748,6 +793,7 @@ class Endpoint:
 
     def _start_worker(self) -> None:
         """Starts a successor, and gives it the work that its predecessor had left."""
+        self._making_link = False
         known = self.leases or self._releases_nothing
         resume = w.Resume(tuple(self._all_leases()), self._held()) if known else None
         self.worker.start(resume, reclaims=resume is None and self.phase is Phase.DELETING)
@@ -767,6 +813,7 @@ class Endpoint:
         self.leases = {one.lease.family: one for one in record.leases}
         self._routes, self._gateway = record.routes, record.gateway
         self._created = record.created
+        self.journal.interface = record.interface or self.journal.interface
         self.recovering = self.has_sandbox
         self._releases_nothing = self.phase is Phase.LEFT and not self.leases
         if self.phase in (Phase.CREATING, Phase.LEAVING, Phase.LEFT):

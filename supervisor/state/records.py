@@ -84,8 +84,8 @@ class LeaseRecord:
 class EndpointRecord:
     """An endpoint as the next instance finds it, with at most one lease of each family.
 
-    `gateway` is the one in our answer to Join; `created` the `boottime()` of that to CreateEndpoint. `before_boot`: the
-    host has rebooted since, so nothing is left of it but its leases.
+    `gateway` is the one in our answer to Join; `created` the `boottime()` of that to CreateEndpoint. `interface` is the
+    link's name in the sandbox. `before_boot`: the host has rebooted since, so nothing is left of it but its leases.
     """
 
     spec: EndpointSpec
@@ -97,6 +97,7 @@ class EndpointRecord:
     routes: tuple[Route, ...] = ()
     gateway: IPv4Address | None = None
     created: float = 0.0
+    interface: str | None = None
     before_boot: bool = False
 
 

@@ -273,6 +273,80 @@ def test_parent_that_comes_and_goes() -> None:
             assert made.find(netlink) is None
 
 
+def replace_card() -> None:
+    """The card goes, and another one of its name comes."""
+    run(f"ip link del {CARD}")
+    run(f"ip link add {CARD} up type veth peer name up0 address 02:00:00:00:00:01")
+    run(f"ip link set up0 master {BRIDGE} up")
+
+
+def make_in(made: Macvlan, sandbox: Namespace, name: str = "eth0") -> None:
+    with Netlink() as netlink:
+        made.make_in(netlink, sandbox, name)
+
+
+@pytest.mark.parametrize("mode", [MacvlanMode.BRIDGE, MacvlanMode.PASSTHRU])
+def test_link_that_is_made_again(mode: MacvlanMode) -> None:
+    """It is complete in the sandbox, under a name that an interface of the host has, too, and is found there. The
+    host sees nothing of it; IPv6 is off until somebody wants it."""
+    run("ip link add eth0 type bridge")
+    made = make(macvlan_of(mode=mode, mark=7))
+    with new_namespace() as sandbox:
+        moved(SPEC.endpoint_id, sandbox, "eth0")
+        replace_card()
+        run(f"ip link set {CARD} mtu 1400")
+        before = names()
+
+        make_in(made, sandbox)
+
+        with sandbox.visit(), Netlink() as netlink:
+            found = made.find(netlink)
+            assert found is not None
+            assert (found.name, found.mac, found.up, found.operational) == ("eth0", MAC, True, True)
+            assert (found.mtu, found.group) == (1400, 7)
+            assert Path("/proc/sys/net/ipv6/conf/eth0/disable_ipv6").read_text() == "1\n"
+            assert f"macvlan mode {mode}" in run("ip -d link show eth0")
+            assert names() == {"lo", "eth0"}
+        assert names() == before
+
+
+def test_link_that_cannot_be_made_again() -> None:
+    """Whether the name, the card or the MAC address is in the way: the reason is told, and nothing is left."""
+    made = make(macvlan_of())
+    with new_namespace() as sandbox:
+        moved(SPEC.endpoint_id, sandbox, "eth0")
+        run(f"ip link del {CARD}")
+        with pytest.raises(NetlinkError, match=f"{CARD}: there is none of that name"):
+            make_in(made, sandbox)
+        run(f"ip link add {CARD} up type veth peer name up0")
+        with sandbox.visit():
+            run("ip link add eth0 type bridge")
+        with pytest.raises(NetlinkError, match="there is another eth0; remove that"):
+            make_in(made, sandbox)
+        with sandbox.visit():
+            assert (names(), link("eth0").kind) == ({"lo", "eth0"}, "bridge")
+            run("ip link del eth0")
+        make(macvlan_of(endpoint="other"))
+        with pytest.raises(NetlinkError, match="another macvlan on it has this MAC address"):
+            make_in(made, sandbox)
+        with sandbox.visit():
+            assert names() == {"lo"}
+
+
+def test_link_that_was_half_made() -> None:
+    """What a worker that died has left of it goes first; its successor knows the card only."""
+    made = macvlan_of()
+    with new_namespace() as sandbox:
+        with Netlink() as netlink:
+            make(made)
+            netlink.move_link(netlink.require_link(CONTAINER_LINK), sandbox)
+
+        make_in(made, sandbox)
+
+        with sandbox.visit():
+            assert (names(), link("eth0").up) == ({"lo", "eth0"}, True)
+
+
 def test_removing_twice() -> None:
     """What the engine has brought back goes; a link that does not exist is no error."""
     before, made = names(), make(macvlan_of())

@@ -166,6 +166,18 @@ class Attach(Struct, frozen=True):
     arrived: bool = False
 
 
+class MakeLink(Struct, frozen=True):
+    """The parent is there again with which the link of a running container went: make the link anew, in the sandbox.
+
+    It gets its former name, `interface`, and what it had there, with `routes` of our answer to Join. If it cannot be
+    made, report `LinkNotMade`; else go on as for an `attach` whose link has arrived.
+    """
+
+    attach: Attach
+    interface: str
+    routes: tuple[Route, ...]
+
+
 class UseResolver(Struct, frozen=True):
     """Have the container resolve names by the servers and the search lists of its leases.
 
@@ -222,7 +234,19 @@ class Delete(Struct, frozen=True):
     """Release the leases that are still held, report `Deleted`, remove the link and exit."""
 
 
-Command = Attach | UseResolver | Rename | Reach | AskServers | GiveBack | SetLogLevel | LimitMtu | LeaveSandbox | Delete
+Command = (
+    Attach
+    | MakeLink
+    | UseResolver
+    | Rename
+    | Reach
+    | AskServers
+    | GiveBack
+    | SetLogLevel
+    | LimitMtu
+    | LeaveSandbox
+    | Delete
+)
 
 
 # The reports.
@@ -267,10 +291,18 @@ class SandboxGone(Struct, frozen=True):
     """There is no sandbox with this endpoint's link in it; the leases are still held.
 
     `only_link`: the sandbox is there, and the link has gone from it. `with_parent`: because its parent has gone.
+    `awaits`: the interface on the host with which the link can come back; None for a link that has gone by itself.
     """
 
     only_link: bool = False
     with_parent: bool = False
+    awaits: str | None = None
+
+
+class LinkNotMade(Struct, frozen=True):
+    """The link could not be made anew; nothing is left of it. `reason` is for the user."""
+
+    reason: str
 
 
 class ClientStarted(Struct, frozen=True):
@@ -335,6 +367,7 @@ Report = (
     | Attached
     | NotMoved
     | SandboxGone
+    | LinkNotMade
     | ClientStarted
     | LeaseObtained
     | LeaseRenewed

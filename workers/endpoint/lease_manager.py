@@ -5,14 +5,14 @@ has it; it defends and keeps an address in use. Runs in the sandbox's network na
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
 from workers.acd.arp import macs_of
 from workers.acd.defence import Defence
 from workers.contract.client_identity import ClientIdentity
-from workers.contract.lease import NO_LEASE, AnyLease, Family, Lease
+from workers.contract.lease import NO_LEASE, AnyLease, Family, Lease, Route
 from workers.contract.messages import (
     Attach,
     ClientKind,
@@ -112,6 +112,15 @@ class LeaseManager:
         self._run()
         if self.lease != NO_LEASE and not self._is_dropped():
             self._defend()
+
+    def restore(self, interface: str, gateway: IPv4Address | None, mtu_limit: int, routes: Iterable[Route]) -> None:
+        """The link is a new one: it gets what the former one had, before `begin`.
+
+        That is the address, unless that has been taken off, and the routes of the lease and of our answer to Join.
+        """
+        self._placement.joined, self._placement.mtu_limit = gateway, mtu_limit
+        if self.lease != NO_LEASE and (self._is_ours() or not self._spec.drop_expired):
+            self._placement.put_anew(interface, self.lease, routes)
 
     def on_conflict(self, mac: str) -> None:
         """`mac` has answered our probe from before the address was in use: `begin` declines the address."""

@@ -104,6 +104,11 @@ class Sandbox:
         with Netlink() as netlink:
             return self._link.went_with_parent(netlink)
 
+    def awaited(self) -> str | None:
+        """The interface with which a link comes back that has gone so. At home. Raises NetlinkError, OSError."""
+        with Netlink() as netlink:
+            return self._link.awaited(netlink)
+
     def leave(self) -> None:
         """Goes back home, and stops watching: a process that stays keeps the sandbox alive. Raises OSError."""
         if self._feed is not None:

@@ -33,7 +33,7 @@ from workers.endpoint.lease_manager import LeaseManager
 from workers.endpoint.lease_manager6 import LeaseManager6
 from workers.endpoint.sandbox import Sandbox
 from workers.link.host_macvlan import reach
-from workers.link.kind import discard, link_of
+from workers.link.kind import discard, link_of, make_again, on_the_wire
 from workers.netlink.operations import Link, Netlink, NetlinkError
 from workers.resolver.forwarder import Forwarder
 from workers.resolver.resolver import Resolver
@@ -223,7 +223,7 @@ class Worker:
 
     # The supervisor's commands, in the order of an endpoint's life.
 
-    def _on_command(self) -> None:  # noqa: C901, PLR0912  one case a command
+    def _on_command(self) -> None:  # noqa: C901, PLR0912, PLR0915  one case a command
         try:
             command: messages.Command = self._channel.recv()
         except (EOFError, OSError):
@@ -234,6 +234,8 @@ class Worker:
         match command:
             case Attach():
                 self._on_attach(command)
+            case messages.MakeLink():
+                self._on_make_link(command)
             case messages.UseResolver():
                 self._drop_resolver()
                 self._resolver = Resolver(self._spec.endpoint_id, command)
@@ -269,6 +271,27 @@ class Worker:
         if self._link.moves_sooner_down and not command.arrived:
             settled = max((probe.settled_at for probe in self._probes.values()), default=0.0)
             self._deadlines.set(self._lower, settled)
+        self._advance()
+
+    def _on_make_link(self, command: messages.MakeLink) -> None:
+        """Makes the link anew that went with its parent; goes on with it as with one that has arrived."""
+        if self._interface is not None:
+            return
+        self._sandbox.leave()
+        self._spec = on_the_wire(self._spec)
+        self.bind()
+        try:
+            make_again(self._spec, self._link, command.attach.path, command.interface)
+        except (NetlinkError, OSError) as error:
+            self._leave_sandbox()
+            self._report(messages.LinkNotMade(str(error)))
+            return
+        self._attach = command.attach
+        self._enter(command.attach)
+        link = self._sandbox.link()
+        if link is not None and self._ipv4 is not None:
+            self._ipv4.restore(link.name, command.attach.gateway, self._link.mtu_limit(link), command.routes)
+        self._follow_resolver()
         self._advance()
 
     def _on_reach(self, command: messages.Reach) -> None:
@@ -462,8 +485,12 @@ class Worker:
         self._lose_sandbox(only_link=True)
 
     def _lose_sandbox(self, *, only_link: bool = False) -> None:
+        seen = self._interface is not None
         self._leave_sandbox()
-        self._report(messages.SandboxGone(only_link, only_link and self._sandbox.went_with_parent()))
+        with_parent = only_link and self._sandbox.went_with_parent()
+        # What became of a link that this process has never seen nobody knows: as a rule it went with its parent.
+        awaits = self._sandbox.awaited() if with_parent or (only_link and not seen) else None
+        self._report(messages.SandboxGone(only_link, with_parent, awaits))
 
     def _leave_sandbox(self) -> None:
         """Goes back into the host's network namespace, if it was in a sandbox."""

@@ -5,7 +5,7 @@ not know where the lease came from.
 """
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address
 
 from msgspec.structs import replace
@@ -14,7 +14,7 @@ from workers.acd.arp import announce
 from workers.contract.lease import DEFAULT_DESTINATION, Lease, Route
 from workers.link.routes import Difference, LinkState, difference, lost, withdrawal
 from workers.netlink.operations import Netlink, NetlinkError
-from workers.netlink.rtnetlink import RTPROT_DHCP, RTPROT_KERNEL, KernelRoute, Link, describe
+from workers.netlink.rtnetlink import RTPROT_DHCP, RTPROT_KERNEL, RTPROT_STATIC, KernelRoute, Link, describe
 from workers.system.namespaces import set_ipv4
 
 DEFAULT_METRIC = 100  # of a default route; Docker's have none, and win
@@ -58,6 +58,15 @@ def unconfigure(interface: str, lease: Lease, *, skip_routes: bool) -> tuple[str
         before = _state(netlink, link)
         changes = withdrawal(before, lease, skip_routes=skip_routes)
         return tuple(_apply(netlink, link, before, changes, lease, joined=None))
+
+
+def add_routes(interface: str, routes: Iterable[Route]) -> tuple[str, ...]:
+    """Adds the routes that are absent; returns one sentence for each, as `configure` does. Raises NetlinkError."""
+    with Netlink() as netlink:
+        link = netlink.require_link(interface)
+        held = {found.route.destination for found in netlink.routes()}
+        missing = [KernelRoute(route, None, RTPROT_STATIC) for route in routes if route.destination not in held]
+        return tuple(_add(netlink, link, one) for one in missing)
 
 
 def is_applied(interface: str, lease: Lease) -> bool:

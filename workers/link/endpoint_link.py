@@ -10,7 +10,7 @@ from workers.contract.link import LinkSpec
 from workers.contract.messages import EndpointSpec, Ipv6
 from workers.netlink.operations import Link, Netlink, NetlinkError
 from workers.netlink.rtnetlink import RTPROT_KERNEL
-from workers.system.namespaces import disable_ipv6, restrict_ipv6
+from workers.system.namespaces import Namespace, disable_ipv6, restrict_ipv6
 
 
 class EndpointLink(ABC):
@@ -73,9 +73,20 @@ class EndpointLink(ABC):
         """Removes the link, also from a sandbox if it has an end on the host; a missing link is no error."""
         netlink.delete_link(self._spec.link.host_end(self._spec.endpoint_id) or self._name)
 
-    @abstractmethod
     def went_with_parent(self, netlink: Netlink) -> bool:
-        """Whether a link that is gone has gone because its parent has."""
+        """Whether a link that is gone has gone because its parent has. A bridge that goes leaves its ports behind."""
+        return False
+
+    def awaited(self, netlink: Netlink) -> str | None:
+        """The interface on the host with which a link comes back that went with its parent; None if none does."""
+        return None
+
+    def make_in(self, netlink: Netlink, sandbox: Namespace, name: str) -> None:
+        """Makes the link anew in its sandbox, under the name that it had there: up and ready to send, without IPv6.
+
+        Leaves nothing behind if it fails. Only for a link that `awaited` names an interface for. Raises OSError, too.
+        """
+        raise NotImplementedError
 
     @classmethod
     @abstractmethod
@@ -86,13 +97,13 @@ class EndpointLink(ABC):
         """A link that cannot be raised is not left behind."""
         try:
             self._silence()
-            self._raise(netlink)
+            self._raise(netlink, self._name)
         except NetlinkError:
             self.remove(netlink)
             raise
 
     @abstractmethod
-    def _raise(self, netlink: Netlink) -> None: ...
+    def _raise(self, netlink: Netlink, name: str) -> None: ...
 
     def _silence(self) -> None:
         """Keeps the host from taking router advertisements, addresses or routes from the link.

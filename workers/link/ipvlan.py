@@ -28,8 +28,8 @@ class Ipvlan(Macvlan):
     ) -> nlmsg:
         return ipvlan(name, parent, group=group, namespace=namespace)
 
-    def _raise(self, netlink: Netlink) -> None:
-        netlink.raise_link(self._name)
+    def _raise(self, netlink: Netlink, name: str) -> None:
+        netlink.raise_link(name)
 
     def find(self, netlink: Netlink) -> Link | None:
         """The ipvlan whose parent is ours. One that the container made of it has the same parent; ours is up."""

@@ -16,6 +16,7 @@ from workers.link.macvlan import Macvlan
 from workers.link.shared_mac import share_answers
 from workers.link.veth_bridge import VethOnBridge
 from workers.netlink.operations import Link, Netlink, NetlinkError
+from workers.system.namespaces import open_namespace
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +70,17 @@ def link_of(spec: EndpointSpec, landmark: Link | None = None) -> EndpointLink:
 def make_hearing(netlink: Netlink, spec: EndpointSpec, link: EndpointLink) -> None:
     """Makes the link for a client that awaits answers, and lets those reach it if others have its MAC address, too."""
     link.make(netlink)
+    if not spec.link.has_own_mac:
+        share_answers(spec.link.parent, spec.mark)
+
+
+def make_again(spec: EndpointSpec, link: EndpointLink, path: str, name: str) -> None:
+    """Makes the link anew in the sandbox at `path`, where it was called `name`, as `make_hearing` does on the host.
+
+    Raises NetlinkError; OSError, too if there is no such sandbox any more.
+    """
+    with open_namespace(path) as sandbox, Netlink() as netlink:
+        link.make_in(netlink, sandbox, name)
     if not spec.link.has_own_mac:
         share_answers(spec.link.parent, spec.mark)
 

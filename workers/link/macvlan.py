@@ -7,13 +7,13 @@ from typing import ClassVar
 
 from pyroute2.netlink import nlmsg
 
-from workers.contract.link import CONTAINER_LINK_PREFIX, HOST_LINK_PREFIX, LinkKind, LinkSpec, MacvlanMode
+from workers.contract.link import CONTAINER_LINK_PREFIX, HOST_LINK_PREFIX, LinkKind, LinkSpec, MacvlanMode, vlan_of
 from workers.link.endpoint_link import EndpointLink
 from workers.link.parent import create_on_card, refuse_wireless, require_card
-from workers.link.vlan_parent import check_absent, is_absent, require_parent
+from workers.link.vlan_parent import check_absent, is_absent, is_ours, require_parent
 from workers.netlink.operations import Link, Netlink, NetlinkError
 from workers.netlink.rtnetlink import macvlan
-from workers.system.namespaces import new_namespace
+from workers.system.namespaces import Namespace, disable_ipv6, new_namespace
 
 PREFIXES = (CONTAINER_LINK_PREFIX, HOST_LINK_PREFIX)  # the second one is the host's own link's
 BUSY_SECONDS = 2.0  # in which a sandbox that ends gives up the MAC address, or the parent
@@ -69,6 +69,27 @@ class Macvlan(EndpointLink):
         self._create(netlink, f"the {self.kind} {self._name} of {parent.name}", message, parent.name)
         self._raise_or_remove(netlink)
 
+    def make_in(self, netlink: Netlink, sandbox: Namespace, name: str) -> None:
+        """The kernel makes it in there at once, so nothing of it is ever on the host."""
+        with sandbox.visit(), Netlink() as inside:
+            remains = self.find(inside)  # of a worker that died over it
+            if remains is not None:
+                inside.delete_link(remains.name)
+        parent = self.landmark = require_parent(netlink, self._spec.link.parent, self._spec.mark)
+        place = {"group": self._spec.mark, "namespace": sandbox.fileno()}
+        message = self._message(self._name, self._mac, parent, self._spec.link, **place)
+        self._create(netlink, f"the {self.kind} {self._name} of {parent.name}", message, parent.name)
+        with sandbox.visit(), Netlink() as inside:
+            made = inside.require_link(self._name)
+            try:
+                inside.rename_link(made, name)  # before Linux 6.15 it could not have a name that the host has, too
+                disable_ipv6(name)
+                self._raise(inside, name)
+                inside.await_operational(name)
+            except (NetlinkError, OSError):
+                inside.delete(made)
+                raise
+
     @classmethod
     def _message(
         cls, name: str, mac: str, parent: Link, spec: LinkSpec, *, group: int = 0, namespace: int | None = None
@@ -84,11 +105,11 @@ class Macvlan(EndpointLink):
         }
         create_on_card(netlink, what, message, reasons)
 
-    def _raise(self, netlink: Netlink) -> None:
+    def _raise(self, netlink: Netlink, name: str) -> None:
         if self._spec.link.macvlan_mode is MacvlanMode.PASSTHRU:  # it has the parent's, and gives it to the parent
-            netlink.set_mac(netlink.require_link(self._name), self._mac)
+            netlink.set_mac(netlink.require_link(name), self._mac)
         try:
-            netlink.raise_link(self._name)
+            netlink.raise_link(name)
         except NetlinkError as error:
             if error.errno != errno.EADDRINUSE:
                 raise
@@ -126,6 +147,13 @@ class Macvlan(EndpointLink):
         """Whether the parent is another one by now, or none."""
         parent = netlink.link(self._landmark_name)
         return self.landmark is not None and (parent is None or parent.index != self.landmark.index)
+
+    def awaited(self, netlink: Netlink) -> str:
+        """The parent; if that is the interface of a VLAN, its card, unless somebody else had made that interface."""
+        parent = self._landmark_name
+        is_made = self.landmark is None or is_ours(self.landmark, self._spec.mark)
+        card, _ = vlan_of(parent) or (parent, 0)
+        return card if is_made and netlink.link(parent) is None else parent
 
     @classmethod
     def unused(cls, links: Iterable[Link], mark: int) -> Iterator[Link]:

@@ -4,13 +4,13 @@ Logs each change, and reports a refusal of the kernel.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
-from workers.contract.lease import NO_LEASE, Lease
+from workers.contract.lease import NO_LEASE, Lease, Route
 from workers.contract.messages import EndpointSpec, LeaseTrouble, Report, Trouble
-from workers.link.configure import configure, is_applied, unconfigure
+from workers.link.configure import add_routes, configure, is_applied, unconfigure
 from workers.link.mtu import fit_mtu, follow_mtu
 from workers.netlink.operations import Netlink, NetlinkError
 
@@ -38,12 +38,12 @@ class Placement:
         """The link has changed since, so the next `put` compares it with the lease."""
         self._put = None
 
-    def put(self, interface: str, previous: Lease, lease: Lease) -> bool:
+    def put(self, interface: str, previous: Lease | None, lease: Lease) -> bool:
         """Applies `lease` in place of `previous`, if it is not applied already; False if the kernel refused."""
         if self.holds(lease):
             return True
         granted = lease
-        previous, lease = self._spec.applied(previous), self._spec.applied(lease)
+        previous, lease = previous and self._spec.applied(previous), self._spec.applied(lease)
         try:
             changes = configure(interface, previous, lease, skip_routes=self._spec.skip_routes, joined=self.joined)
         except NetlinkError as error:
@@ -52,6 +52,15 @@ class Placement:
         tell(interface, *changes, *follow_mtu(interface, previous, lease, self.mtu_limit))
         self._put = granted
         return True
+
+    def put_anew(self, interface: str, lease: Lease, routes: Iterable[Route]) -> None:
+        """Applies the lease, and then the other routes, to a new link in place of the one that had both."""
+        self.touched()
+        if self.put(interface, None, lease):
+            try:
+                tell(interface, *add_routes(interface, routes))
+            except NetlinkError as error:
+                tell(interface, str(error))
 
     def limit_mtu(self, interface: str, mtu: int) -> None:
         """The MTU of the link's parent is another one, and the link's is not larger."""

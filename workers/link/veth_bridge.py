@@ -40,10 +40,10 @@ class VethOnBridge(EndpointLink):
         netlink.create_link(f"the veth pair {port}, {self._name} on {bridge.name}", pair)
         self._raise_or_remove(netlink)
 
-    def _raise(self, netlink: Netlink) -> None:
+    def _raise(self, netlink: Netlink, name: str) -> None:
         if self._spec.link.vlan is not None:
             netlink.set_native_vlan(netlink.require_link(self._landmark_name), self._spec.link.vlan)
-        netlink.raise_link(self._name)
+        netlink.raise_link(name)
         self.landmark = netlink.await_operational(self._landmark_name)
 
     def find(self, netlink: Netlink) -> Link | None:
@@ -59,10 +59,6 @@ class VethOnBridge(EndpointLink):
     @property
     def _parent_index(self) -> int | None:
         return self.landmark.master if self.landmark else None
-
-    def went_with_parent(self, netlink: Netlink) -> bool:
-        """A bridge that goes leaves its ports behind."""
-        return False
 
     @classmethod
     def unused(cls, links: Iterable[Link], mark: int) -> Iterator[Link]:

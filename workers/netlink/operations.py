@@ -123,6 +123,22 @@ class Netlink:
         message = rtnetlink.named_link(name)
         return self._change(f"removing the link {name}", rtnl.RTM_DELLINK, message, fine=errno.ENODEV)
 
+    def delete(self, link: Link) -> None:
+        """As `delete_link`, whatever the link is called by now."""
+        message = rtnetlink.changed_link(link.index)
+        self._change(f"removing the link {link.name}", rtnl.RTM_DELLINK, message, fine=errno.ENODEV)
+
+    def rename_link(self, link: Link, name: str) -> None:
+        """Renames a link that is down."""
+        try:
+            self._change(f"renaming {link.name}", rtnl.RTM_NEWLINK, rtnetlink.changed_link(link.index, name=name))
+        except NetlinkError as error:
+            if error.errno != errno.EEXIST:
+                raise
+            raise NetlinkError(
+                f"renaming {link.name}", errno.EEXIST, f"there is another {name}; remove that"
+            ) from error
+
     def raise_link(self, name: str) -> None:
         self._change(f"raising {name}", rtnl.RTM_NEWLINK, rtnetlink.named_link(name, up=True))
 

@@ -147,9 +147,16 @@ def named_link(name: str, *, up: bool | None = None) -> nlmsg:
     return _message(ifinfmsg, {} if up is None else _raised(up), [("IFLA_IFNAME", name)])
 
 
-def changed_link(index: int, *, mtu: int | None = None, mac: str | None = None, namespace: int | None = None) -> nlmsg:
-    """A request to give a link that MTU or MAC, or to move it to the network namespace of that descriptor."""
-    changes = [("IFLA_MTU", mtu), ("IFLA_ADDRESS", mac), ("IFLA_NET_NS_FD", namespace)]
+def changed_link(
+    index: int,
+    *,
+    mtu: int | None = None,
+    mac: str | None = None,
+    name: str | None = None,
+    namespace: int | None = None,
+) -> nlmsg:
+    """A request to give a link that MTU, MAC or name, or to move it to the network namespace of that descriptor."""
+    changes = [("IFLA_MTU", mtu), ("IFLA_ADDRESS", mac), ("IFLA_IFNAME", name), ("IFLA_NET_NS_FD", namespace)]
     return _message(ifinfmsg, {"index": index}, [(k, v) for k, v in changes if v is not None])
 
 

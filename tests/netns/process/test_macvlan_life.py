@@ -5,14 +5,12 @@ import re
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
 from tests.lab.command import run, wait_until
 from tests.lab.dhcp import DhcpServer, Ipv6Options, ServerOptions
 from tests.lab.network import BRIDGE, LAN_BRIDGE
-from tests.netns.process.answeringengine import Told
 from tests.netns.process.fakeengine import INTERFACE, Answer, Container, network_request
 from tests.netns.process.instances import Instances
 from tests.netns.process.rig import Rig
@@ -156,48 +154,6 @@ def test_parent_that_goes_down_and_up(rig: Rig, card: str, server: DhcpServer) -
 
     assert (container.inet, container.default_route) == ([container.address], route)
     assert rig.engine.get("/healthz")["healthy"]
-
-
-def test_parent_that_is_replaced(rig: Rig, card: str, server: DhcpServer) -> None:
-    """A card that is pulled out takes its containers' links along, which is told; with the next one they start."""
-    network = rig.network(parent=card)
-    container = rig.joined(network)
-    rig.machine.unplug(card)
-    wait_until(lambda: "link gone" in str(container.view["last_trouble"]), "the worker's notice")
-    words = f"its link on {card} has gone: restart the container"
-    wait_until(lambda: words in rig.plugin.log, "the word of it")
-    refused = rig.container(network).create()
-    assert f"{card}: there is none of that name" in refused.error
-
-    rig.machine.plug_in(card)
-    container.stop()
-    again = rig.container(network)
-    again.mac = container.mac
-    again.start()
-
-    rig.wait_for_bound(again)
-    assert again.address == container.address
-    assert server.kinds(container.mac).count("RELEASE") == 1
-
-
-def test_parent_that_is_replaced_while_the_plugin_is_away(
-    instances: Instances, rig: Rig, card: str, server: DhcpServer, tmp_path: Path
-) -> None:
-    """The next instance names the container that must be restarted, for as long as the engine has it there."""
-    container, told = rig.joined(rig.network(parent=card)), Told()
-    told.network(container.network_id)
-    told.container(container, "web")
-    told.serve(rig.daemon, tmp_path / "told.json")
-    instances.end()
-    rig.machine.unplug(card)
-    rig.machine.plug_in(card)
-
-    instances.start()
-
-    words = f"web: its link on {card} has gone: restart the container"
-    wait_until(lambda: words in rig.engine.get("/healthz")["problems"], "the problem in /healthz")
-    assert container.view["phase"] == "joined"
-    assert words.partition(": ")[2] in rig.plugin.log
 
 
 def test_plugin_that_dies(instances: Instances, rig: Rig, card: str, server: DhcpServer) -> None:
