@@ -1,6 +1,7 @@
 """Containers straight on a network card, in a real engine: restarts, and a card that goes and comes back."""
 
 import os
+import re
 import socket
 from collections.abc import Iterator
 
@@ -72,21 +73,66 @@ def test_restarts_on_a_card(container: Container, docker: Docker, lab: Lab) -> N
     assert_released(lab.dhcp, MAC, RESTARTS + 1)
 
 
-def test_card_that_is_pulled_out(container: Container, plugin: Plugin, lab: Lab) -> None:
-    """/healthz names the container whose link went with the card, as long as it runs; restarted on the next card it is
-    as before."""
-    place = assert_leased(container, NETWORK, lab.dhcp)
-    lab.network.unplug(CARD)
-    words = f"{container.name}: its link on {CARD} has gone: restart the container"
-    wait_until(lambda: words in plugin.get("/healthz")[1]["problems"], "the problem in /healthz", interval=0.2)
-    assert "joined" in [e["phase"] for e in plugin.get("/v1/endpoints")[1]["endpoints"]]
+def test_card_that_is_pulled_out(container: Container, docker: Docker, plugin: Plugin, lab: Lab) -> None:
+    """/healthz names the container whose link went with the card. With the next card of that name it has its link again
+    as the engine had set it up, and its lease goes on. The engine ends it in order, after a restart and without one."""
+    place, was = assert_leased(container, NETWORK, lab.dhcp), setup(container)
+    words = f"{container.name}: its link on {CARD} has gone: it is made again as soon as {CARD} is up"
+    released = lab.dhcp.kinds(MAC).count("RELEASE")
+    for _ in range(2):
+        lab.network.unplug(CARD)
+        wait_until(lambda: words in str(plugin.get("/healthz")[1]["problems"]), "the problem in /healthz", interval=0.2)
+        assert "joined" in [e["phase"] for e in plugin.get("/v1/endpoints")[1]["endpoints"]]
 
-    lab.network.plug_in(CARD)
-    container.restart()
+        lab.network.plug_in(CARD)
 
+        wait_until(lambda: plugin.get("/healthz")[0] == 200, "a healthy plugin")
+        again = assert_leased(container, NETWORK, lab.dhcp)
+        assert (again.mac, again.address, setup(container)) == (MAC, place.address, was)
+        container.exec("ping", "-c", "1", "-W", "5", str(SERVER))
+        assert lab.dhcp.kinds(MAC).count("RELEASE") == released
+
+    docker("restart", "--time=0", container.name)
     again = assert_leased(container, NETWORK, lab.dhcp)
-    assert (again.mac, again.address) == (MAC, place.address)
-    wait_until(lambda: plugin.get("/healthz")[0] == 200, "a healthy plugin")
+    assert (again.mac, again.address, setup(container)) == (MAC, place.address, was)
+    lab.network.unplug(CARD)
+    lab.network.plug_in(CARD)
+    inside = Sandbox.of(container)
+    wait_until(lambda: "eth0" in inside.run("ip", "-o", "link") and setup(container) == was, "the link")
+    container.remove()
+    assert_released(lab.dhcp, MAC, released + 2)
+
+
+@pytest.mark.parametrize("name", ["a-own", "z-own"])
+def test_card_of_one_of_two_networks(container: Container, docker: Docker, plugin: Plugin, lab: Lab, name: str) -> None:
+    """Whichever network Docker has given the default route, it is the same again when the card is back."""
+    docker("network", "create", "--subnet=10.88.0.0/24", name)
+    try:
+        docker("network", "connect", name, container.name)
+        before = Sandbox.of(container).run("ip", "route", "show", "default").split()[:5]
+        assert before[2] == ("10.88.0.1" if name < NETWORK else str(SERVER))
+
+        lab.network.unplug(CARD)
+        wait_until(lambda: plugin.get("/healthz")[0] != 200, "the problem")
+        lab.network.plug_in(CARD)
+        wait_until(lambda: plugin.get("/healthz")[0] == 200, "a healthy plugin")
+
+        assert_leased(container, NETWORK, lab.dhcp)
+        assert Sandbox.of(container).run("ip", "route", "show", "default").split()[:5] == before
+    finally:
+        docker("network", "disconnect", "--force", name, container.name)
+        docker("network", "rm", name)
+
+
+def setup(container: Container) -> list[str]:
+    """Its link with addresses, routes and IPv6, without the numbers of links and what may follow from them."""
+    inside = Sandbox.of(container)
+    shown = [inside.run("ip", *words.split()) for words in ("-o -4 addr show", "-o -6 addr show", "route show")]
+    lines = {
+        re.sub(r"^\d+: | (proto|metric) \S+|valid_lft.*", "", line) for text in shown for line in text.splitlines()
+    }
+    link = re.sub(r"^\d+: |@\S+|qdisc \S+", "", inside.run("ip", "-o", "link", "show", "eth0"))
+    return sorted({" ".join(line.split()) for line in (*lines, link)})
 
 
 @pytest.mark.parametrize("options", [("--opt=host_access=true",)])
