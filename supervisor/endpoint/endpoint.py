@@ -412,14 +412,14 @@ class Endpoint:
             self._send_to(path, arrived=True)
 
     def _on_attached(self, interface: str) -> None:
-        saved = self.phase is Phase.JOINED and self.interface == interface
+        was_joined, saved_as = self.phase is Phase.JOINED, self.interface
         self.journal.interface = interface
         self.recovering = self._making_link = False
         self._advance(EndpointEvent.ATTACHED)
-        if not saved:
+        if not (was_joined and saved_as == interface):
             self._save()
         self.journal.say("attached")
-        if not saved and self.origin.interface not in (None, interface):
+        if not was_joined and self.origin.interface not in (None, interface):
             why = other_name(self.origin.interface, interface, self._context.engine.version)
             self.journal.note("misnamed", why, self._all_leases(), logging.WARNING)
         if self.link_lost is not None:
