@@ -240,7 +240,7 @@ class Endpoint:
                 self.recovering = False
             case w.SandboxGone():
                 self._on_sandbox_gone(report)
-            case w.LinkNotMade(reason):
+            case w.LinkNotMade(reason) if self.has_sandbox:
                 self._on_link_not_made(reason)
             case w.ClientStarted(pid, family):
                 self.worker.set_client(family, pid)
@@ -419,11 +419,12 @@ class Endpoint:
         if not (was_joined and saved_as == interface):
             self._save()
         self.journal.say("attached")
+        self.awaited = None
         if not was_joined and self.origin.interface not in (None, interface):
             why = other_name(self.origin.interface, interface, self._context.engine.version)
             self.journal.note("misnamed", why, self._all_leases(), logging.WARNING)
         if self.link_lost is not None:
-            self.link_lost = self.awaited = None
+            self.link_lost = None
             text = f"its link was made again: that on {self.spec.link.parent} had gone"
             self.journal.note("reconnected", text, self._all_leases(), logging.WARNING)
 
@@ -576,6 +577,7 @@ class Endpoint:
         The way to the sandbox leads through dockerd, but the end of dockerd does not mean the end of the sandbox. A
         link that went with its parent is told at once; of another one that has gone the engine knows more in a moment.
         """
+        self._making_link = False
         if report.only_link:
             self.awaited = report.awaits if self.interface is not None else None
         if not self._context.engine.is_there:
@@ -590,13 +592,13 @@ class Endpoint:
 
     def _lose_link(self) -> None:
         if self.link_lost is None:
-            back = f"it is made again as soon as {self.awaited} is up and has a carrier"
-            self._tell_lost_link(back if self.awaited is not None else "restart the container")
+            back = f"has gone: it is made again as soon as {self.awaited} is up and has a carrier"
+            self._tell_lost_link(back if self.awaited is not None else "has gone: restart the container")
             self._context.on_change(self.spec)
 
     def _tell_lost_link(self, what: str) -> None:
         """Logs it once, however often it is found out."""
-        text = f"its link on {self.spec.link.parent} has gone: {what}"
+        text = f"its link on {self.spec.link.parent} {what}"
         if text != self.link_lost:
             self.link_lost = text
             self.journal.note("link gone", text, self._all_leases(), logging.ERROR)
@@ -618,7 +620,7 @@ class Endpoint:
 
     def _on_link_not_made(self, reason: str) -> None:
         self._making_link = False
-        self._tell_lost_link(f"it cannot be made again yet: {reason}")
+        self._tell_lost_link(f"has gone: it cannot be made again yet: {reason}")
 
     def _delete_without_sandbox(self) -> None:
         """The container has ended. Its leases wait for it if the engine is going to start it again.

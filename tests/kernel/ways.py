@@ -26,15 +26,23 @@ class Way:
     @contextmanager
     def on(self, machine: Network) -> Iterator[None]:
         """For as long as the block lasts; all that the plugin makes on the card goes with it."""
-        machine.plug_in(self.card)
         try:
-            if self.tagged:
-                _take_tags_off(machine, f"{self.card}-port")
-            self.prepare(machine, self.card)
+            self.make(machine)
             yield
         finally:
-            for name in (f"bond-{self.card}", f"br-{self.card}", self.card):
-                machine.unplug(name)
+            self.remove(machine)
+
+    def make(self, machine: Network) -> None:
+        """Makes the card and all that the way needs."""
+        machine.plug_in(self.card)
+        if self.tagged:
+            _take_tags_off(machine, f"{self.card}-port")
+        self.prepare(machine, self.card)
+
+    def remove(self, machine: Network) -> None:
+        """Removes it, and with the card the links on it."""
+        for name in (f"bond-{self.card}", f"br-{self.card}", self.card):
+            machine.unplug(name)
 
 
 def _nothing(machine: Network, card: str) -> None:

@@ -28,10 +28,15 @@ def is_absent(netlink: Netlink, name: str) -> bool:
 
 
 def check_absent(netlink: Netlink, name: str) -> None:
-    """Tries to make it in a namespace that goes with it. Raises NetlinkError, which says why it cannot be made."""
+    """Tries to make it in another namespace. Raises NetlinkError, which says why it cannot be made.
+
+    It is gone at the end, when the first container may need it: with the namespace it would go some time later.
+    """
     card, number = _card(netlink, name)
     with new_namespace() as scratch:
         _create(netlink, card, number, vlan("probe", card, number, namespace=scratch.fileno()))
+        with scratch.visit(), Netlink() as inside:
+            inside.delete_link("probe")
 
 
 def require_parent(netlink: Netlink, name: str, mark: int) -> Link:

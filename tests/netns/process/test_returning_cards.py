@@ -41,8 +41,8 @@ def pull_out(rig: Rig, card: str, *containers: Container) -> None:
 
 def wait_for_link(rig: Rig, container: Container) -> None:
     """Until it has its link and a server has confirmed the lease again."""
-    wait_until(lambda: "reconnected" in history(rig.directory, container), "the link")
     wait_for_lan(container)
+    wait_until(lambda: "reconnected" in history(rig.directory, container), "the history")
     wait_for_health(rig)
 
 

@@ -59,6 +59,32 @@ def test_link_that_cannot_be_made(puppet: Puppet) -> None:
     assert lost(puppet) == f"its link on br0 has gone: {words}"
 
 
+def test_link_that_goes_at_once(puppet: Puppet) -> None:
+    """It is made again, however often; one that has come back by itself is waited for no more."""
+    bring_to(puppet, Phase.JOINED)
+    for _ in range(2):
+        puppet.report(GONE)
+        puppet.endpoint.make_link()
+        assert len(puppet.worker.told()) == 1
+    puppet.report(Attached("eth1"))
+    assert puppet.endpoint.awaited is None
+    puppet.report(GONE)
+    puppet.endpoint.make_link()
+    (order,) = puppet.worker.told()
+    assert isinstance(order, MakeLink)
+    assert order.interface == "eth1"
+
+
+def test_order_that_fails_at_the_end(puppet: Puppet) -> None:
+    """A container that is leaving needs no link, so nothing is told."""
+    bring_to(puppet, Phase.JOINED)
+    puppet.report(GONE)
+    puppet.endpoint.make_link()
+    puppet.ask(puppet.endpoint.leave)
+    puppet.report(LinkNotMade("no such namespace"))
+    assert lost(puppet) == AWAITED
+
+
 def test_worker_that_dies_over_it(puppet: Puppet) -> None:
     """Its successor gets the same order."""
     bring_to(puppet, Phase.JOINED)
