@@ -97,7 +97,7 @@ def in_the_host(worker: Worker) -> None:
         probe = worker._probes[family] = AddressProbe(MAC, enabled=True)
         probe.probe("eth0", one.address.ip)
         probe._heard.append(STRANGER)
-    worker._deadlines.set(worker._lower, 7.0)
+        probe.interrupt()
 
 
 def with_udhcpc(worker: Worker) -> None:
@@ -110,6 +110,7 @@ def with_udhcpc(worker: Worker) -> None:
     manager._defend()
     manager._defence._claimed = SERVER, 5.0
     manager._examination.begin("eth0", lease(11))
+    manager._settling.begin("eth0", lease(14))
     manager.clients.start_udhcpc()
     manager.clients.accept(manager.lease, 3.0)
     manager.clients._backoff.failed(1.0)
@@ -139,6 +140,7 @@ def with_native_clients(worker: Worker) -> None:
     for_v6._client._machine.next_at = 0.0
     for_v6._claimant = STRANGER
     for_v6._examination.begin("eth0", lease6(20))
+    for_v6._settling.begin("eth0", lease6(21))
     for_v6.due()
 
 

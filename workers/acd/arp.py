@@ -11,7 +11,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from workers.acd.watch import Watch
-from workers.system.packet_filter import JUMP_EQUAL, LOAD, LOAD_HALF, RETURN, Instruction
+from workers.system.packet_filter import DIRECT, JUMP_EQUAL, LOAD, LOAD_HALF, RETURN, Instruction
 
 ETH_P_ARP = 0x0806
 ETH_P_IP = 0x0800
@@ -29,18 +29,20 @@ class ArpWatch(Watch):
     """Hears other machines claim `address` on `interface` (workers.acd.watch).
 
     With `twins` a machine that has our MAC as well is heard, too: what this link sends itself does not come to the
-    socket.
+    socket. With `direct` only answers to a probe are heard, which neighbours send to us alone.
     """
 
     address: IPv4Address
     _mac: bytes
 
-    def __init__(self, interface: str, mac: str, address: IPv4Address, *, twins: bool = False) -> None:
+    def __init__(
+        self, interface: str, mac: str, address: IPv4Address, *, twins: bool = False, direct: bool = False
+    ) -> None:
         """Raises OSError."""
         self.address = address
         self._mac = bytes.fromhex(mac.replace(":", ""))
         claims = _claims(address) if twins else _claims_of_others(self._mac, address)
-        super().__init__(interface, ETH_P_ARP, claims)
+        super().__init__(interface, ETH_P_ARP, [*(DIRECT if direct else ()), *claims])
 
     def probe(self) -> None:
         """RFC 5227 section 2.1.1."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from workers.acd.arp import ArpWatch
 from workers.acd.solicitation import NeighbourWatch
@@ -18,14 +18,15 @@ class AddressProbe:
     """Probes for one address at a time; sends no probe if it is not `enabled`.
 
     Its watch goes on hearing claims. From the `boottime()` `settled_at` on, silence means that no other machine has the
-    address. `router` is the MAC that the server's answer came from: a router that answers for others (proxy ARP)
-    answers for its own offers as well.
+    address, unless the probe was `interrupted` before. `router` is the MAC that the server's answer came from: a router
+    that answers for others (proxy ARP) answers for its own offers as well.
     """
 
     mac: str
     enabled: bool
     router: str = ""
     settled_at: float = 0.0
+    interrupted: bool = False
     _arp: ArpWatch | None = None
     _neighbours: NeighbourWatch | None = None
     _heard: list[str] = field(default_factory=list)
@@ -39,17 +40,26 @@ class AddressProbe:
         """The address whose claims are heard."""
         return self._watch.address if self._watch is not None else None
 
-    def probe(self, interface: str, address: Address) -> None:
-        """Probes for `address`, in place of the one before. Raises OSError."""
+    def probe(self, interface: str, address: Address, asker: Address | None = None) -> None:
+        """Probes for `address`, in place of the one before. Raises OSError.
+
+        `asker` is who asks if the address is in use here already: then only an answer to the probe is a claim, because
+        anything else is easily forged beforehand.
+        """
         self.forget()
         if self.enabled:
             watch: ArpWatch | NeighbourWatch
             if isinstance(address, IPv4Address):
-                watch = self._arp = ArpWatch(interface, self.mac, address)
+                watch = self._arp = ArpWatch(interface, self.mac, address, direct=asker is not None)
             else:
-                watch = self._neighbours = NeighbourWatch(interface, self.mac, address)
+                by = asker if isinstance(asker, IPv6Address) else None
+                watch = self._neighbours = NeighbourWatch(interface, self.mac, address, by)
             watch.probe()
-            self.settled_at = boottime() + PROBE_SECONDS
+            self.settled_at, self.interrupted = boottime() + PROBE_SECONDS, False
+
+    def interrupt(self) -> None:
+        """The link hears nothing any more, as it goes down or elsewhere."""
+        self.interrupted = self.interrupted or boottime() < self.settled_at
 
     def sources(self) -> list[int]:
         """The descriptors that are readable when a machine has claimed the address."""

@@ -11,14 +11,14 @@ from ipaddress import IPv6Address
 
 from workers.acd.watch import Watch
 from workers.system.ip_packet import ALL_NODES, ETH_P_IPV6, ipv6_packet, multicast_mac
-from workers.system.packet_filter import JUMP_EQUAL, LOAD, LOAD_BYTE, RETURN, Instruction
+from workers.system.packet_filter import DIRECT, JUMP_EQUAL, LOAD, LOAD_BYTE, RETURN, Instruction
 
 SOLICITATION, ADVERTISEMENT = 135, 136
 MESSAGE = struct.Struct("!BBHI16s")  # type, code, checksum, flags, target
 NOBODY = IPv6Address(0)
 SOLICITED_NODE = IPv6Address("ff02::1:ff00:0")
 SOLICITED, OVERRIDE = 0x40000000, 0x20000000
-TARGET_LINK_ADDRESS = b"\x02\x01"  # an option's type, and its length in eight octets
+SOURCE_LINK_ADDRESS, TARGET_LINK_ADDRESS = b"\x01\x01", b"\x02\x01"  # an option's type, its length in eight octets
 HOP_LIMIT = 255  # a packet from another link has less (RFC 4861 section 7.1.2)
 # Offsets in a packet.
 NEXT_HEADER, HOPS, TYPE, TARGET = 6, 7, 40, 48
@@ -26,22 +26,30 @@ NEXT_HEADER, HOPS, TYPE, TARGET = 6, 7, 40, 48
 
 @dataclass(init=False, eq=False)
 class NeighbourWatch(Watch):
-    """Hears other machines claim `address` on `interface` (workers.acd.watch)."""
+    """Hears other machines claim `address` on `interface` (workers.acd.watch).
+
+    With `asker`, an address of the link, only answers to a probe are heard, which neighbours send to us alone then.
+    """
 
     address: IPv6Address
     _mac: str
+    _asker: IPv6Address | None
 
-    def __init__(self, interface: str, mac: str, address: IPv6Address) -> None:
+    def __init__(self, interface: str, mac: str, address: IPv6Address, asker: IPv6Address | None = None) -> None:
         """Raises OSError."""
-        self.address = address
+        self.address, self._asker = address, asker
         self._mac = mac
-        super().__init__(interface, ETH_P_IPV6, _claims(address), [multicast_mac(ALL_NODES)])
+        program = [*(DIRECT if asker else ()), *_claims(address)]
+        super().__init__(interface, ETH_P_IPV6, program, [multicast_mac(ALL_NODES)])
 
     def probe(self) -> None:
-        """RFC 4862 section 5.4.2."""
+        """RFC 4862 section 5.4.2; with an asker RFC 4861 section 7.2.2."""
         group = solicited_node(self.address)
         message = MESSAGE.pack(SOLICITATION, 0, 0, 0, self.address.packed)
-        packet = ipv6_packet(NOBODY, group, socket.IPPROTO_ICMPV6, message, checksum_at=2, hop_limit=HOP_LIMIT)
+        if self._asker:
+            message += SOURCE_LINK_ADDRESS + bytes.fromhex(self._mac.replace(":", ""))
+        sender = self._asker or NOBODY
+        packet = ipv6_packet(sender, group, socket.IPPROTO_ICMPV6, message, checksum_at=2, hop_limit=HOP_LIMIT)
         self._send_to(multicast_mac(group), packet)
 
     def _claimants(self, packet: bytes, mac: bytes) -> list[str]:

@@ -13,7 +13,17 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 
-from workers.acd.solicitation import HOPS, NEXT_HEADER, SOLICITATION, TARGET, TYPE, answer, solicited_node, target_is
+from workers.acd.solicitation import (
+    HOPS,
+    NEXT_HEADER,
+    SOLICITATION,
+    SOURCE_LINK_ADDRESS,
+    TARGET,
+    TYPE,
+    answer,
+    solicited_node,
+    target_is,
+)
 from workers.contract.exchange import CLIENT_PORT6, SERVER_PORT6, Kind6, note, packed
 from workers.contract.lease import Family
 from workers.dhcp.errors import Malformed
@@ -27,7 +37,6 @@ SERVERS = IPv6Address("ff02::1:2")  # all servers and relay agents of the link
 LINK_LOCAL = IPv6Network("fe80::/64")
 UDP_HEADER = struct.Struct("!HHHH")
 ROUTER_SOLICITATION = 133
-SOURCE_LINK_ADDRESS = b"\x01\x01"  # an option's type, and its length in eight octets
 ADDRESSES = Path("/proc/self/net/if_inet6")  # columns: address, index, prefix length, scope, flags, name
 LINK_SCOPE, DUPLICATE = 0x20, 0x08
 SOURCE, UDP_DESTINATION, MESSAGE = 8, 42, 48  # offsets in a packet

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Generic
 
 from workers.acd.probe import AddressProbe
+from workers.contract.lease import Address
 from workers.contract.messages import ConflictCheck, EndpointSpec
 from workers.dhcp.effects import L
 from workers.system.clock import boottime
@@ -42,12 +43,15 @@ class Examination(Deadlines, Generic[L]):
         """The descriptors to wait for, each with the function to call when it is readable."""
         return {} if self._probe is None else dict.fromkeys(self._probe.sources(), self._on_answer)
 
-    def begin(self, interface: str, lease: L, *, router: str = "", not_before: float = 0.0) -> None:
-        """In place of the one before. The lease is free at `not_before` (`boottime()`) at the earliest."""
+    def begin(
+        self, interface: str, lease: L, *, router: str = "", not_before: float = 0.0, asker: Address | None = None
+    ) -> None:
+        """In place of the one before. The lease is free at `not_before` (`boottime()`) at the earliest. `asker` is as
+        in workers.acd.probe."""
         self.end()
         probe = self._probe = AddressProbe(self._spec.mac, enabled=self._spec.conflict is not ConflictCheck.OFF)
         with suppress(OSError):  # the link has gone: the lease cannot be applied either
-            probe.probe(interface, lease.address.ip)
+            probe.probe(interface, lease.address.ip, asker)
             probe.router = router
         self.lease = lease
         at = max(not_before, probe.settled_at)

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
-from workers.acd.arp import macs_of
+from workers.acd.arp import NOBODY, macs_of
 from workers.acd.defence import Defence
+from workers.acd.probe import AddressProbe
 from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import NO_LEASE, AnyLease, Family, Lease, Route
 from workers.contract.messages import (
@@ -52,6 +53,7 @@ class LeaseManager:
     _placement: Placement
     _timers: LeaseTimers
     _examination: Examination[Lease]
+    _settling: Examination[Lease]
     _defence: Defence
     _interface: str = ""
     _claimant: str | None = None
@@ -66,7 +68,7 @@ class LeaseManager:
         self.lease = lease if isinstance(lease, Lease) else NO_LEASE
         self.clients, self.client_identity, self._confirmed = Clients(), spec.client_identity, confirmed
         self._placement, self._timers = Placement(), LeaseTimers()
-        self._examination, self._defence = Examination(), Defence()
+        self._examination, self._settling, self._defence = Examination(), Examination(), Defence()
         self.bind(spec, report)
 
     def bind(self, spec: EndpointSpec, report: Callable[[Report], None]) -> None:
@@ -77,20 +79,25 @@ class LeaseManager:
         self._placement.bind(spec, report)
         self._timers.bind(Family.IPV4, report, self._on_expiry)
         self._examination.bind(spec, self._adopt, self._decline, self._trusted)
+        self._settling.bind(spec, self._on_settled, self._on_late_claim, self._trusted)
         self._defence.bind(spec.mac, self._report_claim, self._is_ours)
 
     @property
     def next_at(self) -> float | None:
         """The `boottime()` at which to call `due`."""
-        times = (part.next_at for part in (self._timers, self.clients, self._defence, self._examination))
+        parts = (self._timers, self.clients, self._defence, self._examination, self._settling)
+        times = (part.next_at for part in parts)
         return min((t for t in times if t is not None), default=None)
 
     def sources(self) -> dict[int, Callable[[], None]]:
         """The descriptors to wait for, each with the function to call when it is readable."""
-        return self.clients.sources() | self._defence.sources() | self._examination.sources()
+        acd = self._settling.sources() | self._defence.sources() | self._examination.sources()
+        return self.clients.sources() | acd
 
-    def begin(self, interface: str, attach: Attach, mtu_limit: int) -> None:
+    def begin(self, interface: str, attach: Attach, mtu_limit: int, probe: AddressProbe | None = None) -> None:
         """The link is in the sandbox, configured, and called `interface` there; `mtu_limit` is its parent's.
+
+        `probe` is the one that the link's way may have interrupted: then the address is probed for here once more.
 
         If it had arrived before, another process kept the lease and is gone: the lease is renewed without a DISCOVER.
         """
@@ -110,8 +117,11 @@ class LeaseManager:
             self._decline(self.lease, self._claimant)
             return
         self._run()
-        if self.lease != NO_LEASE and not self._is_dropped():
-            self._defend()
+        if self.lease == NO_LEASE or self._is_dropped():
+            return
+        self._defend()
+        if probe is not None and probe.interrupted:  # after the defence, so that the kernel gives it an answer first
+            self._settling.begin(interface, self.lease, router=probe.router, asker=NOBODY)
 
     def restore(self, interface: str, gateway: IPv4Address | None, mtu_limit: int, routes: Iterable[Route]) -> None:
         """The link is a new one: it gets what the former one had, before `begin`.
@@ -174,7 +184,8 @@ class LeaseManager:
     @property
     def other_at(self) -> float | None:
         """As `next_at`, but without what a renewal puts off."""
-        return min((t for t in (self._defence.next_at, self._examination.next_at) if t is not None), default=None)
+        parts = (self._defence, self._examination, self._settling)
+        return min((part.next_at for part in parts if part.next_at is not None), default=None)
 
     def due(self) -> None:
         """Does what is due. Call it at `next_at`."""
@@ -183,11 +194,13 @@ class LeaseManager:
         self._timers.due(now)
         self._defence.due(now)
         self._examination.due(now)
+        self._settling.due(now)
 
     def stop(self) -> None:
         """Ends the client; the lease stays held."""
         self.clients.stop()
         self._examination.end()
+        self._settling.end()
         self._timers.clear()
 
     def release(self) -> None:
@@ -259,6 +272,17 @@ class LeaseManager:
     def _is_ours(self) -> bool:
         """Whether we may announce the address."""
         return self._claimant is None and not self._refused and self.lease.runs(boottime())
+
+    def _on_settled(self, _: Lease) -> None:
+        """No neighbour has answered the probe that began before the address was in use."""
+        self._settling.end()
+
+    def _on_late_claim(self, lease: Lease, mac: str) -> None:
+        """One has, which is no claim of an address in use: it is not defended."""
+        self._settling.end()
+        self._defence.end()
+        self._claimant = mac
+        self._decline(lease, mac)
 
     def _report_claim(self, what: str) -> None:
         self._tell(Trouble.CONFLICT, what)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from ipaddress import IPv6Address
 
+from workers.acd.probe import AddressProbe
 from workers.contract.client_identity import ClientIdentity
 from workers.contract.errors import NoLease
 from workers.contract.lease import AnyLease, Family, Lease6
@@ -21,7 +22,7 @@ from workers.dhcp.native import Report as ClientReport
 from workers.dhcp6.first_lease import Exchange6, machine_for
 from workers.dhcp6.machine import Machine
 from workers.dhcp6.native import NativeClient6
-from workers.dhcp6.packet_socket import PacketSocket6
+from workers.dhcp6.packet_socket import PacketSocket6, link_local
 from workers.dhcp6.release import decline, release
 from workers.endpoint.examination import Examination
 from workers.endpoint.lease_timers import LeaseTimers
@@ -54,6 +55,7 @@ class LeaseManager6:
     _timers: LeaseTimers
     _deadlines: Deadlines
     _examination: Examination[Lease6]
+    _settling: Examination[Lease6]
     _interface: str = ""
     _claimant: str | None = None
     _refused: bool = False
@@ -69,7 +71,8 @@ class LeaseManager6:
     ) -> None:
         self.lease = lease if isinstance(lease, Lease6) else None
         self.client_identity, self._confirmed = spec.client_identity, confirmed
-        self._timers, self._deadlines, self._examination = LeaseTimers(), Deadlines(), Examination()
+        self._timers, self._deadlines = LeaseTimers(), Deadlines()
+        self._examination, self._settling = Examination(), Examination()
         self.bind(spec, report)
 
     def bind(self, spec: EndpointSpec, report: Callable[[Report], None]) -> None:
@@ -79,17 +82,18 @@ class LeaseManager6:
         self._placement = Placement6(report, spec.token)
         self._timers.bind(Family.IPV6, self._report_silence, self._on_expiry)
         self._examination.bind(spec, self._adopt, self._decline)
+        self._settling.bind(spec, self._on_settled, self._decline)
 
     @property
     def next_at(self) -> float | None:
         """The `boottime()` at which to call `due`."""
-        parts = (self._timers, self._client, self._search, self._examination, self._deadlines)
+        parts = (self._timers, self._client, self._search, self._examination, self._settling, self._deadlines)
         times = [part.next_at for part in parts if part is not None]
         return min((at for at in times if at is not None), default=None)
 
     def sources(self) -> dict[int, Callable[[], None]]:
         """The descriptors to wait for, each with the function to call when it is readable."""
-        found = self._examination.sources()
+        found = self._examination.sources() | self._settling.sources()
         if self._client is not None:
             found |= dict.fromkeys(self._client.sources(), self._on_answer)
         if self._search is not None:
@@ -98,8 +102,12 @@ class LeaseManager6:
             found[self._feed.fileno()] = self._on_addresses
         return found
 
-    def begin(self, interface: str, attach: Attach, _: int) -> None:
-        """The link is in the sandbox, configured, and called `interface` there."""
+    def begin(self, interface: str, attach: Attach, _: int, probe: AddressProbe | None = None) -> None:
+        """The link is in the sandbox, configured, and called `interface` there.
+
+        `probe` is the one that the link's way may have interrupted: then the address is probed for here once more. The
+        kernel does so itself for one that it has made.
+        """
         self._interface = interface
         self._stays_until = boottime() + ENGINE_SECONDS
         if attach.hostname not in (None, self.client_identity.hostname):
@@ -115,8 +123,11 @@ class LeaseManager6:
             self._placement.route_at_first(interface, lease)
         if self.lease is not None and self._claimant is not None:
             self._decline(self.lease, self._claimant)
-        else:
-            self._run()
+            return
+        self._run()
+        if lease is not None and not lease.slaac and probe is not None and probe.interrupted:
+            asker = link_local(interface, self._spec.mac)
+            self._settling.begin(interface, lease, router=probe.router, asker=asker)
 
     @property
     def _is_slaac(self) -> bool:
@@ -178,6 +189,7 @@ class LeaseManager6:
             self._on_search()
         self._timers.due(now)
         self._examination.due(now)
+        self._settling.due(now)
         self._deadlines.due(now, self)
 
     def stop(self) -> None:
@@ -185,6 +197,7 @@ class LeaseManager6:
         self._stop_client()
         self._deadlines.clear()
         self._examination.end()
+        self._settling.end()
         self._timers.clear()
 
     def release(self) -> None:
@@ -311,12 +324,17 @@ class LeaseManager6:
         self._tell(Trouble.CONFLICT, f"{mac} has {lease.address.ip} as well; it is declined, and another one asked for")
         decline(self._interface, self._spec.mac, lease, self.client_identity)
         self._examination.end()
+        self._settling.end()
         self._claimant = mac
         self._stop_client()
         now = boottime()
         machine = Machine(self._spec.mac, self.client_identity, next_at=max(now, self._paused_until))
         self._paused_until = now + DECLINED_PAUSE_SECONDS
         self._client = NativeClient6(self._interface, machine)
+
+    def _on_settled(self, _: Lease6) -> None:
+        """No neighbour has answered the probe that began before the address was in use."""
+        self._settling.end()
 
     def _adopt(self, lease: Lease6) -> bool:
         """The lease is in use from now on; False if the kernel refused its address."""

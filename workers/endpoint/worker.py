@@ -34,12 +34,11 @@ from workers.endpoint.lease_manager6 import LeaseManager6
 from workers.endpoint.sandbox import Sandbox
 from workers.link.host_macvlan import reach
 from workers.link.kind import discard, link_of, make_again, on_the_wire
-from workers.netlink.operations import Link, Netlink, NetlinkError
+from workers.netlink.operations import Link, NetlinkError
 from workers.resolver.forwarder import Forwarder
 from workers.resolver.resolver import Resolver
 from workers.system.alarm import Alarm
 from workers.system.clock import boottime
-from workers.system.deadlines import Deadlines
 from workers.system.poll import ready
 from workers.system.process_log import log_from
 from workers.system.throttle import Throttle
@@ -66,7 +65,6 @@ class Worker:
     _ipv6: LeaseManager6 | None
     _sandbox: Sandbox
     _probes: dict[Family, AddressProbe]
-    _deadlines: Deadlines
     _takeover: bool
     _unreleased: set[Family]
     _tried: set[Family]
@@ -103,7 +101,7 @@ class Worker:
             self._ipv4 = LeaseManager(spec, known.get(v4), self._report, confirmed=v4 in sure)
         if v6 in spec.families:
             self._ipv6 = LeaseManager6(spec, known.get(v6), self._report, confirmed=v6 in sure)
-        self._sandbox, self._deadlines = Sandbox(), Deadlines()
+        self._sandbox = Sandbox()
         self._takeover = made is None
         self._unreleased, self._tried = set(held), set()
         self._log_level = logging.getLogger().level
@@ -178,8 +176,7 @@ class Worker:
 
     @property
     def _next_at(self) -> float | None:
-        times = (self._deadlines.next_at, *(part.next_at for part in self._parts))
-        return min((at for at in times if at is not None), default=None)
+        return min((part.next_at for part in self._parts if part.next_at is not None), default=None)
 
     @property
     def _parts(self) -> tuple[LeaseManager | LeaseManager6 | Forwarder, ...]:
@@ -197,7 +194,6 @@ class Worker:
         return None if self._attach is not None and self._interface is None else QUIET_SECONDS
 
     def _on_alarm(self) -> None:
-        self._deadlines.due(boottime(), self)
         for manager in self._managers.values():
             manager.due()
         if self._forwarder is not None:
@@ -268,9 +264,6 @@ class Worker:
             self._lose_sandbox()
             return
         self._sandbox.watch()
-        if self._link.moves_sooner_down and not command.arrived:
-            settled = max((probe.settled_at for probe in self._probes.values()), default=0.0)
-            self._deadlines.set(self._lower, settled)
         self._advance()
 
     def _on_make_link(self, command: messages.MakeLink) -> None:
@@ -390,17 +383,6 @@ class Worker:
                 raise
             self._on_link_gone()  # between two looks at it
 
-    def _lower(self) -> None:
-        """Takes the link down while it waits for Docker to move it; a claim of the address has had its time."""
-        if not self._sandbox.has_link_at_home():
-            return
-        try:
-            with Netlink() as netlink:
-                netlink.lower_link(self._spec.container_link)
-        except NetlinkError as error:
-            log.debug("Docker has moved the link: %s", error)
-        self._on_claim()
-
     def _enter(self, attach: Attach) -> None:
         if self._sandbox.has_link_at_home():
             if attach.arrived:
@@ -409,7 +391,8 @@ class Worker:
                 self._report(messages.NotMoved())
         elif self._sandbox.enter(attach.path):
             self._landmark = self._link.landmark
-            self._deadlines.clear()
+            for probe in self._probes.values():
+                probe.interrupt()
         elif self._takeover or attach.arrived:
             self._lose_sandbox()  # else the container has ended already, and Leave or Delete is on its way
 
@@ -423,8 +406,11 @@ class Worker:
         self._interface = link.name
         self._on_claim()
         self._report(messages.Attached(link.name))
-        for manager in self._managers.values():
-            manager.begin(link.name, self._attach, self._link.mtu_limit(link))
+        for family, manager in self._managers.items():
+            probe = self._probes.pop(family, None)
+            manager.begin(link.name, self._attach, self._link.mtu_limit(link), probe)
+            if probe is not None:
+                probe.forget()
 
     def _arrival(self) -> Link | None:
         """The link in the sandbox, once Docker and the kernel have finished with it."""
@@ -471,11 +457,10 @@ class Worker:
 
     def _on_claim(self) -> None:
         """A neighbour answered our probe after Docker had learnt the address: the lease manager mends that."""
-        probes, self._probes = self._probes, {}
-        for family, probe in probes.items():
+        for family, probe in list(self._probes.items()):
             mac = probe.claimant()
-            probe.forget()  # the move of the link ends the probe, too
             if mac is not None:
+                self._probes.pop(family).forget()
                 self._managers[family].on_conflict(mac)
 
     def _on_link_gone(self) -> None:
@@ -499,7 +484,6 @@ class Worker:
         self._resolver = None
         self._attach = None
         self._interface = None
-        self._deadlines.clear()
         self._sandbox.leave()
 
     # The turn asks this before it hands the worker to the next process, and after that.
@@ -519,7 +503,7 @@ class Worker:
         renewal = ipv4.renewal() if ipv4 is not None else None
         if ipv4 is None or renewal is None:
             return None
-        others = (self._deadlines.next_at, ipv4.other_at, *(part.next_at for part in self._parts if part is not ipv4))
+        others = (ipv4.other_at, *(part.next_at for part in self._parts if part is not ipv4))
         other_at = min((at for at in others if at is not None), default=math.inf)
         return renewal._replace(other_at=other_at, channel=self._channel.fileno(), alarm=self._alarm.fileno())
 

@@ -26,7 +26,7 @@ class Macvlan(EndpointLink):
     `busy` and `unfit` say why the kernel calls a parent so.
     """
 
-    moves_sooner_down: ClassVar[bool] = True  # when one goes down the kernel waits out a grace period of 10 ms
+    moves_sooner_down: ClassVar[bool] = True  # the kernel waits out a grace period of 10 ms as one goes down
     kind: ClassVar[LinkKind] = LinkKind.MACVLAN
     busy: ClassVar[str] = "is in use by ipvlan, or is a port of something, and the kernel allows no macvlan beside that"
     unfit: ClassVar[str] = "other macvlans, and with macvlan_mode=passthru there can be one only"

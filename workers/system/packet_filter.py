@@ -16,6 +16,7 @@ LOAD_BEHIND_HEADER, LOAD_HALF_BEHIND_HEADER = 0x40, 0x48
 JUMP_EQUAL, JUMP_BITS = 0x15, 0x45
 RETURN = 0x06
 ALL = 0xFFFFFFFF
+PACKET_TYPE = 0xFFFFF004  # linux/filter.h: no offset, but to whom the frame was sent; 0 is to this link alone
 # linux/if_packet.h
 SOL_PACKET, PACKET_ADD_MEMBERSHIP, PACKET_MR_MULTICAST = 263, 1, 0
 MEMBERSHIP = struct.Struct("=iHH8s")
@@ -80,6 +81,10 @@ class FilteredSocket:
             except BlockingIOError:
                 return
             yield packet, source[4]
+
+
+# What a program begins with that passes only frames to this link's own MAC address.
+DIRECT: list[Instruction] = [(LOAD_BYTE, 0, 0, PACKET_TYPE), (JUMP_EQUAL, 1, 0, 0), (RETURN, 0, 0, 0)]
 
 
 def equal(*checks: tuple[int, int, int]) -> list[Instruction]:

@@ -107,6 +107,21 @@ def test_claim_that_comes_late(rig: Rig, server: DhcpServer, squat: Squat) -> No
     assert str(taken) not in container.inside("ip", "-4", "addr")
 
 
+def test_neighbour_that_is_heard_in_the_sandbox(rig: Rig, card: str, server: DhcpServer, squat: Squat) -> None:
+    """A macvlan waits for the engine without hearing anything, so the container asks the neighbours once more."""
+    container = ask(rig, parent=card)
+    joined = container.create(), container.join()
+    container.move(joined[1])
+    taken = IPv4Interface(container.address).ip
+    squat(taken)
+    container.configure(joined[1])
+
+    wait_until(lambda: IPv4Interface(container.view["address"]).ip != taken, "another address")
+
+    assert [m.address for m in server.messages(MAC, "DECLINE")] == [taken]
+    assert str(taken) not in container.inside("ip", "-4", "addr")
+
+
 def test_claim_during_the_lease(rig: Rig, server: DhcpServer, squat: Squat) -> None:
     """A newcomer that takes the address of a container is reported; the container keeps it, and renews it."""
     container = rig.joined()

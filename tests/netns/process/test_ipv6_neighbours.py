@@ -183,6 +183,21 @@ def test_claim_that_comes_late(rig: Rig, server: DhcpServer, squat: Squat) -> No
     assert container.view["address"] == container.address  # the other family is not concerned
 
 
+def test_neighbour_that_is_heard_in_the_sandbox(rig: Rig, card: str, server: DhcpServer, squat: Squat) -> None:
+    """A macvlan waits for the engine without hearing anything, so the container asks the neighbours once more."""
+    container = rig.container(rig.network(parent=card, ipv6="true"))
+    assert container.create().status == 200
+    joined = container.join()
+    container.move(joined)
+    squat(container.ip6)
+    container.configure(joined)
+
+    wait_until(lambda: container.view6.get("address") not in (None, container.address6), "another address")
+
+    assert server.kinds6(container.duid).count("DECLINE") == 1
+    assert container.view["address"] == container.address  # the other family is not concerned
+
+
 def test_forged_advertisements(rig: Rig, server: DhcpServer) -> None:
     """Nobody takes an address that is in use away by saying that it has it."""
     container = started(rig, ipv6="true")

@@ -118,7 +118,7 @@ class PlayedProbe(AddressProbe):
         super().forget()
         self.asked = None
 
-    def probe(self, interface: str, address: IPv4Address | IPv6Address) -> None:
+    def probe(self, interface: str, address: IPv4Address | IPv6Address, asker: object = None) -> None:
         """Their MAC is there before any server's answer."""
         self.forget()
         self.asked = address

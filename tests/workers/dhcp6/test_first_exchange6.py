@@ -137,7 +137,7 @@ class PlayedProbe(AddressProbe):
         super().forget()
         self.asked = None
 
-    def probe(self, interface: str, address: object) -> None:
+    def probe(self, interface: str, address: object, asker: object = None) -> None:
         """Their MAC is there at once."""
         assert isinstance(address, IPv6Address)
         self.forget()
