@@ -48,7 +48,7 @@ def test_addresses_of_dockers_own(plugin: Plugin, ipam: tuple[str, ...]) -> None
         (("bridge=lo",), "lo is a hardware link"),
         (("bridge=../../etc",), "cannot be the name of an interface"),
         (("bridge=docker0",), "Docker itself hands out the addresses on docker0"),
-        ((f"bridge={BRIDGE}", "speed=7"), "unknown option 'speed'; a network takes bridge, client, client_id"),
+        ((f"bridge={BRIDGE}", "speed=7"), "unknown option 'speed'; a network takes alike, bridge, client, client_id"),
         ((f"bridge={BRIDGE}", "lease_timeout=soon"), "'soon' is no duration such as 10s"),
         ((f"bridge={BRIDGE}", "lease_timeout=0"), "too short for DHCP"),
         ((f"bridge={BRIDGE}", "skip_routes=maybe"), "'maybe' is neither true nor false"),
