@@ -129,7 +129,7 @@ test-engines: setup $(VENV) $(PLUGIN) $(BEFORE) ## the plugin tests on engines o
 	  --ignore tests/plugin/test_other_engines.py; done
 
 # All takes longer where the processor is emulated. The engine has to be in a root file system of its own.
-test-boot: setup $(VENV) $(PLUGIN) ## a machine's power failures, late server and suspends, with Docker 26 or ENGINE=; one of these by ONLY=cuts, late or suspend
+test-boot: setup $(VENV) $(PLUGIN) ## a machine's power failures, late server and suspends, with Docker 26 or ENGINE=; one of these by ONLY=cuts, late, suspend or many
 	@SLOWNESS=8 ENGINE=$(or $(ENGINE),26) CUTS=$(CUTS) SEED=$(SEED) $(BIN)/python -m pytest -m boot -s tests/boot $(if $(ONLY),-k $(ONLY))
 
 test-swarm: setup $(VENV) $(PLUGIN) ## Docker's Swarm on three engines
