@@ -151,6 +151,19 @@ def test_rule_of_a_card_that_was_made_anew() -> None:
 
 
 @pytest.mark.usefixtures("machine")
+def test_rule_that_has_lost_its_card() -> None:
+    """Linux 6.12 takes the card out of the rule, which stays without one: that is no rule of the next card."""
+    chain = f"netdev net-dhcp-7-{CARD}"
+    run(f"nft add table {chain}")
+    run(f"nft add chain {chain} packets {{ type filter hook ingress device lo priority 0 ; }}")
+
+    share_answers(CARD, 7)
+
+    rules = run("nft list ruleset")
+    assert (rules.count("hook ingress"), f'hook ingress device "{CARD}"' in rules) == (1, True)
+
+
+@pytest.mark.usefixtures("machine")
 def test_rules_that_a_plugin_has_left() -> None:
     """Its next instance removes the rules of cards without a network, also of one that has gone, and no one else's."""
     run("nft add table netdev net-dhcp-7-gone")

@@ -62,7 +62,7 @@ def put_spreading(table: str, device: str, source: int, target: int) -> None:
     A UDP datagram to 255.255.255.255, between these ports, that the device receives in a frame to one station goes on
     as one in a frame to all.
     """
-    if _has_chain(NFPROTO_NETDEV, table):
+    if _is_on(device, table):
         return
     place = _number(1, INGRESS) + _attribute(2, struct.pack("!i", 0)) + text_attribute(3, device)
     _put(NFPROTO_NETDEV, table, "filter", place, _spreading(struct.pack("!HH", source, target)))
@@ -168,13 +168,23 @@ def _commit(family: int, messages: Collection[Message]) -> None:
             raise OSError(-status, f"changing a table of nf_tables: {os.strerror(-status)}")
 
 
-def _has_chain(family: int, table: str) -> bool:
-    """The kernel removes a chain with its device, and leaves the table. Raises OSError."""
-    body = text_attribute(1, table) + text_attribute(3, CHAIN)
-    (status,) = _asked(_encode(NFTABLES << 8 | GET_CHAIN, NLM_F_ACK, family, body), 1)
+def _is_on(device: str, table: str) -> bool:
+    """Whether the table's chain gets the device's frames. Raises OSError.
+
+    When a device goes, Linux 6.1 removes the chain and leaves the table; 6.12 leaves the chain, too, without a device.
+    """
+    body, hooked = text_attribute(1, table) + text_attribute(3, CHAIN), False
+    with connect() as kernel:
+        kernel.send(_encode(NFTABLES << 8 | GET_CHAIN, NLM_F_ACK, NFPROTO_NETDEV, body))
+        for kind, _, _, found in _answers(kernel):
+            if kind == NLMSG_ERROR:
+                break
+            hook = dict(attributes(found, FAMILY.size)).get(4, b"")
+            hooked = dict(attributes(hook)).get(3) == device.encode() + b"\0"
+    (status,) = STATUS.unpack_from(found)
     if status not in (0, -errno.ENOENT):
         raise OSError(-status, f"looking for a table of nf_tables: {os.strerror(-status)}")
-    return status == 0
+    return hooked
 
 
 def _asked(messages: bytes, count: int) -> Iterator[int]:
