@@ -2,7 +2,8 @@
 
 import errno
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
 from workers.contract.lease import DEFAULT_DESTINATION, Route
@@ -10,7 +11,11 @@ from workers.contract.link import LinkSpec
 from workers.contract.messages import EndpointSpec, Ipv6
 from workers.netlink.operations import Link, Netlink, NetlinkError
 from workers.netlink.rtnetlink import RTPROT_KERNEL
-from workers.system.namespaces import Namespace, disable_ipv6, restrict_ipv6
+from workers.system.namespaces import Namespace, disable_ipv6, restrict_ipv6, set_ipv4
+
+# ip-sysctl. While the link is on the host the kernel would answer on it for the host's own addresses, with the
+# container's MAC: others would send there what is for the host.
+ANSWERS_NOBODY = MappingProxyType({"arp_ignore": 8})
 
 
 class EndpointLink(ABC):
@@ -20,10 +25,12 @@ class EndpointLink(ABC):
     NetlinkError.
 
     `moves_sooner_down`: Docker moves it into a sandbox sooner if it is down. `landmark` is the link on the host, called
-    `_landmark_name`, by which the one in a sandbox is known, with the parent's MTU when the link was made.
+    `_landmark_name`, by which the one in a sandbox is known, with the parent's MTU when the link was made. `_ipv4` are
+    its settings on the host; in a sandbox it gets fresh ones.
     """
 
     moves_sooner_down: ClassVar[bool] = False
+    _ipv4: ClassVar[Mapping[str, int]] = ANSWERS_NOBODY
 
     def __init__(self, spec: EndpointSpec, landmark: Link | None = None) -> None:
         """`landmark` is what another process knows already."""
@@ -106,12 +113,14 @@ class EndpointLink(ABC):
     def _raise(self, netlink: Netlink, name: str) -> None: ...
 
     def _silence(self) -> None:
-        """Keeps the host from taking router advertisements, addresses or routes from the link.
+        """Keeps the host from taking router advertisements, addresses or routes from the link, and from answering.
 
         Called before the link gets a carrier. DHCPv6 needs a link-local address; no other IPv6 address is made.
         """
         host_end = self._spec.link.host_end(self._spec.endpoint_id)
         try:
+            for setting, value in self._ipv4.items():
+                set_ipv4(self._name, setting, value)
             if host_end not in (None, self._name):
                 disable_ipv6(host_end)
             if self._spec.ipv6 is Ipv6.OFF:

@@ -4,22 +4,21 @@ The host gains the way to its containers by it, and nothing else: the link has o
 route and no IPv6, and does not answer for the host's other addresses. So all else stays on the parent.
 """
 
-import errno
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Network
+from types import MappingProxyType
 from typing import ClassVar
 
 from workers.contract.lease import Route
 from workers.link.macvlan import Macvlan
 from workers.netlink.operations import Link, Netlink, NetlinkError
 from workers.netlink.rtnetlink import RTPROT_STATIC, KernelRoute, describe
-from workers.system.namespaces import set_ipv4
 
 # ip-sysctl. Other machines and containers ask on this link for the host's other addresses, too: only the parent may
 # answer. Questions name the link's own address. A server answers from an address to which the parent leads, which
 # strict filtering would drop.
-SETTINGS = {"arp_ignore": 1, "arp_announce": 2, "rp_filter": 2}
+SETTINGS = MappingProxyType({"arp_ignore": 1, "arp_announce": 2, "rp_filter": 2})
 
 log = logging.getLogger(__name__)
 
@@ -28,19 +27,12 @@ class HostMacvlan(Macvlan):
     """The host's link on one network (workers.link.endpoint_link)."""
 
     moves_sooner_down: ClassVar[bool] = False  # it stays where it is
+    _ipv4: ClassVar[Mapping[str, int]] = SETTINGS
 
     def make(self, netlink: Netlink) -> None:
         """Also takes the place of one that was left behind with a state that is lost."""
         netlink.delete_link(self._name)
         super().make(netlink)
-
-    def _silence(self) -> None:
-        try:
-            for setting, value in SETTINGS.items():
-                set_ipv4(self._name, setting, value)
-        except OSError as error:
-            raise NetlinkError(f"restricting {self._name}", error.errno or errno.EIO, str(error)) from error
-        super()._silence()
 
     def find(self, netlink: Netlink) -> Link | None:
         """It is where it was made, under its name."""

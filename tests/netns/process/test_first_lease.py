@@ -1,12 +1,13 @@
 """The first lease: what the server sees, what the engine is told, what is asked twice."""
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Interface
 
 import pytest
 
 from tests.lab.dhcp import DhcpServer
-from tests.lab.network import LAN, SERVER
+from tests.lab.network import LAN, LAN_BRIDGE, MACHINE, SERVER
 from tests.netns.process.rig import Rig, at_once
 from tests.netns.process.scripted import Grant, scripted_server
 from tests.netns.process.wire import BROADCAST_FLAG, Kind, Option, Packet
@@ -31,6 +32,21 @@ def test_one_mac_in_every_packet(rig: Rig, server: DhcpServer, mac: str) -> None
     assert {f.mac for f in frames} == {f.packet.chaddr for f in frames} == {container.mac}
     assert [f.packet.kind for f in frames] == [Kind.DISCOVER, Kind.REQUEST, Kind.RELEASE]
     assert [m.kind for m in server.messages(container.mac)] == ["DISCOVER", "OFFER", "REQUEST", "ACK", "RELEASE"]
+
+
+@pytest.mark.parametrize("kind", ["bridge", "macvlan"])
+def test_does_not_answer_for_the_host(rig: Rig, card: str, kind: str) -> None:
+    """While its link is still on the host, others that ask for the host's address are not told the container's MAC."""
+    container = rig.container(rig.network(lease_timeout="2", **({} if kind == "bridge" else {"parent": card})))
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(container.create)
+        rig.wait_for_frames(1)
+        heard = rig.machine.on_lan("busybox", "arping", "-c", "2", "-I", LAN_BRIDGE, str(MACHINE))
+
+    (asked,) = {frame.mac for frame in rig.capture.frames()}
+    assert "Unicast reply" in heard
+    assert asked not in heard
 
 
 def test_discover_and_request(rig: Rig, server: DhcpServer) -> None:

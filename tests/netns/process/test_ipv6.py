@@ -64,8 +64,8 @@ def test_whole_life(rig: Rig, server: DhcpServer) -> None:
     assert address.ip in LAN6
     assert container.inet6 == [container.address6]  # no address of SLAAC beside it
     pattern = r"(\d+)sec preferred_lft (\d+)sec"  # the engine's address has none until the worker has seen it
-    valid = wait_until(lambda: re.search(pattern, lifetimes(container, container.address6)), "the lease's lifetimes")
-    assert all(LEASE_SECONDS - 10 < int(seconds) <= LEASE_SECONDS for seconds in valid.groups())
+    (both,) = wait_until(lambda: re.findall(pattern, lifetimes(container, container.address6)), "the lease's lifetimes")
+    assert all(LEASE_SECONDS - 10 < int(seconds) <= LEASE_SECONDS for seconds in both)
     wait_until(lambda: "proto ra" in container.default_route6, "the router's advertisement")
     assert str(address.ip) in container.inside("ip", "-6", "route", "get", "2001:db8::1")  # as the source
     assert container.view6["address"] == container.address6
