@@ -59,6 +59,7 @@ class LeaseManager6:
     _interface: str = ""
     _claimant: str | None = None
     _refused: bool = False
+    _asks_from: float = 0.0
     _paused_until: float = 0.0
     _stays_until: float = 0.0
     _looked_at: float = 0.0
@@ -152,9 +153,10 @@ class LeaseManager6:
         self._run()
 
     def ask(self) -> None:
-        """The way to the servers is open again."""
-        self._confirmed = False
-        self._run()
+        """The way to the servers is open again. It was, where an address is being examined that one has granted."""
+        if self._examination.lease is None:
+            self._confirmed = False
+            self._run()
 
     def ask_anew(self) -> None:
         """The lease was given back: the client asks for another one; an advertised address has no lease."""
@@ -229,9 +231,12 @@ class LeaseManager6:
             self._feed = change_feed(RTMGRP_IPV6_IFADDR)
             self._on_addresses()
             return
-        machine = Machine(self._spec.mac, self.client_identity, lease.address.ip)
-        if lease.runs(now) and self._claimant is None:
-            machine.hold(lease, now, confirm=not self._confirmed)
+        if self._claimant is not None:
+            machine = Machine(self._spec.mac, self.client_identity, next_at=max(now, self._asks_from))
+        else:
+            machine = Machine(self._spec.mac, self.client_identity, lease.address.ip)
+            if lease.runs(now):
+                machine.hold(lease, now, confirm=not self._confirmed)
         self._client = NativeClient6(self._interface, machine)
         self._confirmed = False
 
@@ -326,11 +331,9 @@ class LeaseManager6:
         self._examination.end()
         self._settling.end()
         self._claimant = mac
-        self._stop_client()
-        now = boottime()
-        machine = Machine(self._spec.mac, self.client_identity, next_at=max(now, self._paused_until))
-        self._paused_until = now + DECLINED_PAUSE_SECONDS
-        self._client = NativeClient6(self._interface, machine)
+        self._asks_from = self._paused_until
+        self._paused_until = boottime() + DECLINED_PAUSE_SECONDS
+        self._run()
 
     def _on_settled(self, _: Lease6) -> None:
         """No neighbour has answered the probe that began before the address was in use."""
