@@ -145,3 +145,18 @@ def test_address_stays_until_the_engine_has_announced_it(monkeypatch: pytest.Mon
     manager.due()
     assert (manager.lease, link.calls) == (another, ["put", "put"])
     manager.end()
+
+
+def test_asked_while_another_address_is_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the way to the servers opens after a Decline, the declined address is not asked for; and if another one was
+    granted already, that grant holds."""
+    spec = replace(SPEC, conflict=ConflictCheck.OFF)  # no wire: the other address is not probed for
+    manager, _ = begun(monkeypatch, drop=False, claimant=STRANGER, spec=spec)
+
+    manager.ask()
+    assert cast(PlayedClient, manager._client).machine.requested is None
+
+    client = hear(manager, Granted(replace(LEASE, address=IPv6Interface(ANOTHER), obtained=boottime()), fresh=True))
+    manager.ask()
+    assert manager._client is cast(object, client)
+    manager.end()
