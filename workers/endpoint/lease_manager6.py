@@ -136,8 +136,12 @@ class LeaseManager6:
         return self.lease.slaac if self.lease is not None else self._spec.ipv6 is Ipv6.SLAAC
 
     def on_conflict(self, mac: str) -> None:
-        """`mac` has answered our probe from before the address was in use: `begin` declines the address."""
-        self._claimant = mac
+        """`mac` has answered our probe from before the address was in use: `begin` declines the address.
+
+        No server can be told of one that was made of a router's prefix. The kernel probes for it in the sandbox.
+        """
+        if not self._is_slaac:
+            self._claimant = mac
 
     def rename(self, hostname: str) -> None:
         """Makes the server learn a host name by a renewal."""

@@ -1,5 +1,6 @@
 """What a lease manager makes of a DHCPv6 server's words; the client, the link and the wire are played."""
 
+import socket
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Interface
 from typing import cast
@@ -18,6 +19,7 @@ from workers.system.clock import boottime
 
 SPEC = EndpointSpec("n", "e", LinkSpec(LinkKind.BRIDGE, "br0"), MAC, IDENTITY, 5.0, ipv6=Ipv6.DHCP)
 STRANGER = "02:00:00:00:00:99"
+ADVERTISED = replace(LEASE, server=b"", slaac=True)
 
 
 @dataclass
@@ -70,7 +72,12 @@ class PlayedClient:
 
 
 def begun(
-    monkeypatch: pytest.MonkeyPatch, *, drop: bool, claimant: str | None = None, spec: EndpointSpec = SPEC
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    drop: bool,
+    claimant: str | None = None,
+    spec: EndpointSpec = SPEC,
+    lease: Lease6 = LEASE,
 ) -> tuple[LeaseManager6, Link]:
     """A manager whose container has just started; `claimant` has claimed its address before that."""
     link = Link()
@@ -79,7 +86,7 @@ def begun(
     monkeypatch.setattr(module, "decline", lambda *_: None)
     reports: list[Report] = []
     manager = LeaseManager6(
-        replace(spec, drop_expired=drop), replace(LEASE, obtained=boottime()), reports.append, confirmed=True
+        replace(spec, drop_expired=drop), replace(lease, obtained=boottime()), reports.append, confirmed=True
     )
     if claimant is not None:
         manager.on_conflict(claimant)
@@ -160,3 +167,20 @@ def test_asked_while_another_address_is_awaited(monkeypatch: pytest.MonkeyPatch)
     manager.ask()
     assert manager._client is cast(object, client)
     manager.end()
+
+
+def test_claim_of_an_advertised_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was made of a router's prefix has no server: a late answer to its probe, which a router that proxies NDP
+    gives, is no Decline, and does not make the container ask for a lease."""
+    declined: list[object] = []
+    monkeypatch.setattr(LeaseManager6, "_decline", lambda *words: declined.append(words))
+    feed, other = socket.socketpair()
+    feed.setblocking(False)
+    monkeypatch.setattr(module, "change_feed", lambda _: feed)
+    monkeypatch.setattr(module, "kernel_lease", lambda *_, **__: None)
+
+    with other:
+        manager, _ = begun(monkeypatch, drop=False, claimant=STRANGER, lease=ADVERTISED)
+        assert (declined, manager._client) == ([], None)
+        assert feed.fileno() in manager.sources()
+        manager.end()
