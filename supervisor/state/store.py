@@ -142,14 +142,25 @@ class Store:
 
     def _look(self) -> Snapshot:
         """Reads a file that cannot be written: a memory card that has failed still holds the state."""
-        for how in ("mode=ro", "immutable=1"):  # without its log only the second way opens a database
-            with suppress(sqlite3.Error):  # `problem` is known already
-                uri = f"{self._path.absolute().as_uri()}?{how}"
-                with closing(_connect(uri)) as database, closing(_connect(":memory:")) as copy:
-                    database.backup(copy)
-                    migrations.migrate(copy)
-                    return self._read(copy)
+        with suppress(sqlite3.Error, OSError):  # `problem` is known already
+            with closing(self._read_only()) as database, closing(_connect(":memory:")) as copy:
+                database.backup(copy)
+                migrations.migrate(copy)
+                return self._read(copy)
         return Snapshot()
+
+    def _read_only(self) -> sqlite3.Connection:
+        """The database and its log, opened without writing anything.
+
+        SQLite reads a log by an index in a file that it would have to make beside it, unless it has the database for
+        itself: then the index is in memory. "immutable" would leave the log out, but it is the only way if there is
+        none, because SQLite would make an empty one.
+        """
+        written = self._path.with_name(f"{self._path.name}-wal")
+        has_log = written.exists() and written.stat().st_size > 0
+        database = _connect(f"{self._path.absolute().as_uri()}?{'mode=ro&vfs=unix-none' if has_log else 'immutable=1'}")
+        database.execute("PRAGMA locking_mode = EXCLUSIVE")
+        return database
 
     def _read(self, database: sqlite3.Connection) -> Snapshot:
         """Reads all rows, and notes those that cannot be read."""

@@ -449,6 +449,28 @@ def test_full_disk_at_the_start(disk: Path) -> None:
     assert_same(kept_in(disk).load(), snapshot)
 
 
+def test_log_on_a_full_disk(disk: Path) -> None:
+    """What only the log holds is found although its index cannot be made, and is still there once there is space."""
+    filled(disk, Snapshot())._close()
+    before = Samples(21).snapshot()
+    killed_after_filling(disk, before)
+    (disk / "state.db-shm").unlink()
+    with pytest.raises(OSError, match="No space left"), (disk / "ballast").open("wb", buffering=0) as ballast:
+        ballast.write(bytes(2 * DISK_BYTES))
+        ballast.write(bytes(1))
+    store = Store(disk, lambda: before, never)
+
+    found = store.load()
+    assert store.problem is not None
+    assert not store.heal()
+    (disk / "ballast").unlink()
+
+    assert_same(found, before)
+    assert store.heal()
+    assert_same(kept_in(disk).load(), before)
+    assert not list(disk.glob("state.db.unreadable-*"))
+
+
 @pytest.mark.parametrize("orderly", [False, True], ids=["killed", "closed"])
 def test_read_only_disk(disk: Path, orderly: bool) -> None:
     """What is there is found, new things are served from memory with the reason told; writable again, all is kept."""
