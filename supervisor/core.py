@@ -28,7 +28,7 @@ from supervisor.driver.registry import Registry
 from supervisor.driver.requests import DriverRequests, Registration
 from supervisor.endpoint.context import EndpointContext
 from supervisor.engine.checks import engine_findings
-from supervisor.engine.facts import ContainerGone, ContainersListed, Engine, EngineConnected, Fact
+from supervisor.engine.facts import ContainerGone, ContainersListed, Engine, EngineConnected, EngineLost, Fact
 from supervisor.engine.identity import Identifier
 from supervisor.ops.actions import Actions
 from supervisor.ops.questions import Questions
@@ -73,7 +73,7 @@ class Supervisor:
         context = EndpointContext(*parts, self._store, self._bindings)
         self._endpoints = Registry(context, self._orphans, mark)
         self._api = HttpService(self._process_manager, self._loop, listener, self._on_api_request)
-        self._watcher = Watcher(self._process_manager, engine_socket, self._on_fact)
+        self._watcher = Watcher(self._process_manager, engine_socket, self._on_fact, self._on_watcher_end)
         self._ops = OpsTcp(self._process_manager, self._loop, tcp, self._on_request)
         self._host_access = HostAccess(self._loop, self._engine, self._networks, self._endpoints, self._bindings)
         self._parents = Parents(jobs, self._loop, self._endpoints, self._store, self._host_access.retry)
@@ -247,6 +247,10 @@ class Supervisor:
         self._endpoints.learn(cast(Fact, fact))
         self._healing.learn(cast(Fact, fact))
         self._reconnections.learn(cast(Fact, fact))
+
+    def _on_watcher_end(self) -> None:
+        """Without it the plugin no longer learns what the engine does, as if the engine were gone."""
+        self._on_fact(EngineLost("the engine's watcher has ended"))
 
     def _ask_again(self, body: EngineRequest, respond: Respond) -> None:
         """Handles a request that came too early once more, in a moment."""

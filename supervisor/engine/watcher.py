@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from docker.api.client import APIClient
-from docker.errors import DockerException, NotFound
+from docker.errors import DockerException, NotFound, StreamParseError
 from requests.exceptions import RequestException
+from urllib3.exceptions import HTTPError
 
 from supervisor.engine import facts
 from supervisor.engine.daemon import find_daemon
@@ -31,6 +32,7 @@ EVENTS = {"type": ["container", "network"], "event": ["create", "destroy", "rena
 BUILT_IN = ("bridge", "host", "ipvlan", "macvlan", "null", "overlay")  # drivers whose endpoints do not concern us
 MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 MOUNTS = Path("/proc/self/mountinfo")
+BREAKS = (DockerException, RequestException, OSError, HTTPError, StreamParseError)  # the SDK lets the last two through
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
@@ -45,7 +47,7 @@ def run(socket_path: str, channel: Connection) -> None:
             channel.send(facts.EngineFound(find_daemon(socket_path)))
             _follow(socket_path, channel)
             reason = "the engine closed the stream of events"
-        except (DockerException, RequestException, OSError) as error:
+        except BREAKS as error:
             reason = str(error)
         if reason == last != told:  # what passes with a restart of the engine needs no word
             log.warning("the plugin cannot follow the engine's events: %s", reason)

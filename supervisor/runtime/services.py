@@ -113,11 +113,18 @@ class HttpService:
 
 
 class Watcher:
-    """The engine watcher; `on_fact` gets each fact that it learns."""
+    """The engine watcher; `on_fact` gets each fact that it learns, `on_end` is called when it has died."""
 
-    def __init__(self, process_manager: ProcessManager, engine_socket: str, on_fact: Callable[[object], None]) -> None:
+    def __init__(
+        self,
+        process_manager: ProcessManager,
+        engine_socket: str,
+        on_fact: Callable[[object], None],
+        on_end: Callable[[], None],
+    ) -> None:
         self._process_manager = process_manager
         self._engine_socket = engine_socket
+        self._on_end = on_end
         self.child = Child("nd-watcher", "watcher", on_fact, self._exited)
         self._is_replaced = False
 
@@ -142,8 +149,10 @@ class Watcher:
         is_replaced, self._is_replaced = self._is_replaced, False
         if is_replaced and self.child.state is ChildState.BACKOFF:
             self.start()
-        else:
-            _restart(self._process_manager, self.child, status, self.start)
+            return
+        if self.child.state is ChildState.BACKOFF:
+            self._on_end()
+        _restart(self._process_manager, self.child, status, self.start)
 
 
 def reader(queue: "SimpleQueue[Any]") -> Connection:

@@ -142,11 +142,14 @@ class Store:
 
     def _look(self) -> Snapshot:
         """Reads a file that cannot be written: a memory card that has failed still holds the state."""
-        with suppress(sqlite3.Error, OSError):  # `problem` is known already
-            with closing(self._read_only()) as database, closing(_connect(":memory:")) as copy:
-                database.backup(copy)
-                migrations.migrate(copy)
-                return self._read(copy)
+        with (
+            suppress(sqlite3.Error, OSError),  # `problem` is known already
+            closing(self._read_only()) as database,
+            closing(_connect(":memory:")) as copy,
+        ):
+            database.backup(copy)
+            migrations.migrate(copy)
+            return self._read(copy)
         return Snapshot()
 
     def _read_only(self) -> sqlite3.Connection:

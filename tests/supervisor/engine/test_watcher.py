@@ -1,7 +1,12 @@
 """What the watcher makes of the engine's JSON. The engine is played."""
 
+import json
+from http.server import BaseHTTPRequestHandler
 from ipaddress import IPv4Address, IPv4Interface, IPv6Interface
+from multiprocessing import Pipe
 from pathlib import Path
+from socketserver import ThreadingUnixStreamServer
+from threading import Thread
 from typing import Any, cast
 
 import pytest
@@ -13,6 +18,7 @@ from supervisor.engine.facts import (
     ContainerSeen,
     ContainersListed,
     EndpointSeen,
+    EngineLost,
     Fact,
     NetworkSeen,
     NetworksListed,
@@ -151,3 +157,47 @@ def test_ipv6_that_was_asked_for_by_a_flag() -> None:
     assert watcher._network(network).options == {"ipv6": "true", "bridge": "br0"}
     network["Options"] = {"bridge": "br0", "ipv6": "slaac"}
     assert watcher._network(network).options == {"ipv6": "slaac", "bridge": "br0"}
+
+
+class BrokenStream(BaseHTTPRequestHandler):
+    """An engine that dies in the middle of what it tells: of a chunk, or of an event."""
+
+    protocol_version = "HTTP/1.1"
+    begun = b""
+
+    def do_GET(self) -> None:
+        """Nothing is there but the stream, which breaks off."""
+        path = self.path.partition("?")[0].removeprefix("/v1.44")
+        if path == "/events":
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + self.begun)
+            self.close_connection = True
+            return
+        told = {"/version": {"ApiVersion": "1.44"}, "/info": {"DockerRootDir": "/data"}}
+        body = json.dumps(told.get(path, [])).encode()
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+    def log_message(self, *_args: object) -> None:
+        """Says nothing."""
+
+
+@pytest.mark.parametrize("begun", [b"40\r\n{", b'2\r\n{"\r\n0\r\n\r\n', b"4"], ids=["chunk", "event", "length"])
+def test_stream_that_breaks_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: bytes) -> None:
+    """Whatever the libraries make of it, the supervisor is told, and the watcher goes on."""
+    monkeypatch.setattr(BrokenStream, "begun", begun)
+    monkeypatch.setattr(watcher, "find_daemon", lambda _path: 1)
+    ours, theirs = Pipe()
+    with ThreadingUnixStreamServer(str(tmp_path / "engine.sock"), BrokenStream) as server:
+        serving = Thread(target=server.serve_forever)
+        watching = Thread(target=watcher.run, args=(str(tmp_path / "engine.sock"), theirs))
+        serving.start()
+        watching.start()
+        facts: list[Fact] = []
+        while not facts or not isinstance(facts[-1], EngineLost):
+            assert ours.poll(5), f"the watcher is silent after {facts}"
+            facts.append(ours.recv())
+        ours.close()
+        watching.join(5)
+        server.shutdown()
+        serving.join(5)
+    assert ContainersListed in map(type, facts)
+    assert not watching.is_alive()

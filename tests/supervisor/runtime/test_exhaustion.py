@@ -126,7 +126,7 @@ def test_job(home: Home, refusal: Refusal) -> None:
 def test_watcher(home: Home, refusal: Refusal, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is started again, with a pause, until that succeeds."""
     monkeypatch.setattr(services, "WATCHER", _wait)
-    watcher = Watcher(home.process_manager, "/nowhere", lambda _: None)
+    watcher = Watcher(home.process_manager, "/nowhere", lambda _: None, lambda: None)
     watcher.child.backoff.first = 0.01
     with refused(refusal):
         watcher.start()
@@ -137,7 +137,7 @@ def test_watcher(home: Home, refusal: Refusal, monkeypatch: pytest.MonkeyPatch) 
 def test_watcher_that_looks_again(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that is replaced by another has not died: there is no pause, in which it would count as dead."""
     monkeypatch.setattr(services, "WATCHER", _wait)
-    watcher = Watcher(home.process_manager, "/nowhere", lambda _: None)
+    watcher = Watcher(home.process_manager, "/nowhere", lambda _: None, lambda: None)
     watcher.child.backoff.first = 1000.0
     watcher.start()
     home.wait_for(lambda: watcher.child.state is ChildState.RUNNING)

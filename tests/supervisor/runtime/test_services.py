@@ -172,23 +172,29 @@ def test_stopped(unit: Unit) -> None:
 
 
 def test_watcher(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The watcher's facts come in as they are; when it dies it is started again, until it is stopped."""
+    """The watcher's facts come in as they are; when it dies that is told and it is started again, until it is stopped.
+
+    It is not told if it was ended so that another one looks at everything again.
+    """
 
     def watch(path: str, channel: object) -> None:
         channel.send((path, os.getpid()))  # type: ignore[attr-defined]
         channel.poll(None)  # type: ignore[attr-defined]
 
     monkeypatch.setattr(services, "WATCHER", watch)
-    home, facts = Home(), list[tuple[str, int]]()
-    watcher = Watcher(home.process_manager, "/run/engine.sock", facts.append)  # type: ignore[arg-type]  # only such facts here
+    home, facts, ends = Home(), list[tuple[str, int]](), list[int]()
+    watcher = Watcher(home.process_manager, "/run/engine.sock", facts.append, lambda: ends.append(len(facts)))  # type: ignore[arg-type]  # only such facts here
     watcher.child.backoff.first = 0.01
     watcher.start()
     home.wait_for(lambda: facts)
     home.process_manager.kill(watcher.child, SIGKILL)
     home.wait_for(lambda: len(facts) == 2)
+    watcher.look_again()
+    home.wait_for(lambda: len(facts) == 3)
     watcher.stop()
     home.wait_for(lambda: not home.process_manager.children)
     home.close()
-    assert [path for path, _ in facts] == ["/run/engine.sock"] * 2
-    assert facts[0][1] != facts[1][1]
+    assert [path for path, _ in facts] == ["/run/engine.sock"] * 3
+    assert ends == [1]
+    assert len({pid for _, pid in facts}) == 3
     assert watcher.child.state is ChildState.STOPPED

@@ -455,9 +455,8 @@ def test_log_on_a_full_disk(disk: Path) -> None:
     before = Samples(21).snapshot()
     killed_after_filling(disk, before)
     (disk / "state.db-shm").unlink()
-    with pytest.raises(OSError, match="No space left"), (disk / "ballast").open("wb", buffering=0) as ballast:
-        ballast.write(bytes(2 * DISK_BYTES))
-        ballast.write(bytes(1))
+    with pytest.raises(OSError, match="No space left"):
+        (disk / "ballast").write_bytes(bytes(2 * DISK_BYTES))
     store = Store(disk, lambda: before, never)
 
     found = store.load()
