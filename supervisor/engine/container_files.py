@@ -39,8 +39,9 @@ class Identity(Struct, frozen=True):
 
 
 class Place(Struct, frozen=True):
-    """The user's choices for a container on one network; `mac` exists from API 1.44 on."""
+    """The user's choices for a container on the network of this `name`; `mac` exists from API 1.44 on."""
 
+    name: str
     chosen_id: str | None
     mac: str | None
 
@@ -143,7 +144,8 @@ def _host_configuration(config: Any) -> HostConfiguration:  # noqa: ANN401  JSON
 def _places(networks: dict[str, dict[str, Any] | None]) -> Iterator[tuple[str, Place]]:
     for name, settings in networks.items():
         known = settings or {}
-        place = Place((known.get("DriverOpts") or {}).get("id"), (known.get("DesiredMacAddress") or "").lower() or None)
+        mac = (known.get("DesiredMacAddress") or "").lower() or None
+        place = Place(name, (known.get("DriverOpts") or {}).get("id"), mac)
         yield name, place
         if known.get("NetworkID"):
             yield known["NetworkID"], place

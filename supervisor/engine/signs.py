@@ -38,9 +38,10 @@ class Suspect:
     def is_first(self) -> bool:
         """Whether this is the container's first network, as far as is known.
 
-        The engine sends its ports and name servers for the first of its networks that is not internal.
+        The engine sends its ports and name servers for the first of its networks that is not internal. Until its API
+        answers, the network's name is in the container's file alone.
         """
-        return self.host is not None and self.host.first_network in self.networks
+        return self.host is not None and self.host.first_network in self.networks | {p.name for p in self.places}
 
     @property
     def is_pinned(self) -> bool:

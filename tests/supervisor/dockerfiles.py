@@ -83,6 +83,7 @@ class DockerFiles:
         name: str,
         *,
         network: str = "lan",
+        network_id: str = "",
         running: bool = False,
         restarting: bool = False,
         ports: tuple[str, ...] | None = (),
@@ -95,14 +96,15 @@ class DockerFiles:
         ended: str = "0001-01-01T00:00:00Z",
         mounts: tuple[str, ...] | None = None,
     ) -> None:
-        """The container's own file, in the engine's words; without `ports` it has null there.
+        """The container's own file, in the engine's words; without `ports` it has null there, and without `network_id`
+        it was never started.
 
         `restarting` is the engine's word for the time between an end and the start by the restart policy. A MAC is of
         the container or, from API 1.44 on, of its place on the network. `others` are further networks, on which it has
         these MACs.
         """
         driver_opts = None if chosen_id is None else {"id": chosen_id}
-        place = {"NetworkID": "", "DriverOpts": driver_opts, "DesiredMacAddress": mac_here or ""}
+        place = {"NetworkID": network_id, "DriverOpts": driver_opts, "DesiredMacAddress": mac_here or ""}
         places = {network: place, **{n: {"DesiredMacAddress": m} for n, m in (others or {}).items()}}
         state = {"Running": running or restarting, "Restarting": restarting, "Pid": pid, "FinishedAt": ended}
         exposed: dict[str, dict[str, str]] | None = None if ports is None else {port: {} for port in ports}

@@ -160,6 +160,18 @@ def test_told_apart_by_mac(two: DockerFiles, mac: str | None, mac_here: str | No
 
 
 @pytest.mark.parametrize(("mac", "mac_here"), [(GIVEN.upper(), None), (None, GIVEN)], ids=["container", "network"])
+def test_told_apart_by_mac_at_a_boot(two: DockerFiles, mac: str | None, mac_here: str | None) -> None:
+    """Also before the engine's API has told the network's name, by which the user chose it."""
+    two.configure(WEB, "web", network_id=LAN)
+    two.configure(DATABASE, "db", network_id=LAN, mac=mac, mac_here=mac_here)
+    two.engine.networks.clear()
+    identifier = Identifier(two.engine)
+    assert identifier.at_create(create_endpoint(), set()) == WEB_IDENTITY
+    given = identifier.at_create(replace(create_endpoint(), mac=GIVEN), set())
+    assert (given and given.name) == "db"
+
+
+@pytest.mark.parametrize(("mac", "mac_here"), [(GIVEN.upper(), None), (None, GIVEN)], ids=["container", "network"])
 def test_chosen_mac(two: DockerFiles, mac: str | None, mac_here: str | None) -> None:
     """The MAC that the user gave is known, running or not; none was given, or to no such container."""
     two.configure(DATABASE, "db", mac=mac, mac_here=mac_here, running=True)
