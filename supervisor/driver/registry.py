@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from supervisor.contract.errors import NotFound
-from supervisor.contract.messages import CreateEndpoint
+from supervisor.contract.messages import CreateEndpoint, Respond
 from supervisor.domain.options import NetworkOptions
 from supervisor.domain.phases import Phase
 from supervisor.driver.admission import Admission
@@ -99,6 +99,13 @@ class Registry:
                     self._add(record.spec, record.origin, record.identity).restore(record)
         if left:
             log.info("the host has rebooted: the leases of %d endpoints wait for their containers", left)
+
+    def create(self, body: CreateEndpoint, options: NetworkOptions, respond: Respond) -> None:
+        """Makes the endpoint that the request asks for. What it claims comes to the disk together with its record: else
+        a lease that waited would be nobody's if the plugin was killed in between. Raises as `admit`, and NotYet.
+        """
+        with self._store.together():
+            self.admit(body, options).create(respond)
 
     def admit(self, body: CreateEndpoint, options: NetworkOptions) -> Endpoint:
         """Adds the endpoint that the request asks for. Raises InvalidRequest; Conflict for an id that is in use."""

@@ -114,12 +114,13 @@ class DriverRequests:
 
         def create(network: Network) -> None:
             repeated = self.endpoints.get(body.endpoint_id)
+            if repeated is not None:
+                repeated.create(respond)
+                return
             try:
-                endpoint = repeated or self.endpoints.admit(body, network.options)
+                self.endpoints.create(body, network.options, respond)
             except NotYet:
                 self.ask_again(body, respond)
-            else:
-                endpoint.create(respond)
 
         self.healing.with_network(body.network_id, create, respond)
 

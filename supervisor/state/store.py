@@ -192,11 +192,16 @@ class Store:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """The changes within the block go to the disk together, at its end: one wait instead of several."""
-        with self._collected():
-            yield
-        if not self._collecting:
-            self.settle()
+        """The changes within the block go to the disk together, at its end: one wait instead of several.
+
+        So do those that were made before an exception, as they hold in memory.
+        """
+        try:
+            with self._collected():
+                yield
+        finally:
+            if not self._collecting:
+                self.settle()
 
     @contextmanager
     def soon(self) -> Iterator[None]:

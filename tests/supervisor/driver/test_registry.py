@@ -49,20 +49,32 @@ class Played:
     process_manager: PlayedProcessManager
     bindings: Bindings
     registry: Registry
+    store: Store
 
 
 @pytest.fixture(name="played")
 def _played() -> Iterator[Played]:
-    loop = PlayedLoop()
-    process_manager = PlayedProcessManager(loop)
     store = Store(Path("/nowhere"), Snapshot, never)
     store.problem = "no disk in this test"
+    yield from _playing(store)
+
+
+@pytest.fixture(name="kept")
+def _kept(tmp_path: Path) -> Iterator[Played]:
+    store = Store(tmp_path, Snapshot, never)
+    store.load()
+    yield from _playing(store)
+
+
+def _playing(store: Store) -> Iterator[Played]:
+    loop = PlayedLoop()
+    process_manager = PlayedProcessManager(loop)
     bindings = Bindings(store)
     orphans = Orphans(Jobs(process_manager, loop), loop, bindings, 0)
     spare = NoSpare(process_manager, loop)
     engine = Engine()
     context = EndpointContext(process_manager, spare, loop, engine, Identifier(engine), store, bindings)
-    yield Played(process_manager, bindings, Registry(context, orphans, 0))
+    yield Played(process_manager, bindings, Registry(context, orphans, 0), store)
     for spawned in process_manager.spawned:
         spawned.channel.close()
 
@@ -98,6 +110,22 @@ def test_memory_is_given_back_while_others_live(played: Played) -> None:
         assert len(ended) <= 1, "the last one is still being ended when memory is given back"
     finally:
         gc.enable()
+
+
+def test_claimed_together_with_its_record(kept: Played, tmp_path: Path) -> None:
+    """If the plugin is killed at any moment, the lease is the binding's, where it waits, or the endpoint's."""
+    former = EndpointSpec(NETWORK, "former", BR0, MAC, ClientIdentity.of_mac(MAC), 10.0)
+    kept.bindings.set_aside(former, "id:web", replace(LEASE, obtained=boottime()), give_back=True)
+    owners = list[tuple[int, int]]()
+
+    def look() -> None:
+        found = Store(tmp_path, Snapshot, never).load()
+        owners.append((sum(len(one.leases) for one in found.bindings), len(found.endpoints)))
+
+    kept.store.committed = look
+    request = CreateEndpoint(NETWORK, ENDPOINT, None, None, {"id": "web"})
+    kept.registry.create(request, NetworkOptions("br0"), Answers())
+    assert owners == [(0, 1)]
 
 
 def _request(name: str) -> CreateEndpoint:

@@ -175,6 +175,15 @@ def test_together(tmp_path: Path) -> None:
     assert len(kept_in(tmp_path).load().networks) == 2
 
 
+def test_together_until_it_fails(tmp_path: Path) -> None:
+    """What was changed before an exception is on disk, as it is in memory."""
+    store = filled(tmp_path, Snapshot())
+    with pytest.raises(KeyError), store.together():  # noqa: PT012  what comes before it
+        store.put(Samples(4).network())
+        raise KeyError
+    assert len(kept_in(tmp_path).load().networks) == 1
+
+
 def test_together_on_a_full_disk(disk: Path) -> None:
     """Nothing is raised in the middle: what is to be done in memory is done, and written anew later."""
     snapshot = Samples(10).snapshot()
