@@ -125,12 +125,13 @@ class Supervisor:
         log.info("stopped")
 
     def _recover(self) -> None:
-        """Finds the endpoints and links of the last instance. Requests wait meanwhile, for RECOVERY_SECONDS at most.
+        """Finds the endpoints and links of the last instance. Requests wait meanwhile.
 
-        They also wait for the watcher's first report on dockerd: without its pid the supervisor cannot tell for which
-        container the first request at a boot is.
+        They wait until the state is loaded and the sweep is over, which would remove the link of a start that has begun
+        since; and RECOVERY_SECONDS at most for the endpoints and for the watcher's first report on dockerd, without
+        whose pid the supervisor cannot tell for which container the first request at a boot is.
         """
-        deadline = time.monotonic() + RECOVERY_SECONDS
+        began = time.monotonic()
         kept = self._store.load()
         self._engine.data_root = kept.data_root or self._engine.data_root
         self._engine.program = kept.program
@@ -141,11 +142,12 @@ class Supervisor:
         self._sweep()
         self._parents.start()
         known = len(self._endpoints)
-        self._loop.call_later(max(0.0, deadline - time.monotonic()), lambda: None)  # wakes the loop
-        while self._is_recovering() and time.monotonic() < deadline:
+        deadline = time.monotonic() + RECOVERY_SECONDS
+        self._loop.call_later(RECOVERY_SECONDS, lambda: None)  # wakes the loop
+        while not self._swept or (self._is_recovering() and time.monotonic() < deadline):
             self._loop.step()
         if known:
-            seconds = RECOVERY_SECONDS + time.monotonic() - deadline
+            seconds = time.monotonic() - began
             lost = sum(endpoint.recovering for endpoint in self._endpoints)
             log.info("%d endpoints found again in %.2f s, %d are still looked for", known, seconds, lost)
         self._questions.is_recovered = True
@@ -168,8 +170,7 @@ class Supervisor:
         self._swept = True
 
     def _is_recovering(self) -> bool:
-        unknown = not (self._watcher_spoke and self._swept)
-        return unknown or any(endpoint.recovering for endpoint in self._endpoints)
+        return not self._watcher_spoke or any(endpoint.recovering for endpoint in self._endpoints)
 
     def _services(self) -> tuple[Child, ...]:
         return (self._api.child, self._watcher.child, *self._ops.children, *self._spare.children)
