@@ -779,6 +779,9 @@ class Endpoint:
         if self.phase is Phase.CREATING and self.worker.child.refusal is not None:
             self._on_no_process(self.worker.child.refusal)
             return
+        if self.phase is Phase.CREATING and not self.worker.child.has_run:
+            self._start_worker()  # the forkserver has died with its order; nothing was made yet
+            return
         self.journal.say(f"worker ended with status {status}", logging.ERROR)
         if self.phase is Phase.CREATING:
             overdue = self._deadline is not None and self._deadline.is_idle  # so it was killed

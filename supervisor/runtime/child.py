@@ -4,8 +4,9 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
+from signal import SIGKILL, pidfd_send_signal
 
+from supervisor.runtime.channel import Channel
 from supervisor.runtime.child_states import ChildEvent, ChildState, after
 from supervisor.runtime.forked import End
 from supervisor.runtime.loop import Timer
@@ -19,7 +20,7 @@ class Child:
     """A process of ours, over all its restarts. `pid` is None while none runs; `started` is a Unix time.
 
     `on_message` gets what the child sends over its channel, `on_exit` its exit status (negative: the signal).
-    `refusal` says why the kernel has made no process for it.
+    `has_run` says whether it has got a process since its last start, `refusal` why the kernel has made none for it.
     """
 
     name: str
@@ -29,9 +30,10 @@ class Child:
     backoff: Backoff = field(default_factory=Backoff)
     state: ChildState = ChildState.STOPPED
     pid: int | None = None
+    has_run: bool = False
     started: float | None = None
     restarts: int = -1
-    channel: Connection | None = None
+    channel: Channel | None = None
     pidfd: int = -1
     spawned: float = 0.0
     ends: tuple[End, ...] = ()
@@ -46,6 +48,7 @@ class Child:
         """The child gets a process now, and none later."""
         self.advance(ChildEvent.SPAWN)
         self.refusal = None
+        self.has_run = False
         if self.retry is not None:
             self.retry.cancel()
             self.retry = None
@@ -53,9 +56,17 @@ class Child:
         self.restarts += 1
 
     def send(self, message: object) -> None:
-        """Sends to the child. Drops a message that cannot be delivered: `on_exit` is about to say why."""
-        if self.channel is not None:
-            try:
-                self.channel.send(message)
-            except OSError as error:
-                log.warning("%s does not take messages: %s", self.name, error)
+        """Sends to the child. Drops a message that cannot be delivered: `on_exit` is about to say why.
+
+        A child that has left a whole buffer of messages unread hangs, or was stopped: it is killed.
+        """
+        if self.channel is None:
+            return
+        try:
+            self.channel.send(message)
+        except BlockingIOError:
+            log.error("%s reads no messages any more; it is killed", self.name)
+            if self.pidfd >= 0:
+                pidfd_send_signal(self.pidfd, SIGKILL)
+        except OSError as error:
+            log.warning("%s does not take messages: %s", self.name, error)

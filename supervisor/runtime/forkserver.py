@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import struct
+from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
@@ -19,20 +20,33 @@ from workers.entry.sleeper import live
 from workers.system.libc import follow_parent, fork_sibling, take_name
 
 ANCILLARY_BYTES = socket.CMSG_SPACE(4 * 3)  # the descriptors of a worker (workers.entry.sleeper.live)
+SO_SNDBUFFORCE = 32  # asm-generic/socket.h; Python does not name it
 ORDER, PID = struct.Struct("=Q"), struct.Struct("=i")
+ROOM_BYTES = 2 << 20  # for some 5,000 orders that wait, more than one host has containers
 SPARE = "nd-spare"  # until it is told for which endpoint it is
 
 log = logging.getLogger(__name__)
 
 
+def orders_pair() -> tuple[socket.socket, socket.socket]:
+    """The supervisor's end and the forkserver's. A host that starts all its containers at once has room for them."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, ROOM_BYTES)
+    return ours, theirs
+
+
 def order(orders: socket.socket, number: int, descriptors: Sequence[int]) -> None:
-    """Orders a worker with these descriptors. Raises OSError."""
-    socket.send_fds(orders, [ORDER.pack(number)], descriptors, socket.MSG_DONTWAIT)
+    """Orders a worker with these descriptors. Never waits; raises OSError.
+
+    `socket.send_fds` would wait: it ignores its flags (CPython 3.11 to 3.13).
+    """
+    rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", descriptors))
+    orders.sendmsg([ORDER.pack(number)], [rights], socket.MSG_DONTWAIT)
 
 
 def forks(orders: socket.socket) -> Iterator[tuple[int, int]]:
-    """The numbers of the orders that were carried out since the last call, with the pids. Raises OSError at the end."""
-    with suppress(BlockingIOError):
+    """The numbers of the orders that were carried out since the last call, with the pids. None once it has died."""
+    with suppress(BlockingIOError, ConnectionResetError):  # the second where it has left orders unread
         while message := orders.recv(ORDER.size + PID.size, socket.MSG_DONTWAIT):
             yield *ORDER.unpack_from(message), *PID.unpack_from(message, ORDER.size)
 

@@ -1,9 +1,9 @@
 """A job: a process that answers one question, which would take the supervisor's thread too long, and ends."""
 
 from collections.abc import Callable
-from multiprocessing import Pipe
 from signal import SIGKILL
 
+from supervisor.runtime.channel import channel
 from supervisor.runtime.child import Child
 from supervisor.runtime.forked import Target
 from supervisor.runtime.loop import Loop
@@ -35,7 +35,7 @@ class Jobs:
         child = Child(name, "job", on_message=messages.append, on_exit=ended)
 
         def start() -> None:
-            ours, theirs = Pipe()
+            ours, theirs = channel()
             self._process_manager.spawn(child, target, *arguments, theirs, channel=ours, theirs=(theirs,))
 
         self._process_manager.attempt(child, start)

@@ -5,8 +5,8 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 
+from supervisor.runtime.channel import Channel
 from supervisor.runtime.child import Child
 from supervisor.runtime.child_states import ChildEvent, ChildState
 from supervisor.runtime.forked import End, Target, become
@@ -64,7 +64,7 @@ class ProcessManager:
         child: Child,
         target: Target,
         *arguments: object,
-        channel: Connection | None = None,
+        channel: Channel | None = None,
         ours: tuple[End, ...] = (),
         theirs: tuple[End, ...] = (),
         keep: End | None = None,
@@ -92,13 +92,17 @@ class ProcessManager:
         child.channel = channel
         self._adopt(child, pid)
 
-    def expect(self, child: Child, channel: Connection) -> None:
+    def expect(self, child: Child, channel: Channel) -> None:
         """The forkserver forks `child`; then `forked` or `not_forked` is called. Raises OSError."""
         child.starts()
         child.channel, child.ends = channel, (channel,)
         self._wait_for_fork(child)
 
-    def forked(self, channel: Connection, pid: int) -> None:
+    def awaits(self, channel: Channel) -> bool:
+        """Whether the child with this channel is still to be forked."""
+        return self._pending_with(channel) is not None
+
+    def forked(self, channel: Channel, pid: int) -> None:
         """The child with this channel has this pid. A child that is not pending any more ends when its channel closes.
 
         A process that has ended already may have been reaped as an orphan.
@@ -119,13 +123,13 @@ class ProcessManager:
             else:
                 self._pending.remove(child)
 
-    def not_forked(self, channel: Connection) -> None:
+    def not_forked(self, channel: Channel) -> None:
         """The pid of the child with this channel will not be known. If it has a process, that ends with the channel."""
         child = self._pending_with(channel)
         if child is not None:
             self._give_up(child)
 
-    def _pending_with(self, channel: Connection) -> Child | None:
+    def _pending_with(self, channel: Channel) -> Child | None:
         return next((child for child in self._pending if child.channel is channel), None)
 
     def transfer(self, source: Child, child: Child) -> None:
@@ -159,31 +163,37 @@ class ProcessManager:
                 os.close(child.pidfd)
                 child.pidfd = -1
             raise
-        child.pid = pid
+        child.pid, child.has_run = pid, True
         self._children[pid] = child
 
     def _listen(self, child: Child) -> None:
         self._highest = max(self._highest, child.pidfd, *(end.fileno() for end in child.ends))
         if child.channel is not None:
-            self._loop.watch(child.channel, lambda: self._receive(child))
+            self._loop.watch(child.channel, lambda: self._on_channel(child))
 
-    def _receive(self, child: Child) -> None:
-        """Takes one message. The exit status comes after the end of the channel."""
+    def _on_channel(self, child: Child) -> None:
+        self._receive(child)  # one message: others have their turn
+
+    def _receive(self, child: Child) -> bool:
+        """Takes one message, if there is one. The exit status comes after the end of the channel."""
         channel = child.channel
         if channel is None:
-            return
+            return False
         try:
-            message = channel.recv()
+            message = channel.receive()
+        except BlockingIOError:
+            return False
         except (EOFError, OSError):
             self._loop.forget(channel)
             channel.close()
             child.channel = None
             if child.pid is None:
                 self._give_up(child)
-            return
+            return False
         if child.state is ChildState.STARTING:
             child.advance(ChildEvent.READY)
         child.on_message(message)
+        return True
 
     def _give_up(self, child: Child) -> None:
         """Gives a pending child up: it gets no process."""
@@ -193,8 +203,8 @@ class ProcessManager:
         child.on_exit(NOT_STARTED)
 
     def _exited(self, child: Child) -> None:
-        while child.channel is not None and child.channel.poll():
-            self._receive(child)  # its last messages first
+        while self._receive(child):  # its last messages first
+            pass
         info = os.waitid(os.P_PIDFD, child.pidfd, os.WEXITED | os.WNOHANG)
         if info is None:
             return

@@ -9,7 +9,7 @@ import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing import Pipe, get_context
+from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.queues import SimpleQueue
 from signal import SIGKILL, SIGTERM
@@ -17,6 +17,7 @@ from typing import Any, cast
 
 from supervisor.contract.errors import RequestError, Unavailable
 from supervisor.contract.messages import Answer, ListQuestion, Reply, Request, Respond
+from supervisor.runtime.channel import Channel, channel
 from supervisor.runtime.child import Child
 from supervisor.runtime.child_states import ChildEvent, ChildState
 from supervisor.runtime.forked import Target
@@ -49,7 +50,7 @@ class HttpService:
     arguments: tuple[object, ...] = ()
 
     def __post_init__(self) -> None:
-        self._requests: SimpleQueue[Request] | None = None
+        self._requests: Channel | None = None
         self._outbox: Outbox | None = None
         self.child = Child(f"nd-{self.role}", self.role, lambda _: None, self._exited, Backoff(first=API_FIRST_DELAY))
 
@@ -62,6 +63,7 @@ class HttpService:
         requests: SimpleQueue[Request] = context.SimpleQueue()
         replies: SimpleQueue[Reply] = context.SimpleQueue()
         os.set_blocking(writer(replies).fileno(), False)
+        incoming = Channel(reader(requests))
         self.process_manager.spawn(
             self.child,
             self.target,
@@ -69,23 +71,25 @@ class HttpService:
             requests,
             replies,
             *self.arguments,
-            ours=(reader(requests), writer(replies)),
+            ours=(incoming, writer(replies)),
             theirs=(writer(requests), reader(replies)),
             keep=self.listener,
         )
         outbox = Outbox(self.loop, writer(replies), self._hangs)
-        self._requests, self._outbox = requests, outbox
-        self.loop.watch(reader(requests), lambda: self._readable(requests, outbox))
+        self._requests, self._outbox = incoming, outbox
+        self.loop.watch(incoming, lambda: self._readable(incoming, outbox))
 
     def stop(self) -> None:
         """Stops it; it takes no more requests."""
         self.process_manager.stop(self.child, SIGTERM)
 
-    def _readable(self, requests: "SimpleQueue[Request]", outbox: Outbox) -> None:
+    def _readable(self, requests: Channel, outbox: Outbox) -> None:
         try:
-            request = requests.get()
+            request = cast(Request, requests.receive())
+        except BlockingIOError:
+            return
         except (EOFError, OSError):
-            self.loop.forget(reader(requests))
+            self.loop.forget(requests)
             return
 
         if self.child.state is ChildState.STARTING:
@@ -106,7 +110,7 @@ class HttpService:
 
     def _exited(self, status: int) -> None:
         if self._requests is not None and self._outbox is not None:
-            self.loop.forget(reader(self._requests))
+            self.loop.forget(self._requests)
             self._outbox.close()
             self._requests = self._outbox = None
         _restart(self.process_manager, self.child, status, self.start)
@@ -133,7 +137,7 @@ class Watcher:
         self._process_manager.attempt(self.child, self._spawn)
 
     def _spawn(self) -> None:
-        ours, theirs = Pipe()
+        ours, theirs = channel()
         self._process_manager.spawn(self.child, WATCHER, self._engine_socket, theirs, channel=ours, theirs=(theirs,))
 
     def look_again(self) -> None:

@@ -5,22 +5,25 @@ endpoints.
 """
 
 import itertools
+import logging
 import socket
 import time
 from functools import partial
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection
-from signal import SIGTERM
+from signal import SIGKILL, SIGTERM
 
+from supervisor.runtime.channel import Channel, channel
 from supervisor.runtime.child import Child
 from supervisor.runtime.child_states import ChildState
-from supervisor.runtime.forkserver import SPARE, forks, order, serve
+from supervisor.runtime.forkserver import SPARE, forks, order, orders_pair, serve
 from supervisor.runtime.loop import Loop, Timer
 from supervisor.runtime.process_manager import ProcessManager
 from workers.entry.sleeper import live
 from workers.system.backoff import Backoff
 
 REFILL_SECONDS = 0.25  # the start that took it is over by then as a rule; a fork would compete with that
+HANG_SECONDS = 3.0  # a fork takes 1 ms; a forkserver that makes none of those that it owes for so long hangs
+
+log = logging.getLogger(__name__)
 
 
 class SpareWorker:
@@ -31,7 +34,9 @@ class SpareWorker:
         self._loop = loop
         self._server = Child("nd-forkserver", "forkserver", lambda _: None, self._on_server_exit)
         self._orders: socket.socket | None = None
-        self._ordered: dict[int, Connection] = {}
+        self._ordered: dict[int, Channel] = {}
+        self._progress = 0.0  # `time.monotonic()`: the last fork, or the order that the forkserver has owed since
+        self._judging: Timer | None = None
         self._numbers = itertools.count()
         self._child: Child | None = None
         self._backoff = Backoff()  # what killed one may kill the next
@@ -48,7 +53,7 @@ class SpareWorker:
         self._process_manager.attempt(self._server, self._spawn_server)
 
     def _spawn_server(self) -> None:
-        orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        orders, theirs = orders_pair()
         self._process_manager.spawn(self._server, serve, theirs, ours=(orders,), theirs=(theirs,))
         self._orders = orders
         self._loop.watch(orders, self._on_forks)
@@ -79,7 +84,7 @@ class SpareWorker:
         self._process_manager.attempt(child, partial(self._order, child))
 
     def _order(self, child: Child) -> None:
-        ours, theirs = Pipe()
+        ours, theirs = channel()
         ends = (theirs, *socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET))
         descriptors = [end.fileno() for end in ends]
         number = next(self._numbers)
@@ -92,13 +97,41 @@ class SpareWorker:
         else:
             for end in ends:
                 end.close()
-            self._ordered[number] = ours
+            self._owe(number, ours)
             self._process_manager.expect(child, ours)
+
+    def _owe(self, number: int, end: Channel) -> None:
+        """The forkserver owes the child at the other end of this channel."""
+        if not self._ordered:
+            self._progress = time.monotonic()
+        self._ordered[number] = end
+        if self._judging is None:
+            self._judge_later(HANG_SECONDS)
+
+    def _judge_later(self, seconds: float) -> None:
+        self._judging = self._loop.call_later(seconds, self._judge)
+
+    def _judge(self) -> None:
+        """Does the forkserver make progress? However many forks it owes, one that works makes the next in time."""
+        self._judging = None
+        owed = {number: end for number, end in self._ordered.items() if self._process_manager.awaits(end)}
+        if len(owed) < len(self._ordered):  # the others died before they could say their pids, or are not wanted
+            self._ordered, self._progress = owed, time.monotonic()
+        if not owed:
+            return
+        idle = time.monotonic() - self._progress
+        if idle < HANG_SECONDS:
+            self._judge_later(HANG_SECONDS - idle)
+        else:
+            log.error("nd-forkserver has made none of %d workers in %.0f s; it is replaced", len(owed), idle)
+            self._process_manager.kill(self._server, SIGKILL)
 
     def _on_forks(self) -> None:
         if self._orders is not None:
             for number, pid in forks(self._orders):
-                self._process_manager.forked(self._ordered.pop(number), pid)
+                self._progress = time.monotonic()
+                if (end := self._ordered.pop(number, None)) is not None:
+                    self._process_manager.forked(end, pid)
 
     def _on_exit(self, _: int) -> None:
         ran = time.monotonic() - self._child.spawned if self._child else 0.0
@@ -113,7 +146,7 @@ class SpareWorker:
     def _on_server_exit(self, _: int) -> None:
         self._orders = None
         ordered, self._ordered = self._ordered, {}
-        for channel in ordered.values():
-            self._process_manager.not_forked(channel)
+        for end in ordered.values():
+            self._process_manager.not_forked(end)
         if self._server.state is ChildState.BACKOFF:
             self._process_manager.respawn_later(self._server, self.start)

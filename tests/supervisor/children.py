@@ -4,10 +4,10 @@ import gc
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from multiprocessing import Pipe
 from pathlib import Path
 from signal import SIGKILL
 
+from supervisor.runtime.channel import channel
 from supervisor.runtime.child import Child
 from supervisor.runtime.forked import End, Target
 from supervisor.runtime.loop import Loop
@@ -47,7 +47,7 @@ class Home:
 
     def spawn(self, child: Child, target: Target, *arguments: object, keep: End | None = None) -> None:
         """With a channel, which is the target's last argument."""
-        ours, theirs = Pipe()
+        ours, theirs = channel()
         self.process_manager.spawn(child, target, *arguments, theirs, channel=ours, theirs=(theirs,), keep=keep)
 
     def wait_for(self, done: Callable[[], object]) -> None:

@@ -19,6 +19,7 @@ from supervisor.endpoint.endpoint import Endpoint
 from supervisor.engine.container_files import Identity
 from supervisor.engine.facts import ContainerSeen, Engine, EngineFound
 from supervisor.engine.identity import Identifier
+from supervisor.runtime.channel import Channel
 from supervisor.runtime.child import Child
 from supervisor.runtime.child_states import ChildEvent, ChildState
 from supervisor.runtime.forked import End, Target
@@ -105,14 +106,14 @@ class PlayedProcessManager(ProcessManager):
         child: Child,
         target: Target,
         *arguments: object,
-        channel: Connection | None = None,
+        channel: Channel | None = None,
         ours: tuple[End, ...] = (),
         theirs: tuple[End, ...] = (),
         keep: End | None = None,
     ) -> None:
         """Remembers what was asked for."""
         child.advance(ChildEvent.SPAWN)
-        child.channel, child.spawned = channel, time.monotonic()
+        child.channel, child.spawned, child.has_run = channel, time.monotonic(), True
         end, *others = theirs
         for other in others:
             other.close()

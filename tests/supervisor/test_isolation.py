@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.runtime.channel import Channel, channel
 from tests.supervisor.children import PATIENCE_SECONDS, Diary, Home, descriptors
 
 PIDFD = "anon_inode:[pidfd]"
@@ -54,8 +55,9 @@ def test_siblings() -> None:
     _told(home, elder_diary)
     siblings = set(descriptors().values()) - before
     child, diary = home.child()
-    ours, theirs = Pipe()
-    named = {end: descriptors()[end.fileno()] for end in (ours, theirs, private, kept)}
+    ours, theirs = channel()
+    ends: tuple[Channel | Connection, ...] = (ours, theirs, private, kept)
+    named = {end: descriptors()[end.fileno()] for end in ends}
     home.process_manager.spawn(child, _describe_descriptors, theirs, channel=ours, theirs=(theirs,), keep=kept)
     told = _told(home, diary)
     home.close()
@@ -120,16 +122,16 @@ PARENT = """
     from supervisor.runtime.child import Child
     from supervisor.runtime.process_manager import ProcessManager
     from supervisor.runtime.loop import Loop
-    from multiprocessing import Pipe
+    from supervisor.runtime.channel import channel
 
-    def endure(channel):
-        channel.send("ready")
+    def endure(end):
+        end.send("ready")
         time.sleep(60)
 
     loop = Loop()
     process_manager = ProcessManager(loop)
     child = Child("nd-test", "test", lambda _: print(child.pid, flush=True), lambda _: None)
-    ours, theirs = Pipe()
+    ours, theirs = channel()
     process_manager.spawn(child, endure, theirs, channel=ours, theirs=(theirs,))
     while True:
         loop.step()

@@ -19,6 +19,7 @@ from workers.contract.messages import (
     Attach,
     Attached,
     Command,
+    Created,
     Delete,
     Deleted,
     LeaseObtained,
@@ -50,6 +51,18 @@ def test_no_process_at_create(puppet: Puppet) -> None:
     assert [one.leases for one in puppet.bindings] == [{Family.IPV4: remembered}]
     puppet.loop.pass_time(DEADLINE)
     assert (len(puppet.process_manager.spawned), puppet.process_manager.killed) == (1, 0)
+
+
+def test_lost_order(puppet: Puppet) -> None:
+    """A worker that the forkserver has not made before it died is made again at once; nobody is told of it."""
+    answers = puppet.ask(puppet.endpoint.create)
+    puppet.endpoint.worker.child.has_run = False
+    puppet.die(NOT_STARTED)
+    assert (puppet.state, answers, len(puppet.process_manager.spawned)) == (Phase.CREATING, [], 2)
+    assert puppet.worker.begin == puppet.process_manager.spawned[0].begin
+    puppet.report(Created((LEASE,), ()))
+    assert puppet.state == Phase.CREATED
+    assert len(answers) == 1
 
 
 def test_no_process_for_a_successor(puppet: Puppet) -> None:

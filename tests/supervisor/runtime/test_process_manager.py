@@ -2,6 +2,7 @@
 
 import logging
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -45,6 +46,12 @@ def _echo(channel: Connection) -> None:
             channel.send(channel.recv())
         except EOFError:
             return
+
+
+def _ignore(channel: Connection) -> None:
+    """Reads nothing of what it is told."""
+    channel.send("ready")
+    signal.pause()
 
 
 def _exit(status: object, _: Connection) -> None:
@@ -228,7 +235,9 @@ def test_an_orphan_behind_its_parent(home: Home) -> None:
     home.spawn(child, _leave_orphan, theirs, keep=theirs)
     assert child.pid is not None
     assert child.channel is not None
-    orphan = child.channel.recv()
+    select.select([child.channel], [], [])
+    orphan = child.channel.receive()
+    assert isinstance(orphan, int)
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     with ours, theirs:
         ours.send("end")
@@ -255,3 +264,14 @@ def test_a_strangers_process_is_not_ours(home: Home) -> None:
         assert stranger.poll() is None
         stranger.communicate(timeout=30)
     assert stranger.returncode == 0
+
+
+def test_reads_nothing(home: Home, caplog: pytest.LogCaptureFixture) -> None:
+    """A child that takes no messages is killed as soon as its channel is full; we do not wait for it."""
+    child, diary = home.child()
+    home.spawn(child, _ignore)
+    home.wait_for(lambda: diary.entries)
+    while "nd-test reads no messages any more; it is killed" not in caplog.text:
+        child.send("x" * 1000)
+    home.wait_for(lambda: len(diary.entries) == 2)
+    assert diary.entries == ["ready", ("exit", -signal.SIGKILL)]

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -9,16 +10,18 @@ from pathlib import Path
 import psutil
 import pytest
 
+from supervisor.runtime import spare_worker
 from supervisor.runtime.child import Child
 from supervisor.runtime.loop import Timer
 from supervisor.runtime.process_manager import NOT_STARTED
-from supervisor.runtime.spare_worker import SpareWorker
+from supervisor.runtime.spare_worker import HANG_SECONDS, REFILL_SECONDS, SpareWorker
 from tests.lab.command import wait_until
 from tests.supervisor.children import Home, descriptors
 from workers.contract.client_identity import ClientIdentity
 from workers.contract.link import LinkKind, LinkSpec
 from workers.contract.messages import Begin, Delete, Deleted, EndpointSpec
 
+ORDERS = 300
 NO_BRIDGE = LinkSpec(LinkKind.BRIDGE, "no-bridge")
 MAC = "02:00:00:00:00:01"
 RECLAIM = Begin(EndpointSpec("n" * 64, "e" * 64, NO_BRIDGE, MAC, ClientIdentity.of_mac(MAC), 0.1), reclaims=True)
@@ -105,9 +108,11 @@ def test_one_start_after_the_other(home: Home, spare: SpareWorker, monkeypatch: 
     """The next one is made a while after the last start, not after each."""
     timers: list[Timer] = []
 
-    def call_later(_: float, callback: Callable[[], None]) -> Timer:
-        timers.append(Timer(callback))
-        return timers[-1]
+    def call_later(seconds: float, callback: Callable[[], None]) -> Timer:
+        timer = Timer(callback)
+        if seconds == REFILL_SECONDS:
+            timers.append(timer)
+        return timer
 
     monkeypatch.setattr(home.loop, "call_later", call_later)
     for _ in range(2):
@@ -161,6 +166,47 @@ def test_lost_order(home: Home, spare: SpareWorker) -> None:
     home.wait_for(lambda: diary.entries)
     assert diary.entries == [("exit", NOT_STARTED)]
     assert child.state == "backoff"
+
+
+def test_forkserver_stopped(home: Home, spare: SpareWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A forkserver that makes none of the workers that it owes is replaced."""
+    monkeypatch.setattr(spare_worker, "HANG_SECONDS", 0.2)
+    server = spare.children[0]
+    first = server.pid
+    home.process_manager.kill(server, signal.SIGSTOP)
+    child, diary = home.child()
+    spare.assign(child)
+    home.wait_for(lambda: diary.entries)
+    assert diary.entries == [("exit", NOT_STARTED)]
+    assert not child.has_run
+    home.wait_for(lambda: server.pid not in (None, first))
+    _work(home, spare)
+
+
+def test_forkserver_at_work(home: Home, spare: SpareWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that has paid all its debts is left alone, however long it has nothing to do."""
+    monkeypatch.setattr(spare_worker, "HANG_SECONDS", 0.2)
+    server = spare.children[0]
+    pid = server.pid
+    _prepared(home, spare)
+    judged: list[bool] = []
+    home.loop.call_later(0.5, lambda: judged.append(True))
+    home.wait_for(lambda: judged)
+    assert server.pid == pid
+
+
+def test_orders_of_a_whole_host(home: Home, spare: SpareWorker) -> None:
+    """A forkserver that was stopped takes no order, which costs the supervisor nothing, and catches up afterwards."""
+    server = spare.children[0]
+    home.process_manager.kill(server, signal.SIGSTOP)
+    children = [home.child()[0] for _ in range(ORDERS)]
+    began = time.monotonic()
+    for child in children:
+        spare.assign(child)
+    assert time.monotonic() - began < HANG_SECONDS
+    assert [child.pid for child in children] == [None] * ORDERS
+    home.process_manager.kill(server, signal.SIGCONT)
+    home.wait_for(lambda: all(child.pid for child in children))
 
 
 def test_born_unheard(home: Home, spare: SpareWorker) -> None:
