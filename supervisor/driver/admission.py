@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class NotYet(Exception):
-    """The lease that the container had is just being released: ask again in a moment.
+    """An endpoint with the container's identity is just being made, or just releasing its lease: ask again in a moment.
 
     A lease that is released now and obtained again before the server hears of it would be lost to its container.
     """
@@ -44,8 +44,9 @@ class Admission:
     ) -> tuple[EndpointSpec, Origin, Identity | None]:
         """The endpoint that the request asks for; `others` are the endpoints of the network.
 
-        The endpoint claims a lease that waits for its container. If the container has an endpoint already, the engine
-        has lost the answer to the request for that one, and starts the container again: that endpoint is retired.
+        The endpoint claims a lease that waits for its container. If the container has an endpoint already that the
+        engine's store lacks, the engine has lost the answer to the request for that one, and starts the container
+        again: that endpoint is retired.
         Raises InvalidRequest, Conflict for an id or a client identifier in use, and NotYet, though not for ever.
         """
         chosen, options = _chosen(body, options)
@@ -142,8 +143,14 @@ class Admission:
     def _identify(
         self, body: CreateEndpoint, chosen_id: str | None, by_name: bool, others: Collection[Endpoint]
     ) -> tuple[Identity | None, str | None]:
-        """The container if it is known, and the key of its identity if no other endpoint has it."""
-        live = [e for e in others if not e.may_be_forgotten and (e.is_awaited or not e.is_ending)]
+        """The container if it is known, and the key of its identity if no other endpoint has it.
+
+        Raises NotYet if an endpoint that the engine does not know yet has it: it may just be getting the answer.
+        """
+        doubtful = any(e.may_be_forgotten for e in others)
+        stored = self.identifier.stored(body.network_id) if doubtful else frozenset()
+        forgotten = {e.spec.endpoint_id for e in others if e.may_be_forgotten} - stored
+        live = [e for e in others if e.spec.endpoint_id not in forgotten and (e.is_awaited or not e.is_ending)]
         taken = {e.identity.id for e in live if e.identity}
         unknown = {e.spec.endpoint_id for e in live if e.identity is None}
         identity = self.identifier.at_create(body, taken, unknown)
@@ -151,7 +158,13 @@ class Admission:
         owner = next((e for e in others if key is not None and e.origin.key == key and not e.is_ending), None)
         if owner is None:
             return identity, key
-        if owner.identity and self.identifier.at_create(body, taken - {owner.identity.id}, unknown) == owner.identity:
+        if (
+            owner.identity
+            and owner.spec.endpoint_id not in self.identifier.stored(body.network_id)
+            and self.identifier.at_create(body, taken - {owner.identity.id}, unknown) == owner.identity
+        ):
+            if owner.is_being_made:
+                raise NotYet
             owner.retire()
             return owner.identity, key
         _refuse_second(owner)

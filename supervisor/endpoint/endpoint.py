@@ -317,6 +317,11 @@ class Endpoint:
         return record.lease if record is not None and isinstance(record.lease, Lease6) else None
 
     @property
+    def is_being_made(self) -> bool:
+        """Whether the engine awaits the answer to CreateEndpoint, or has just got it and is about to store that."""
+        return self.phase is Phase.CREATING or (self.phase is Phase.CREATED and not self.may_be_forgotten)
+
+    @property
     def may_be_forgotten(self) -> bool:
         """Whether the engine may have lost the answer to CreateEndpoint. As a rule it joins the endpoint at once."""
         return self.phase is Phase.CREATED and time.monotonic() - self._answered_at > PROMPT_SECONDS

@@ -201,6 +201,13 @@ class Identifier:
         self._mistakes.pop(found.identity.id, None)
         return found.identity
 
+    def stored(self, network_id: str) -> frozenset[str]:
+        """The ids of the endpoints on this network that the engine has stored, so that it has not forgotten them.
+
+        None of them if its store says nothing.
+        """
+        return frozenset(self._network_store.names(network_id) or ())
+
     def chosen_mac(self, container_id: str, network_id: str) -> str | None:
         """The MAC address that the user has chosen for a container on this network."""
         configuration = self._mounted_roots.configuration(container_id)

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.command import CommandFailed, wait_until
 from tests.lab.compose import Compose
 from tests.lab.containers import Container
+from tests.lab.dhcp import Message
 from tests.lab.engine import Docker
 from tests.lab.images import BUSYBOX
 from tests.lab.lab import Lab
@@ -52,6 +54,33 @@ def test_restart_by_restart(run: Run, plugin: Plugin, lab: Lab, network: str) ->
     container.start()
     assert _place(container, network, lab) == place
     assert len(lab.dhcp.messages(place[0], "RELEASE")) == RESTARTS + 1
+
+
+def _await_message(lab: Lab, place: Place, heard: list[Message]) -> None:
+    wait_until(lambda: lab.dhcp.messages(place[0]) != heard, "the container's next message")
+
+
+def test_connected_during_a_start(docker: Docker, plugin: Plugin, lab: Lab, network: str) -> None:
+    """While a container starts, a running one is connected with the same `id`: it is told whose that is, and the start
+    goes on."""
+    guest = Container.run(docker, "guest", "--network=none")
+    docker("network", "disconnect", "none", guest.name)
+    web = Container.run(docker, "web", f"--network=name={network},driver-opt=id=web")
+    place = _place(web, network, lab)
+    try:
+        for _ in range(ROUNDS):
+            web.stop()
+            heard = lab.dhcp.messages(place[0])
+            with ThreadPoolExecutor(1) as pool:
+                start = pool.submit(web.start)
+                _await_message(lab, place, heard)
+                with pytest.raises(CommandFailed, match="'web' is in use on this network, by container web"):
+                    docker("network", "connect", "--driver-opt=id=web", network, guest.name)
+                start.result()
+            assert _place(web, network, lab) == place
+    finally:
+        for container in (web, guest):
+            container.remove()
 
 
 @pytest.fixture

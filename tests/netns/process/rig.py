@@ -181,14 +181,17 @@ def at_once(*calls: Callable[[], T]) -> list[T]:
 
 
 def hang(worker: int) -> list[psutil.Process]:
-    """Stops an endpoint's worker with its turn, if it has one, and returns what it has stopped."""
+    """Stops an endpoint's worker with its turn, if it has one, and returns what it has stopped, the worker as the last.
+
+    In this order they can be killed: a turn ends with its worker.
+    """
     sleeper = psutil.Process(worker)
     sleeper.suspend()  # before its children are listed: it forks no further one, nor reaps one that ends
     wait_until(lambda: sleeper.status() == psutil.STATUS_STOPPED, "a worker that hangs")
     turns = [child for child in sleeper.children() if child.name() != "busybox"]
     for turn in turns:
         turn.suspend()
-    return [sleeper, *turns]
+    return [*turns, sleeper]
 
 
 @contextmanager

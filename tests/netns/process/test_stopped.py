@@ -102,8 +102,10 @@ def test_forkserver(rig: Rig, server: DhcpServer, stop: Stop) -> None:
 def test_worker(rig: Rig, server: DhcpServer) -> None:
     """Only its own container waits."""
     container = rig.joined()
-    hang(container.view["worker_pid"])
+    stopped = hang(container.view["worker_pid"])
     _lives(rig, server, container.network_id)
+    for process in stopped:
+        process.resume()
 
 
 def test_spare_worker(rig: Rig, server: DhcpServer, stop: Stop) -> None:
@@ -114,6 +116,7 @@ def test_spare_worker(rig: Rig, server: DhcpServer, stop: Stop) -> None:
     for process in hang(sleeper):
         stop(process.pid)
     creating = rig.engine.send("CreateEndpoint", rig.container(network_id).request)
+    wait_until(lambda: rig.engine.get("/v1/endpoints")["endpoints"], "the one that gets it")
     _lives(rig, server, network_id)
     with creating:
         assert "worker died" in reaction(creating).json["Err"]

@@ -45,6 +45,11 @@ class Found(Identifier):
         super().__init__(Engine())
         self.identity: Identity | None = None
         self.taken: Set[str] = set()
+        self.in_store: frozenset[str] = frozenset()
+
+    def stored(self, network_id: str) -> frozenset[str]:
+        """As the test says."""
+        return self.in_store
 
     def at_create(self, request: CreateEndpoint, taken: Set[str], unknown: Set[str] = frozenset()) -> Identity | None:
         """As the test says."""
@@ -64,6 +69,7 @@ class Other:
     origin: Origin
     identity: Identity | None
     may_be_forgotten: bool = False
+    is_being_made: bool = False
     retired: bool = False
     spec: EndpointSpec = field(default_factory=lambda: spec_of(GIVEN))
     is_ending: bool = False
@@ -258,26 +264,66 @@ def test_identity_in_use(gate: Gate, key: str, options: NetworkOptions, identity
     assert gate.admit(identity, options=chosen)[0].remembered == LIVE
 
 
-@pytest.mark.parametrize(
-    ("key", "may_be_forgotten", "request_of_it"),
-    [
-        (f"mac:{GIVEN}", False, {"mac": GIVEN}),
-        ("id:web", False, {"options": {"id": "web"}}),
-        ("container:c1", True, {}),
-    ],
+REQUESTS = pytest.mark.parametrize(
+    ("key", "request_of_it"),
+    [(f"mac:{GIVEN}", {"mac": GIVEN}), ("id:web", {"options": {"id": "web"}}), ("container:c1", {})],
 )
-def test_started_again(gate: Gate, key: str, may_be_forgotten: bool, request_of_it: dict[str, Any]) -> None:
+
+
+@REQUESTS
+def test_started_again(gate: Gate, key: str, request_of_it: dict[str, Any]) -> None:
     """The answer to a container's request was lost: its endpoint gives way to the one of its next start."""
-    other = Other(Origin(key=key), WEB, may_be_forgotten)
+    other = Other(Origin(key=key), WEB, may_be_forgotten=True)
     gate.others = [cast(Endpoint, other)]
     _, origin = gate.admit(WEB, **request_of_it)
     assert (origin.key, other.retired) == (key, True)
 
 
-@pytest.mark.parametrize(
-    ("key", "request_of_it"),
-    [(f"mac:{GIVEN}", {"mac": GIVEN}), ("id:web", {"options": {"id": "web"}}), ("container:c1", {})],
-)
+def test_gone_unheard(gate: Gate) -> None:
+    """An engine that was killed while a container ran starts it again: its endpoint is in no store any more."""
+    other = Other(Origin(key=f"mac:{GIVEN}"), WEB)
+    gate.others = [cast(Endpoint, other)]
+    _, origin = gate.admit(WEB, mac=GIVEN)
+    assert (origin.key, other.retired) == (f"mac:{GIVEN}", True)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_start_in_progress(gate: Gate, late: bool) -> None:
+    """While a container starts, a running one is connected with its MAC address or `id`: nothing happens to that start,
+    however late its Join is. The engine has stored the endpoint."""
+    by_mac, by_id = (
+        Other(Origin(key=key), WEB, may_be_forgotten=late, is_being_made=not late) for key in (f"mac:{GIVEN}", "id:web")
+    )
+    gate.identifier.in_store, gate.identifier.identity = frozenset({by_mac.spec.endpoint_id}), WEB
+    admission = Admission(gate.identifier, gate.memory)
+    with_mac = CreateEndpoint(NETWORK, "e" * 64, GIVEN, None, {})
+    with_id = CreateEndpoint(NETWORK, "e" * 64, None, None, {"id": "web"})
+    spec, origin, seen = admission.admit(with_mac, gate.options, [cast(Endpoint, by_mac)])
+    assert (spec.mac, origin.key, seen) == (GIVEN, None, None)
+    with pytest.raises(Conflict, match="in use on this network, by container web"):
+        admission.admit(with_id, gate.options, [cast(Endpoint, by_id)])
+    assert [by_mac.retired, by_id.retired] == [False, False]
+
+
+def test_slow_start_excludes_its_container(gate: Gate) -> None:
+    """A container whose Join is late has its endpoint in the engine's store: no other request is taken for its own."""
+    gate.others = [cast(Endpoint, Other(Origin(key="container:c1"), WEB, may_be_forgotten=True))]
+    gate.identifier.in_store = frozenset({"f" * 64})
+    gate.identifier.identity = MAIL
+    gate.admit(MAIL)
+    assert gate.identifier.taken == {"c1"}
+
+
+def test_before_it_is_stored(gate: Gate) -> None:
+    """Whether the engine has lost an answer that it has just got shows in a moment."""
+    other = Other(Origin(key=f"mac:{GIVEN}"), WEB, is_being_made=True)
+    gate.others = [cast(Endpoint, other)]
+    with pytest.raises(NotYet):
+        gate.admit(WEB, mac=GIVEN)
+    assert not other.retired
+
+
+@REQUESTS
 def test_back_before_the_end(gate: Gate, key: str, request_of_it: dict[str, Any]) -> None:
     """A container that comes back while its former endpoint still releases its lease waits for that, and is itself."""
     mac = GIVEN if "mac" in request_of_it else FORMER

@@ -273,13 +273,16 @@ def test_retired(puppet: Puppet) -> None:
 def test_may_be_forgotten(puppet: Puppet) -> None:
     """An endpoint that was just answered is awaited; found again by another instance, it may be forgotten by the
     engine until it is joined."""
+    bring_to(puppet, Phase.CREATING)
+    assert (puppet.endpoint.is_being_made, puppet.endpoint.may_be_forgotten) == (True, False)
     bring_to(puppet, Phase.CREATED)
     found = Puppet()
     found.endpoint.restore(puppet.endpoint.record())
-    doubts = [puppet.endpoint.may_be_forgotten, found.endpoint.may_be_forgotten]
+    seen = [(one.endpoint.is_being_made, one.endpoint.may_be_forgotten) for one in (puppet, found)]
     found.ask(found.endpoint.join, SANDBOX)
     found.close()
-    assert [*doubts, found.endpoint.may_be_forgotten] == [False, True, False]
+    seen.append((found.endpoint.is_being_made, found.endpoint.may_be_forgotten))
+    assert seen == [(True, False), (False, True), (False, False)]
 
 
 def test_resolver() -> None:

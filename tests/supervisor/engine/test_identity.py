@@ -374,9 +374,18 @@ def test_join_without_a_name(two: DockerFiles, content: bytes) -> None:
     assert Identifier(two.engine).at_join(LAN, ENDPOINT) is None
 
 
+def test_stored_endpoints(two: DockerFiles) -> None:
+    """Those of the one network, whoever's they are."""
+    two.write_store({"f" * 64: "web", ENDPOINT: "nobody"})
+    identifier = Identifier(two.engine)
+    assert identifier.stored(LAN) == {"f" * 64, ENDPOINT}
+    assert not identifier.stored("9" * 64)
+
+
 def test_join_without_a_store(two: DockerFiles) -> None:
     """An engine that keeps its endpoints elsewhere costs the name, nothing else."""
     assert Identifier(two.engine).at_join(LAN, ENDPOINT) is None
+    assert not Identifier(two.engine).stored(LAN)
 
 
 def test_comes_back_after_its_death(docker: DockerFiles) -> None:
