@@ -5,11 +5,13 @@ nor Join. The watcher asks; a request waits for it for WAIT_SECONDS at most. Mus
 """
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from supervisor.contract.errors import Conflict, Failed, RequestError
 from supervisor.contract.messages import Respond
+from supervisor.driver.admission import NotYet
 from supervisor.driver.networks import Networks
 from supervisor.driver.registry import Registry
 from supervisor.engine import facts
@@ -17,6 +19,8 @@ from supervisor.runtime.loop import Loop, Timer
 from supervisor.state.records import Network
 
 WAIT_SECONDS = 2.0
+AGAIN_SECONDS = 1.0  # until an endpoint whose client's last lease is just being released is taken over
+OLD_SECONDS = 60.0  # after which no list that is begun then has what has ended
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +45,11 @@ class Healing:
         self._endpoints = endpoints
         self._healed: dict[str, str] = {}  # by the id of the network or endpoint
         self._failures: dict[str, str] = {}
-        self._listing = True  # from the start on, so that the first listing's `_ended` are those since then
-        self._ended: set[str] = set()  # before and while the engine lists: what it tells of them may be older
+        self._listing = True  # or about to: from the start on, and while the engine's API does not answer
+        # Until the list is there, by `time.monotonic()`: what it tells of them may be older.
+        self._ended: dict[str, float] = {}
         self._waiting: list[_Waiting] = []
+        self._early: dict[str, Timer] = {}  # by the id of an endpoint that cannot be taken over yet
 
     @property
     def healed(self) -> tuple[str, ...]:
@@ -58,8 +64,10 @@ class Healing:
     def learn(self, fact: facts.Fact) -> None:
         """Heals what the fact tells of. Only a listing counts: later facts may be about what has ended meanwhile."""
         match fact:
-            case facts.EngineConnected():
+            case facts.EngineConnected() | facts.EngineLost():
                 self._listing = True
+                for one in tuple(self._early):
+                    self._early.pop(one).cancel()  # the list tells of it once more
             case facts.NetworkSeen() if self._listing and fact.driver == self._engine.own_name:
                 self._learn_network(fact)
                 self._answer(fact.id)
@@ -78,8 +86,12 @@ class Healing:
     def ended(self, one: str) -> None:
         """The engine has ended this endpoint or network."""
         self._failures.pop(one, None)
+        if one in self._early:
+            self._early.pop(one).cancel()
         if self._listing:
-            self._ended.add(one)
+            self._ended[one] = now = time.monotonic()
+            if not self._engine.connected:
+                self._ended = {known: at for known, at in self._ended.items() if at > now - OLD_SECONDS}
 
     def with_network(self, network_id: str, use: Callable[[Network], None], respond: Respond) -> None:
         """Calls `use` with the network, now or soon. Raises RequestError, or responds with one."""
@@ -125,12 +137,15 @@ class Healing:
 
     def _adopt(self, seen: facts.EndpointSeen) -> None:
         one, network = seen.endpoint_id, self._networks.find(seen.network_id)
+        self._early.pop(one, None)
         known = self._endpoints.get(one) is not None or self._endpoints.is_ending(one)
         if network is None or known or one in self._ended:
             return
         what = f"container {seen.container.name} on network {self._engine.network_name(network.id)}"
         try:
             self._endpoints.adopt(seen, network.options)
+        except NotYet:
+            self._early[one] = self._loop.call_later(AGAIN_SECONDS, lambda: self._adopt(seen))
         except RequestError as error:
             text = f"{what} was lost and cannot be taken over: {error}; restart it"
             self._fail(one, text, {"network": network.id, "endpoint": one})

@@ -47,7 +47,7 @@ from workers.system.clock import boottime
 
 CLEAN_UP_SECONDS = 4.0  # the worker's, after the time for its first lease
 JOIN_SECONDS = 120.0  # in which Join follows CreateEndpoint, and the move of the link follows Join
-RECHECK_SECONDS = 5.0  # until the supervisor looks again for a container that is still being started after that
+RECHECK_SECONDS = 5.0  # until the supervisor looks again what the engine says of a container
 PROMPT_SECONDS = 1.0  # in which Join comes unless the engine lost the answer to CreateEndpoint
 GONE_SECONDS = 5.0  # in which Leave comes when a sandbox ends in order
 LEAVE_SECONDS = 4.0  # release (2 s), udhcpc's end (1 s)
@@ -593,7 +593,7 @@ class Endpoint:
             self.recovering = False
             if report.with_parent:
                 self._lose_link()
-            self._set_deadline(GONE_SECONDS, self._delete_without_sandbox)
+            self._set_deadline(GONE_SECONDS, self._on_gone_for_long)
 
     def _lose_link(self) -> None:
         if self.link_lost is None:
@@ -627,6 +627,12 @@ class Endpoint:
         self._making_link = False
         self._tell_lost_link(f"has gone: it cannot be made again yet: {reason}")
 
+    def _on_gone_for_long(self) -> None:
+        if self._context.engine.is_listing:
+            self._set_deadline(RECHECK_SECONDS, self._on_gone_for_long)
+        else:
+            self._delete_without_sandbox()
+
     def _delete_without_sandbox(self) -> None:
         """The container has ended. Its leases wait for it if the engine is going to start it again.
 
@@ -638,7 +644,7 @@ class Endpoint:
         self.recovering = False
         if self._has_container():
             self._lose_link()
-            self._set_deadline(GONE_SECONDS, self._delete_without_sandbox)
+            self._set_deadline(GONE_SECONDS, self._on_gone_for_long)
             return
         self.journal.say("its sandbox is gone", logging.WARNING)
         if self._container_returns():

@@ -159,6 +159,7 @@ class Engine:
         self.networks: dict[str, NetworkSeen] = {}
         self.listed: float | None = None
         self._listing_from = 0.0
+        self._has_listed = False
         self._owners: dict[str, ContainerSeen] = {}
         self._places: dict[str, Path] = {}
 
@@ -173,7 +174,7 @@ class Engine:
                 self.connected, self.data_root, self.storage_driver = True, data_root, storage_driver
                 self.own_name = own_name
                 self.program = Program(self._running_file, version) if self._running_file else None
-                self.listed, self._listing_from = None, time.monotonic()
+                self.listed, self._listing_from, self._has_listed = None, time.monotonic(), False
                 self.containers.clear()
                 self._owners.clear()
                 self.networks.clear()
@@ -181,6 +182,8 @@ class Engine:
                 self.connected, self.listed, self.lost = False, None, reason
             case NetworksListed():
                 self.listed = self._listing_from
+            case ContainersListed():
+                self._has_listed = True
             case ContainerSeen(id=key):
                 self._disown(key)
                 self.containers[key] = fact
@@ -191,6 +194,11 @@ class Engine:
                 self.networks[key] = fact
             case NetworkGone(id=key):
                 self.networks.pop(key, None)
+
+    @property
+    def is_listing(self) -> bool:
+        """Whether it is just telling its containers: one of which nothing is known yet may be there."""
+        return self.connected and not self._has_listed
 
     @property
     def version(self) -> str | None:

@@ -1,5 +1,6 @@
 """Lost state: what is learnt again from the engine's facts, what is refused, and which requests wait for it."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv6Interface
@@ -13,7 +14,7 @@ from supervisor.contract.messages import CreateEndpoint
 from supervisor.domain.options import NetworkOptions
 from supervisor.domain.phases import Phase
 from supervisor.driver.admission import Admission
-from supervisor.driver.healing import WAIT_SECONDS, Healing
+from supervisor.driver.healing import AGAIN_SECONDS, OLD_SECONDS, WAIT_SECONDS, Healing
 from supervisor.driver.networks import Networks
 from supervisor.driver.orphans import Orphans
 from supervisor.driver.registry import Registry
@@ -26,18 +27,20 @@ from supervisor.engine.facts import (
     Engine,
     EngineConnected,
     EngineFound,
+    EngineLost,
     Fact,
     NetworkGone,
     NetworkSeen,
     NetworksListed,
 )
-from supervisor.engine.identity import Identifier
+from supervisor.engine.identity import COMEBACK_SECONDS, Identifier
 from supervisor.runtime.jobs import Jobs
+from supervisor.state import bindings as bindings_module
 from supervisor.state.bindings import Bindings
 from supervisor.state.records import Network
 from supervisor.state.store import Store
 from supervisor.state.tables import Snapshot
-from tests.supervisor.driver.test_admission import Found
+from tests.supervisor.driver.test_admission import Found, spec_of
 from tests.supervisor.puppet import (
     ENDPOINT,
     LEASE,
@@ -246,6 +249,42 @@ def test_not_adopted(played: Played, seen: EndpointSeen, words: str) -> None:
     assert len(played.endpoints) == 0
     played.healing.ended(ENDPOINT)
     assert played.healing.problems == ()
+
+
+@pytest.mark.parametrize("meanwhile", ["nothing", "the end", "another list"])
+def test_not_adopted_yet(played: Played, monkeypatch: pytest.MonkeyPatch, meanwhile: str) -> None:
+    """While a lease of the same client is being released, its endpoint waits, unless it ends; it is taken over once."""
+    live = replace(LEASE, obtained=boottime())
+    played.bindings.set_aside(spec_of(MAC), "container:c1", live, give_back=True)
+    with monkeypatch.context() as late:
+        late.setattr(bindings_module, "boottime", lambda: boottime() + COMEBACK_SECONDS + 1)
+        (due,) = played.bindings.overdue()
+    leases = played.bindings.begin_release(due)
+    played.learn(EngineFound(PID), CONNECTED, LAN, NetworksListed(), WEB, SEEN, ContainersListed())
+    played.loop.pass_time(AGAIN_SECONDS)
+    assert (len(played.endpoints), played.healing.problems) == (0, ())
+
+    if meanwhile == "the end":
+        played.healing.ended(ENDPOINT)
+    played.bindings.end_release(NETWORK, "container:c1", leases, leases.keys())
+    if meanwhile == "another list":
+        played.learn(CONNECTED, LAN, NetworksListed(), WEB, SEEN, ContainersListed())
+    played.loop.pass_time(AGAIN_SECONDS)
+    assert len(played.endpoints) == len(played.processes.spawned) == (meanwhile != "the end")
+
+
+@pytest.mark.parametrize(("age", "adopted"), [(OLD_SECONDS - 1, 0), (OLD_SECONDS + 1, 1)])
+def test_api_that_does_not_answer_for_long(
+    played: Played, monkeypatch: pytest.MonkeyPatch, age: float, adopted: int
+) -> None:
+    """What ends meanwhile is remembered only as long as a list could still have it: it may be much."""
+    now = time.monotonic()
+    played.learn(CONNECTED, NetworksListed(), ContainersListed(), EngineLost("it is slow"))
+    played.healing.ended(ENDPOINT)
+    monkeypatch.setattr(time, "monotonic", lambda: now + age)
+    played.healing.ended("f" * 64)
+    played.learn(EngineFound(PID), CONNECTED, LAN, WEB, SEEN, ContainersListed())
+    assert len(played.endpoints) == adopted
 
 
 @pytest.mark.parametrize("before", [False, True])

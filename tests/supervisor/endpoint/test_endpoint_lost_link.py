@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from supervisor.domain.phases import Phase
-from supervisor.endpoint.endpoint import GONE_SECONDS
-from supervisor.engine.facts import EngineConnected, EngineFound
+from supervisor.endpoint.endpoint import GONE_SECONDS, RECHECK_SECONDS
+from supervisor.engine.facts import ContainersListed, EngineConnected, EngineFound
 from tests.supervisor.puppet import BRIDGE_ROUTE, LEASE, PID, Puppet, attach_path, bring_to
 from workers.contract.lease import Route
 from workers.contract.messages import Attach, Attached, Delete, LinkNotMade, MakeLink, SandboxGone
@@ -15,6 +15,14 @@ from workers.contract.messages import Attach, Attached, Delete, LinkNotMade, Mak
 GONE = SandboxGone(only_link=True, with_parent=True, awaits="card0")
 UNSEEN = SandboxGone(only_link=True, awaits="card0")  # as a worker says that has never seen the link
 AWAITED = "its link on br0 has gone: it is made again as soon as card0 is up and has a carrier"
+
+
+def list_containers(puppet: Puppet, *hostnames: str) -> None:
+    """The engine tells all containers anew: the endpoint's, if its host name is given."""
+    puppet.engine.learn(EngineConnected("/data"))
+    for hostname in hostnames:
+        puppet.learn(hostname)
+    puppet.engine.learn(ContainersListed())
 
 
 def lost(puppet: Puppet) -> str | None:
@@ -103,8 +111,7 @@ def test_next_instance(puppet: Puppet) -> None:
     bring_to(puppet, Phase.JOINED)
     again = Puppet()
     again.endpoint.restore(puppet.endpoint.record())
-    again.engine.learn(EngineConnected("/data"))
-    again.learn("web-host")
+    list_containers(again, "web-host")
     again.report(UNSEEN)
     assert lost(again) is None
     again.loop.pass_time(GONE_SECONDS)
@@ -141,12 +148,30 @@ def test_engine_that_does_not_answer(puppet: Puppet, report: SandboxGone) -> Non
 def test_container_that_has_ended(puppet: Puppet) -> None:
     """The engine does not have it any more, so nothing is waited for."""
     bring_to(puppet, Phase.JOINED)
-    puppet.engine.learn(EngineConnected("/data"))
+    list_containers(puppet)
     puppet.report(GONE)
     puppet.loop.pass_time(GONE_SECONDS)
     assert puppet.worker.told() == [Delete()]
     puppet.endpoint.make_link()
     assert puppet.worker.told() == []
+
+
+def test_engine_that_is_just_telling(puppet: Puppet) -> None:
+    """Of a container that has not been told yet nobody knows whether it runs: the end of the list is awaited."""
+    bring_to(puppet, Phase.JOINED)
+    list_containers(puppet, "web-host")
+    puppet.report(SandboxGone(only_link=True))
+    puppet.engine.learn(EngineConnected("/data"))
+    puppet.worker.told()
+    puppet.loop.pass_time(GONE_SECONDS + RECHECK_SECONDS)
+    assert (puppet.state, puppet.worker.told()) == ("joined", [])
+    puppet.learn("web-host")
+    puppet.engine.learn(ContainersListed())
+    puppet.loop.pass_time(RECHECK_SECONDS)
+    assert (puppet.state, lost(puppet)) == ("joined", "its link on br0 has gone: restart the container")
+    list_containers(puppet)
+    puppet.loop.pass_time(GONE_SECONDS)
+    assert puppet.worker.told() == [Delete()]
 
 
 def test_engine_that_has_ended_meanwhile(puppet: Puppet) -> None:

@@ -11,7 +11,7 @@ from supervisor.contract.errors import Conflict, Failed
 from supervisor.contract.messages import Done, EndpointCreated, Joined
 from supervisor.domain.phases import Phase
 from supervisor.endpoint.endpoint import GONE_SECONDS, JOIN_SECONDS, LEAVE_SECONDS
-from supervisor.engine.facts import EngineConnected, EngineFound
+from supervisor.engine.facts import ContainersListed, EngineConnected, EngineFound
 from supervisor.state.records import Origin
 from tests.supervisor.puppet import (
     BRIDGE_ROUTE,
@@ -391,6 +391,7 @@ def test_link_that_a_running_container_has_lost(puppet: Puppet, recovering: bool
     puppet.endpoint.recovering = recovering
     puppet.engine.learn(EngineConnected("/data"))
     puppet.learn("web-host")
+    puppet.engine.learn(ContainersListed())
     puppet.report(SandboxGone())
     puppet.worker.told()
     for _ in range(3):
