@@ -375,7 +375,7 @@ def test_join_without_a_name(two: DockerFiles, content: bytes) -> None:
 
 
 def test_stored_endpoints(two: DockerFiles) -> None:
-    """Those of the one network, whoever's they are."""
+    """Those of this network, also of containers that are not known."""
     two.write_store({"f" * 64: "web", ENDPOINT: "nobody"})
     identifier = Identifier(two.engine)
     assert identifier.stored(LAN) == {"f" * 64, ENDPOINT}
