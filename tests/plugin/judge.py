@@ -131,16 +131,17 @@ def await_client(plugin: Plugin, attachment: Attachment) -> int:
 
 def confirmations(plugin: Plugin, attachment: Attachment) -> int:
     """How often the client in the sandbox has had its lease confirmed."""
-    return _said(plugin, attachment, "confirmed by")
+    return said(plugin, attachment, "confirmed by")
 
 
 def await_resolver(plugin: Plugin, attachment: Attachment) -> None:
     """Until the container's questions of names go to its worker (`dns=lease`)."""
-    wait_until(lambda: _said(plugin, attachment, "names are resolved by"), "the container's resolver")
+    wait_until(lambda: said(plugin, attachment, "names are resolved by"), "the container's resolver")
 
 
-def _said(plugin: Plugin, attachment: Attachment, words: str) -> int:
-    """How many lines the plugin has logged with these words for this endpoint."""
+def said(plugin: Plugin, attachment: Attachment, words: str) -> int:
+    """How many lines the plugin has logged with these words for this endpoint. All tests of a laboratory share the log,
+    so lines that name no endpoint may be another test's."""
     its = f"endpoint={attachment.endpoint_id[:12]}"
     return sum(words in line and its in line for line in plugin.log())
 

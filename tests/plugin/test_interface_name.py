@@ -14,7 +14,7 @@ from tests.lab.lab import Lab
 from tests.lab.plugin import Plugin
 from tests.plugin.conftest import NETWORK
 from tests.plugin.crash import kill_supervisor
-from tests.plugin.judge import assert_leased, assert_released, confirmations, endpoint, renew
+from tests.plugin.judge import assert_leased, assert_released, confirmations, endpoint, renew, said
 from tests.plugin.sandbox import Sandbox
 
 pytestmark = pytest.mark.plugin
@@ -76,7 +76,7 @@ def test_first_of_its_kind(container: Container, plugin: Plugin, lab: Lab) -> No
 
     container.remove()
     assert_released(lab.dhcp, second.mac, times=2)
-    assert not [line for line in plugin.log() if "its interface is called" in line]
+    assert not any(said(plugin, attachment, "its interface is called") for attachment in (first, second))
 
 
 def test_beside_docker_networks(container: Container, docker: Docker, lab: Lab) -> None:
@@ -99,7 +99,7 @@ def test_any_name(container: Container, plugin: Plugin, lab: Lab) -> None:
     assert (interface(container), endpoint(plugin, attachment)["interface"]) == (given, given)
     renew(plugin, lab, attachment)
     expected = f"its interface is called eth0, and not uplink: Docker {version} has chosen the name. "
-    assert len([line for line in plugin.log() if expected in line]) == warnings
+    assert said(plugin, attachment, expected) == warnings
 
 
 def test_name_that_no_interface_can_have(container: Container, lab: Lab) -> None:
