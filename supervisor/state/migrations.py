@@ -21,7 +21,7 @@ def refuse_newer(path: Path) -> None:
     """Raises NewerVersion, or sqlite3.Error. Opens the file for reading only, so nothing in it changes."""
     if not path.exists() or path.stat().st_size == 0:
         return
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", timeout=0, uri=True)) as database:
         version = _version(database)
     if version > len(MIGRATIONS):
         raise NewerVersion(

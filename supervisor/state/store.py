@@ -272,7 +272,10 @@ class Store:
 
 
 def _connect(uri: str) -> sqlite3.Connection:
-    """Bytes that are not UTF-8 become text that is not JSON, so they cost only their row."""
-    database = sqlite3.connect(uri, uri=True, isolation_level=None)
+    """A connection that waits for nobody's lock: a file that somebody has locked counts as a disk that fails.
+
+    Bytes that are not UTF-8 become text that is not JSON, so they cost only their row.
+    """
+    database = sqlite3.connect(uri, timeout=0, uri=True, isolation_level=None)
     database.text_factory = partial(str, encoding="utf-8", errors="backslashreplace")
     return database

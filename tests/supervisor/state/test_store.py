@@ -7,6 +7,7 @@ import sqlite3
 import stat
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -31,6 +32,7 @@ SEEDS = range(20)
 NEWER = len(MIGRATIONS) + 1
 DISK_BYTES = 512 << 10
 DAY = 86400.0
+SQLITE_WAITS_SECONDS = 5.0  # for a lock, by Python's default
 
 
 def kept_in(directory: Path) -> Store:
@@ -443,6 +445,26 @@ def test_full_disk(disk: Path) -> None:
     assert_same(kept_in(disk).load(), snapshot)
     store.put(Samples(14).network())
     assert len(kept_in(disk).load().networks) == len(snapshot.networks) + 1
+
+
+def test_locked_by_somebody_else(tmp_path: Path) -> None:
+    """An operator who forgets an open transaction in it stops nothing: what changes is kept in memory meanwhile, a new
+    instance reads what is there, and all is on disk as soon as the file is free."""
+    seen = Samples(1).snapshot()
+    store = filled(tmp_path, seen)
+    with closing(sqlite3.connect(tmp_path / "state.db", isolation_level=None)) as forgotten:
+        forgotten.execute("BEGIN IMMEDIATE")
+        begun = time.monotonic()
+        store.put(seen.networks[0])
+        assert not store.heal()
+        successor = kept_in(tmp_path)
+        assert_same(successor.load(), seen)
+        assert time.monotonic() - begun < SQLITE_WAITS_SECONDS
+        for one in (store, successor):
+            assert one.problem is not None
+            assert "database is locked" in one.problem
+    assert store.heal()
+    assert_same(kept_in(tmp_path).load(), seen)
 
 
 def test_full_disk_at_the_start(disk: Path) -> None:
