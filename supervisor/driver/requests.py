@@ -38,7 +38,11 @@ class Registration:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._deadline = time.monotonic() + REGISTRATION_SECONDS
+        self._deadline = math.inf
+
+    def begin(self) -> None:
+        """Requests are handled from now on; what comes before waits anyway, for a disk that may be slow."""
+        self._deadline = min(self._deadline, time.monotonic() + REGISTRATION_SECONDS)
 
     def is_awaited(self) -> bool:
         """Whether an endpoint has to wait for it, though not for ever."""

@@ -10,13 +10,14 @@ import pytest
 
 from supervisor import core
 from supervisor.core import Supervisor
-from supervisor.driver import parents
+from supervisor.driver import parents, requests
 from supervisor.driver.orphans import Orphans
 from supervisor.driver.parents import Parents
-from supervisor.engine.facts import EngineFound
+from supervisor.engine.facts import Engine, EngineFound
 from supervisor.ops.tcp import TcpSetting
 from supervisor.state.store import Store
 from supervisor.state.tables import Snapshot
+from tests.lab.command import SLACK_SECONDS
 
 SHORT = 0.1  # seconds
 
@@ -45,6 +46,14 @@ def _sweep_after(seconds: float, monkeypatch: pytest.MonkeyPatch, supervisor: Su
     monkeypatch.setattr(Orphans, "sweep", sweep)
 
 
+def _load_after(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(_store: Store) -> Snapshot:
+        time.sleep(seconds)  # the disk's time
+        return Snapshot()
+
+    monkeypatch.setattr(Store, "load", load)
+
+
 def test_sweep_that_takes_long(supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
     """No request is let in before it is over: it would remove the link of a start that has just begun."""
     _sweep_after(3 * SHORT, monkeypatch, supervisor)
@@ -55,11 +64,7 @@ def test_sweep_that_takes_long(supervisor: Supervisor, monkeypatch: pytest.Monke
 def test_state_that_takes_long(supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
     """What comes meanwhile is heard, however long the disk takes; and a watcher that is silent holds nothing up."""
 
-    def load(_store: Store) -> Snapshot:
-        time.sleep(2 * SHORT)  # the disk's time
-        return Snapshot()
-
-    monkeypatch.setattr(Store, "load", load)
+    _load_after(2 * SHORT, monkeypatch)
     _sweep_after(0, monkeypatch, supervisor)
     supervisor._loop.call_later(SHORT / 10, lambda: supervisor._on_fact(EngineFound(1)))
     supervisor._recover()
@@ -69,3 +74,16 @@ def test_state_that_takes_long(supervisor: Supervisor, monkeypatch: pytest.Monke
     began = time.monotonic()
     supervisor._recover()
     assert 3 * SHORT <= time.monotonic() - began < 30 * SHORT
+
+
+def test_registration_behind_a_slow_disk(supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time that dockerd has for it begins with the first request, and not while the disk keeps it waiting, too."""
+    monkeypatch.setattr(requests, "REGISTRATION_SECONDS", SLACK_SECONDS)
+    monkeypatch.setattr(Engine, "release", 29)
+    begun = time.monotonic()
+    _load_after(2 * SHORT, monkeypatch)
+    _sweep_after(0, monkeypatch, supervisor)
+    supervisor._recover()
+    later = begun + 2 * SHORT + SLACK_SECONDS
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert supervisor._registration.is_awaited()

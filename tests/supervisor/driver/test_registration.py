@@ -26,11 +26,14 @@ def test_registration_is_awaited(version: str, awaited: bool) -> None:
     registration.done(GetCapabilities(), answers)
     assert not registration.is_awaited()
     assert answers == [Done()]
+    registration.begin()
+    assert not registration.is_awaited()
 
 
 def test_registration_that_never_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     """An engine that does not ask costs a moment, not the start."""
     registration = Registration(_engine("29.7.1"))
+    registration.begin()
     later = time.monotonic() + REGISTRATION_SECONDS
     monkeypatch.setattr(time, "monotonic", lambda: later)
     assert not registration.is_awaited()
