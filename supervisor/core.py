@@ -82,8 +82,7 @@ class Supervisor:
             self._loop, jobs, self._engine, self._networks, self._endpoints, self._bindings, self._store, engine_socket
         )
         driver = self._networks, self._endpoints, self._bindings, self._orphans, self._host_access, self._healing
-        self._registration = Registration(self._engine)
-        requests = DriverRequests(*driver, self._registration, self._ask_again)
+        self._requests = DriverRequests(*driver, Registration(self._engine), self._ask_again)
         self._questions = Questions(
             jobs,
             self._loop,
@@ -102,7 +101,7 @@ class Supervisor:
         )
         actions = Actions(self._loop, self._engine, self._networks, self._endpoints, self._bindings)
         self._handlers: dict[type, Callable[..., None]] = {
-            **requests.handlers,
+            **self._requests.handlers,
             **self._questions.handlers,
             **actions.handlers,
         }
@@ -152,7 +151,7 @@ class Supervisor:
             lost = sum(endpoint.recovering for endpoint in self._endpoints)
             log.info("%d endpoints found again in %.2f s, %d are still looked for", known, seconds, lost)
         self._questions.is_recovered = True
-        self._registration.begin()
+        self._requests.registration.begin()
         for request, respond in self._held_back:
             self._on_request(request, respond)
         self._held_back.clear()

@@ -86,4 +86,4 @@ def test_registration_behind_a_slow_disk(supervisor: Supervisor, monkeypatch: py
     supervisor._recover()
     later = begun + 2 * SHORT + SLACK_SECONDS
     monkeypatch.setattr(time, "monotonic", lambda: later)
-    assert supervisor._registration.is_awaited()
+    assert supervisor._requests.registration.is_awaited()
