@@ -25,8 +25,8 @@ SOURCES := $(shell find api supervisor workers -name __pycache__ -prune -o -prin
   Dockerfile .dockerignore config.json requirements.lock
 
 .PHONY: help setup lock engine plugin cli install push lab lab-down demo lint check test test-kernels test-boot test-engines \
-  test-swarm test-doctor test-recipes test-monitoring test-page retest coverage bench endurance soak docs site release release-check \
-  release-start audit clean
+  test-swarm test-doctor test-orders test-recipes test-monitoring test-page retest coverage bench endurance soak \
+  docs site release release-check release-start audit clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -137,6 +137,9 @@ test-swarm: setup $(VENV) $(PLUGIN) ## Docker's Swarm on three engines
 
 test-doctor: setup $(VENV) $(PLUGIN) ## docker dhcp doctor on twenty broken hosts, and the commands that mend them
 	@$(BIN)/python -m pytest -m netns tests/netns/process/test_doctor.py
+
+test-orders: $(VENV) ## the supervisor on a played host, in EXAMPLES=2000 random orders of requests, deaths and faults
+	@EXAMPLES=$(or $(EXAMPLES),2000) $(BIN)/python -m pytest tests/supervisor/test_random_orders.py
 
 test-recipes: setup $(VENV) ## contrib/host-bridge, by netplan, networkd, ifupdown, NetworkManager and Ansible
 	@$(BIN)/python -m pytest -m recipes tests/contrib

@@ -111,6 +111,14 @@ class Supervisor:
 
     def run(self) -> None:
         """Serves until SIGTERM or SIGINT; returns when all children have ended."""
+        self._start()
+        while not (self._stopping and not self._process_manager.children):
+            self._loop.step()
+        self._store.settle()
+        log.info("stopped")
+
+    def _start(self) -> None:
+        """Returns when the last instance's endpoints and links are found, and requests are handled."""
         self._loop.watch(self._signals.reader, self._on_signal)
         self._spare.start()
         self._watcher.start()
@@ -119,10 +127,6 @@ class Supervisor:
         self._spare.prepare()
         self._tick()
         log.info("started, instance %s", self._questions.instance)
-        while not (self._stopping and not self._process_manager.children):
-            self._loop.step()
-        self._store.settle()
-        log.info("stopped")
 
     def _recover(self) -> None:
         """Finds the endpoints and links of the last instance. Requests wait meanwhile.
