@@ -61,10 +61,17 @@ class Admission:
         identity: Identity,
         mac: str | None,
     ) -> tuple[EndpointSpec, Origin]:
-        """As `admit`, for a known container, whose link has this MAC address already, or none of its own."""
+        """As `admit`, for a known container, whose link has this MAC address already, or none of its own.
+
+        Another endpoint of the container on this network comes from a state that is older than the engine's: it is
+        retired, or it would release the lease which the container has.
+        """
         chosen, options = _chosen(body, options)
         key = key_of(body, chosen.id, options.mac_by_name, identity)
-        free = all(other.origin.key != key for other in others)
+        for other in others:
+            if other.identity and other.identity.id == identity.id and not (other.is_ending or other.is_being_made):
+                other.retire("the engine has another endpoint of its container: replaced")
+        free = all(other.origin.key != key for other in others if not other.is_ending)
         return self._made(body, chosen, options, identity, key if free else None, others, mac)
 
     def _made(  # noqa: PLR0917  what an endpoint is made of
@@ -165,7 +172,7 @@ class Admission:
         ):
             if owner.is_being_made:
                 raise NotYet
-            owner.retire()
+            owner.retire("never joined, and its container is started again: replaced")
             return owner.identity, key
         _refuse_second(owner)
         return identity, None

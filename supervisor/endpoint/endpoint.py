@@ -686,10 +686,10 @@ class Endpoint:
             self._pending.answer(Phase.LEAVING, Done())
             self.worker.send_now(w.Delete())
 
-    def retire(self) -> None:
-        """The engine starts this container anew and does not know this endpoint, so the next one gets its leases."""
+    def retire(self, reason: str) -> None:
+        """The engine does not know this endpoint any more, so the next one of its container gets its leases."""
         if self.phase is not Phase.DELETING:
-            self.journal.say("never joined, and its container is started again: replaced", logging.WARNING)
+            self.journal.say(reason, logging.WARNING)
             self._set_leases_aside()
             self.delete()
 

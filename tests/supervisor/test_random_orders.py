@@ -32,6 +32,7 @@ REST_SECONDS = 600.0  # in which all that was left is released and removed
 MOST_TIMERS = 10
 
 INDEX = st.integers(0, 7)
+STEPS = st.lists(INDEX, min_size=1, max_size=8)
 SEED = st.integers(0, 999)  # of the order in which things happen while the supervisor waits
 SECONDS = st.sampled_from((0.2, 1.5, 4.0, 11.0, 40.0, JOIN_SECONDS + 10, 4000.0))
 
@@ -110,7 +111,7 @@ class RandomOrders(RuleBasedStateMachine):
             clock.now = min(end, at) if at is not None else end
             plugin.give_up_dialling()
 
-    @rule(steps=st.lists(INDEX, min_size=1, max_size=8))
+    @rule(steps=STEPS)
     def go_on(self, steps: list[int]) -> None:
         """Some of what could happen, in any order."""
         for number in steps:
@@ -228,6 +229,33 @@ class RandomOrders(RuleBasedStateMachine):
             self._host.server.answers = not self._host.server.answers
         else:
             self._plugin.disk.full = not self._plugin.disk.full
+
+    # What seldom comes by chance: two things at the same time.
+
+    @rule(number=INDEX, steps=STEPS, order=SEED)
+    def try_again(self, number: int, steps: list[int], order: int) -> None:
+        """The plugin dies during a start and begins anew, and users start all that is stopped."""
+        if not self._plugin.is_ready:
+            return
+        self.start([number])
+        self.go_on(steps)
+        if self._plugin.is_ready:
+            self.end_plugin("SIGKILL", order)
+        self.end_plugin("SIGTERM", order)
+        self.start([number, 0, 0, 0])
+
+    @rule(number=INDEX, chosen_id=st.sampled_from((None, "db")), steps=STEPS, seconds=st.sampled_from((0.0, 1.5)))
+    def connect_meanwhile(self, number: int, chosen_id: str | None, steps: list[int], seconds: float) -> None:
+        """A container that runs is connected while another one is starting."""
+        if (running := self._some(number, lambda one: one.running)) and running.endpoint:
+            self._dockerd.disconnect(running)
+            self.settle()
+        self.run("no", chosen_id)
+        self.start([number])
+        self.go_on(steps)
+        self.pass_time(seconds)
+        if one := self._some(number, lambda one: one.running and one.endpoint is None):
+            self._dockerd.connect(one, chosen_id)
 
     # What must hold.
 

@@ -92,9 +92,9 @@ class Other:
         self.asked += 1
         return self.asked > self.patience
 
-    def retire(self) -> None:
+    def retire(self, reason: str) -> None:
         """Notes it."""
-        self.retired = True
+        self.retired = bool(reason)
 
 
 def endpoint_with(key: str | None, identity: Identity | None) -> Endpoint:

@@ -211,6 +211,25 @@ def test_adopted(played: Played, granted: IPv4Interface) -> None:
     assert not endpoint.troubles
 
 
+def test_stale_record(played: Played) -> None:
+    """A disk that was full has an endpoint that the engine has replaced since: it releases nothing, as the lease is now
+    that of the container's other endpoint, which keeps the identity."""
+    last = Played()
+    former = structs.replace(SEEN, endpoint_id="f" * 64)
+    web = structs.replace(WEB, endpoints=(former.endpoint_id,))
+    last.learn(EngineFound(PID), CONNECTED, LAN, web, structs.replace(former, container=web))
+    endpoint = last.endpoints.known(former.endpoint_id)
+    endpoint.worker.child.on_message(LeaseObtained(replace(LEASE, address=ADDRESS, obtained=boottime())))
+    last.processes.spawned[0].channel.close()
+
+    played.endpoints.restore([endpoint.record()])
+    played.learn(EngineFound(PID), CONNECTED, LAN, NetworksListed(), WEB, SEEN, ContainersListed())
+    stale, present = played.endpoints.known(former.endpoint_id), played.endpoints.known(ENDPOINT)
+    assert (stale.phase, present.phase) == (Phase.DELETING, Phase.JOINED)
+    assert [record.held for record in stale.leases.values()] == [False]
+    assert (present.origin.key, present.spec.mac) == ("container:c1", MAC)
+
+
 @pytest.mark.parametrize(
     ("ipv6", "address6", "expected"),
     [

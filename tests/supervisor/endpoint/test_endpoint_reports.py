@@ -263,7 +263,7 @@ def test_retired(puppet: Puppet) -> None:
     puppet.learn("web-host")
     bring_to(puppet, Phase.CREATING)
     puppet.report(Created((live,), ()))
-    puppet.endpoint.retire()
+    puppet.endpoint.retire("it is replaced")
     assert puppet.worker.told() == [LeaveSandbox(keep=True), Delete()]
     seen = puppet.bindings.recall(puppet.spec.network_id, "container:c1")
     assert seen is not None
