@@ -113,8 +113,9 @@ class Registry:
 
     def adopt(self, seen: EndpointSeen, options: NetworkOptions) -> None:
         """Adds the endpoint of a container that runs, of which only the engine has told. Raises RequestError."""
-        record = record_of(seen, options, self.on_network(seen.network_id), self._admission)
-        self._add(record.spec, record.origin, record.identity).adopt(record)
+        with self._store.together():
+            record = record_of(seen, options, self.on_network(seen.network_id), self._admission)
+            self._add(record.spec, record.origin, record.identity).adopt(record)
 
     def add_host(self, spec: EndpointSpec, origin: Origin) -> HostEndpoint:
         """Adds the host's own endpoint on a network."""

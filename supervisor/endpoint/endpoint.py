@@ -658,9 +658,14 @@ class Endpoint:
         return is_there if engine.connected else self.awaited is not None
 
     def _set_leases_aside(self) -> None:
-        """The leases wait for the next endpoint of the same container from now on."""
+        """The leases wait for the next endpoint of the same container from now on.
+
+        On disk, too: the next instance of the plugin may neither release them nor go on with this endpoint.
+        """
         held = self._held()
-        self._set_aside(held)
+        with self._store.together():
+            self._set_aside(held)
+            self._store.put(replace(self.record(), phase=Phase.LEFT))
         if held:
             self.worker.send(w.LeaveSandbox(keep=True))
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis import Phase as HypothesisPhase
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -360,4 +361,5 @@ TestRandomOrders.settings = settings(
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),
+    phases=(HypothesisPhase.generate, *((HypothesisPhase.shrink,) if EXAMPLES else ())),  # shrinking takes minutes
 )

@@ -13,6 +13,7 @@ from supervisor.domain.phases import Phase
 from supervisor.endpoint.journal import BURST
 from supervisor.engine.facts import ContainerSeen, NetworkSeen
 from supervisor.ops.views import problems, view_messages
+from supervisor.state.records import EndpointRecord
 from tests.supervisor.puppet import IDENTITY, IPV4, LEASE, MAC, NONE, SANDBOX, Puppet, attach_path, bring_to
 from workers.contract.lease import Family
 from workers.contract.messages import (
@@ -257,13 +258,18 @@ def test_nobodys_endpoint_becomes_the_containers(puppet: Puppet) -> None:
     assert puppet.endpoint.record().origin.key == "container:c1"
 
 
-def test_retired(puppet: Puppet) -> None:
-    """It ends with its link, and its lease waits for the next endpoint of the same container."""
+def test_retired(puppet: Puppet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends with its link, and its lease waits for the next endpoint of the same container; the next instance of the
+    plugin would not release it either."""
     live = replace(LEASE, obtained=boottime())
     puppet.learn("web-host")
     bring_to(puppet, Phase.CREATING)
     puppet.report(Created((live,), ()))
+    kept: list[object] = []
+    monkeypatch.setattr(puppet.store, "put", kept.append)
     puppet.endpoint.retire("it is replaced")
+    (record,) = [one for one in kept if isinstance(one, EndpointRecord)]
+    assert (record.phase, [one.held for one in record.leases]) == (Phase.LEFT, [False])
     assert puppet.worker.told() == [LeaveSandbox(keep=True), Delete()]
     seen = puppet.bindings.recall(puppet.spec.network_id, "container:c1")
     assert seen is not None

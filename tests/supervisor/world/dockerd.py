@@ -34,12 +34,13 @@ NETWORK, NETWORK_NAME, BRIDGE = "1" * 64, "lan", "br0"
 OWN_NAME = "net-dhcp:latest"
 
 
-class Undelivered(RequestError):
+class Undelivered(Exception):
     """The engine's own words: the plugin did not answer."""
 
 
-Ask = Callable[[EngineRequest | GetCapabilities, Callable[[Answer | RequestError], None]], None]
-Asking = Generator[Callable[[], object], None, Answer | RequestError]
+Result = Answer | RequestError | Undelivered
+Ask = Callable[[EngineRequest | GetCapabilities, Callable[[Result], None]], None]
+Asking = Generator[Callable[[], object], None, Result]
 
 
 @dataclass(eq=False)
@@ -105,7 +106,7 @@ class Call:
 
     body: EngineRequest | GetCapabilities
     begun: float
-    answer: Answer | RequestError | None = None
+    answer: Result | None = None
 
 
 @dataclass(frozen=True)
@@ -277,7 +278,7 @@ class Dockerd:
         call = Call(body, self._host.clock.now)
         self.calls.append(call)
 
-        def answered(answer: Answer | RequestError) -> None:
+        def answered(answer: Result) -> None:
             assert call.answer is None, "a request was answered twice"
             call.answer = answer
             if call in self.calls:
@@ -297,7 +298,7 @@ class Dockerd:
 
     def _create_network(self) -> Life:
         answer = yield from self._request(CreateNetwork(NETWORK, {"bridge": BRIDGE}, (IpamPool("null", "0.0.0.0/0"),)))
-        assert not isinstance(answer, RequestError), answer
+        assert not isinstance(answer, RequestError | Undelivered), answer
 
     def _boot(self, *, live_restore: bool) -> Life:
         """What the last one has left goes, and what ran is started again before the API answers."""
@@ -373,8 +374,8 @@ class Dockerd:
         yield at_once
         sandbox = container.sandbox or self._new_sandbox()
         answer = yield from self._request(Join(NETWORK, endpoint, sandbox))
-        if isinstance(answer, RequestError):
-            if not isinstance(answer, Undelivered):
+        if isinstance(answer, RequestError | Undelivered):
+            if isinstance(answer, RequestError):
                 self.refused_joins.append(RefusedJoin(container, answer, self._host.clock.now - made))
             yield from self._request(DeleteEndpoint(NETWORK, endpoint))
             self._forget_endpoint(container)

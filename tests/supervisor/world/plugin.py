@@ -27,13 +27,13 @@ from supervisor.runtime.child import Child
 from supervisor.runtime.loop import Callback, Loop, Timer
 from supervisor.runtime.process_manager import ProcessManager
 from supervisor.state.store import Store
-from tests.supervisor.world.dockerd import Dockerd, Files, Undelivered
+from tests.supervisor.world.dockerd import Dockerd, Files, Result, Undelivered
 from tests.supervisor.world.host import Host
 from tests.supervisor.world.processes import PlayedProcesses
 from workers.link.parent_watch import ParentState
 
 DIAL_SECONDS = 7.0  # in which a plugin that comes back still gets a request that could not be delivered
-Respond = Callable[[Answer | RequestError], None]
+Respond = Callable[[Result], None]
 
 
 class Killed(BaseException):
