@@ -139,7 +139,7 @@ test-doctor: setup $(VENV) $(PLUGIN) ## docker dhcp doctor on twenty broken host
 	@$(BIN)/python -m pytest -m netns tests/netns/process/test_doctor.py
 
 test-orders: $(VENV) ## the supervisor on a played host, in EXAMPLES=2000 random orders of requests, deaths and faults
-	@EXAMPLES=$(or $(EXAMPLES),2000) $(BIN)/python -m pytest tests/supervisor/test_random_orders.py
+	@EXAMPLES=$(or $(EXAMPLES),2000) $(BIN)/python -m pytest tests/supervisor/test_random_orders.py::TestRandomOrders
 
 test-recipes: setup $(VENV) ## contrib/host-bridge, by netplan, networkd, ifupdown, NetworkManager and Ansible
 	@$(BIN)/python -m pytest -m recipes tests/contrib

@@ -664,8 +664,7 @@ class Endpoint:
         """
         held = self._held()
         with self._store.together():
-            self._set_aside(held)
-            self._store.put(replace(self.record(), phase=Phase.LEFT))
+            self._part_with_leases(held, self._leases_of(held))
         if held:
             self.worker.send(w.LeaveSandbox(keep=True))
 

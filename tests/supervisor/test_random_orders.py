@@ -88,6 +88,10 @@ class RandomOrders(RuleBasedStateMachine):
             found += [partial(plugin.processes.step, one) for one in alive if one.can_go_on]
         return found
 
+    def _shuffle(self, order: int) -> None:
+        """From now on things happen in this order while the supervisor waits."""
+        self._order = random.Random(order)  # noqa: S311  no secret
+
     def _between(self) -> None:
         """The supervisor waits in the middle of its start or its end: something happens, or time passes."""
         pending = self._pending()
@@ -95,12 +99,12 @@ class RandomOrders(RuleBasedStateMachine):
         if number < len(pending):
             pending[number]()
         else:
-            at = self._plugin.loop.next_at
+            at = self._plugin.next_at
             assert at is not None, "it waits for nothing"
             self._pass_to(at)
 
     def _pass_to(self, end: float) -> None:
-        """Each timer fires at its time. Nobody else does anything, but those that are killed end."""
+        """Each timer fires at its time. Of the others only those that were killed do anything: they end."""
         plugin, clock = self._plugin, self._host.clock
         while True:
             if plugin.supervisor is not None:
@@ -110,7 +114,7 @@ class RandomOrders(RuleBasedStateMachine):
             assert plugin.longest_wait <= ANSWER_SECONDS, "a request has no answer"
             if clock.now >= end:
                 return
-            at = plugin.loop.next_at if plugin.supervisor is not None else None
+            at = plugin.next_at
             clock.now = min(end, at) if at is not None else end
             plugin.give_up_dialling()
 
@@ -132,25 +136,19 @@ class RandomOrders(RuleBasedStateMachine):
 
     @rule(seconds=SECONDS)
     def pass_time(self, seconds: float) -> None:
-        """Nobody but the supervisor does anything meanwhile, as on a host that has stalled."""
+        """Only the supervisor does anything meanwhile, as on a host that has stalled."""
         self._pass_to(self._host.clock.now + seconds)
 
     @rule(seconds=SECONDS)
     def live_on(self, seconds: float) -> None:
         """Time passes in which everybody does what he can."""
         end = self._host.clock.now + seconds
-        while True:
+        self.settle()
+        while (at := self._plugin.next_at) is not None and at <= end:
+            self._pass_to(max(at, self._host.clock.now))
             self.settle()
-            at = self._plugin.loop.next_at if self._plugin.supervisor is not None else None
-            now = self._host.clock.now
-            if at is not None and now < at <= end:
-                self._pass_to(at)
-            elif at is not None and at <= now:
-                self._pass_to(now)
-            else:
-                self._pass_to(end)
-                self.settle()
-                return
+        self._pass_to(end)
+        self.settle()
 
     # Users, and fate.
 
@@ -195,7 +193,7 @@ class RandomOrders(RuleBasedStateMachine):
     @rule(live_restore=st.booleans(), order=SEED)
     def end_engine(self, live_restore: bool, order: int) -> None:
         """SIGKILL; or it begins anew, and without live-restore it starts the plugin anew, too."""
-        self._order = random.Random(order)  # noqa: S311  no secret
+        self._shuffle(order)
         if self._dockerd.is_up:
             self._dockerd.kill()
             return
@@ -208,7 +206,7 @@ class RandomOrders(RuleBasedStateMachine):
     @rule(how=st.sampled_from(("SIGKILL", "SIGTERM", 1, 2, 3)), order=SEED)
     def end_plugin(self, how: str | int, order: int) -> None:
         """By a signal, or right behind one of its next commits; or it begins anew."""
-        self._order = random.Random(order)  # noqa: S311  no secret
+        self._shuffle(order)
         if self._plugin.supervisor is None:
             self._plugin.start()
         elif how == "SIGKILL":
@@ -227,7 +225,7 @@ class RandomOrders(RuleBasedStateMachine):
 
     @rule(what=st.sampled_from(("server", "disk")))
     def fail(self, what: str) -> None:
-        """The DHCP server answers nobody, or the disk has no room; or again."""
+        """The DHCP server stops answering, or the disk has no room; or that is over again."""
         if what == "server":
             self._host.server.answers = not self._host.server.answers
         else:
@@ -242,9 +240,10 @@ class RandomOrders(RuleBasedStateMachine):
             return
         self.start([number])
         self.go_on(steps)
+        self._shuffle(order)
         if self._plugin.is_ready:
-            self.end_plugin("SIGKILL", order)
-        self.end_plugin("SIGTERM", order)
+            self._plugin.die()
+        self._plugin.start()
         self.start([number, 0, 0, 0])
 
     @rule(number=INDEX, chosen_id=st.sampled_from((None, "db")), steps=STEPS, seconds=st.sampled_from((0.0, 1.5)))
@@ -288,7 +287,7 @@ class RandomOrders(RuleBasedStateMachine):
         working = (one.spec for one in self._plugin.processes.alive.values() if one.spec is not None)
         owners |= {spec.client_identity.client_id for spec in working}
         orphaned = server.active().keys() - owners - server.lost
-        assert not orphaned, f"nobody has the leases of {[one.hex(':') for one in orphaned]}"
+        assert not orphaned, f"no endpoint, binding or process owns the leases of {[one.hex(':') for one in orphaned]}"
 
     def is_unique(self) -> None:
         """No identity twice."""

@@ -100,15 +100,6 @@ class Thread:
     ready: Callable[[], object] = at_once
 
 
-@dataclass
-class Call:
-    """A request that the plugin has not answered yet, by the clock of the host."""
-
-    body: EngineRequest | GetCapabilities
-    begun: float
-    answer: Result | None = None
-
-
 @dataclass(frozen=True)
 class RefusedJoin:
     """`after` is in seconds, from the answer to CreateEndpoint."""
@@ -131,8 +122,7 @@ class Dockerd:
         self.containers: dict[str, Container] = {}
         self.stored: dict[str, str] = {}  # the name of each endpoint's container
         self.threads: list[Thread] = []
-        self.calls: list[Call] = []
-        self._queue: deque[Thread] = deque()  # of those that wait for the network's lock, or have it
+        self._queue: deque[object] = deque()  # of those that wait for the network's lock, or have it
         self._events: list[deque[facts.Fact]] = []
         self._numbers = itertools.count(1)
         self.refused_joins: list[RefusedJoin] = []
@@ -250,7 +240,6 @@ class Dockerd:
         """SIGKILL. Its containers live on."""
         self.pid, self.api = 0, False
         self.threads.clear()
-        self.calls.clear()
         self._queue.clear()
         for container in self.containers.values():
             container.busy = False
@@ -275,19 +264,15 @@ class Dockerd:
     # What it does.
 
     def _request(self, body: EngineRequest | GetCapabilities) -> Asking:
-        call = Call(body, self._host.clock.now)
-        self.calls.append(call)
+        answers: list[Result] = []
 
         def answered(answer: Result) -> None:
-            assert call.answer is None, "a request was answered twice"
-            call.answer = answer
-            if call in self.calls:
-                self.calls.remove(call)
+            assert not answers, "a request was answered twice"
+            answers.append(answer)
 
         self._ask(body, answered)
-        yield lambda: call.answer is not None
-        assert call.answer is not None
-        return call.answer
+        yield lambda: answers
+        return answers[0]
 
     def _register(self) -> Life:
         yield from self._request(GetCapabilities())
@@ -381,8 +366,8 @@ class Dockerd:
             self._forget_endpoint(container)
             return True
         yield at_once
-        if self._host.links.get(endpoint) != ON_HOST:
-            raise AssertionError(f"the link of {container.name} is not there: {self._host.links.get(endpoint)}")
+        place = self._host.links.get(endpoint)
+        assert place == ON_HOST, f"the link of {container.name} is not there: {place}"
         container.sandbox = self._host.links[endpoint] = sandbox
         self._tell(self._seen(container))
         return False
@@ -422,7 +407,7 @@ class Dockerd:
 
     def _lock(self) -> Life:
         """The network's; they get it in the order in which they come."""
-        ticket = Thread("lock", iter(()))  # type: ignore[arg-type]
+        ticket = object()
         self._queue.append(ticket)
         yield lambda: self._queue[0] is ticket
 
@@ -475,7 +460,7 @@ class Files:
         return HostConfiguration(found.policy, NETWORK_NAME, frozenset(), publishes_all=False, dns=frozenset())
 
     def resolver_of(self, _container_id: str) -> None:
-        """Nobody wants one."""
+        """No container has one."""
 
     def since(self, container_id: str) -> float | None:
         """When its root was mounted."""

@@ -3,7 +3,8 @@
 import time
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface
-from typing import Any
+
+import pytest
 
 from workers.contract.client_identity import ClientIdentity
 from workers.contract.lease import Lease
@@ -22,8 +23,8 @@ class Clock:
     def __init__(self) -> None:
         self.now = 1000.0
 
-    def install(self, monkeypatch: Any) -> None:  # noqa: ANN401  pytest's, also outside of a test function
-        """All clocks go on together: nobody suspends this host, or sets its wall clock."""
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """All clocks go on together, as on a host that is never suspended and whose wall clock is never set."""
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
         monkeypatch.setattr(time, "time", lambda: EPOCH + self.now)
         monkeypatch.setattr(time, "clock_gettime", lambda _: self.now)
@@ -41,7 +42,7 @@ class Grant:
 class Server:
     """A DHCP server that tells clients apart by their identifiers, and keeps an address for its last client.
 
-    `lost` are the clients whose grant nobody can know of: it runs out.
+    `lost` are the clients whose grant the plugin cannot know of: it runs out.
     """
 
     answers: bool = True
@@ -49,7 +50,7 @@ class Server:
     grants: dict[bytes, Grant] = field(default_factory=dict)
 
     def grant(self, client: ClientIdentity, wanted: IPv4Address | None) -> Lease:
-        """A lease for this client: of the address that it has or wants, if nobody else has that."""
+        """A lease for this client: of the address that it has or wants, if no other client has that."""
         self.lost.discard(client.client_id)
         known, in_use = self.active(), {one.address for one in self.active().values()}
         if client.client_id in known:

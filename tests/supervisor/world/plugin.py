@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from supervisor import core
 from supervisor.contract.errors import RequestError
 from supervisor.contract.messages import Answer, EngineRequest, GetCapabilities, Request
@@ -152,7 +154,9 @@ class Disk:
 class Plugin:
     """At most one instance at a time. `between` is called while an instance waits at its start or its end."""
 
-    def __init__(self, host: Host, state: Path, version: int, between: Callback, monkeypatch: Any) -> None:  # noqa: ANN401
+    def __init__(
+        self, host: Host, state: Path, version: int, between: Callback, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         self._host = host
         self._state = state
         self._between = between
@@ -167,7 +171,7 @@ class Plugin:
         self.dockerd = Dockerd(host, version, self.ask)
         self._install(monkeypatch, version)
 
-    def _install(self, monkeypatch: Any, version: int) -> None:  # noqa: ANN401
+    def _install(self, monkeypatch: pytest.MonkeyPatch, version: int) -> None:
         dockerd, host = self.dockerd, self._host
         host.clock.install(monkeypatch)
         random = itertools.count(1)
@@ -295,6 +299,11 @@ class Plugin:
                 respond(result)
 
         self.run(self.supervisor._on_api_request, Request(next(self._numbers), body), answered)
+
+    @property
+    def next_at(self) -> float | None:
+        """When the next timer of the present instance is due."""
+        return self.loop.next_at if self.supervisor is not None else None
 
     @property
     def longest_wait(self) -> float:
